@@ -1,0 +1,167 @@
+//! Channel names and payloads, valid by construction.
+//!
+//! Bytes from a client become a [`Channel`] and a [`Payload`] once, at the edge; below that line
+//! nobody checks again. Knows PostgreSQL's limits and nothing else: no SQL, no JSON, no socket.
+
+use std::{borrow::Borrow, error::Error, fmt};
+
+/// The name of a channel: 1 to 63 bytes of UTF-8 without NUL, compared byte by byte.
+///
+/// PostgreSQL would cut a longer name to `NAMEDATALEN - 1` bytes and fold an unquoted one to lower
+/// case (PostgreSQL, "Identifiers and Key Words"); we refuse the first and never do the second.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Channel(Box<str>);
+
+impl Channel {
+    /// The longest name, in bytes: PostgreSQL's `NAMEDATALEN - 1`.
+    pub const BYTES_MAX: usize = 63;
+
+    /// Takes `name` as it is, or says why it cannot name a channel.
+    pub fn new(name: &str) -> Result<Self, ChannelError> {
+        if name.is_empty() {
+            return Err(ChannelError::Empty);
+        }
+        if name.len() > Self::BYTES_MAX {
+            return Err(ChannelError::TooLong { bytes: name.len() });
+        }
+        if name.contains('\0') {
+            return Err(ChannelError::Nul);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Channel {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text cannot name a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelError {
+    /// No byte at all.
+    Empty,
+    /// More than [`Channel::BYTES_MAX`] bytes.
+    TooLong {
+        /// How long it is, in bytes.
+        bytes: usize,
+    },
+    /// It holds a NUL, which no PostgreSQL text can.
+    Nul,
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("channel name is empty"),
+            Self::TooLong { bytes } => write!(
+                f,
+                "channel name has {bytes} bytes, PostgreSQL takes at most {}",
+                Channel::BYTES_MAX
+            ),
+            Self::Nul => f.write_str("channel name contains a NUL character"),
+        }
+    }
+}
+
+impl Error for ChannelError {}
+
+/// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
+///
+/// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the
+/// server's encoding; see `bridge` for servers that are not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload(Box<str>);
+
+impl Payload {
+    /// The longest payload, in bytes.
+    pub const BYTES_MAX: usize = 7_999;
+
+    /// Takes `text` as it is, or says why it cannot be a payload.
+    pub fn new(text: &str) -> Result<Self, PayloadError> {
+        if text.len() > Self::BYTES_MAX {
+            return Err(PayloadError::TooLong { bytes: text.len() });
+        }
+        if text.contains('\0') {
+            return Err(PayloadError::Nul);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text cannot be a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadError {
+    /// More than [`Payload::BYTES_MAX`] bytes.
+    TooLong {
+        /// How long it is, in bytes.
+        bytes: usize,
+    },
+    /// It holds a NUL, which no PostgreSQL text can.
+    Nul,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes } => write!(
+                f,
+                "payload has {bytes} bytes, PostgreSQL takes at most {}",
+                Payload::BYTES_MAX
+            ),
+            Self::Nul => f.write_str("payload contains a NUL character"),
+        }
+    }
+}
+
+impl Error for PayloadError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_has_1_to_63_bytes_without_nul() {
+        assert_eq!(Channel::new(""), Err(ChannelError::Empty));
+        assert!(Channel::new(&"x".repeat(62)).is_ok());
+        assert!(Channel::new(&"x".repeat(63)).is_ok());
+        assert_eq!(Channel::new(&"x".repeat(64)), Err(ChannelError::TooLong { bytes: 64 }));
+        assert_eq!(Channel::new("a\0b"), Err(ChannelError::Nul));
+        assert!(Channel::new(&("🐘".repeat(15) + "abc")).is_ok(), "63 bytes of emoji");
+        assert!(Channel::new(&"🐘".repeat(16)).is_err(), "64 bytes of emoji");
+    }
+
+    #[test]
+    fn channels_are_told_apart_byte_by_byte() {
+        assert_ne!(Channel::new("Orders"), Channel::new("orders"));
+        for name in ["a\"b", "x; DROP TABLE t", " ", "a.b", "\n"] {
+            assert_eq!(Channel::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_payload_has_at_most_7999_bytes_without_nul() {
+        assert!(Payload::new("").is_ok());
+        assert!(Payload::new(&"x".repeat(7_998)).is_ok());
+        assert!(Payload::new(&"x".repeat(7_999)).is_ok());
+        assert_eq!(Payload::new(&"x".repeat(8_000)), Err(PayloadError::TooLong { bytes: 8_000 }));
+        assert_eq!(Payload::new("\0"), Err(PayloadError::Nul));
+    }
+}

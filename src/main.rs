@@ -1,0 +1,3 @@
+//! The `alle` command.
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! The WebSocket protocol (RFC 6455), server side, on bytes somebody else has read.
+//!
+//! The HTTP head of an opening handshake, an incremental frame decoder that holds nothing between
+//! complete frames, and the table of close reasons. Knows no JSON, no channel, no socket.
+
+pub mod access;
+pub mod close;
+pub mod decoder;
+pub mod request;
+pub mod response;
