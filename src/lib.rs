@@ -3,6 +3,7 @@
 pub mod backlog;
 pub mod batch;
 pub mod channel;
+pub mod fanout;
 pub mod frame;
 pub mod index;
 pub mod message;
