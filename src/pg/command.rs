@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn start_up_names_only_what_every_server_knows() {
         let out = bytes(|out| startup(&config(), "alle", out).unwrap());
-        let expected: &[u8] = b"\0\0\0\x49\0\x03\0\0user\0ann\0database\0x\0\
+        let expected: &[u8] = b"\0\0\0\x48\0\x03\0\0user\0ann\0database\0x\0\
               application_name\0alle\0client_encoding\0UTF8\0\0";
         assert_eq!(out, expected);
     }
