@@ -10,4 +10,3 @@ pub mod config;
 pub mod error;
 mod outbox;
 pub mod session;
-mod url;

@@ -201,11 +201,13 @@ impl Session {
             }
             Phase::Ready | Phase::Closing => {
                 // An answer to what was not even written is no answer.
-                let request = self
-                    .requests
-                    .pop_front_if(|request| self.outbox.has_written(request.position));
-                let Request { ticket, error, .. } =
-                    request.ok_or(ProtocolError::Unexpected { tag: b'Z' })?;
+                let position = self.requests.front().map(|request| request.position);
+                if !position.is_some_and(|position| self.outbox.has_written(position)) {
+                    return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
+                }
+                let Some(Request { ticket, error, .. }) = self.requests.pop_front() else {
+                    return Ok(Step::Silent);
+                };
                 let result = error.map_or(Ok(()), |error| Err(*error));
                 Ok(Step::Event(Event::Completed { ticket, result }))
             }

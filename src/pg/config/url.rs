@@ -3,7 +3,7 @@
 //! Follows libpq's grammar (PostgreSQL, "Connection URIs"). Knows no default, no environment and
 //! not what the parts are for.
 
-use super::config::ConfigError;
+use super::ConfigError;
 
 /// What the URL says, each part decoded, nothing filled in.
 #[derive(Default)]
