@@ -233,20 +233,25 @@ fn paused_it_accepts_and_answers_only_when_resumed() {
 }
 
 #[test]
-fn dropped_it_leaves_nothing_paused_or_not() {
-    for is_paused in [false, true] {
+fn dropped_it_leaves_nothing_whatever_was_done_to_it() {
+    type Treatment = fn(&Sandbox) -> Result<(), SandboxError>;
+    let treatments: [Treatment; 4] = [
+        |_| Ok(()),
+        Sandbox::pause,
+        Sandbox::kill9,
+        |sandbox| sandbox.stop(StopMode::Smart),
+    ];
+    for (index, treat) in treatments.into_iter().enumerate() {
         let sandbox = Sandbox::start().unwrap();
         let left = Traces::of(&sandbox);
         let _session = Session::open(&sandbox);
-        if is_paused {
-            sandbox.pause().unwrap();
-        }
+        treat(&sandbox).unwrap();
         let dropped_at = Instant::now();
         drop(sandbox);
-        assert!(left.are_gone());
+        assert!(left.are_gone(), "treatment {index}");
         assert!(
             dropped_at.elapsed() < Duration::from_secs(5),
-            "had to be killed"
+            "treatment {index}: had to be killed"
         );
     }
 }
@@ -336,20 +341,40 @@ fn a_temporary_directory_that_cannot_serve_is_passed_over() {
 struct Traces {
     directory: PathBuf,
     postmaster: u32,
+    /// The System V segment by which PostgreSQL knows that a data directory is in use.
+    segment: u32,
 }
 
 impl Traces {
     fn of(sandbox: &Sandbox) -> Self {
-        let traces = Self {
-            directory: sandbox.socket_dir().to_path_buf(),
-            postmaster: sandbox.postmaster_pid().unwrap(),
-        };
-        assert!(traces.directory.exists() && process_exists(traces.postmaster));
-        traces
+        Self::at(
+            sandbox.socket_dir().to_path_buf(),
+            sandbox.postmaster_pid().unwrap(),
+        )
+    }
+
+    fn at(directory: PathBuf, postmaster: u32) -> Self {
+        let lock_file = fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
+        let segment = lock_file
+            .lines()
+            .nth(6)
+            .unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap();
+        let segment = segment.parse().unwrap();
+        assert!(process_exists(postmaster) && segment_exists(segment));
+        Self {
+            directory,
+            postmaster,
+            segment,
+        }
     }
 
     fn are_gone(&self) -> bool {
-        !self.directory.exists() && !process_exists(self.postmaster)
+        !self.directory.exists()
+            && !process_exists(self.postmaster)
+            && !segment_exists(self.segment)
     }
 }
 
@@ -466,14 +491,7 @@ fn child_with_a_sandbox(name: &str) -> (Child, Traces) {
     let mut fields = line.split(' ').skip(1);
     let postmaster = fields.next().unwrap().parse().unwrap();
     let directory = PathBuf::from(fields.next().unwrap());
-    assert!(directory.exists() && process_exists(postmaster));
-    (
-        child,
-        Traces {
-            directory,
-            postmaster,
-        },
-    )
+    (child, Traces::at(directory, postmaster))
 }
 
 fn proc_dir(pid: u32) -> PathBuf {
@@ -489,6 +507,15 @@ fn process_exists(pid: u32) -> bool {
         .output()
         .unwrap();
     output.status.success()
+}
+
+fn segment_exists(id: u32) -> bool {
+    let output = Command::new("ipcs").arg("-m").output().unwrap();
+    let id = id.to_string();
+    // The number is the second field on Linux and on macOS.
+    let list = String::from_utf8(output.stdout).unwrap();
+    list.lines()
+        .any(|line| line.split_whitespace().nth(1) == Some(&id))
 }
 
 /// Neither a process that is not our child nor a directory tells when it goes: look again and
