@@ -1,0 +1,346 @@
+//! The core: every decision of the bridge, without a socket, a clock or a random number.
+//!
+//! [`Core`] joins the [`hub`] (clients and channels) to an upstream: PostgreSQL's two sessions
+//! ([`backend`]), or the [`feed`] of a program that brings its own notifications.
+
+pub mod backend;
+mod client;
+pub mod feed;
+mod http;
+pub mod hub;
+pub mod interest;
+mod listening;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub use self::listening::Published;
+use self::{
+    backend::{Backend, Event, Role},
+    feed::Feed,
+    hub::{ClientId, Command, Disconnect, Hub, Tick, Transmit, Written},
+};
+use crate::{
+    channel::Channel, config::Limits, metrics::Metrics, pg, ws::access::Access, ws::close::CloseReason,
+};
+
+/// The whole bridge as a state machine.
+///
+/// After any `handle_*`: [`Core::poll_disconnect`] and [`Core::poll_resumed`] until `None`, the
+/// backend's orders and bytes where there is one, and [`Core::poll_transmit`] as far as the slice
+/// goes, each lent range answered by [`Core::handle_transmitted`]. Once a turn, when nothing
+/// walks, [`Core::end_turn`]. Then wait until [`Core::poll_timeout`].
+///
+/// `handle_*` return nothing: no peer can fail the server.
+#[derive(Debug)]
+pub struct Core {
+    hub: Hub,
+    upstream: Upstream,
+    started: Instant,
+    sweep_at: Instant,
+    sweep_cursor: usize,
+    stopping: Option<Stopping>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value a process")]
+enum Upstream {
+    Postgres(Backend),
+    Feed(Feed),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stopping {
+    since: Instant,
+    /// Clients with publishes under way were closed too.
+    all_closed: bool,
+}
+
+/// Who may connect, what they see, and what they may cost.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What each peer may cost.
+    pub limits: Limits,
+    /// Which origins and hosts are let in.
+    pub access: Access,
+    /// The page at `GET /`.
+    pub page: Option<&'static str>,
+    /// Listened to from the start.
+    pub channels: Vec<Channel>,
+    /// Random: the first half of every epoch, and the jitter of reconnects.
+    pub seed: u64,
+}
+
+impl Core {
+    /// A bridge to PostgreSQL.
+    pub fn new(settings: Settings, config: pg::config::Config, now: Instant) -> Self {
+        let backend = Backend::new(config, settings.seed, now);
+        Self::start(settings, Upstream::Postgres(backend), now)
+    }
+
+    /// A server that is fed by the program around it.
+    pub fn with_feed(settings: Settings, now: Instant) -> Self {
+        let mut core = Self::start(settings, Upstream::Feed(Feed::default()), now);
+        core.hub.handle_listening_up();
+        core.hub.handle_publishing(true);
+        core
+    }
+
+    fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
+        let mut hub = Hub::new(settings.limits, settings.access, settings.page);
+        hub.listening.epoch_seed = settings.seed;
+        for channel in settings.channels {
+            hub.pin(channel);
+        }
+        Self {
+            hub,
+            upstream,
+            started: now,
+            sweep_at: now + sweep::STEP,
+            sweep_cursor: 0,
+            stopping: None,
+        }
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.hub.metrics
+    }
+
+    /// Clients, whatever they are doing.
+    pub fn client_count(&self) -> usize {
+        self.hub.clients.len()
+    }
+
+    /// The two sessions, unless a program feeds us.
+    pub fn backend(&mut self) -> Option<&mut Backend> {
+        match &mut self.upstream {
+            Upstream::Postgres(backend) => Some(backend),
+            Upstream::Feed(_) => None,
+        }
+    }
+
+    /// The feed, if a program feeds us.
+    pub fn feed(&mut self) -> Option<&mut Feed> {
+        match &mut self.upstream {
+            Upstream::Postgres(_) => None,
+            Upstream::Feed(feed) => Some(feed),
+        }
+    }
+
+    /// A socket was accepted.
+    pub fn handle_connected(&mut self, now: Instant) -> ClientId {
+        self.hub.handle_connected(self.tick(now))
+    }
+
+    /// Bytes came from a client; they are unmasked in place.
+    pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8], now: Instant) {
+        self.hub.handle_input(client, input, self.tick(now));
+        self.forward_commands(now);
+    }
+
+    /// A client's socket ended or failed; the reactor has let it go.
+    pub fn handle_client_closed(&mut self, client: ClientId) {
+        self.hub.handle_closed(client);
+    }
+
+    /// A client's socket takes bytes again.
+    pub fn handle_client_writable(&mut self, client: ClientId) {
+        self.hub.handle_writable(client);
+    }
+
+    /// Whether the client's socket is not to be read for now; [`Self::poll_resumed`] ends it.
+    pub fn is_paused(&self, client: ClientId) -> bool {
+        self.hub.is_paused(client)
+    }
+
+    /// Whether PostgreSQL is not to be read for now: our own fan-out is behind, and what waits
+    /// in the server's queue holds nobody up.
+    pub fn is_backend_paused(&self) -> bool {
+        self.hub.fanout.unsent_bytes() > self.hub.limits.unsent_bytes_max
+    }
+
+    /// Handles whatever the sessions have to report; call after every `handle_*` of the backend.
+    pub fn handle_backend(&mut self, now: Instant) {
+        let tick = self.tick(now);
+        if let Upstream::Postgres(backend) = &mut self.upstream {
+            let hub = &mut self.hub;
+            backend.drain_events(now, |event| match event {
+                Event::Notification { channel, payload } => {
+                    hub.handle_notification(channel, payload);
+                }
+                Event::Up(Role::Listening) => hub.handle_listening_up(),
+                Event::Down(Role::Listening) => hub.handle_listening_down(),
+                Event::Up(Role::Publishing) => hub.handle_publishing(true),
+                Event::Down(Role::Publishing) => hub.handle_publishing(false),
+                Event::Listened(key, result) => hub.handle_listened(key, result, tick),
+                Event::Unlistened(key) => hub.handle_unlistened(key),
+                Event::Published(number, published) => {
+                    hub.handle_published(number, &published, tick);
+                }
+            });
+        }
+        self.forward_commands(now);
+    }
+
+    /// A notification of the program that feeds us.
+    pub fn handle_fed(&mut self, fed: &feed::Fed, now: Instant) {
+        match fed {
+            feed::Fed::Notification(channel, payload) => {
+                self.hub.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
+            }
+            feed::Fed::Overflow => self.hub.handle_overflow(),
+        }
+        self.forward_commands(now);
+    }
+
+    /// What is to be written next, and to whom.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.hub.poll_transmit()
+    }
+
+    /// What became of it.
+    pub fn handle_transmitted(&mut self, written: Written, now: Instant) {
+        self.hub.handle_transmitted(written, self.tick(now));
+    }
+
+    /// Whether [`Self::poll_transmit`] has something.
+    pub fn has_transmit(&self) -> bool {
+        self.hub.has_transmit()
+    }
+
+    /// A socket to let go.
+    pub fn poll_disconnect(&mut self) -> Option<(ClientId, Disconnect)> {
+        self.hub.poll_disconnect()
+    }
+
+    /// A client to read again.
+    pub fn poll_resumed(&mut self) -> Option<ClientId> {
+        self.hub.resumed.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sweep = (!self.hub.clients.is_empty()).then_some(self.sweep_at);
+        let backend = match &self.upstream {
+            Upstream::Postgres(backend) => Some(backend.poll_timeout()),
+            Upstream::Feed(_) => None,
+        };
+        let stopping = self.stopping.map(|stopping| {
+            let until = if stopping.all_closed { STOP_TIMEOUT } else { PUBLISH_GRACE };
+            stopping.since + until
+        });
+        [sweep, backend, stopping].into_iter().flatten().min()
+    }
+
+    /// The time has come for whatever was due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Upstream::Postgres(backend) = &mut self.upstream {
+            backend.handle_timeout(now);
+        }
+        self.handle_backend(now);
+        if self.sweep_at <= now {
+            let tick = self.tick(now);
+            self.sweep_cursor = self.hub.sweep(self.sweep_cursor, tick);
+            self.sweep_at = now + sweep::STEP;
+            self.hub.retry_refused(tick);
+            self.forward_commands(now);
+        }
+        self.close_rest(now);
+    }
+
+    /// Ends the slice of the pass under way, and the turn: those who left leave the index, and
+    /// slots are freed. Nothing may be lent now.
+    pub fn end_turn(&mut self, now: Instant) {
+        self.hub.end_slice();
+        self.hub.reap(self.tick(now));
+        self.forward_commands(now);
+    }
+
+    /// Takes no more clients, closes those there are with 1001; those that await a publish get
+    /// two seconds for it.
+    pub fn stop(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Stopping { since: now, all_closed: false });
+        self.hub.stopping = true;
+        self.close_rest(now);
+    }
+
+    /// Whether [`Self::stop`] was called and nothing is left to wait for.
+    pub fn is_stopped(&self, now: Instant) -> bool {
+        self.stopping.is_some_and(|stopping| {
+            self.hub.clients.is_empty() || now >= stopping.since + STOP_TIMEOUT
+        })
+    }
+
+    fn close_rest(&mut self, now: Instant) {
+        let Some(stopping) = &mut self.stopping else { return };
+        let grace_over = now >= stopping.since + PUBLISH_GRACE;
+        stopping.all_closed |= grace_over;
+        let tick = Self::tick_since(self.started, now);
+        self.hub.close_idle(grace_over, tick);
+    }
+
+    fn tick(&self, now: Instant) -> Tick {
+        Self::tick_since(self.started, now)
+    }
+
+    fn tick_since(started: Instant, now: Instant) -> Tick {
+        let milliseconds = now.saturating_duration_since(started).as_millis();
+        Tick::try_from(milliseconds & u128::from(u32::MAX)).expect("masked")
+    }
+
+    /// Gives the hub's commands to the upstream, until neither has anything to say.
+    fn forward_commands(&mut self, now: Instant) {
+        let tick = self.tick(now);
+        while let Some(command) = self.hub.commands.pop_front() {
+            match &mut self.upstream {
+                Upstream::Postgres(backend) => backend.push(command),
+                Upstream::Feed(feed) => match command {
+                    Command::Listen(key, channel) => {
+                        feed.push(feed::Incoming::Subscribe(channel));
+                        self.hub.handle_listened(key, Ok(()), tick);
+                    }
+                    Command::Unlisten(key, channel) => {
+                        feed.push(feed::Incoming::Unsubscribe(channel));
+                        self.hub.handle_unlistened(key);
+                    }
+                    Command::Notify(number, channel, payload) => {
+                        feed.push(feed::Incoming::Notify(channel, payload));
+                        self.hub.handle_published(number, &Published::Committed, tick);
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Hub {
+    /// Closes clients with 1001: those without publishes under way, or all.
+    fn close_idle(&mut self, all: bool, now: Tick) {
+        let slots = 0..u32::try_from(self.hot.len()).expect("slots are u32");
+        for slot in slots {
+            if !self.clients.contains(slot as usize) {
+                continue;
+            }
+            if self.is_open(slot) {
+                if all || self.clients[slot as usize].publishes_waiting == 0 {
+                    self.close(slot, CloseReason::GoingAway, now);
+                }
+            } else if matches!(self.clients[slot as usize].phase, hub::Phase::Handshake(_))
+                && self.is_alive(self.id(slot))
+            {
+                self.drop_client(slot);
+            }
+        }
+    }
+}
+
+/// At a stop, publishes under way get this long.
+const PUBLISH_GRACE: Duration = Duration::from_secs(2);
+/// At a stop, everything is over after this long.
+const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);

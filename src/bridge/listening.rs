@@ -1,0 +1,412 @@
+//! Reactions to what PostgreSQL's sessions report: which channels hold, and what they carry.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use super::{
+    hub::{Hub, Tick},
+    interest::{self, Interest},
+};
+use crate::{
+    bridge::hub::Command,
+    channel::{Channel, ChannelKey},
+    frame,
+    message::{ErrorCode, GapReason, PostgresStatus, RequestId, ServerMessage},
+    pg::session::ServerError,
+};
+
+/// What is known of PostgreSQL, and of each channel there.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// By channel.
+    channels: Vec<ChannelState>,
+    /// LISTEN can be sent.
+    pub(super) session_up: bool,
+    /// Publishes can be sent.
+    pub(super) publishing_up: bool,
+    /// What clients were told last.
+    pub(super) announced: PostgresStatus,
+    /// Channels not yet listened to again since the session came up.
+    unsettled: usize,
+    /// When refused channels are asked for again, and how long after that.
+    retry: Option<Retry>,
+    /// The random half of every epoch of this process.
+    pub(super) epoch_seed: u64,
+    epochs: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    since: Tick,
+    after: Tick,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ChannelState {
+    pub(super) interest: Interest,
+    /// Counts the confirmed LISTENs of the process; names the current one.
+    epoch: u64,
+    /// Notifications in this epoch.
+    seq: u64,
+    /// Listened to whether somebody is subscribed or not.
+    pinned: bool,
+    /// Counted in `Listening::unsettled`.
+    settling: bool,
+    /// Unanswered subscribes by slot of the client, in the order asked.
+    pub(super) waiting: HashMap<u32, Vec<Option<RequestId>>>,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            channels: Vec::new(),
+            session_up: false,
+            publishing_up: false,
+            announced: PostgresStatus::Down,
+            unsettled: 0,
+            retry: None,
+            epoch_seed: 0,
+            epochs: 0,
+        }
+    }
+}
+
+/// What became of a publish.
+#[derive(Debug)]
+pub enum Published {
+    /// Committed.
+    Committed,
+    /// PostgreSQL refused it.
+    Refused(ServerError),
+    /// It was handed to PostgreSQL, and the connection died before the answer.
+    Unknown,
+    /// It was not handed to PostgreSQL.
+    NotSent,
+}
+
+impl Listening {
+    pub(super) fn state_mut(&mut self, key: ChannelKey) -> &mut ChannelState {
+        if self.channels.len() <= key.index() {
+            self.channels.resize_with(key.index() + 1, ChannelState::default);
+        }
+        &mut self.channels[key.index()]
+    }
+
+    /// The channel's epoch and seq.
+    pub(super) fn position(&self, key: ChannelKey) -> (String, u64) {
+        let state = &self.channels[key.index()];
+        (format!("{:016x}{:x}", self.epoch_seed, state.epoch), state.seq)
+    }
+
+    /// Why not every wanted channel is heard and publishable, if so.
+    pub(super) fn readiness(&self) -> Result<(), &'static str> {
+        if !self.session_up {
+            Err("PostgreSQL is not connected")
+        } else if self.unsettled > 0 {
+            Err("channels are being listened to")
+        } else if self.channels.iter().any(|state| state.interest == Interest::Refused) {
+            Err("PostgreSQL refused to listen to a channel")
+        } else if !self.publishing_up {
+            Err("the publishing session is not connected")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.epochs += 1;
+        self.epochs
+    }
+}
+
+impl Hub {
+    /// Listens to the channel from now on, whoever subscribes.
+    pub(super) fn pin(&mut self, channel: Channel) {
+        let key = self.index.intern(channel);
+        let up = self.listening.session_up;
+        let state = self.listening.state_mut(key);
+        state.pinned = true;
+        let command = state.interest.want(up);
+        self.send_command(key, command);
+    }
+
+    /// The listening session takes commands.
+    pub(super) fn handle_listening_up(&mut self) {
+        self.listening.session_up = true;
+        let keys: Vec<_> = self.index.channels().collect();
+        for key in keys {
+            let state = self.listening.state_mut(key);
+            let command = state.interest.ready();
+            if command.is_some() {
+                state.settling = true;
+                self.listening.unsettled += 1;
+            }
+            self.send_command(key, command);
+        }
+        if self.listening.unsettled == 0 {
+            self.announce(PostgresStatus::Up);
+        }
+    }
+
+    /// The listening session is gone; nothing it was asked will be answered.
+    pub(super) fn handle_listening_down(&mut self) {
+        if self.listening.session_up {
+            self.metrics.listening_lost += 1;
+        }
+        self.listening.session_up = false;
+        self.listening.unsettled = 0;
+        self.listening.retry = None;
+        let keys: Vec<_> = self.index.channels().collect();
+        for key in keys {
+            let state = self.listening.state_mut(key);
+            state.interest.lost();
+            state.settling = false;
+            self.release_if_idle(key);
+        }
+        self.announce(PostgresStatus::Down);
+    }
+
+    pub(super) fn handle_publishing(&mut self, up: bool) {
+        self.listening.publishing_up = up;
+    }
+
+    /// LISTEN was answered: those who waited are subscribed, those who were are told of the gap.
+    pub(super) fn handle_listened(
+        &mut self,
+        key: ChannelKey,
+        result: Result<(), ServerError>,
+        now: Tick,
+    ) {
+        match result {
+            Ok(()) => {
+                let epoch = self.listening.next_epoch();
+                let state = self.listening.state_mut(key);
+                let command = state.interest.listened();
+                if state.interest == Interest::Listened {
+                    state.epoch = epoch;
+                    state.seq = 0;
+                    self.report_gap(key, GapReason::PostgresReconnect);
+                    self.admit_waiting(key, now);
+                }
+                self.send_command(key, command);
+            }
+            Err(error) => self.handle_listen_refused(key, &error, now),
+        }
+        self.settle(key);
+    }
+
+    pub(super) fn handle_unlistened(&mut self, key: ChannelKey) {
+        let command = self.listening.state_mut(key).interest.unlistened();
+        self.send_command(key, command);
+        self.release_if_idle(key);
+    }
+
+    /// PostgreSQL sent a notification; the bytes may be anything.
+    pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
+        self.metrics.notifications += 1;
+        let key = std::str::from_utf8(channel).ok().and_then(|name| self.index.find(name));
+        let Some(key) = key else {
+            self.metrics.notifications_unheard += 1;
+            return;
+        };
+        let state = self.listening.state_mut(key);
+        if state.interest != Interest::Listened {
+            // It came before its LISTEN was confirmed: `subscribed` or `gap` will follow it.
+            self.metrics.notifications_unheard += 1;
+            return;
+        }
+        state.seq += 1;
+        let seq = state.seq;
+        if self.index.subscribers(key).is_empty() {
+            self.metrics.notifications_unheard += 1;
+            return;
+        }
+        let payload = String::from_utf8_lossy(payload);
+        let lossy = matches!(payload, Cow::Owned(_));
+        self.metrics.notifications_lossy += u64::from(lossy);
+        let channel = self.index.name(key).as_str();
+        self.scratch.clear();
+        let message = ServerMessage::Notification { channel, payload: &payload, seq, lossy };
+        frame::append_message(&message, &mut self.scratch);
+        self.fan_out_scratch(key);
+    }
+
+    /// A publish ended one way or the other.
+    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published, now: Tick) {
+        let Some(publish) = self.publishes.try_remove(ticket as usize) else {
+            debug_assert!(false, "a publish ends once");
+            return;
+        };
+        self.publish_bytes -= publish.bytes;
+        if !self.is_alive(publish.client) {
+            return;
+        }
+        let slot = publish.client.slot;
+        let was_paused = self.is_paused(publish.client);
+        self.clients[slot as usize].publishes_waiting -= 1;
+        if was_paused {
+            self.resumed.push_back(publish.client);
+        }
+        let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
+        match outcome {
+            Published::Committed => {
+                if let Some(id) = id {
+                    self.answer(slot, &ServerMessage::Notified { channel, id }, now);
+                }
+            }
+            Published::Refused(error) => {
+                self.metrics.refusals += 1;
+                let text = &error.message;
+                let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
+                self.answer(slot, &message, now);
+            }
+            Published::Unknown => {
+                let text = "the connection to PostgreSQL was lost before it answered";
+                self.refuse(slot, ErrorCode::UnknownOutcome, text, Some(channel), id, now);
+            }
+            Published::NotSent => {
+                let text = "PostgreSQL is not connected";
+                self.refuse(slot, ErrorCode::PostgresDown, text, Some(channel), id, now);
+            }
+        }
+    }
+
+    /// The feed of a stand-alone server dropped something.
+    pub(super) fn handle_overflow(&mut self) {
+        let keys: Vec<_> = self.index.channels().collect();
+        for key in keys {
+            let epoch = self.listening.next_epoch();
+            let state = self.listening.state_mut(key);
+            if state.interest == Interest::Listened {
+                state.epoch = epoch;
+                state.seq = 0;
+                self.report_gap(key, GapReason::Overflow);
+            }
+        }
+    }
+
+    /// Asks again for channels PostgreSQL refused, when their time has come.
+    pub(super) fn retry_refused(&mut self, now: Tick) {
+        let Some(retry) = self.listening.retry else { return };
+        if now.wrapping_sub(retry.since) < retry.after || !self.listening.session_up {
+            return;
+        }
+        self.listening.retry = None;
+        let keys: Vec<_> = self.index.channels().collect();
+        for key in keys {
+            let state = self.listening.state_mut(key);
+            if state.interest == Interest::Refused {
+                let command = state.interest.ready();
+                let after = (retry.after * 2).min(RETRY_MAX);
+                self.listening.retry = Some(Retry { since: now, after });
+                self.send_command(key, command);
+            }
+        }
+    }
+
+    pub(super) fn send_command(&mut self, key: ChannelKey, command: Option<interest::Command>) {
+        let Some(command) = command else { return };
+        let channel = self.index.name(key).clone();
+        self.commands.push_back(match command {
+            interest::Command::Listen => Command::Listen(key, channel),
+            interest::Command::Unlisten => Command::Unlisten(key, channel),
+        });
+    }
+
+    /// When the last one who wanted the channel is gone, PostgreSQL is told.
+    pub(super) fn unwant_if_deserted(&mut self, key: ChannelKey) {
+        let deserted = self.index.subscribers(key).is_empty();
+        let state = self.listening.state_mut(key);
+        if !deserted || state.pinned || !state.waiting.is_empty() {
+            return;
+        }
+        let command = state.interest.unwant();
+        self.send_command(key, command);
+        self.release_if_idle(key);
+    }
+
+    fn handle_listen_refused(&mut self, key: ChannelKey, error: &ServerError, now: Tick) {
+        let channel = self.index.name(key).clone();
+        tracing::warn!(channel = channel.as_str(), "PostgreSQL refused to LISTEN: {error}");
+        let refusal = |id| {
+            ServerMessage::postgres_error(&error.message, &error.sqlstate, channel.as_str(), id)
+        };
+        for (slot, ids) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
+            self.clients[slot as usize].forget_waiting(key, ids.len());
+            for id in ids {
+                self.answer(slot, &refusal(id.as_ref()), now);
+            }
+        }
+        self.scratch.clear();
+        frame::append_message(&refusal(None), &mut self.scratch);
+        self.fan_out_scratch(key);
+        let state = self.listening.state_mut(key);
+        state.interest.refused();
+        if state.interest == Interest::Refused {
+            self.listening.retry.get_or_insert(Retry { since: now, after: RETRY_MIN });
+        }
+        self.unwant_if_deserted(key);
+    }
+
+    /// A frame of the channel: nothing overtakes it and it overtakes nothing.
+    fn report_gap(&mut self, key: ChannelKey, reason: GapReason) {
+        if self.index.subscribers(key).is_empty() {
+            return;
+        }
+        let (epoch, seq) = self.listening.position(key);
+        let channel = self.index.name(key).as_str();
+        self.scratch.clear();
+        let message = ServerMessage::Gap { channel, epoch: &epoch, seq, reason };
+        frame::append_message(&message, &mut self.scratch);
+        self.fan_out_scratch(key);
+    }
+
+    fn admit_waiting(&mut self, key: ChannelKey, now: Tick) {
+        for (slot, ids) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
+            self.clients[slot as usize].forget_waiting(key, ids.len());
+            if !self.is_open(slot) {
+                continue;
+            }
+            self.deliver(slot, now);
+            self.index.subscribe(slot, key);
+            for id in ids {
+                self.answer_subscribed(slot, key, id.as_ref(), now);
+            }
+        }
+        // Those who waited may all have been closed meanwhile.
+        self.unwant_if_deserted(key);
+    }
+
+    fn settle(&mut self, key: ChannelKey) {
+        let state = self.listening.state_mut(key);
+        if std::mem::take(&mut state.settling) {
+            self.listening.unsettled -= 1;
+            if self.listening.unsettled == 0 {
+                self.announce(PostgresStatus::Up);
+            }
+            self.release_if_idle(key);
+        }
+    }
+
+    fn announce(&mut self, status: PostgresStatus) {
+        if self.listening.announced != status {
+            self.listening.announced = status;
+            self.broadcast(&ServerMessage::Status { postgres: status });
+        }
+    }
+
+    fn release_if_idle(&mut self, key: ChannelKey) {
+        let state = self.listening.state_mut(key);
+        let is_idle = state.interest == Interest::Idle && !state.settling;
+        if is_idle && !state.pinned && state.waiting.is_empty() {
+            debug_assert!(self.index.subscribers(key).is_empty(), "an idle channel is deserted");
+            *state = ChannelState::default();
+            self.fanout.forget(key, &mut self.batches);
+            self.index.release(key);
+        }
+    }
+}
+
+/// Refused channels are asked for again after this long, in milliseconds, doubling
+const RETRY_MIN: Tick = 1_000;
+/// up to this long.
+const RETRY_MAX: Tick = 30_000;

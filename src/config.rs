@@ -1,0 +1,131 @@
+//! What a server is started with: plain data, made once, never changed.
+//!
+//! Knows neither the environment nor the command line.
+
+use std::time::Duration;
+
+/// What `alle serve` needs to know.
+///
+/// ```
+/// let config = alle::BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080")
+///     .with_channels(["orders", "alerts"]);
+/// assert_eq!(config.channels, ["orders", "alerts"]);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BridgeConfig {
+    /// A connection string (PostgreSQL, "Connection URIs").
+    pub postgres_url: String,
+    /// `HOST:PORT`; port 0 picks a free one.
+    pub ws_bind_addr: String,
+    /// Listened to from the start and never unlistened.
+    pub channels: Vec<String>,
+    /// Whether `GET /` shows the playground page.
+    pub playground: bool,
+    /// Origins, beside the server's own, whose pages may connect; `*` for all.
+    pub allow_origins: Vec<String>,
+    /// Names, beside localhost, under which a loopback address may be reached.
+    pub allow_hosts: Vec<String>,
+    /// What each peer may cost.
+    pub limits: Limits,
+}
+
+impl BridgeConfig {
+    /// A bridge from `postgres_url` to `ws_bind_addr`, everything else at its default.
+    pub fn new(postgres_url: impl Into<String>, ws_bind_addr: impl Into<String>) -> Self {
+        Self {
+            postgres_url: postgres_url.into(),
+            ws_bind_addr: ws_bind_addr.into(),
+            channels: Vec::new(),
+            playground: false,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Listens to these from the start.
+    #[must_use]
+    pub fn with_channels<C: Into<String>>(mut self, channels: impl IntoIterator<Item = C>) -> Self {
+        self.channels = channels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Shows the playground page at `GET /`.
+    #[must_use]
+    pub fn with_playground(mut self, playground: bool) -> Self {
+        self.playground = playground;
+        self
+    }
+
+    /// Lets pages of these origins connect.
+    #[must_use]
+    pub fn with_allow_origins(mut self, origins: Vec<String>) -> Self {
+        self.allow_origins = origins;
+        self
+    }
+
+    /// Lets requests for these hosts in on a loopback address.
+    #[must_use]
+    pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
+        self.allow_hosts = hosts;
+        self
+    }
+
+    /// Replaces the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// What each peer may cost. Each limit is tested at its edge and has a stated outcome.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Subscriptions of one client, those awaiting confirmation included; over it:
+    /// `too_many_subscriptions`.
+    pub subscriptions_max: usize,
+    /// Bytes of one message of a client; over it: closed with 1009.
+    pub message_bytes_max: usize,
+    /// Bytes a client's backlog may refer to; over it: closed with 4008.
+    pub client_queue_bytes_max: usize,
+    /// Memory of all batches still referred to; over it: the slowest is closed with 4008.
+    pub retained_bytes_max: usize,
+    /// A backlog without progress for this long: closed with 4008.
+    pub stall_timeout: Duration,
+    /// An opening handshake may take this long; then the socket is closed.
+    pub handshake_timeout: Duration,
+    /// A closing handshake may take this long; then the socket is reset.
+    pub closing_timeout: Duration,
+    /// Silence of a client before it is pinged.
+    pub ping_interval: Duration,
+    /// Silence after the ping before the client counts as gone.
+    pub pong_timeout: Duration,
+    /// Publishes of one client awaiting their commit; at it, the client is not read.
+    pub client_publishes_max: usize,
+    /// Publishes of all clients awaiting their commit, in bytes; over it: `rate_limited`.
+    pub publish_bytes_max: usize,
+    /// Frames not yet passed to their clients, in bytes; over it PostgreSQL is not read.
+    pub unsent_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            subscriptions_max: 1_000,
+            message_bytes_max: 64 * 1024,
+            client_queue_bytes_max: 16 * 1024 * 1024,
+            retained_bytes_max: 256 * 1024 * 1024,
+            stall_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            closing_timeout: Duration::from_secs(5),
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(10),
+            client_publishes_max: 256,
+            publish_bytes_max: 64 * 1024 * 1024,
+            unsent_bytes_max: 8 * 1024 * 1024,
+        }
+    }
+}
