@@ -218,16 +218,22 @@ impl Sandbox {
         self.psql(database, sql).map(drop)
     }
 
-    /// Stops the server and returns when no process of it is left; nothing to do if there is none.
+    /// Stops the server, paused or not, and returns when no process of it is left; nothing to do if
+    /// there is none.
     ///
     /// [`StopMode::Smart`] only asks, for it lasts until the last session ended; see
     /// [`wait_until_stopped`](Self::wait_until_stopped).
     pub fn stop(&self, mode: StopMode) -> Result<(), SandboxError> {
         let mut supervisor = self.supervisor();
-        match mode {
-            StopMode::Smart => return supervisor.signal("TERM"),
-            StopMode::Fast => supervisor.signal("INT")?,
-            StopMode::Immediate => supervisor.signal("QUIT")?,
+        supervisor.signal(match mode {
+            StopMode::Smart => "TERM",
+            StopMode::Fast => "INT",
+            StopMode::Immediate => "QUIT",
+        })?;
+        // A frozen server would never act on it.
+        supervisor.resume()?;
+        if mode == StopMode::Smart {
+            return Ok(());
         }
         supervisor.wait_until_stopped(STOP_TIMEOUT)
     }

@@ -230,6 +230,9 @@ fn paused_it_accepts_and_answers_only_when_resumed() {
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"N");
     assert_eq!(session.answer(), "2");
+    sandbox.pause().unwrap();
+    sandbox.stop(StopMode::Fast).unwrap();
+    assert_stopped(&sandbox);
 }
 
 #[test]

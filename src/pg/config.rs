@@ -314,6 +314,18 @@ mod tests {
                 "postgres:///x?host=one&port=1,2",
                 "several hosts not supported yet",
             ),
+        ] {
+            assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
+        }
+        assert_eq!(
+            parse("postgres://db", &[]).unwrap_err(),
+            ConfigError::UserMissing
+        );
+    }
+
+    #[test]
+    fn parameters_are_known_or_named() {
+        for (url, expected) in [
             ("postgres://db?uzer=ann", "unknown parameter \"uzer\""),
             ("postgres://db?&user=ann", "a parameter has no '='"),
             ("postgres://db?user", "a parameter has no '='"),
@@ -337,10 +349,6 @@ mod tests {
         ] {
             assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
         }
-        assert_eq!(
-            parse("postgres://db", &[]).unwrap_err(),
-            ConfigError::UserMissing
-        );
     }
 
     #[test]
