@@ -23,7 +23,8 @@ use self::{
     hub::{ClientId, Command, Disconnect, Hub, Tick, Transmit, Written},
 };
 use crate::{
-    channel::Channel, config::Limits, metrics::Metrics, pg, ws::access::Access, ws::close::CloseReason,
+    channel::Channel, config::Limits, metrics::Metrics, pg, ws::access::Access,
+    ws::close::CloseReason,
 };
 
 /// The whole bridge as a state machine.
@@ -189,7 +190,8 @@ impl Core {
     pub fn handle_fed(&mut self, fed: &feed::Fed, now: Instant) {
         match fed {
             feed::Fed::Notification(channel, payload) => {
-                self.hub.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
+                self.hub
+                    .handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
             }
             feed::Fed::Overflow => self.hub.handle_overflow(),
         }
@@ -229,7 +231,11 @@ impl Core {
             Upstream::Feed(_) => None,
         };
         let stopping = self.stopping.map(|stopping| {
-            let until = if stopping.all_closed { STOP_TIMEOUT } else { PUBLISH_GRACE };
+            let until = if stopping.all_closed {
+                STOP_TIMEOUT
+            } else {
+                PUBLISH_GRACE
+            };
             stopping.since + until
         });
         [sweep, backend, stopping].into_iter().flatten().min()
@@ -265,7 +271,10 @@ impl Core {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(Stopping { since: now, all_closed: false });
+        self.stopping = Some(Stopping {
+            since: now,
+            all_closed: false,
+        });
         self.hub.stopping = true;
         self.close_rest(now);
     }
@@ -278,7 +287,9 @@ impl Core {
     }
 
     fn close_rest(&mut self, now: Instant) {
-        let Some(stopping) = &mut self.stopping else { return };
+        let Some(stopping) = &mut self.stopping else {
+            return;
+        };
         let grace_over = now >= stopping.since + PUBLISH_GRACE;
         stopping.all_closed |= grace_over;
         let tick = Self::tick_since(self.started, now);
@@ -311,7 +322,8 @@ impl Core {
                     }
                     Command::Notify(number, channel, payload) => {
                         feed.push(feed::Incoming::Notify(channel, payload));
-                        self.hub.handle_published(number, &Published::Committed, tick);
+                        self.hub
+                            .handle_published(number, &Published::Committed, tick);
                     }
                 },
             }

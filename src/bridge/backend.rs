@@ -114,10 +114,20 @@ struct Link {
 }
 
 enum State {
-    Waiting { until: Instant },
-    Connecting { deadline: Instant },
-    Starting { session: Box<Session>, deadline: Instant },
-    Ready { session: Box<Session>, heartbeat: Heartbeat },
+    Waiting {
+        until: Instant,
+    },
+    Connecting {
+        deadline: Instant,
+    },
+    Starting {
+        session: Box<Session>,
+        deadline: Instant,
+    },
+    Ready {
+        session: Box<Session>,
+        heartbeat: Heartbeat,
+    },
 }
 
 enum Heartbeat {
@@ -221,7 +231,8 @@ impl Backend {
             self.links[role.index()].commands.push_back(command);
             self.give_commands(role);
         } else if let Command::Notify(number, ..) = command {
-            self.events.push_back(Event::Published(number, Published::NotSent));
+            self.events
+                .push_back(Event::Published(number, Published::NotSent));
         }
     }
 
@@ -257,7 +268,9 @@ impl Backend {
             }
             match &mut link.state {
                 State::Waiting { .. } => {
-                    link.state = State::Connecting { deadline: now + CONNECT_TIMEOUT };
+                    link.state = State::Connecting {
+                        deadline: now + CONNECT_TIMEOUT,
+                    };
                     self.orders.push_back(Order::Connect(role));
                 }
                 State::Connecting { .. } | State::Starting { .. } => {
@@ -266,7 +279,9 @@ impl Backend {
                 State::Ready { session, heartbeat } => match heartbeat {
                     Heartbeat::Due(_) => {
                         session.heartbeat(Asked::Heartbeat.ticket());
-                        *heartbeat = Heartbeat::Asked { deadline: now + HEARTBEAT_TIMEOUT };
+                        *heartbeat = Heartbeat::Asked {
+                            deadline: now + HEARTBEAT_TIMEOUT,
+                        };
                     }
                     Heartbeat::Asked { .. } => {
                         self.fail(role, &Cause::Connection("went silent"), now);
@@ -334,8 +349,11 @@ impl Backend {
     }
 
     fn give_commands(&mut self, role: Role) {
-        let Link { state: State::Ready { session, .. }, commands, .. } =
-            &mut self.links[role.index()]
+        let Link {
+            state: State::Ready { session, .. },
+            commands,
+            ..
+        } = &mut self.links[role.index()]
         else {
             return;
         };
@@ -380,7 +398,8 @@ impl Backend {
             }
             for command in link.commands.drain(..) {
                 if let Command::Notify(number, ..) = command {
-                    self.events.push_back(Event::Published(number, Published::NotSent));
+                    self.events
+                        .push_back(Event::Published(number, Published::NotSent));
                 }
             }
             self.events.push_back(Event::Down(role));
@@ -396,7 +415,9 @@ impl Backend {
             _ if link.failures == 0 && matches!(link.state, State::Ready { .. }) => {
                 return Duration::ZERO;
             }
-            _ => RETRY_MIN.saturating_mul(1 << link.failures.min(10)).min(RETRY_MAX),
+            _ => RETRY_MIN
+                .saturating_mul(1 << link.failures.min(10))
+                .min(RETRY_MAX),
         };
         whole.mul_f64(0.5 + 0.5 * self.fraction())
     }
@@ -431,8 +452,14 @@ impl Link {
         match &self.state {
             State::Waiting { until } => *until,
             State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
-            State::Ready { heartbeat: Heartbeat::Due(at), .. } => *at,
-            State::Ready { heartbeat: Heartbeat::Asked { deadline }, .. } => *deadline,
+            State::Ready {
+                heartbeat: Heartbeat::Due(at),
+                ..
+            } => *at,
+            State::Ready {
+                heartbeat: Heartbeat::Asked { deadline },
+                ..
+            } => *deadline,
         }
     }
 }

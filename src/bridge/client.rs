@@ -67,7 +67,9 @@ impl Hub {
                 self.open(slot);
                 self.push_own(slot, now, |out| response::switching_protocols(&key, out));
                 if self.listening.announced == PostgresStatus::Down {
-                    let status = ServerMessage::Status { postgres: PostgresStatus::Down };
+                    let status = ServerMessage::Status {
+                        postgres: PostgresStatus::Down,
+                    };
                     self.push_own(slot, now, |out| frame::append_message(&status, out));
                 }
                 self.handle_frames(slot, &mut input[head_bytes..], now);
@@ -133,9 +135,15 @@ impl Hub {
             self.finish_closing(slot, now);
             return;
         }
-        tracing::debug!(client = slot, reason = reason.label(), "violation of RFC 6455");
+        tracing::debug!(
+            client = slot,
+            reason = reason.label(),
+            "violation of RFC 6455"
+        );
         self.metrics.violations += 1;
-        self.hang_up(slot, now, |out| close::close_frame(reason.code(), reason.text(), out));
+        self.hang_up(slot, now, |out| {
+            close::close_frame(reason.code(), reason.text(), out)
+        });
     }
 
     fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {
@@ -176,8 +184,8 @@ impl Hub {
         let known = self.index.find(name);
         let client = &self.clients[slot as usize];
         let waiting = client.waiting.as_deref().map_or(&[][..], Vec::as_slice);
-        let is_new = known
-            .is_none_or(|key| !self.index.is_subscribed(slot, key) && !waiting.contains(&key));
+        let is_new =
+            known.is_none_or(|key| !self.index.is_subscribed(slot, key) && !waiting.contains(&key));
         let subscriptions = self.index.subscriptions(slot).len() + waiting.len();
         if is_new && subscriptions >= self.limits.subscriptions_max {
             let text = format!(
@@ -190,7 +198,14 @@ impl Hub {
         }
         if usize::from(client.subscribes_waiting) >= self.limits.subscriptions_max {
             let text = "too many subscribes are waiting for PostgreSQL already";
-            self.refuse(slot, ErrorCode::RateLimited, text, Some(name), id.as_ref(), now);
+            self.refuse(
+                slot,
+                ErrorCode::RateLimited,
+                text,
+                Some(name),
+                id.as_ref(),
+                now,
+            );
             return;
         }
         let key = self.index.intern(channel.clone());
@@ -223,7 +238,12 @@ impl Hub {
     ) {
         let channel = self.index.name(key).clone();
         let (epoch, seq) = self.listening.position(key);
-        let message = ServerMessage::Subscribed { channel: channel.as_str(), epoch: &epoch, seq, id };
+        let message = ServerMessage::Subscribed {
+            channel: channel.as_str(),
+            epoch: &epoch,
+            seq,
+            id,
+        };
         self.answer(slot, &message, now);
     }
 
@@ -239,7 +259,14 @@ impl Hub {
             }
             self.index.unsubscribe(slot, key);
         }
-        self.answer(slot, &ServerMessage::Unsubscribed { channel: name, id: id.as_ref() }, now);
+        self.answer(
+            slot,
+            &ServerMessage::Unsubscribed {
+                channel: name,
+                id: id.as_ref(),
+            },
+            now,
+        );
         if let Some(key) = key {
             self.unwant_if_deserted(key);
         }
@@ -247,7 +274,12 @@ impl Hub {
 
     /// The client awaits this channel no longer; its unanswered requests, in the order asked.
     fn stop_waiting(&mut self, slot: u32, key: ChannelKey) -> Vec<Option<RequestId>> {
-        let requests = self.listening.state_mut(key).waiting.remove(&slot).unwrap_or_default();
+        let requests = self
+            .listening
+            .state_mut(key)
+            .waiting
+            .remove(&slot)
+            .unwrap_or_default();
         if !requests.is_empty() {
             self.clients[slot as usize].forget_waiting(key, requests.len());
         }
@@ -279,7 +311,10 @@ impl Hub {
         let refusal = if !self.listening.publishing_up {
             Some((ErrorCode::PostgresDown, "PostgreSQL is not connected"))
         } else if self.publish_bytes + bytes > self.limits.publish_bytes_max {
-            Some((ErrorCode::RateLimited, "too many publishes are waiting for PostgreSQL"))
+            Some((
+                ErrorCode::RateLimited,
+                "too many publishes are waiting for PostgreSQL",
+            ))
         } else {
             None
         };
@@ -291,10 +326,16 @@ impl Hub {
         self.metrics.publishes += 1;
         self.clients[slot as usize].publishes_waiting += 1;
         let client = self.id(slot);
-        let publish = Publish { client, id, channel: channel.clone(), bytes };
+        let publish = Publish {
+            client,
+            id,
+            channel: channel.clone(),
+            bytes,
+        };
         let ticket = self.publishes.insert(publish);
         let ticket = u32::try_from(ticket).expect("bounded by publish_bytes_max");
-        self.commands.push_back(Command::Notify(ticket, channel, payload));
+        self.commands
+            .push_back(Command::Notify(ticket, channel, payload));
     }
 }
 

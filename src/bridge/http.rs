@@ -20,7 +20,8 @@ pub(super) enum Reply {
 impl Hub {
     pub(super) fn reply(&self, request: &Request<'_>) -> Reply {
         let head_only = request.method == Method::Head;
-        let respond = |status, content_type, body: &str| respond(status, content_type, body, head_only);
+        let respond =
+            |status, content_type, body: &str| respond(status, content_type, body, head_only);
         if let Err(refusal) = self.access.check(request.host, request.origin) {
             tracing::warn!("refused a request: {refusal}");
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
@@ -31,17 +32,23 @@ impl Hub {
                 if self.stopping {
                     return respond(Status::ServiceUnavailable, TEXT, "shutting down\n");
                 }
-                Reply::Upgrade { key: (*key).to_owned() }
+                Reply::Upgrade {
+                    key: (*key).to_owned(),
+                }
             }
-            (_, Upgrade::WrongVersion) if is_socket => {
-                respond(Status::UpgradeRequired, TEXT, "WebSocket version 13 is spoken here\n")
-            }
+            (_, Upgrade::WrongVersion) if is_socket => respond(
+                Status::UpgradeRequired,
+                TEXT,
+                "WebSocket version 13 is spoken here\n",
+            ),
             (_, Upgrade::Malformed) if is_socket => {
                 respond(Status::BadRequest, TEXT, "malformed WebSocket handshake\n")
             }
-            _ if request.method == Method::Other => {
-                respond(Status::MethodNotAllowed, TEXT, "GET and HEAD are taken here\n")
-            }
+            _ if request.method == Method::Other => respond(
+                Status::MethodNotAllowed,
+                TEXT,
+                "GET and HEAD are taken here\n",
+            ),
             ("/healthz", _) => respond(Status::Ok, TEXT, "ok\n"),
             ("/readyz", _) => match self.listening.readiness() {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
@@ -49,9 +56,17 @@ impl Hub {
             },
             ("/", _) => match self.page {
                 Some(page) => respond(Status::Ok, HTML, page),
-                None => respond(Status::UpgradeRequired, TEXT, "a WebSocket server: upgrade\n"),
+                None => respond(
+                    Status::UpgradeRequired,
+                    TEXT,
+                    "a WebSocket server: upgrade\n",
+                ),
             },
-            ("/ws", _) => respond(Status::UpgradeRequired, TEXT, "a WebSocket server: upgrade\n"),
+            ("/ws", _) => respond(
+                Status::UpgradeRequired,
+                TEXT,
+                "a WebSocket server: upgrade\n",
+            ),
             _ => respond(Status::NotFound, TEXT, "not found\n"),
         }
     }
@@ -64,7 +79,12 @@ pub(super) fn refuse(status: Status) -> Reply {
 
 fn respond(status: Status, content_type: &str, body: &str, head_only: bool) -> Reply {
     let mut out = Vec::new();
-    Response { status, content_type, body }.write(head_only, &mut out);
+    Response {
+        status,
+        content_type,
+        body,
+    }
+    .write(head_only, &mut out);
     Reply::Respond(out)
 }
 

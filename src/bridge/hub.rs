@@ -105,7 +105,10 @@ pub(super) struct Client {
     /// When `phase` began, or the ping went out.
     pub(super) since: Tick,
     /// Channels whose LISTEN this client awaits, each once.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every client's record")]
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 24 in every client's record"
+    )]
     pub(super) waiting: Option<Box<Vec<ChannelKey>>>,
     /// Subscribes not yet answered.
     pub(super) subscribes_waiting: u16,
@@ -117,7 +120,10 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) enum Phase {
     /// The HTTP head is incomplete; what came of it so far.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every client's record")]
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 24 in every client's record"
+    )]
     Handshake(Option<Box<Vec<u8>>>),
     /// Messages flow.
     Open {
@@ -177,7 +183,10 @@ pub struct Transmit<'a> {
 
 /// One piece, as nearly always, or several.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one system call")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one system call"
+)]
 pub enum Outgoing<'a> {
     /// Contiguous.
     One(&'a [u8]),
@@ -244,10 +253,18 @@ impl Hub {
             publishes_waiting: 0,
         });
         if self.hot.len() <= slot {
-            self.hot.push(Hot { seen: 0, backlog: NO_BACKLOG, generation: 0, flags: 0 });
+            self.hot.push(Hot {
+                seen: 0,
+                backlog: NO_BACKLOG,
+                generation: 0,
+                flags: 0,
+            });
         }
         let generation = self.hot[slot].generation;
-        ClientId { slot: u32::try_from(slot).expect("sockets are fewer than 2^32"), generation }
+        ClientId {
+            slot: u32::try_from(slot).expect("sockets are fewer than 2^32"),
+            generation,
+        }
     }
 
     /// The socket is gone.
@@ -284,8 +301,13 @@ impl Hub {
             Sending::Backlog(slot) => {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let key = self.hot[slot as usize].backlog as usize;
-                let count = self.backlogs[key].backlog.slices(&self.batches, &mut slices);
-                Transmit { client: self.id(slot), bytes: Outgoing::Many(slices, count) }
+                let count = self.backlogs[key]
+                    .backlog
+                    .slices(&self.batches, &mut slices);
+                Transmit {
+                    client: self.id(slot),
+                    bytes: Outgoing::Many(slices, count),
+                }
             }
         })
     }
@@ -340,7 +362,10 @@ impl Hub {
     /// Closes the slowest clients until what all of them refer to is within its bound.
     fn close_slowest(&mut self, now: Tick) {
         while self.batches.retained_bytes() > self.limits.retained_bytes_max {
-            let open = self.backlogs.iter().filter(|(_, stalled)| self.is_open(stalled.slot));
+            let open = self
+                .backlogs
+                .iter()
+                .filter(|(_, stalled)| self.is_open(stalled.slot));
             let slowest = open.max_by_key(|(_, stalled)| stalled.backlog.bytes());
             let Some((_, slowest)) = slowest else { return };
             self.close(slowest.slot, CloseReason::SlowConsumer, now);
@@ -352,7 +377,9 @@ impl Hub {
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Tick) {
         self.note_close(slot, reason);
         self.leave(slot, Phase::Closing, now);
-        self.push_own(slot, now, |out| close::close_frame(reason.code(), reason.text(), out));
+        self.push_own(slot, now, |out| {
+            close::close_frame(reason.code(), reason.text(), out)
+        });
     }
 
     /// Queues `write`'s bytes behind what the client still has to get, and hangs up behind them.
@@ -388,14 +415,16 @@ impl Hub {
         }
         self.scratch.clear();
         frame::append_message(message, &mut self.scratch);
-        self.fanout.append(EVERYONE, self.hot.len(), &self.scratch, &mut self.batches);
+        self.fanout
+            .append(EVERYONE, self.hot.len(), &self.scratch, &mut self.batches);
     }
 
     /// Tells every subscriber of the channel the frame in `scratch`.
     pub(super) fn fan_out_scratch(&mut self, key: ChannelKey) {
         let audience = self.index.subscribers(key).len();
         if audience > 0 {
-            self.fanout.append(key, audience, &self.scratch, &mut self.batches);
+            self.fanout
+                .append(key, audience, &self.scratch, &mut self.batches);
         }
     }
 
@@ -417,7 +446,8 @@ impl Hub {
             client.phase = Phase::Flushing;
         } else {
             client.phase = Phase::Lingering;
-            self.disconnects.push_back((self.id(slot), Disconnect::Shutdown));
+            self.disconnects
+                .push_back((self.id(slot), Disconnect::Shutdown));
         }
     }
 
@@ -426,13 +456,18 @@ impl Hub {
     }
 
     pub(super) fn is_alive(&self, id: ClientId) -> bool {
-        self.hot.get(id.slot as usize).is_some_and(|hot| hot.generation == id.generation)
+        self.hot
+            .get(id.slot as usize)
+            .is_some_and(|hot| hot.generation == id.generation)
             && self.clients.contains(id.slot as usize)
             && !self.hot[id.slot as usize].is(DEAD)
     }
 
     pub(super) fn id(&self, slot: u32) -> ClientId {
-        ClientId { slot, generation: self.hot[slot as usize].generation }
+        ClientId {
+            slot,
+            generation: self.hot[slot as usize].generation,
+        }
     }
 
     /// The key of the client's backlog, where it has one.
@@ -443,7 +478,8 @@ impl Hub {
 
     /// Lets the socket go at once.
     pub(super) fn drop_client(&mut self, slot: u32) {
-        self.disconnects.push_back((self.id(slot), Disconnect::Drop));
+        self.disconnects
+            .push_back((self.id(slot), Disconnect::Drop));
         self.bury(slot);
     }
 
@@ -506,7 +542,11 @@ impl Hub {
     }
 
     fn audience(&self, key: ChannelKey) -> usize {
-        if key == EVERYONE { self.hot.len() } else { self.index.subscribers(key).len() }
+        if key == EVERYONE {
+            self.hot.len()
+        } else {
+            self.index.subscribers(key).len()
+        }
     }
 
     /// The next range of frames the client is owed, over all its channels.
@@ -519,7 +559,8 @@ impl Hub {
             let keys = keys.filter(|&key| links.iter().any(|link| link.channel() == key));
             self.fanout.next_run(seen, keys, &self.batches)
         } else {
-            self.fanout.next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
+            self.fanout
+                .next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
         }
     }
 
@@ -544,7 +585,11 @@ impl Hub {
     fn backlog_key(&mut self, slot: u32, now: Tick) -> usize {
         let hot = &mut self.hot[slot as usize];
         if hot.backlog == NO_BACKLOG {
-            let stalled = Stalled { backlog: Backlog::default(), slot, progressed: now };
+            let stalled = Stalled {
+                backlog: Backlog::default(),
+                slot,
+                progressed: now,
+            };
             let key = self.backlogs.insert(stalled);
             hot.backlog = u32::try_from(key).expect("no more backlogs than clients");
         }
@@ -562,7 +607,11 @@ impl Hub {
     /// Bytes of a backlog went out: it shrinks, moves to the end of the queue, or is done.
     fn note_progress(&mut self, slot: u32, written: Written, now: Tick) {
         let key = self.hot[slot as usize].backlog as usize;
-        let Stalled { backlog, progressed, .. } = &mut self.backlogs[key];
+        let Stalled {
+            backlog,
+            progressed,
+            ..
+        } = &mut self.backlogs[key];
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let bytes = match written {
             Written::Full(bytes) => bytes,
@@ -584,7 +633,8 @@ impl Hub {
             hot.backlog = NO_BACKLOG;
             if matches!(self.clients[slot as usize].phase, Phase::Flushing) {
                 self.clients[slot as usize].phase = Phase::Lingering;
-                self.disconnects.push_back((self.id(slot), Disconnect::Shutdown));
+                self.disconnects
+                    .push_back((self.id(slot), Disconnect::Shutdown));
             }
         } else if matches!(written, Written::Full(_)) {
             hot.flags |= BLOCKED;

@@ -93,14 +93,24 @@ impl Interest {
 
     /// LISTEN was refused.
     pub fn refused(&mut self) {
-        debug_assert!(matches!(self, Self::Listening { .. }), "LISTEN refused in {self:?}");
-        *self = if self.is_wanted() { Self::Refused } else { Self::Idle };
+        debug_assert!(
+            matches!(self, Self::Listening { .. }),
+            "LISTEN refused in {self:?}"
+        );
+        *self = if self.is_wanted() {
+            Self::Refused
+        } else {
+            Self::Idle
+        };
     }
 
     /// UNLISTEN was answered.
     #[must_use]
     pub fn unlistened(&mut self) -> Option<Command> {
-        debug_assert!(matches!(self, Self::Unlistening { .. }), "UNLISTEN answered in {self:?}");
+        debug_assert!(
+            matches!(self, Self::Unlistening { .. }),
+            "UNLISTEN answered in {self:?}"
+        );
         if self.is_wanted() {
             *self = Self::Listening { wanted: true };
             return Some(Command::Listen);
@@ -111,7 +121,11 @@ impl Interest {
 
     /// The session is gone, and with it everything it was asked.
     pub fn lost(&mut self) {
-        *self = if self.is_wanted() { Self::Waiting } else { Self::Idle };
+        *self = if self.is_wanted() {
+            Self::Waiting
+        } else {
+            Self::Idle
+        };
     }
 
     /// A session can be asked, for the first time or again.
@@ -231,7 +245,10 @@ mod tests {
         };
         check(
             refused,
-            &[(LISTENING, Interest::Refused, None), (LISTENING_UNWANTED, Interest::Idle, None)],
+            &[
+                (LISTENING, Interest::Refused, None),
+                (LISTENING_UNWANTED, Interest::Idle, None),
+            ],
         );
     }
 
@@ -240,7 +257,11 @@ mod tests {
         for before in ALL {
             let mut interest = before;
             interest.lost();
-            let expect = if before.is_wanted() { Interest::Waiting } else { Interest::Idle };
+            let expect = if before.is_wanted() {
+                Interest::Waiting
+            } else {
+                Interest::Idle
+            };
             assert_eq!(interest, expect, "{before:?}");
             let command = interest.ready();
             let expect = before.is_wanted().then_some(Command::Listen);

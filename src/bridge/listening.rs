@@ -86,7 +86,8 @@ pub enum Published {
 impl Listening {
     pub(super) fn state_mut(&mut self, key: ChannelKey) -> &mut ChannelState {
         if self.channels.len() <= key.index() {
-            self.channels.resize_with(key.index() + 1, ChannelState::default);
+            self.channels
+                .resize_with(key.index() + 1, ChannelState::default);
         }
         &mut self.channels[key.index()]
     }
@@ -94,7 +95,10 @@ impl Listening {
     /// The channel's epoch and seq.
     pub(super) fn position(&self, key: ChannelKey) -> (String, u64) {
         let state = &self.channels[key.index()];
-        (format!("{:016x}{:x}", self.epoch_seed, state.epoch), state.seq)
+        (
+            format!("{:016x}{:x}", self.epoch_seed, state.epoch),
+            state.seq,
+        )
     }
 
     /// Why not every wanted channel is heard and publishable, if so.
@@ -103,7 +107,11 @@ impl Listening {
             Err("PostgreSQL is not connected")
         } else if self.unsettled > 0 {
             Err("channels are being listened to")
-        } else if self.channels.iter().any(|state| state.interest == Interest::Refused) {
+        } else if self
+            .channels
+            .iter()
+            .any(|state| state.interest == Interest::Refused)
+        {
             Err("PostgreSQL refused to listen to a channel")
         } else if !self.publishing_up {
             Err("the publishing session is not connected")
@@ -203,7 +211,9 @@ impl Hub {
     /// PostgreSQL sent a notification; the bytes may be anything.
     pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
-        let key = std::str::from_utf8(channel).ok().and_then(|name| self.index.find(name));
+        let key = std::str::from_utf8(channel)
+            .ok()
+            .and_then(|name| self.index.find(name));
         let Some(key) = key else {
             self.metrics.notifications_unheard += 1;
             return;
@@ -225,7 +235,12 @@ impl Hub {
         self.metrics.notifications_lossy += u64::from(lossy);
         let channel = self.index.name(key).as_str();
         self.scratch.clear();
-        let message = ServerMessage::Notification { channel, payload: &payload, seq, lossy };
+        let message = ServerMessage::Notification {
+            channel,
+            payload: &payload,
+            seq,
+            lossy,
+        };
         frame::append_message(&message, &mut self.scratch);
         self.fan_out_scratch(key);
     }
@@ -261,7 +276,14 @@ impl Hub {
             }
             Published::Unknown => {
                 let text = "the connection to PostgreSQL was lost before it answered";
-                self.refuse(slot, ErrorCode::UnknownOutcome, text, Some(channel), id, now);
+                self.refuse(
+                    slot,
+                    ErrorCode::UnknownOutcome,
+                    text,
+                    Some(channel),
+                    id,
+                    now,
+                );
             }
             Published::NotSent => {
                 let text = "PostgreSQL is not connected";
@@ -286,7 +308,9 @@ impl Hub {
 
     /// Asks again for channels PostgreSQL refused, when their time has come.
     pub(super) fn retry_refused(&mut self, now: Tick) {
-        let Some(retry) = self.listening.retry else { return };
+        let Some(retry) = self.listening.retry else {
+            return;
+        };
         if now.wrapping_sub(retry.since) < retry.after || !self.listening.session_up {
             return;
         }
@@ -326,7 +350,10 @@ impl Hub {
 
     fn handle_listen_refused(&mut self, key: ChannelKey, error: &ServerError, now: Tick) {
         let channel = self.index.name(key).clone();
-        tracing::warn!(channel = channel.as_str(), "PostgreSQL refused to LISTEN: {error}");
+        tracing::warn!(
+            channel = channel.as_str(),
+            "PostgreSQL refused to LISTEN: {error}"
+        );
         let refusal = |id| {
             ServerMessage::postgres_error(&error.message, &error.sqlstate, channel.as_str(), id)
         };
@@ -342,7 +369,10 @@ impl Hub {
         let state = self.listening.state_mut(key);
         state.interest.refused();
         if state.interest == Interest::Refused {
-            self.listening.retry.get_or_insert(Retry { since: now, after: RETRY_MIN });
+            self.listening.retry.get_or_insert(Retry {
+                since: now,
+                after: RETRY_MIN,
+            });
         }
         self.unwant_if_deserted(key);
     }
@@ -355,7 +385,12 @@ impl Hub {
         let (epoch, seq) = self.listening.position(key);
         let channel = self.index.name(key).as_str();
         self.scratch.clear();
-        let message = ServerMessage::Gap { channel, epoch: &epoch, seq, reason };
+        let message = ServerMessage::Gap {
+            channel,
+            epoch: &epoch,
+            seq,
+            reason,
+        };
         frame::append_message(&message, &mut self.scratch);
         self.fan_out_scratch(key);
     }
@@ -398,7 +433,10 @@ impl Hub {
         let state = self.listening.state_mut(key);
         let is_idle = state.interest == Interest::Idle && !state.settling;
         if is_idle && !state.pinned && state.waiting.is_empty() {
-            debug_assert!(self.index.subscribers(key).is_empty(), "an idle channel is deserted");
+            debug_assert!(
+                self.index.subscribers(key).is_empty(),
+                "an idle channel is deserted"
+            );
             *state = ChannelState::default();
             self.fanout.forget(key, &mut self.batches);
             self.index.release(key);

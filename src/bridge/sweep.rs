@@ -26,7 +26,12 @@ impl Hub {
         if !self.is_alive(self.id(slot)) {
             return;
         }
-        let Client { phase, heard, since, .. } = &self.clients[slot as usize];
+        let Client {
+            phase,
+            heard,
+            since,
+            ..
+        } = &self.clients[slot as usize];
         let silence = elapsed(*heard, now);
         let in_phase = elapsed(*since, now);
         match *phase {
@@ -61,7 +66,9 @@ impl Hub {
     /// Whether the client's backlog made no progress for too long. A small rest is taken out of
     /// its large batch on the way.
     fn is_stalled(&mut self, slot: u32, now: Tick) -> bool {
-        let Some(key) = self.backlog_key_of(slot) else { return false };
+        let Some(key) = self.backlog_key_of(slot) else {
+            return false;
+        };
         let stalled = &mut self.backlogs[key];
         let standstill = elapsed(stalled.progressed, now);
         if standstill >= COPY_OUT_AFTER {

@@ -1,0 +1,79 @@
+//! The listening socket: takes connections, a budget at a time.
+
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use mio::{
+    Interest, Registry,
+    net::{TcpListener, TcpStream},
+};
+
+use super::{socket, token::Source};
+
+/// The listening socket.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    /// Connections wait, and no event will tell us of them again.
+    ready: bool,
+    /// Out of descriptors: not before then.
+    resume_at: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(super) fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
+        let mut listener = socket::listen(address)?;
+        registry.register(&mut listener, Source::Listener.token(), Interest::READABLE)?;
+        Ok(Self { listener, ready: false, resume_at: None })
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    pub(super) fn handle_event(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether [`Self::accept`] has something to do now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready && self.resume_at.is_none()
+    }
+
+    /// When descriptors are tried again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.resume_at
+    }
+
+    /// The next connection, if one waits.
+    pub(super) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
+        if self.resume_at.is_some_and(|at| now >= at) {
+            self.resume_at = None;
+        }
+        while self.is_ready() {
+            match self.listener.accept() {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                // The peer gave up before we came, or a signal did: the next one may be there.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => {
+                    tracing::warn!("cannot accept connections for now: {error}");
+                    self.resume_at = Some(now + ACCEPT_PAUSE);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// With no descriptor left, accepting would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

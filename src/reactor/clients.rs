@@ -1,0 +1,193 @@
+//! The sockets of clients: reads and writes in budgets, so that nobody waits for one of them.
+
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+#![expect(clippy::disallowed_methods, reason = "budgets are of time")]
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+    net::Shutdown,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Registry, net::TcpStream};
+
+use super::{socket, token::Source};
+use crate::{
+    bridge::{
+        Core,
+        hub::{ClientId, Disconnect, Written},
+    },
+    fanout::SLICE_WRITES,
+};
+
+/// All client sockets, by slot.
+#[derive(Debug, Default)]
+pub(super) struct ClientSockets {
+    sockets: Vec<Option<TcpStream>>,
+    /// Sockets with bytes that no event will tell us of again.
+    readable: VecDeque<Readable>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Readable {
+    client: ClientId,
+    /// The peer sent its end: read until it shows.
+    ended: bool,
+}
+
+impl ClientSockets {
+    /// Takes a new connection.
+    pub(super) fn add(
+        &mut self,
+        mut stream: TcpStream,
+        core: &mut Core,
+        registry: &Registry,
+        now: Instant,
+    ) {
+        let client = core.handle_connected(now);
+        let token = Source::Client(client).token();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut stream, token, interest) {
+            tracing::warn!("cannot watch a connection: {error}");
+            core.handle_client_closed(client);
+            return;
+        }
+        let slot = client.slot as usize;
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        self.sockets[slot] = Some(stream);
+    }
+
+    pub(super) fn handle_event(
+        &mut self,
+        client: ClientId,
+        event: &mio::event::Event,
+        core: &mut Core,
+    ) {
+        if event.is_writable() {
+            core.handle_client_writable(client);
+        }
+        let ended = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ended {
+            self.readable.push_back(Readable { client, ended });
+        }
+    }
+
+    /// Whether [`Self::read`] has something to do.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.readable.is_empty()
+    }
+
+    /// Reads once from each socket that has something, until the budget is spent.
+    pub(super) fn read(&mut self, core: &mut Core, buffer: &mut [u8], now: Instant) {
+        let buffer = &mut buffer[..READ_BYTES];
+        for turn in 1..=self.readable.len() {
+            let Some(readable) = self.readable.pop_front() else { return };
+            if let Some(again) = self.read_one(readable, core, buffer, now) {
+                self.readable.push_back(again);
+            }
+            if turn % READS_PER_LOOK_AT_CLOCK == 0 && now.elapsed() > READ_BUDGET {
+                return;
+            }
+        }
+    }
+
+    fn read_one(
+        &mut self,
+        readable: Readable,
+        core: &mut Core,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> Option<Readable> {
+        let Readable { client, ended } = readable;
+        // A paused client is read again when the core says so; until then its bytes, and its
+        // end, wait in the socket.
+        if core.is_paused(client) || !core.is_current(client) {
+            return None;
+        }
+        let mut stream = self.sockets.get(client.slot as usize)?.as_ref()?;
+        match stream.read(buffer) {
+            Ok(0) => self.lose(client, core),
+            Ok(bytes) => {
+                core.handle_client_input(client, &mut buffer[..bytes], now);
+                // A short read has emptied the socket (epoll(7)), unless its end is behind it.
+                return (bytes == buffer.len() || ended).then_some(readable);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Some(readable),
+            Err(_) => self.lose(client, core),
+        }
+        None
+    }
+
+    /// Writes one slice: what is ready, as far as the budget goes.
+    pub(super) fn write(&mut self, core: &mut Core, now: Instant) {
+        for turn in 1..=SLICE_WRITES {
+            let Some(transmit) = core.poll_transmit() else { return };
+            let client = transmit.client;
+            let written = match self.sockets.get(client.slot as usize) {
+                Some(Some(stream)) => socket::write(stream, &transmit.bytes),
+                _ => Ok(Written::Full(0)),
+            };
+            match written {
+                Ok(written) => core.handle_transmitted(written, now),
+                Err(_) => {
+                    core.handle_transmitted(Written::Full(0), now);
+                    self.lose(client, core);
+                }
+            }
+            if turn % WRITES_PER_LOOK_AT_CLOCK == 0 && now.elapsed() > WRITE_BUDGET {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of sockets as the core says, and reads again whom it let wait.
+    pub(super) fn carry_out(&mut self, core: &mut Core) {
+        while let Some((client, disconnect)) = core.poll_disconnect() {
+            let Some(socket) = self.sockets.get_mut(client.slot as usize) else { continue };
+            match (disconnect, &socket) {
+                (Disconnect::Shutdown, Some(stream)) => {
+                    // An error means that the peer is gone already: its event follows.
+                    let _gone = stream.shutdown(Shutdown::Write);
+                }
+                _ => *socket = None,
+            }
+        }
+        while let Some(client) = core.poll_resumed() {
+            self.readable.push_back(Readable { client, ended: true });
+        }
+    }
+
+    fn lose(&mut self, client: ClientId, core: &mut Core) {
+        self.sockets[client.slot as usize] = None;
+        core.handle_client_closed(client);
+    }
+}
+
+/// One read of one client: what 32 large requests take.
+const READ_BYTES: usize = 16 * 1024;
+/// All clients' reads of one turn.
+const READ_BUDGET: Duration = Duration::from_millis(1);
+const READS_PER_LOOK_AT_CLOCK: usize = 8;
+/// All writes of one turn.
+const WRITE_BUDGET: Duration = Duration::from_micros(250);
+const WRITES_PER_LOOK_AT_CLOCK: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(not(debug_assertions))]
+    fn a_socket_takes_4_bytes_of_our_memory() {
+        assert_eq!(size_of::<Option<TcpStream>>(), 4);
+    }
+
+    #[test]
+    fn budgets_are_looked_at_within_a_slice() {
+        assert!(WRITES_PER_LOOK_AT_CLOCK <= SLICE_WRITES);
+    }
+}

@@ -1,0 +1,155 @@
+//! Sockets with their options, and writes that say whether the socket took all.
+
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpListener, TcpStream, UnixStream},
+};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::bridge::hub::{Outgoing, Written};
+
+/// A listening socket whose options its connections inherit.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    // A frame is written whole; nothing is gained by waiting for more.
+    socket.set_tcp_nodelay(true)?;
+    // A reader that stalls pins a few kilobytes of kernel memory instead of megabytes.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
+    socket.bind(&address.into())?;
+    // mio and std ask for 128: a storm of handshakes then waits a second for its SYNs.
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Writes what is lent. `WouldBlock` and short writes are [`Written::Full`].
+pub(super) fn write(mut stream: &TcpStream, bytes: &Outgoing<'_>) -> io::Result<Written> {
+    loop {
+        let (result, length) = match bytes {
+            Outgoing::One(bytes) => (stream.write(bytes), bytes.len()),
+            Outgoing::Many(slices, count) => {
+                let slices = &slices[..*count];
+                let length = slices.iter().map(|slice| slice.len()).sum();
+                (stream.write_vectored(slices), length)
+            }
+        };
+        return match result {
+            Ok(written) if written == length => Ok(Written::All),
+            Ok(written) => Ok(Written::Full(written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Written::Full(0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+    }
+}
+
+/// A socket to PostgreSQL.
+#[derive(Debug)]
+pub(super) enum BackendSocket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl BackendSocket {
+    /// Begins to connect.
+    pub(super) fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(10))
+            .with_retries(3);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self::Tcp(stream))
+    }
+
+    /// Connects.
+    pub(super) fn connect_unix(path: &Path) -> io::Result<Self> {
+        UnixStream::connect(path).map(Self::Unix)
+    }
+
+    /// Whether the connection is made; `WouldBlock` while it is not yet known.
+    pub(super) fn check_connected(&self) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Read for BackendSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for BackendSocket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for BackendSocket {
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, interest),
+            Self::Unix(stream) => stream.register(registry, token, interest),
+        }
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.reregister(registry, token, interest),
+            Self::Unix(stream) => stream.reregister(registry, token, interest),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.deregister(registry),
+            Self::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+/// Connections the kernel completes before we accept them.
+const BACKLOG: i32 = 4_096;
+/// Bytes the kernel takes beyond what the network does.
+const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
