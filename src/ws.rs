@@ -15,3 +15,5 @@ pub mod response;
 mod decoder_tests;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod request_tests;

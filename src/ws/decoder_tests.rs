@@ -301,7 +301,11 @@ fn a_message_is_limited_at_the_header_that_exceeds_it() {
         } else {
             Seen::Binary
         };
-        check(&frame(first, &[b'x'; MAX]), &[expected.clone()], None);
+        check(
+            &frame(first, &[b'x'; MAX]),
+            std::slice::from_ref(&expected),
+            None,
+        );
         assert_eq!(
             decode_pieces([&frame(first, &[b'x'; MAX - 1])[..]], MAX).1,
             None

@@ -207,11 +207,11 @@ impl Partial {
                 }
                 let is_final = payload.is_final;
                 self.frame = Frame::Between;
-                if is_final {
+                Ok(if is_final {
                     self.message.complete()
                 } else {
-                    Ok(Step::Continue)
-                }
+                    Step::Continue
+                })
             }
         }
     }
@@ -244,20 +244,18 @@ impl Message {
         Ok(())
     }
 
-    /// The last byte of the last frame is taken.
-    fn complete(&mut self) -> Result<Step, CloseReason> {
+    /// The last byte of the last frame is taken. Whether a text ends inside a character is seen by
+    /// the decoder, which makes a `&str` of it.
+    fn complete(&mut self) -> Step {
         match mem::take(self) {
-            Self::Text(text) if text.valid_bytes < text.bytes.len() => {
-                Err(CloseReason::InvalidPayload)
-            }
             Self::Text(text) => {
                 *self = Self::Lent(text.bytes);
-                Ok(Step::Complete(Complete::Text, Place::Partial))
+                Step::Complete(Complete::Text, Place::Partial)
             }
-            Self::Binary { .. } => Ok(Step::Complete(Complete::Binary, Place::Partial)),
+            Self::Binary { .. } => Step::Complete(Complete::Binary, Place::Partial),
             Self::None | Self::Lent(_) => {
                 debug_assert!(false, "a frame without a message");
-                Ok(Step::Continue)
+                Step::Continue
             }
         }
     }

@@ -1,1 +1,221 @@
-//! (being written)
+//! What we say in HTTP: the answer to an opening handshake, and short pages for everything else.
+//!
+//! Owns the status lines and the headers that keep a browser from doing more with a page than we
+//! meant. Refuses to know what a page says and which request it answers.
+
+use tungstenite::handshake::derive_accept_key;
+
+/// The statuses we answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 200.
+    Ok,
+    /// 400: not HTTP, or an opening handshake that is none.
+    BadRequest,
+    /// 403: refused by [`Access`](super::access::Access).
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 405, naming the methods there are.
+    MethodNotAllowed,
+    /// 408: the head did not come in time.
+    RequestTimeout,
+    /// 426: come back with a WebSocket upgrade, version 13.
+    UpgradeRequired,
+    /// 431: the head is over [`HEAD_BYTES_MAX`](super::request::HEAD_BYTES_MAX).
+    HeaderFieldsTooLarge,
+    /// 503: try again in a second.
+    ServiceUnavailable,
+}
+
+impl Status {
+    /// The code of the status line.
+    pub fn code(self) -> u16 {
+        self.row().0
+    }
+
+    /// The reason phrase of the status line.
+    pub fn reason(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The table: code, reason phrase, and the header fields a status cannot do without.
+    fn row(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Ok => (200, "OK", ""),
+            Self::BadRequest => (400, "Bad Request", ""),
+            Self::Forbidden => (403, "Forbidden", ""),
+            Self::NotFound => (404, "Not Found", ""),
+            Self::MethodNotAllowed => (405, "Method Not Allowed", "Allow: GET, HEAD\r\n"),
+            Self::RequestTimeout => (408, "Request Timeout", ""),
+            // RFC 6455, 4.4; RFC 9110, 15.5.22.
+            Self::UpgradeRequired => (
+                426,
+                "Upgrade Required",
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            ),
+            Self::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large", ""),
+            Self::ServiceUnavailable => (503, "Service Unavailable", "Retry-After: 1\r\n"),
+        }
+    }
+}
+
+/// Accepts an opening handshake (RFC 6455, 4.2.2). Subprotocols and extensions are declined by not
+/// being mentioned.
+pub fn switching_protocols(key: &str, out: &mut Vec<u8>) {
+    for part in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+        "Sec-WebSocket-Accept: ",
+        &derive_accept_key(key.as_bytes()),
+        "\r\n\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// A whole response, after which the connection is closed. No `Date`: the core has no clock, and
+/// RFC 9110, 6.6.1 excuses a server without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The status.
+    pub status: Status,
+    /// The media type, ours and never a peer's: it is written as it is.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a str,
+}
+
+impl Response<'_> {
+    /// Appends the response. `head_only` (the answer to `HEAD`) leaves out the body and nothing else.
+    pub fn write(&self, head_only: bool, out: &mut Vec<u8>) {
+        let (code, reason, fields) = self.status.row();
+        // Whoever sends `Upgrade` lists it as a connection option (RFC 9110, 7.8).
+        let connection = match self.status {
+            Status::UpgradeRequired => "Upgrade, close",
+            Status::Ok
+            | Status::BadRequest
+            | Status::Forbidden
+            | Status::NotFound
+            | Status::MethodNotAllowed
+            | Status::RequestTimeout
+            | Status::HeaderFieldsTooLarge
+            | Status::ServiceUnavailable => "close",
+        };
+        let policy = if self.content_type.starts_with("text/html") {
+            CONTENT_POLICY
+        } else {
+            ""
+        };
+        let head = format!(
+            "HTTP/1.1 {code} {reason}\r\n\
+             {fields}Connection: {connection}\r\n\
+             Content-Type: {content_type}\r\n\
+             Content-Length: {length}\r\n\
+             Cache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\n\
+             {policy}\r\n",
+            content_type = self.content_type,
+            length = self.body.len(),
+        );
+        out.extend_from_slice(head.as_bytes());
+        if !head_only {
+            out.extend_from_slice(self.body.as_bytes());
+        }
+    }
+}
+
+/// One page with its own script and style, which may talk to WebSockets and load nothing.
+const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
+    style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
+    img-src data:; frame-ancestors 'none'; base-uri 'none'\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Status; 9] = [
+        Status::Ok,
+        Status::BadRequest,
+        Status::Forbidden,
+        Status::NotFound,
+        Status::MethodNotAllowed,
+        Status::RequestTimeout,
+        Status::UpgradeRequired,
+        Status::HeaderFieldsTooLarge,
+        Status::ServiceUnavailable,
+    ];
+
+    fn written(status: Status, content_type: &str, head_only: bool) -> String {
+        let mut out = Vec::new();
+        Response {
+            status,
+            content_type,
+            body: "bödy",
+        }
+        .write(head_only, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_handshake_of_rfc_6455_1_3() {
+        let mut out = b"before".to_vec();
+        switching_protocols("dGhlIHNhbXBsZSBub25jZQ==", &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "beforeHTTP/1.1 101 Switching Protocols\r\n\
+             Upgrade: websocket\r\n\
+             Connection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_page_to_the_letter() {
+        assert_eq!(
+            written(Status::Ok, "text/plain", false),
+            "HTTP/1.1 200 OK\r\n\
+             Connection: close\r\n\
+             Content-Type: text/plain\r\n\
+             Content-Length: 5\r\n\
+             Cache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\n\r\nbödy"
+        );
+    }
+
+    #[test]
+    fn every_response_is_a_head_that_parses_and_the_body_it_announces() {
+        for status in ALL {
+            for content_type in ["text/plain; charset=utf-8", "text/html; charset=utf-8"] {
+                let whole = written(status, content_type, false);
+                let mut headers = [httparse::EMPTY_HEADER; 16];
+                let mut response = httparse::Response::new(&mut headers);
+                let head_bytes = response.parse(whole.as_bytes()).unwrap().unwrap();
+                assert_eq!(response.code, Some(status.code()));
+                assert_eq!(response.reason, Some(status.reason()));
+                assert_eq!(&whole[head_bytes..], "bödy");
+                assert_eq!(written(status, content_type, true), whole[..head_bytes]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_fields_a_status_cannot_do_without() {
+        let has = |status, field: &str| {
+            assert!(written(status, "text/plain", true).contains(&format!("\r\n{field}\r\n")));
+        };
+        has(Status::MethodNotAllowed, "Allow: GET, HEAD");
+        has(Status::UpgradeRequired, "Upgrade: websocket");
+        has(Status::UpgradeRequired, "Connection: Upgrade, close");
+        has(Status::UpgradeRequired, "Sec-WebSocket-Version: 13");
+        has(Status::ServiceUnavailable, "Retry-After: 1");
+    }
+
+    #[test]
+    fn only_html_has_a_content_policy() {
+        let policy = "\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
+            script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; \
+            frame-ancestors 'none'; base-uri 'none'\r\n";
+        assert!(written(Status::Ok, "text/html; charset=utf-8", true).contains(policy));
+        assert!(!written(Status::Ok, "text/plain", true).contains("Content-Security-Policy"));
+    }
+}
