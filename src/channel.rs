@@ -142,9 +142,15 @@ mod tests {
         assert_eq!(Channel::new(""), Err(ChannelError::Empty));
         assert!(Channel::new(&"x".repeat(62)).is_ok());
         assert!(Channel::new(&"x".repeat(63)).is_ok());
-        assert_eq!(Channel::new(&"x".repeat(64)), Err(ChannelError::TooLong { bytes: 64 }));
+        assert_eq!(
+            Channel::new(&"x".repeat(64)),
+            Err(ChannelError::TooLong { bytes: 64 })
+        );
         assert_eq!(Channel::new("a\0b"), Err(ChannelError::Nul));
-        assert!(Channel::new(&("🐘".repeat(15) + "abc")).is_ok(), "63 bytes of emoji");
+        assert!(
+            Channel::new(&("🐘".repeat(15) + "abc")).is_ok(),
+            "63 bytes of emoji"
+        );
         assert!(Channel::new(&"🐘".repeat(16)).is_err(), "64 bytes of emoji");
     }
 
@@ -161,7 +167,10 @@ mod tests {
         assert!(Payload::new("").is_ok());
         assert!(Payload::new(&"x".repeat(7_998)).is_ok());
         assert!(Payload::new(&"x".repeat(7_999)).is_ok());
-        assert_eq!(Payload::new(&"x".repeat(8_000)), Err(PayloadError::TooLong { bytes: 8_000 }));
+        assert_eq!(
+            Payload::new(&"x".repeat(8_000)),
+            Err(PayloadError::TooLong { bytes: 8_000 })
+        );
         assert_eq!(Payload::new("\0"), Err(PayloadError::Nul));
     }
 }
