@@ -16,15 +16,14 @@ use std::{
     thread,
 };
 
+use alle::sandbox::{SAMPLE_SQL, Sandbox};
+
 use super::{
     Failure,
     args::{CommandName, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, DemoOptions},
     output::Output,
     serve,
-    stub::{
-        Bridge, BridgeConfig,
-        sandbox::{SAMPLE_SQL, Sandbox},
-    },
+    stub::{Bridge, BridgeConfig},
 };
 
 /// Starts everything and serves until a signal.
@@ -84,8 +83,9 @@ Three things to try:
      alle listen orders{bridge}
 
   3. Insert a row, or notify by hand
-     psql '{postgres_url}' -c \"INSERT INTO orders (item) VALUES ('umbrella')\"
-     psql '{postgres_url}' -c \"NOTIFY orders, 'hello'\"
+     psql '{postgres_url}'
+     INSERT INTO orders (customer_name, total) VALUES ('Ada', 99.99);
+     NOTIFY orders, 'hello';
 
 Press Ctrl+C to stop; nothing is kept
 

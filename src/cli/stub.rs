@@ -99,24 +99,3 @@ impl fmt::Display for BridgeError {
         f.write_str(&self.0)
     }
 }
-
-/// `alle::sandbox`.
-pub(super) mod sandbox {
-    pub(in crate::cli) const SAMPLE_SQL: &str = "";
-
-    pub(in crate::cli) struct Sandbox;
-
-    impl Sandbox {
-        pub(in crate::cli) fn start() -> Result<Self, String> {
-            Err("there is no sandbox yet".to_owned())
-        }
-
-        pub(in crate::cli) fn create_database(&self) -> Result<String, String> {
-            Ok(String::new())
-        }
-
-        pub(in crate::cli) fn load_sql(&self, _: &str, _: &str) -> Result<(), String> {
-            Ok(())
-        }
-    }
-}
