@@ -78,6 +78,17 @@ impl fmt::Display for ChannelError {
 
 impl Error for ChannelError {}
 
+/// A channel known to this process, for as long as anything about it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelKey(pub u32);
+
+impl ChannelKey {
+    /// The number, for arrays that hold something per channel.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
 ///
 /// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the

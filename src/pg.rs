@@ -3,8 +3,10 @@
 //! Bytes in, events out; verbs in, bytes out (PostgreSQL, "Frontend/Backend Protocol"). Knows
 //! nothing of WebSocket clients, of which channels are wanted, or of when to reconnect.
 
-pub mod auth;
+mod auth;
 pub mod codec;
-pub mod command;
+mod command;
 pub mod config;
+pub mod error;
+mod outbox;
 pub mod session;

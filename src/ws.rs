@@ -6,5 +6,12 @@
 pub mod access;
 pub mod close;
 pub mod decoder;
+mod header;
+mod partial;
 pub mod request;
 pub mod response;
+
+#[cfg(test)]
+mod decoder_tests;
+#[cfg(test)]
+mod differential;

@@ -1,1 +1,196 @@
-//! (being written)
+//! What we say to the backend: the only SQL text, and the only quoting, of the program.
+//!
+//! Each function appends complete frontend messages to a buffer. Knows nothing of answers, order
+//! or time.
+
+use bytes::{BufMut, BytesMut};
+use postgres_protocol::{IsNull, message::frontend};
+
+use super::{config::Config, error::ProtocolError};
+use crate::channel::{Channel, Payload};
+
+/// StartupMessage of protocol 3.0.
+///
+/// No setting but `client_encoding`, since one that an old server does not know is fatal here; the
+/// rest waits for [`set_up`].
+pub(super) fn startup(
+    config: &Config,
+    default_application_name: &str,
+    out: &mut BytesMut,
+) -> Result<(), ProtocolError> {
+    let application_name = config
+        .application_name
+        .as_deref()
+        .unwrap_or(default_application_name);
+    let options = config
+        .options
+        .as_deref()
+        .map(|options| ("options", options));
+    let parameters = [
+        ("user", config.user.as_str()),
+        ("database", &config.database),
+        ("application_name", application_name),
+        ("client_encoding", "UTF8"),
+    ];
+    frontend::startup_message(parameters.into_iter().chain(options), out)
+        .map_err(|_| ProtocolError::Nul)
+}
+
+/// PasswordMessage: the password itself or its MD5 hash.
+pub(super) fn password(password: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError> {
+    frontend::password_message(password, out).map_err(|_| ProtocolError::Nul)
+}
+
+/// SASLInitialResponse.
+pub(super) fn sasl_initial(
+    mechanism: &str,
+    data: &[u8],
+    out: &mut BytesMut,
+) -> Result<(), ProtocolError> {
+    frontend::sasl_initial_response(mechanism, data, out).map_err(|_| ProtocolError::Nul)
+}
+
+/// SASLResponse.
+pub(super) fn sasl(data: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError> {
+    frontend::sasl_response(data, out).map_err(|_| ProtocolError::Nul)
+}
+
+/// Lifts every timeout this server knows: `idle_session_timeout` kills a listener even while
+/// notifications reach it, and a name missing from `pg_settings` is passed over in silence.
+pub(super) fn set_up(out: &mut BytesMut) {
+    simple(
+        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+         ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', \
+         'idle_in_transaction_session_timeout', 'lock_timeout')",
+        out,
+    );
+}
+
+/// For a server that checks no encoding: with UTF8 asked for, the first invalid byte in anybody's
+/// payload would be fatal to us.
+pub(super) fn set_client_encoding_sql_ascii(out: &mut BytesMut) {
+    simple("SET client_encoding TO 'SQL_ASCII'", out);
+}
+
+/// Starts to hear `channel`. It takes no parameter, so the name is quoted.
+pub(super) fn listen(channel: &Channel, out: &mut BytesMut) {
+    simple(&format!("LISTEN {}", quoted(channel)), out);
+}
+
+/// Ceases to hear `channel`.
+pub(super) fn unlisten(channel: &Channel, out: &mut BytesMut) {
+    simple(&format!("UNLISTEN {}", quoted(channel)), out);
+}
+
+/// Publishes `payload`, as parameters: nothing to quote.
+pub(super) fn notify(channel: &Channel, payload: &Payload, out: &mut BytesMut) {
+    const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
+    frontend::parse("", "SELECT pg_notify($1, $2)", [], out).expect(VALID);
+    let parameters = [channel.as_str(), payload.as_str()];
+    let write = |text: &str, out: &mut BytesMut| {
+        out.put_slice(text.as_bytes());
+        Ok(IsNull::No)
+    };
+    let bound = frontend::bind("", "", [], parameters, write, [], out);
+    assert!(bound.is_ok(), "{VALID}");
+    frontend::execute("", 0, out).expect(VALID);
+    frontend::sync(out);
+}
+
+/// An empty query, the cheapest question that is answered by ReadyForQuery.
+pub(super) fn heartbeat(out: &mut BytesMut) {
+    simple("", out);
+}
+
+/// Terminate.
+pub(super) fn terminate(out: &mut BytesMut) {
+    frontend::terminate(out);
+}
+
+/// One Query: its own transaction, its own ReadyForQuery.
+fn simple(sql: &str, out: &mut BytesMut) {
+    frontend::query(sql, out).expect("our SQL and channel names are short and have no NUL");
+}
+
+/// An identifier to the letter: any character may stand in it once `"` is doubled.
+fn quoted(channel: &Channel) -> String {
+    format!("\"{}\"", channel.as_str().replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        out
+    }
+
+    fn config() -> Config {
+        Config::parse("postgres://ann@db/x", &|_| None).unwrap()
+    }
+
+    #[test]
+    fn channel_names_are_quoted_to_the_letter() {
+        for (name, sql) in [
+            ("orders", "LISTEN \"orders\""),
+            ("Two Words", "LISTEN \"Two Words\""),
+            ("a\"b", "LISTEN \"a\"\"b\""),
+            ("\"; DROP TABLE t; --", "LISTEN \"\"\"; DROP TABLE t; --\""),
+            ("a\\b", "LISTEN \"a\\b\""),
+        ] {
+            let channel = Channel::new(name).unwrap();
+            let expected = bytes(|out| simple(sql, out));
+            assert_eq!(bytes(|out| listen(&channel, out)), expected);
+            let expected = bytes(|out| simple(&format!("UN{sql}"), out));
+            assert_eq!(bytes(|out| unlisten(&channel, out)), expected);
+        }
+    }
+
+    #[test]
+    fn notify_is_one_extended_query_with_its_own_sync() {
+        let channel = Channel::new("c'").unwrap();
+        let payload = Payload::new("$1").unwrap();
+        let expected: &[u8] = b"P\0\0\0\x20\0SELECT pg_notify($1, $2)\0\0\0\
+              B\0\0\0\x18\0\0\0\0\0\x02\0\0\0\x02c'\0\0\0\x02$1\0\0\
+              E\0\0\0\x09\0\0\0\0\0\
+              S\0\0\0\x04";
+        assert_eq!(bytes(|out| notify(&channel, &payload, out)), expected);
+    }
+
+    #[test]
+    fn the_heartbeat_is_an_empty_query() {
+        assert_eq!(bytes(heartbeat), &b"Q\0\0\0\x05\0"[..]);
+        assert_eq!(bytes(terminate), &b"X\0\0\0\x04"[..]);
+    }
+
+    #[test]
+    fn start_up_names_only_what_every_server_knows() {
+        let out = bytes(|out| startup(&config(), "alle", out).unwrap());
+        let expected: &[u8] = b"\0\0\0\x48\0\x03\0\0user\0ann\0database\0x\0\
+              application_name\0alle\0client_encoding\0UTF8\0\0";
+        assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn a_configured_name_and_options_win() {
+        let config = Config {
+            application_name: Some("own".to_owned()),
+            options: Some("-c a=b".to_owned()),
+            ..config()
+        };
+        let out = bytes(|out| startup(&config, "alle", out).unwrap());
+        let text = String::from_utf8_lossy(&out).into_owned();
+        assert!(text.contains("application_name\0own\0"));
+        assert!(text.ends_with("options\0-c a=b\0\0"));
+        let config = Config {
+            user: "a\0b".to_owned(),
+            ..config
+        };
+        assert_eq!(
+            startup(&config, "alle", &mut BytesMut::new()),
+            Err(ProtocolError::Nul)
+        );
+    }
+}

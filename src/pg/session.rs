@@ -1,1 +1,312 @@
-//! (being written)
+//! One session to a backend, from the StartupMessage to the end.
+//!
+//! Ties codec, authentication and commands together and counts who waits for which answer. Knows
+//! no socket, no clock, no reconnecting, and not what a channel is wanted for.
+
+mod incoming;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use self::incoming::Step;
+use super::{auth::Authentication, codec::Codec, command, config::Config, outbox::Outbox};
+use crate::channel::{Channel, Payload};
+
+pub use super::error::{AuthenticationError, ProtocolError, ServerError, SessionError};
+
+/// Names one request; the session hands it back and reads nothing into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// A frontend's end of the protocol, without IO.
+///
+/// - Boundary: [`handle_input`](Self::handle_input) takes what the socket read,
+///   [`handle_transmitted`](Self::handle_transmitted) how much of what
+///   [`poll_transmit`](Self::poll_transmit) lent was written.
+/// - Verbs, legal between [`Event::Ready`] and the end: [`listen`](Self::listen),
+///   [`unlisten`](Self::unlisten), [`notify`](Self::notify), [`heartbeat`](Self::heartbeat). Each
+///   is a transaction of its own, pipelined behind the earlier ones, and gets one
+///   [`Event::Completed`], in the order asked; or, when the session ends first, one line of
+///   [`unanswered`](Self::unanswered).
+///
+/// After any of them drain [`poll_event`](Self::poll_event) until `None`, then write what
+/// `poll_transmit` lends until it lends nothing or the socket is full:
+///
+/// ```
+/// # use alle::pg::{config::Config, session::{Event, Session}};
+/// # let config = Config::parse("postgres://ann@db/x", &|_| None)?;
+/// # let (read, mut socket) = (b"R\0\0\0\x08\0\0\0\0", Vec::new());
+/// let mut session = Session::new(&config, "alle");
+/// session.handle_input(read);
+/// while let Some(event) = session.poll_event() {
+///     match event {
+///         Event::Ready => {}
+///         Event::Notification { channel: _, payload: _ } => {}
+///         Event::Completed { ticket: _, result: _ } => {}
+///         Event::Notice(_) => {}
+///         Event::Failed(_) => {}
+///     }
+/// }
+/// while let Some(bytes) = session.poll_transmit() {
+///     socket.extend_from_slice(bytes);
+///     let written = bytes.len();
+///     session.handle_transmitted(written);
+/// }
+/// # Ok::<(), alle::pg::config::ConfigError>(())
+/// ```
+///
+/// When the socket closes, drain events once more, then `unanswered`, and drop the session.
+pub struct Session {
+    codec: Codec,
+    outbox: Outbox,
+    phase: Phase,
+    /// Asked and not answered, oldest first; empty before `Phase::Ready`.
+    requests: VecDeque<Request>,
+    server: Server,
+}
+
+/// What happened; borrows the bytes of a notification from the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Start-up, authentication and set-up are done. Comes once.
+    Ready,
+    /// Somebody published on a channel we listen to.
+    Notification {
+        /// The channel's bytes, perhaps not UTF-8.
+        channel: &'a [u8],
+        /// The payload's bytes, perhaps not UTF-8.
+        payload: &'a [u8],
+    },
+    /// A request was answered; where `result` is `Ok` it is committed.
+    Completed {
+        /// Whose.
+        ticket: Ticket,
+        /// How it went.
+        result: Result<(), ServerError>,
+    },
+    /// The server has something to say that concerns no request.
+    Notice(ServerError),
+    /// The session is over and no event follows. Who still waits is in [`Session::unanswered`].
+    Failed(SessionError),
+}
+
+/// Whether the server may have seen a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedOver {
+    /// A byte of it was written: the outcome is unknown.
+    Yes,
+    /// Nothing of it left: it did not happen.
+    No,
+}
+
+enum Phase {
+    Authenticating(Authentication),
+    /// Let in; the backend sends its parameters.
+    Starting,
+    /// Our own first commands are on their way.
+    SettingUp {
+        /// How many of them still owe a ReadyForQuery; never zero.
+        unanswered: u8,
+    },
+    Ready,
+    /// Terminate is queued: answers may still come, no further request is taken.
+    Closing,
+    /// Over; nobody was told yet.
+    Failing(SessionError),
+    Over,
+}
+
+struct Request {
+    ticket: Ticket,
+    kind: Kind,
+    /// Where in the outgoing stream it begins.
+    position: u64,
+    /// What the server said against it so far.
+    error: Option<Box<ServerError>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Listen,
+    Unlisten,
+    Notify,
+    Heartbeat,
+}
+
+/// What the server told about itself.
+#[derive(Default)]
+struct Server {
+    version: Option<String>,
+    encoding: Option<String>,
+    in_hot_standby: bool,
+    backend_pid: Option<i32>,
+}
+
+impl Session {
+    /// Begins a session: the StartupMessage is queued at once.
+    pub fn new(config: &Config, default_application_name: &str) -> Self {
+        let mut outbox = Outbox::default();
+        let phase = match command::startup(config, default_application_name, outbox.tail()) {
+            Ok(()) => Phase::Authenticating(Authentication::new(config, config.is_local())),
+            Err(error) => {
+                outbox.clear();
+                Phase::Failing(error.into())
+            }
+        };
+        Self {
+            codec: Codec::default(),
+            outbox,
+            phase,
+            requests: VecDeque::new(),
+            server: Server::default(),
+        }
+    }
+
+    /// Whether requests are taken: from [`Event::Ready`] to the end.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// How many requests are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// `server_version`, once the server said it.
+    pub fn server_version(&self) -> Option<&str> {
+        self.server.version.as_deref()
+    }
+
+    /// `server_encoding`, once the server said it.
+    pub fn server_encoding(&self) -> Option<&str> {
+        self.server.encoding.as_deref()
+    }
+
+    /// Whether the server is a standby (from PostgreSQL 14 on), where nobody can listen.
+    pub fn in_hot_standby(&self) -> bool {
+        self.server.in_hot_standby
+    }
+
+    /// The process that says it serves us, once it said so.
+    pub fn backend_pid(&self) -> Option<i32> {
+        self.server.backend_pid
+    }
+
+    /// Takes what the socket read.
+    pub fn handle_input(&mut self, input: &[u8]) {
+        match self.phase {
+            Phase::Authenticating(_)
+            | Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing => self.codec.push(input),
+            Phase::Failing(_) | Phase::Over => {}
+        }
+    }
+
+    /// The next event; drain until `None`.
+    pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        loop {
+            match self.step() {
+                Step::Idle => return None,
+                Step::Silent => {}
+                Step::Event(event) => return Some(event),
+                Step::Notification { channel, payload } => {
+                    return Some(Event::Notification {
+                        channel: self.codec.bytes(channel),
+                        payload: self.codec.bytes(payload),
+                    });
+                }
+            }
+        }
+    }
+
+    /// What is still to be written, in one piece; `None` if nothing is.
+    pub fn poll_transmit(&self) -> Option<&[u8]> {
+        Some(self.outbox.waiting()).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Takes note that so many bytes more were written.
+    pub fn handle_transmitted(&mut self, bytes: usize) {
+        self.outbox.handle_written(bytes);
+    }
+
+    /// Asks to hear `channel`.
+    pub fn listen(&mut self, channel: &Channel, ticket: Ticket) {
+        self.request(Kind::Listen, ticket, |out| command::listen(channel, out));
+    }
+
+    /// Asks to hear `channel` no more.
+    pub fn unlisten(&mut self, channel: &Channel, ticket: Ticket) {
+        self.request(Kind::Unlisten, ticket, |out| {
+            command::unlisten(channel, out)
+        });
+    }
+
+    /// Publishes `payload` on `channel`.
+    pub fn notify(&mut self, channel: &Channel, payload: &Payload, ticket: Ticket) {
+        self.request(Kind::Notify, ticket, |out| {
+            command::notify(channel, payload, out)
+        });
+    }
+
+    /// Asks for a sign of life.
+    pub fn heartbeat(&mut self, ticket: Ticket) {
+        self.request(Kind::Heartbeat, ticket, command::heartbeat);
+    }
+
+    /// Takes leave, behind whatever is queued; the server closes the connection.
+    ///
+    /// Before [`Event::Ready`] this is the end of the session.
+    pub fn terminate(&mut self) {
+        match self.phase {
+            Phase::Ready => self.phase = Phase::Closing,
+            Phase::Authenticating(_) | Phase::Starting | Phase::SettingUp { .. } => {
+                self.phase = Phase::Over;
+            }
+            Phase::Closing | Phase::Failing(_) | Phase::Over => return,
+        }
+        command::terminate(self.outbox.tail());
+    }
+
+    /// Ends the session, the connection having died, and says of each request that got no answer
+    /// whether the server may have seen it.
+    pub fn unanswered(&mut self) -> impl Iterator<Item = (Ticket, HandedOver)> {
+        self.end();
+        let outbox = &self.outbox;
+        self.requests.drain(..).map(|request| {
+            let written = outbox.has_written(request.position);
+            (
+                request.ticket,
+                if written {
+                    HandedOver::Yes
+                } else {
+                    HandedOver::No
+                },
+            )
+        })
+    }
+
+    fn request(&mut self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut BytesMut)) {
+        debug_assert!(self.is_ready(), "a request before Ready or after the end");
+        let position = if self.is_ready() {
+            let position = self.outbox.position();
+            write(self.outbox.tail());
+            position
+        } else {
+            NEVER_WRITTEN
+        };
+        self.requests.push_back(Request {
+            ticket,
+            kind,
+            position,
+            error: None,
+        });
+    }
+}
+
+/// The position of what was not queued.
+const NEVER_WRITTEN: u64 = u64::MAX;

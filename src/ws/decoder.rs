@@ -1,1 +1,203 @@
-//! (being written)
+//! Client frames to messages (RFC 6455, 5): from whatever pieces the reads come in.
+//!
+//! Owns unmasking, reassembly, UTF-8 and the size limit. Refuses to know what a message says, when it
+//! came, and what is done about a violation. A frame that is there as a whole is decoded in the
+//! caller's buffer; only what is incomplete is kept, and only for as long.
+
+use std::str;
+
+use super::{
+    close::{CloseReason, ProtocolViolation, is_valid_close_code},
+    header::{Control, Data, Header, Opcode, unmask},
+    partial::{Complete, Partial, Place, Rest, Step},
+};
+
+/// One client's decoder: nothing but a null pointer while no frame or message is incomplete.
+///
+/// Call [`decode`](Self::decode) with `&mut input[consumed..]` again and again **until it answers
+/// `None`**, also when `consumed` has reached the end of the input: a message that was put together
+/// from pieces is lent out of the decoder and is freed by the next call, whose input may be empty.
+/// After an error, or after [`Input::Close`], the rest of the stream means nothing: do not decode it.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+}
+
+/// What a client sent, complete and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message: read past, not kept.
+    Binary,
+    /// A ping, to be answered with a pong of the same payload.
+    Ping(&'a [u8]),
+    /// A pong, asked for or not.
+    Pong,
+    /// A close frame, and its code and reason if it has any.
+    Close(Option<(u16, &'a str)>),
+}
+
+impl Decoder {
+    /// Decodes `input` up to the next complete thing. Says how many bytes that took; without a
+    /// thing it took all of them and needs more.
+    ///
+    /// The bytes consumed are unmasked in place.
+    pub fn decode<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        message_bytes_max: usize,
+    ) -> Result<(usize, Option<Input<'a>>), CloseReason> {
+        self.take_back();
+        let mut rest = Rest { input, consumed: 0 };
+        let (complete, place) = match self.advance(&mut rest, message_bytes_max) {
+            Ok(Some(complete)) => complete,
+            Ok(None) => return Ok((rest.consumed, None)),
+            Err(reason) => {
+                self.partial = None;
+                return Err(reason);
+            }
+        };
+        let Rest { input, consumed } = rest;
+        let payload = match place {
+            Place::Input(range) => &input[range],
+            Place::Partial => self.partial.as_deref().map_or(&[][..], Partial::lent),
+        };
+        Ok((consumed, Some(parse(complete, payload)?)))
+    }
+
+    /// Whether nothing is held.
+    pub fn is_idle(&self) -> bool {
+        self.partial.is_none()
+    }
+
+    /// How much memory is held: at most some 200 bytes more than the limit of a message, and only
+    /// bytes that have come.
+    pub fn held_bytes(&self) -> usize {
+        self.partial
+            .as_ref()
+            .map_or(0, |partial| partial.held_bytes())
+    }
+
+    /// Frees what the last call lent.
+    fn take_back(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.take_back();
+            self.free_if_empty();
+        }
+    }
+
+    fn free_if_empty(&mut self) {
+        if self
+            .partial
+            .as_ref()
+            .is_some_and(|partial| partial.is_empty())
+        {
+            self.partial = None;
+        }
+    }
+
+    /// From step to step, to the next complete thing or the end of the input.
+    fn advance(
+        &mut self,
+        rest: &mut Rest<'_>,
+        message_bytes_max: usize,
+    ) -> Result<Option<(Complete, Place)>, CloseReason> {
+        loop {
+            let step = match &mut self.partial {
+                Some(partial) if partial.is_inside_frame() => {
+                    partial.advance(rest, message_bytes_max)?
+                }
+                Some(_) | None => self.begin_frame(rest, message_bytes_max)?,
+            };
+            match step {
+                Step::Continue => {}
+                Step::NeedMore => {
+                    debug_assert!(rest.bytes().is_empty());
+                    return Ok(None);
+                }
+                Step::Complete(complete, place) => {
+                    // A binary message or a pong leaves nothing to lend.
+                    self.free_if_empty();
+                    return Ok(Some((complete, place)));
+                }
+            }
+        }
+    }
+
+    /// Between frames: the next one is decoded where it lies if it is there as a whole.
+    fn begin_frame(
+        &mut self,
+        rest: &mut Rest<'_>,
+        message_bytes_max: usize,
+    ) -> Result<Step, CloseReason> {
+        if rest.bytes().is_empty() {
+            return Ok(Step::NeedMore);
+        }
+        let begun_bytes = self
+            .partial
+            .as_ref()
+            .and_then(|partial| partial.begun_bytes());
+        let Some(header) = Header::parse(rest.bytes(), begun_bytes, message_bytes_max)? else {
+            return Ok(self.partial_mut().begin_small(rest));
+        };
+        let is_whole = rest.bytes().len() - header.header_bytes >= header.payload_bytes;
+        let complete = match header.opcode {
+            Opcode::Control(control) => Some(Complete::Control(control)),
+            Opcode::Data(Data::Text) if header.is_final => Some(Complete::Text),
+            Opcode::Data(Data::Binary) if header.is_final => Some(Complete::Binary),
+            // A continuation's payload belongs behind the fragments before it.
+            Opcode::Data(_) => None,
+        };
+        match (header.opcode, complete) {
+            (_, Some(complete)) if is_whole => {
+                rest.skip(header.header_bytes);
+                let range = rest.skip(header.payload_bytes);
+                if complete != Complete::Binary {
+                    unmask(&mut rest.input[range.clone()], header.mask);
+                }
+                Ok(Step::Complete(complete, Place::Input(range)))
+            }
+            (Opcode::Control(_), _) => Ok(self.partial_mut().begin_small(rest)),
+            (Opcode::Data(data), _) => {
+                rest.skip(header.header_bytes);
+                Ok(self.partial_mut().begin_payload(data, &header))
+            }
+        }
+    }
+
+    fn partial_mut(&mut self) -> &mut Partial {
+        self.partial.get_or_insert_default()
+    }
+}
+
+/// Gives a complete, unmasked payload its meaning.
+fn parse(complete: Complete, payload: &[u8]) -> Result<Input<'_>, CloseReason> {
+    Ok(match complete {
+        Complete::Text => Input::Text(parse_utf8(payload)?),
+        Complete::Binary => Input::Binary,
+        Complete::Control(Control::Ping) => Input::Ping(payload),
+        Complete::Control(Control::Pong) => Input::Pong,
+        Complete::Control(Control::Close) => Input::Close(parse_close(payload)?),
+    })
+}
+
+/// RFC 6455, 5.5.1 and 7.4.
+fn parse_close(payload: &[u8]) -> Result<Option<(u16, &str)>, CloseReason> {
+    let Some((&code, reason)) = payload.split_first_chunk() else {
+        return match payload {
+            [] => Ok(None),
+            [..] => Err(CloseReason::Protocol(ProtocolViolation::CloseTruncated)),
+        };
+    };
+    let reason = parse_utf8(reason)?;
+    let code = u16::from_be_bytes(code);
+    if !is_valid_close_code(code) {
+        return Err(CloseReason::Protocol(ProtocolViolation::CloseCodeInvalid));
+    }
+    Ok(Some((code, reason)))
+}
+
+fn parse_utf8(bytes: &[u8]) -> Result<&str, CloseReason> {
+    str::from_utf8(bytes).map_err(|_| CloseReason::InvalidPayload)
+}

@@ -1,0 +1,482 @@
+//! The JSON protocol: what clients may say and what they are told.
+//!
+//! The only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
+//! [`ServerMessage`] in, JSON out. Knows no frame, no client and no PostgreSQL.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::channel::{Channel, Payload, PayloadError};
+
+/// What a client asked, with the id it wants to see in the answer.
+#[derive(Debug, PartialEq)]
+pub struct Request {
+    /// Echoed in the answer, where the client gave one.
+    pub id: Option<RequestId>,
+    /// The message, or why it is refused.
+    pub message: Result<ClientMessage, Refusal>,
+}
+
+/// A message of a client, made of valid parts.
+#[derive(Debug, PartialEq)]
+pub enum ClientMessage {
+    /// `{"type":"subscribe","channel":C}`
+    Subscribe(Channel),
+    /// `{"type":"unsubscribe","channel":C}`
+    Unsubscribe(Channel),
+    /// `{"type":"notify","channel":C,"payload":P}`
+    Notify(Channel, Payload),
+    /// `{"type":"ping"}`: a browser cannot see WebSocket pings.
+    Ping,
+}
+
+/// An id chosen by the client: a JSON string of at most 128 bytes, or an integer of 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RequestId {
+    /// A JSON integer from zero up.
+    Unsigned(u64),
+    /// A JSON integer below zero.
+    Signed(i64),
+    /// A JSON string.
+    Text(Box<str>),
+}
+
+impl RequestId {
+    /// The longest text, in bytes: ids are kept while an answer is awaited.
+    pub const BYTES_MAX: usize = 128;
+
+    fn parse(value: Value) -> Result<Self, Refusal> {
+        match value {
+            Value::Number(number) => number
+                .as_u64()
+                .map(Self::Unsigned)
+                .or_else(|| number.as_i64().map(Self::Signed))
+                .ok_or_else(|| Refusal::bad_message("\"id\" must be a string or an integer")),
+            Value::String(text) if text.len() <= Self::BYTES_MAX => Ok(Self::Text(text.into())),
+            Value::String(_) => Err(Refusal::bad_message("\"id\" is longer than 128 bytes")),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Err(Refusal::bad_message("\"id\" must be a string or an integer"))
+            }
+        }
+    }
+}
+
+/// Why a message is refused; the connection stays.
+#[derive(Debug, PartialEq)]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub code: ErrorCode,
+    /// The same in words.
+    pub text: Cow<'static, str>,
+    /// The channel it was about, where there was one short enough to repeat.
+    pub channel: Option<String>,
+}
+
+impl Refusal {
+    fn bad_message(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: ErrorCode::BadMessage, text: text.into(), channel: None }
+    }
+}
+
+/// The closed list of error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Not JSON, a field missing or of the wrong type, a NUL in a payload, a binary frame.
+    BadMessage,
+    /// A `type` we do not know.
+    UnknownType,
+    /// Not a channel name: empty, over 63 bytes, or with a NUL.
+    BadChannel,
+    /// Over 7,999 bytes; `limit` says so.
+    PayloadTooLarge,
+    /// The client has as many subscriptions as it may.
+    TooManySubscriptions,
+    /// Too much is waiting already; try again later.
+    RateLimited,
+    /// An unsubscribe overtook this subscribe.
+    Cancelled,
+    /// PostgreSQL is not connected; nothing was sent.
+    PostgresDown,
+    /// PostgreSQL refused it; `sqlstate` says why.
+    PostgresError,
+    /// The connection died before PostgreSQL answered: it may or may not be committed.
+    UnknownOutcome,
+}
+
+/// Reads a text message of a client.
+pub fn parse(text: &str) -> Request {
+    #[derive(Deserialize)]
+    struct Fields {
+        #[serde(default, rename = "type")]
+        kind: Option<Value>,
+        #[serde(default)]
+        channel: Option<Value>,
+        #[serde(default)]
+        payload: Option<Value>,
+        #[serde(default)]
+        id: Option<Value>,
+    }
+    let fields: Fields = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) => {
+            let refusal = Refusal::bad_message(format!("not a JSON message: {error}"));
+            return Request { id: None, message: Err(refusal) };
+        }
+    };
+    let id = match fields.id.map(RequestId::parse).transpose() {
+        Ok(id) => id,
+        Err(refusal) => return Request { id: None, message: Err(refusal) },
+    };
+    Request { id, message: interpret(fields.kind, fields.channel, fields.payload) }
+}
+
+fn interpret(
+    kind: Option<Value>,
+    channel: Option<Value>,
+    payload: Option<Value>,
+) -> Result<ClientMessage, Refusal> {
+    let Some(Value::String(kind)) = kind else {
+        return Err(Refusal::bad_message("\"type\" is missing or not a string"));
+    };
+    match kind.as_str() {
+        "subscribe" => Ok(ClientMessage::Subscribe(parse_channel(channel)?)),
+        "unsubscribe" => Ok(ClientMessage::Unsubscribe(parse_channel(channel)?)),
+        "notify" => {
+            let channel = parse_channel(channel)?;
+            let payload = parse_payload(payload, &channel)?;
+            Ok(ClientMessage::Notify(channel, payload))
+        }
+        "ping" => Ok(ClientMessage::Ping),
+        _ => Err(Refusal {
+            code: ErrorCode::UnknownType,
+            text: format!("unknown message type {:?}", shorten(&kind, 64)).into(),
+            channel: None,
+        }),
+    }
+}
+
+fn parse_channel(value: Option<Value>) -> Result<Channel, Refusal> {
+    let Some(Value::String(name)) = value else {
+        return Err(Refusal::bad_message("\"channel\" is missing or not a string"));
+    };
+    Channel::new(&name).map_err(|error| Refusal {
+        code: ErrorCode::BadChannel,
+        text: error.to_string().into(),
+        channel: (name.len() <= CHANNEL_ECHO_BYTES_MAX).then_some(name),
+    })
+}
+
+fn parse_payload(value: Option<Value>, channel: &Channel) -> Result<Payload, Refusal> {
+    let Some(Value::String(text)) = value else {
+        let text = "\"payload\" is missing or not a string";
+        let channel = Some(channel.as_str().to_owned());
+        return Err(Refusal { channel, ..Refusal::bad_message(text) });
+    };
+    Payload::new(&text).map_err(|error| Refusal {
+        code: match error {
+            PayloadError::TooLong { .. } => ErrorCode::PayloadTooLarge,
+            PayloadError::Nul => ErrorCode::BadMessage,
+        },
+        text: error.to_string().into(),
+        channel: Some(channel.as_str().to_owned()),
+    })
+}
+
+/// What a client is told.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage<'a> {
+    /// PostgreSQL notified the channel.
+    Notification {
+        /// The channel.
+        channel: &'a str,
+        /// What it carries.
+        payload: &'a str,
+        /// The channel's notifications counted from 1 within its epoch.
+        seq: u64,
+        /// True when the payload was not UTF-8 and bytes of it were replaced.
+        #[serde(skip_serializing_if = "is_false")]
+        lossy: bool,
+    },
+    /// The subscription holds: PostgreSQL confirmed the LISTEN.
+    Subscribed {
+        /// The channel.
+        channel: &'a str,
+        /// Names the unbroken LISTEN.
+        epoch: &'a str,
+        /// The last notification before this subscription.
+        seq: u64,
+        /// As asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+    },
+    /// Nothing more of this channel arrives.
+    Unsubscribed {
+        /// The channel.
+        channel: &'a str,
+        /// As asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+    },
+    /// PostgreSQL committed the notification of this id.
+    Notified {
+        /// The channel.
+        channel: &'a str,
+        /// As asked.
+        id: &'a RequestId,
+    },
+    /// Something may have been missed on the channel; from here on it is complete again.
+    Gap {
+        /// The channel.
+        channel: &'a str,
+        /// Names the new LISTEN.
+        epoch: &'a str,
+        /// The last notification before this point.
+        seq: u64,
+        /// What happened.
+        reason: GapReason,
+    },
+    /// The listening session came or went.
+    Status {
+        /// Whether it hears.
+        postgres: PostgresStatus,
+    },
+    /// The answer to [`ClientMessage::Ping`].
+    Pong {
+        /// As asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+    },
+    /// Something was refused or failed.
+    Error {
+        /// In words, for people.
+        message: &'a str,
+        /// The kind, for programs.
+        code: ErrorCode,
+        /// The channel it is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel: Option<&'a str>,
+        /// As asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+        /// With `payload_too_large`: the most bytes a payload may have.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// With `postgres_error`: the SQLSTATE (PostgreSQL, "Error Codes").
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sqlstate: Option<&'a str>,
+    },
+}
+
+impl<'a> ServerMessage<'a> {
+    /// An error, without what only some codes carry.
+    pub fn error(
+        code: ErrorCode,
+        message: &'a str,
+        channel: Option<&'a str>,
+        id: Option<&'a RequestId>,
+    ) -> Self {
+        let limit = (code == ErrorCode::PayloadTooLarge).then_some(Payload::BYTES_MAX);
+        let message = shorten(message, TEXT_BYTES_MAX);
+        Self::Error { message, code, channel, id, limit, sqlstate: None }
+    }
+
+    /// An error reported by PostgreSQL.
+    pub fn postgres_error(
+        message: &'a str,
+        sqlstate: &'a str,
+        channel: &'a str,
+        id: Option<&'a RequestId>,
+    ) -> Self {
+        Self::Error {
+            message: shorten(message, TEXT_BYTES_MAX),
+            code: ErrorCode::PostgresError,
+            channel: Some(channel),
+            id,
+            limit: None,
+            sqlstate: Some(sqlstate),
+        }
+    }
+
+    /// Appends the JSON.
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(out, self).expect("a Vec takes every write and no map has odd keys");
+    }
+}
+
+/// Why a channel may have missed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// The listening session was lost and is back.
+    PostgresReconnect,
+    /// Whoever feeds notifications to a stand-alone server dropped some.
+    Overflow,
+}
+
+/// Whether the listening session hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PostgresStatus {
+    /// Connected, and every wanted channel is listened to.
+    Up,
+    /// Not so; it is being tried for ever.
+    Down,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The longest prefix of `text` of at most `bytes_max` bytes that ends between characters.
+fn shorten(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary_compat(bytes_max)]
+}
+
+/// `str::floor_char_boundary` is younger than our oldest compiler.
+trait FloorCharBoundary {
+    fn floor_char_boundary_compat(&self, index: usize) -> usize;
+}
+
+impl FloorCharBoundary for str {
+    fn floor_char_boundary_compat(&self, index: usize) -> usize {
+        if index >= self.len() {
+            return self.len();
+        }
+        (0..=index).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+    }
+}
+
+/// A bad channel name is repeated in its error up to this length, in bytes.
+const CHANNEL_ECHO_BYTES_MAX: usize = 256;
+/// Texts of errors are cut to this length, in bytes: PostgreSQL's may have megabytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> ErrorCode {
+        parse(text).message.unwrap_err().code
+    }
+
+    #[test]
+    fn the_messages_of_the_protocol_are_read() {
+        let orders = Channel::new("orders").unwrap();
+        let check = |text, expect| assert_eq!(parse(text).message, Ok(expect), "{text}");
+        check(
+            r#"{"type":"subscribe","channel":"orders"}"#,
+            ClientMessage::Subscribe(orders.clone()),
+        );
+        check(
+            r#" { "channel" : "orders" , "type" : "unsubscribe", "new": [1,{}] } "#,
+            ClientMessage::Unsubscribe(orders.clone()),
+        );
+        check(
+            r#"{"type":"notify","channel":"\u006frders","payload":"a\nb"}"#,
+            ClientMessage::Notify(orders, Payload::new("a\nb").unwrap()),
+        );
+        check(r#"{"type":"ping"}"#, ClientMessage::Ping);
+    }
+
+    #[test]
+    fn ids_are_strings_or_integers() {
+        let id = |text: &str| parse(&format!(r#"{{"type":"ping","id":{text}}}"#)).id;
+        assert_eq!(id("7"), Some(RequestId::Unsigned(7)));
+        assert_eq!(id("-7"), Some(RequestId::Signed(-7)));
+        assert_eq!(id("18446744073709551615"), Some(RequestId::Unsigned(u64::MAX)));
+        assert_eq!(id("\"a\""), Some(RequestId::Text("a".into())));
+        for bad in ["1.5", "true", "[]", "{}", "18446744073709551616", "1e3"] {
+            assert_eq!(code(&format!(r#"{{"type":"ping","id":{bad}}}"#)), ErrorCode::BadMessage);
+        }
+        for (bytes, ok) in [(127, true), (128, true), (129, false)] {
+            assert_eq!(id(&format!("\"{}\"", "x".repeat(bytes))).is_some(), ok, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_kept_when_the_message_is_refused() {
+        assert_eq!(parse(r#"{"type":"dance","id":3}"#).id, Some(RequestId::Unsigned(3)));
+        assert_eq!(parse(r#"{"channel":4,"id":"x"}"#).id, Some(RequestId::Text("x".into())));
+    }
+
+    #[test]
+    fn what_is_wrong_gets_its_code() {
+        for (text, expect) in [
+            ("", ErrorCode::BadMessage),
+            ("{", ErrorCode::BadMessage),
+            ("[]", ErrorCode::BadMessage),
+            ("\"subscribe\"", ErrorCode::BadMessage),
+            ("{}", ErrorCode::BadMessage),
+            (r#"{"type":7}"#, ErrorCode::BadMessage),
+            (r#"{"type":"subscribe"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"subscribe","channel":7}"#, ErrorCode::BadMessage),
+            (r#"{"type":"subscribe","type":"subscribe","channel":"a"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"subscribe","channel":""}"#, ErrorCode::BadChannel),
+            (r#"{"type":"subscribe","channel":"a\u0000"}"#, ErrorCode::BadChannel),
+            (r#"{"type":"notify","channel":"a"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"notify","channel":"a","payload":{}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"notify","channel":"a","payload":"\u0000"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"Subscribe","channel":"a"}"#, ErrorCode::UnknownType),
+            (r#"{"type":"auth","token":"t"}"#, ErrorCode::UnknownType),
+        ] {
+            assert_eq!(code(text), expect, "{text}");
+        }
+        let long = format!(r#"{{"type":"notify","channel":"a","payload":"{}"}}"#, "x".repeat(8000));
+        assert_eq!(code(&long), ErrorCode::PayloadTooLarge);
+    }
+
+    #[test]
+    fn server_messages_have_the_fields_of_the_contract() {
+        let json = |message: ServerMessage<'_>| {
+            let mut out = Vec::new();
+            message.append_to(&mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let id = RequestId::Unsigned(5);
+        let note = |lossy| ServerMessage::Notification {
+            channel: "a\"b",
+            payload: "p\n",
+            seq: 1,
+            lossy,
+        };
+        assert_eq!(
+            json(note(false)),
+            r#"{"type":"notification","channel":"a\"b","payload":"p\n","seq":1}"#
+        );
+        assert!(json(note(true)).ends_with(r#""lossy":true}"#));
+        assert_eq!(
+            json(ServerMessage::Subscribed { channel: "c", epoch: "e", seq: 0, id: Some(&id) }),
+            r#"{"type":"subscribed","channel":"c","epoch":"e","seq":0,"id":5}"#
+        );
+        assert_eq!(
+            json(ServerMessage::Gap {
+                channel: "c",
+                epoch: "e",
+                seq: 0,
+                reason: GapReason::PostgresReconnect
+            }),
+            r#"{"type":"gap","channel":"c","epoch":"e","seq":0,"reason":"postgres_reconnect"}"#
+        );
+        assert_eq!(
+            json(ServerMessage::Status { postgres: PostgresStatus::Down }),
+            r#"{"type":"status","postgres":"down"}"#
+        );
+        let message = ServerMessage::error(ErrorCode::PayloadTooLarge, "m", Some("c"), None);
+        let expect =
+            r#"{"type":"error","message":"m","code":"payload_too_large","channel":"c","limit":7999}"#;
+        assert_eq!(json(message), expect);
+        let text = "é".repeat(2_000);
+        let ServerMessage::Error { message, .. } =
+            ServerMessage::error(ErrorCode::BadMessage, &text, None, None)
+        else {
+            unreachable!()
+        };
+        assert_eq!(message.len(), TEXT_BYTES_MAX);
+    }
+}

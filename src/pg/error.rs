@@ -1,0 +1,349 @@
+//! How a session or a request fails, by cause.
+//!
+//! The facts and their sentences (PostgreSQL, "Error and Notice Message Fields"; appendix "Error
+//! Codes"). Does not know when to try again.
+
+use std::{borrow::Cow, error::Error, fmt};
+
+use super::codec::text_until_nul;
+
+/// What the server says in an ErrorResponse or a NoticeResponse.
+///
+/// The server chose these texts: `Display` keeps them on one line, and each is cut to
+/// [`ServerError::TEXT_BYTES_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerError {
+    /// `ERROR`, `FATAL`, `WARNING`, ...; not localised where the server is 9.6 or newer.
+    pub severity: String,
+    /// The five characters of the SQLSTATE, empty if the server sent none.
+    pub sqlstate: String,
+    /// What is wrong.
+    pub message: String,
+    /// More about it.
+    pub detail: Option<String>,
+    /// What the server would do about it.
+    pub hint: Option<String>,
+}
+
+impl ServerError {
+    /// The longest text kept of a field, in bytes: enough for a log line.
+    pub const TEXT_BYTES_MAX: usize = 4096;
+
+    /// Reads the fields of `body`, or `None` if they are malformed.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let mut error = Self::default();
+        let mut rest = body;
+        loop {
+            let (&field, text) = rest.split_first()?;
+            if field == 0 {
+                return Some(error).filter(|_| text.is_empty());
+            }
+            let (text, behind) = text_until_nul(text)?;
+            rest = behind;
+            let text = || bounded_text(text);
+            match field {
+                b'V' => error.severity = text(),
+                // The localised severity comes before 'V', and alone from old servers.
+                b'S' if error.severity.is_empty() => error.severity = text(),
+                b'C' => error.sqlstate = text(),
+                b'M' => error.message = text(),
+                b'D' => error.detail = Some(text()),
+                b'H' => error.hint = Some(text()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the server ends the session with it.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.severity.as_str(), "FATAL" | "PANIC")
+    }
+}
+
+/// The text of a field, made UTF-8 and cut to [`ServerError::TEXT_BYTES_MAX`].
+pub(super) fn bounded_text(bytes: &[u8]) -> String {
+    let bytes = &bytes[..bytes.len().min(ServerError::TEXT_BYTES_MAX)];
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}: {}",
+            line(&self.severity),
+            line(&self.sqlstate),
+            line(&self.message)
+        )?;
+        if let Some(detail) = &self.detail {
+            write!(f, "; {}", line(detail))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; {}", line(hint))?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for ServerError {}
+
+/// No line break and no terminal escape of a server reaches a log.
+fn line(text: &str) -> Cow<'_, str> {
+    if text.contains(char::is_control) {
+        Cow::Owned(text.replace(char::is_control, " "))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A backend that does not speak the protocol, or not the part of it that we do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// A length no message of ours has.
+    Length {
+        /// The message's tag.
+        tag: u8,
+        /// The length it announced, in bytes.
+        bytes: u32,
+    },
+    /// A message whose body is not what its tag promises.
+    Malformed {
+        /// The message's tag.
+        tag: u8,
+    },
+    /// A message that cannot come now.
+    Unexpected {
+        /// The message's tag.
+        tag: u8,
+    },
+    /// A COPY we never asked for.
+    Copy {
+        /// The message's tag.
+        tag: u8,
+    },
+    /// The backend answered and sits in a transaction block, where it delivers no notification.
+    TransactionOpen {
+        /// The status it reported.
+        status: u8,
+    },
+    /// Not the backend's fault: a configured text contains a NUL, which no message can hold.
+    Nul,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { tag, bytes } => {
+                write!(
+                    f,
+                    "message '{}' announces {bytes} bytes",
+                    tag.escape_ascii()
+                )
+            }
+            Self::Malformed { tag } => write!(f, "malformed message '{}'", tag.escape_ascii()),
+            Self::Unexpected { tag } => write!(f, "unexpected message '{}'", tag.escape_ascii()),
+            Self::Copy { tag } => {
+                write!(
+                    f,
+                    "message '{}' of a copy nobody asked for",
+                    tag.escape_ascii()
+                )
+            }
+            Self::TransactionOpen { status } => {
+                write!(
+                    f,
+                    "backend is in a transaction block (status '{}')",
+                    status.escape_ascii()
+                )
+            }
+            Self::Nul => f.write_str("user, database, password or options contain a NUL character"),
+        }
+    }
+}
+
+impl Error for ProtocolError {}
+
+/// Why we and the server do not believe each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthenticationError {
+    /// The server wants a method we do not speak.
+    MethodUnsupported {
+        /// Its name.
+        method: String,
+    },
+    /// The server wants a password and there is none.
+    PasswordMissing,
+    /// The server wants the password in the clear, over a network.
+    CleartextRefused,
+    /// The server broke the SCRAM exchange, or does not know our password's verifier.
+    Scram {
+        /// How.
+        cause: String,
+    },
+    /// The server says we are in without having proved who it is, as SCRAM demands.
+    ServerUnproven,
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MethodUnsupported { method } => {
+                write!(
+                    f,
+                    "server asks for {}, which is not supported",
+                    line(method)
+                )
+            }
+            Self::PasswordMissing => f.write_str("server asks for a password and none is given"),
+            Self::CleartextRefused => f.write_str(
+                "server asks for the password in clear text, which is not sent over a network",
+            ),
+            Self::Scram { cause } => write!(f, "SCRAM exchange failed: {}", line(cause)),
+            Self::ServerUnproven => {
+                f.write_str("server skipped its own proof at the end of the SCRAM exchange")
+            }
+        }
+    }
+}
+
+impl Error for AuthenticationError {}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionError {
+    /// The server ended it.
+    Server(ServerError),
+    /// The server's bytes make no sense.
+    Protocol(ProtocolError),
+    /// Authentication came to nothing on our side.
+    Authentication(AuthenticationError),
+}
+
+impl SessionError {
+    /// Whether somebody has to change something before another attempt can succeed.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Server(error) => matches!(error.sqlstate.as_str(), "28P01" | "28000" | "3D000"),
+            Self::Protocol(error) => *error == ProtocolError::Nul,
+            Self::Authentication(error) => match error {
+                AuthenticationError::MethodUnsupported { .. }
+                | AuthenticationError::PasswordMissing
+                | AuthenticationError::CleartextRefused => true,
+                AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => false,
+            },
+        }
+    }
+
+    /// What to do about it, in words, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Server(error) => match error.sqlstate.as_str() {
+                "28P01" => Some("check the user name and the password in the connection string"),
+                "28000" => Some("check the user name, and that pg_hba.conf lets it in from here"),
+                "3D000" => Some("create the database, or name another one"),
+                "53300" => Some("raise max_connections, or close idle sessions"),
+                _ => None,
+            },
+            Self::Protocol(ProtocolError::Nul) => Some("take the NUL out of the configuration"),
+            Self::Protocol(_) => Some("check that the address is that of a PostgreSQL server"),
+            Self::Authentication(error) => Some(match error {
+                AuthenticationError::MethodUnsupported { .. }
+                | AuthenticationError::CleartextRefused => {
+                    "let pg_hba.conf ask for scram-sha-256 for this user"
+                }
+                AuthenticationError::PasswordMissing => {
+                    "put the password in the connection string, or set PGPASSWORD"
+                }
+                AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => {
+                    "check that the address is that of your PostgreSQL server"
+                }
+            }),
+        }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(f),
+            Self::Protocol(error) => write!(f, "protocol violation: {error}"),
+            Self::Authentication(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SessionError {}
+
+impl From<ProtocolError> for SessionError {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<AuthenticationError> for SessionError {
+    fn from(error: AuthenticationError) -> Self {
+        Self::Authentication(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_and_shown_on_one_line() {
+        let body = b"SFEHLER\0VERROR\0C22023\0Mtoo\nlong\x1b[0m\0Ddetail\0Hhint\0Fasync.c\0\0";
+        let error = ServerError::parse(body).unwrap();
+        assert_eq!(error.severity, "ERROR");
+        assert_eq!(error.sqlstate, "22023");
+        assert_eq!(error.to_string(), "ERROR 22023: too long [0m; detail; hint");
+        assert!(!error.is_fatal());
+        assert!(ServerError::parse(b"SFATAL\0\0").unwrap().is_fatal());
+        assert!(
+            ServerError::parse(b"VFATAL\0SFATALE\0\0")
+                .unwrap()
+                .is_fatal()
+        );
+    }
+
+    #[test]
+    fn malformed_fields_are_refused_and_long_ones_cut() {
+        for body in [
+            &b""[..],
+            b"S",
+            b"SERROR",
+            b"SERROR\0",
+            b"\0\0",
+            b"SERROR\0\0x",
+        ] {
+            assert_eq!(ServerError::parse(body), None, "{body:?}");
+        }
+        for (sent, kept) in [(4095, 4095), (4096, 4096), (4097, 4096)] {
+            let body = [b"M", &vec![b'x'; sent][..], b"\0\0"].concat();
+            assert_eq!(ServerError::parse(&body).unwrap().message.len(), kept);
+        }
+        assert_eq!(
+            ServerError::parse(b"M\xff\0\0").unwrap().message,
+            "\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn configuration_errors_are_told_from_passing_ones() {
+        for (sqlstate, configuration) in [
+            ("28P01", true),
+            ("28000", true),
+            ("3D000", true),
+            ("57P01", false),
+            ("53300", false),
+        ] {
+            let error = ServerError {
+                sqlstate: sqlstate.to_owned(),
+                ..ServerError::default()
+            };
+            let error = SessionError::Server(error);
+            assert_eq!(error.is_configuration(), configuration, "{sqlstate}");
+            assert!(error.remedy().is_some() || !configuration);
+        }
+    }
+}

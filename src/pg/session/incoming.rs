@@ -1,0 +1,237 @@
+//! What a backend's messages do to a session.
+//!
+//! One message, one step: a change of phase, an answer counted, an event, or the end (PostgreSQL,
+//! "Message Flow"). Knows no verb of ours; what it sends is the exchange that start-up demands.
+
+use std::{mem, ops::Range};
+
+use super::{Event, Kind, Phase, Request, Server, Session};
+use crate::pg::{
+    codec::{Span, split_notification, text_until_nul},
+    command,
+    error::{ProtocolError, ServerError, SessionError, bounded_text},
+};
+
+/// What one message came to.
+pub(super) enum Step {
+    /// More bytes are needed, or none will help.
+    Idle,
+    /// Nothing to tell.
+    Silent,
+    Notification {
+        channel: Range<usize>,
+        payload: Range<usize>,
+    },
+    Event(Event<'static>),
+}
+
+impl Session {
+    /// Takes one message from the inbox.
+    pub(super) fn step(&mut self) -> Step {
+        match &mut self.phase {
+            Phase::Over => return Step::Idle,
+            Phase::Failing(_) => {
+                let Phase::Failing(error) = mem::replace(&mut self.phase, Phase::Over) else {
+                    return Step::Idle;
+                };
+                return Step::Event(Event::Failed(error));
+            }
+            Phase::Authenticating(_)
+            | Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing => {}
+        }
+        let step = match self.codec.split() {
+            Ok(None) => return Step::Idle,
+            Ok(Some(message)) => self.handle_message(&message),
+            Err(error) => Err(error.into()),
+        };
+        step.unwrap_or_else(|error| {
+            self.end();
+            Step::Event(Event::Failed(error))
+        })
+    }
+
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Over;
+        self.codec.clear();
+        self.outbox.clear();
+    }
+
+    /// What may come at any time is handled here, the rest by phase.
+    fn handle_message(&mut self, message: &Span) -> Result<Step, SessionError> {
+        let tag = message.tag;
+        let body = self.codec.bytes(message.body.clone());
+        let malformed = ProtocolError::Malformed { tag };
+        match tag {
+            b'E' => {
+                let error = ServerError::parse(body).ok_or(malformed)?;
+                self.handle_error(error)
+            }
+            b'N' => {
+                let notice = ServerError::parse(body).ok_or(malformed)?;
+                Ok(self.handle_notice(notice))
+            }
+            b'S' => {
+                self.server.handle_parameter(body).ok_or(malformed)?;
+                Ok(Step::Silent)
+            }
+            // The server knows 3.0 but not an option of the protocol; we asked for none.
+            b'v' => Ok(Step::Silent),
+            b'G' | b'H' | b'W' | b'd' | b'c' => Err(ProtocolError::Copy { tag }.into()),
+            _ => match &mut self.phase {
+                Phase::Authenticating(authentication) => {
+                    // A notification too: who sends it has not proved who it is.
+                    if tag != b'R' {
+                        return Err(ProtocolError::Unexpected { tag }.into());
+                    }
+                    if authentication.handle_request(body, self.outbox.tail())? {
+                        self.phase = Phase::Starting;
+                    }
+                    Ok(Step::Silent)
+                }
+                Phase::Starting
+                | Phase::SettingUp { .. }
+                | Phase::Ready
+                | Phase::Closing
+                | Phase::Failing(_)
+                | Phase::Over => self.handle_authenticated(message),
+            },
+        }
+    }
+
+    fn handle_authenticated(&mut self, message: &Span) -> Result<Step, SessionError> {
+        let tag = message.tag;
+        let body = self.codec.bytes(message.body.clone());
+        let malformed = ProtocolError::Malformed { tag };
+        match tag {
+            b'A' => {
+                let (channel, payload) = split_notification(body).ok_or(malformed)?;
+                // Each of the two is followed by a NUL, and the second one ends the message.
+                let payload = message.body.end - 1 - payload.len()..message.body.end - 1;
+                let channel = payload.start - 1 - channel.len()..payload.start - 1;
+                Ok(Step::Notification { channel, payload })
+            }
+            b'K' => {
+                let process_id = body.first_chunk().ok_or(malformed)?;
+                self.server.backend_pid = Some(i32::from_be_bytes(*process_id));
+                Ok(Step::Silent)
+            }
+            b'Z' => match body {
+                b"I" => self.handle_ready(),
+                &[status @ (b'T' | b'E')] => Err(ProtocolError::TransactionOpen { status }.into()),
+                _ => Err(malformed.into()),
+            },
+            // Answers on the way to ReadyForQuery: what they say, it says too.
+            b'1' | b'2' | b'3' | b'C' | b'D' | b'I' | b'T' | b'n' | b's' | b't'
+                if self.awaits_answer() =>
+            {
+                Ok(Step::Silent)
+            }
+            b'1' | b'2' | b'3' | b'C' | b'D' | b'I' | b'R' | b'T' | b'n' | b's' | b't' => {
+                Err(ProtocolError::Unexpected { tag }.into())
+            }
+            _ => {
+                tracing::warn!("skipped a message of unknown type '{}'", tag.escape_ascii());
+                Ok(Step::Silent)
+            }
+        }
+    }
+
+    fn awaits_answer(&self) -> bool {
+        match self.phase {
+            Phase::SettingUp { .. } => true,
+            Phase::Ready | Phase::Closing => !self.requests.is_empty(),
+            Phase::Authenticating(_) | Phase::Starting | Phase::Failing(_) | Phase::Over => false,
+        }
+    }
+
+    fn handle_error(&mut self, error: ServerError) -> Result<Step, SessionError> {
+        match self.phase {
+            _ if error.is_fatal() => Err(SessionError::Server(error)),
+            Phase::Authenticating(_) | Phase::Starting => Err(SessionError::Server(error)),
+            Phase::SettingUp { .. } => {
+                tracing::warn!("the backend's time limits or encoding stay as they are: {error}");
+                Ok(Step::Silent)
+            }
+            Phase::Ready | Phase::Closing | Phase::Failing(_) | Phase::Over => {
+                let Some(request) = self.requests.front_mut() else {
+                    return Ok(Step::Event(Event::Notice(error)));
+                };
+                request.error.get_or_insert_with(|| Box::new(error));
+                Ok(Step::Silent)
+            }
+        }
+    }
+
+    /// A cut name is a failed LISTEN: it would hear another channel than was asked for.
+    fn handle_notice(&mut self, notice: ServerError) -> Step {
+        match self.requests.front_mut() {
+            Some(request) if request.kind == Kind::Listen && notice.sqlstate == NAME_TOO_LONG => {
+                request.error.get_or_insert_with(|| Box::new(notice));
+                Step::Silent
+            }
+            Some(_) | None => Step::Event(Event::Notice(notice)),
+        }
+    }
+
+    /// ReadyForQuery, idle: whatever was running is committed or rolled back.
+    fn handle_ready(&mut self) -> Result<Step, SessionError> {
+        match &mut self.phase {
+            Phase::Starting => {
+                let mut unanswered = 1;
+                if self.server.encoding.as_deref() == Some("SQL_ASCII") {
+                    command::set_client_encoding_sql_ascii(self.outbox.tail());
+                    unanswered += 1;
+                }
+                command::set_up(self.outbox.tail());
+                self.phase = Phase::SettingUp { unanswered };
+                Ok(Step::Silent)
+            }
+            Phase::SettingUp {
+                unanswered: unanswered @ 2..,
+            } => {
+                *unanswered -= 1;
+                Ok(Step::Silent)
+            }
+            Phase::SettingUp { .. } => {
+                self.phase = Phase::Ready;
+                Ok(Step::Event(Event::Ready))
+            }
+            Phase::Ready | Phase::Closing => {
+                // An answer to what was not even written is no answer.
+                let position = self.requests.front().map(|request| request.position);
+                if !position.is_some_and(|position| self.outbox.has_written(position)) {
+                    return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
+                }
+                let Some(Request { ticket, error, .. }) = self.requests.pop_front() else {
+                    return Ok(Step::Silent);
+                };
+                let result = error.map_or(Ok(()), |error| Err(*error));
+                Ok(Step::Event(Event::Completed { ticket, result }))
+            }
+            Phase::Authenticating(_) | Phase::Failing(_) | Phase::Over => {
+                Err(ProtocolError::Unexpected { tag: b'Z' }.into())
+            }
+        }
+    }
+}
+
+impl Server {
+    /// ParameterStatus: keeps what somebody asks for.
+    fn handle_parameter(&mut self, body: &[u8]) -> Option<()> {
+        let (name, body) = text_until_nul(body)?;
+        let (value, rest) = text_until_nul(body)?;
+        match name {
+            b"server_version" => self.version = Some(bounded_text(value)),
+            b"server_encoding" => self.encoding = Some(bounded_text(value)),
+            b"in_hot_standby" => self.in_hot_standby = value == b"on",
+            _ => {}
+        }
+        rest.is_empty().then_some(())
+    }
+}
+
+/// `name_too_long`, also of the notice that a name was cut.
+const NAME_TOO_LONG: &str = "42622";
