@@ -1,6 +1,7 @@
 //! The command line as one meets it: the real program, its streams and its exit status.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
