@@ -23,10 +23,7 @@ pub struct Backlog {
 enum Item {
     Shared(Span),
     /// Whole frames of this client alone; the first `sent` bytes are gone.
-    Owned {
-        bytes: Vec<u8>,
-        sent: usize,
-    },
+    Owned { bytes: Vec<u8>, sent: usize },
 }
 
 impl Item {
@@ -120,9 +117,7 @@ impl Backlog {
     /// Keeps the rest of a frame begun and drops what lies behind it, so that a close frame can
     /// follow at a frame boundary.
     pub fn cut_at_frame(&mut self, batches: &mut Batches) {
-        let Some(first) = self.items.pop_front() else {
-            return;
-        };
+        let Some(first) = self.items.pop_front() else { return };
         self.clear(batches);
         let rest = match first {
             Item::Shared(span) => {
@@ -163,15 +158,9 @@ impl Backlog {
             }
             // The copy begins at a frame boundary, so that `cut_at_frame` can walk it.
             let begin = batches.frame_begin(span.batch, span.start);
-            let whole = Span {
-                start: begin,
-                ..span
-            };
+            let whole = Span { start: begin, ..span };
             let bytes = batches.bytes(whole).to_vec();
-            *item = Item::Owned {
-                bytes,
-                sent: (span.start - begin) as usize,
-            };
+            *item = Item::Owned { bytes, sent: (span.start - begin) as usize };
             batches.release(span.batch);
         }
     }
@@ -188,10 +177,7 @@ impl Backlog {
 
     /// `bytes` is the sum of the items, and no item is empty.
     pub fn check_invariants(&self) {
-        assert_eq!(
-            self.bytes,
-            self.items.iter().map(Item::bytes).sum::<usize>()
-        );
+        assert_eq!(self.bytes, self.items.iter().map(Item::bytes).sum::<usize>());
         assert!(self.items.iter().all(|item| item.bytes() > 0));
     }
 }
@@ -211,10 +197,7 @@ mod tests {
     fn collect(backlog: &Backlog, batches: &Batches) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 16];
         let count = backlog.slices(batches, &mut slices);
-        slices[..count]
-            .iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect()
+        slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect()
     }
 
     fn pong(text: &[u8]) -> Vec<u8> {
@@ -272,10 +255,7 @@ mod tests {
             backlog.consume(sent, &mut batches);
             backlog.cut_at_frame(&mut batches);
             backlog.check_invariants();
-            let end = *boundaries
-                .iter()
-                .find(|&&boundary| boundary >= sent)
-                .unwrap();
+            let end = *boundaries.iter().find(|&&boundary| boundary >= sent).unwrap();
             assert_eq!(collect(&backlog, &batches), &expect[sent..end], "{sent}");
             backlog.clear(&mut batches);
             assert_eq!(batches.references(id), 1);
@@ -311,11 +291,7 @@ mod tests {
         assert_eq!(collect(&backlog, &batches), before);
         assert_eq!(batches.references(id), 1);
         backlog.cut_at_frame(&mut batches);
-        assert_eq!(
-            collect(&backlog, &batches),
-            before,
-            "the frame begun is finished"
-        );
+        assert_eq!(collect(&backlog, &batches), before, "the frame begun is finished");
         backlog.check_invariants();
     }
 }

@@ -71,12 +71,7 @@ impl Batches {
     /// Appends a frame; `sequence` is larger than those before.
     pub fn append(&mut self, id: BatchId, sequence: u64, frame: &[u8]) {
         let batch = &mut self.batches[id.0 as usize];
-        debug_assert!(
-            batch
-                .frames
-                .last()
-                .is_none_or(|last| last.sequence < sequence)
-        );
+        debug_assert!(batch.frames.last().is_none_or(|last| last.sequence < sequence));
         let capacity_before = batch.bytes.capacity();
         batch.bytes.extend_from_slice(frame);
         self.retained_bytes += batch.bytes.capacity() - capacity_before;
@@ -92,9 +87,7 @@ impl Batches {
     /// The sequence of the first frame behind `seen`.
     pub fn first_after(&self, id: BatchId, seen: u64) -> Option<u64> {
         let frames = &self.at(id).frames;
-        frames
-            .get(position_after(frames, seen))
-            .map(|mark| mark.sequence)
+        frames.get(position_after(frames, seen)).map(|mark| mark.sequence)
     }
 
     /// The frames with `seen < sequence < bound`, and the sequence of the last of them.
@@ -111,14 +104,7 @@ impl Batches {
         }
         let start = first.checked_sub(1).map_or(0, |before| frames[before].end);
         let last = frames[behind - 1];
-        Some((
-            Span {
-                batch: id,
-                start,
-                end: last.end,
-            },
-            last.sequence,
-        ))
+        Some((Span { batch: id, start, end: last.end }, last.sequence))
     }
 
     /// The bytes of a span.
@@ -227,11 +213,7 @@ mod tests {
         let (batches, id) = batch_of_three();
         let check = |seen, bound, expect: &[u8], last| match batches.span_between(id, seen, bound) {
             Some((span, sequence)) => {
-                assert_eq!(
-                    (batches.bytes(span), sequence),
-                    (expect, last),
-                    "{seen}..{bound}"
-                );
+                assert_eq!((batches.bytes(span), sequence), (expect, last), "{seen}..{bound}");
             }
             None => assert!(expect.is_empty(), "{seen}..{bound}"),
         };
@@ -248,9 +230,7 @@ mod tests {
     #[test]
     fn a_frame_begun_ends_at_its_mark() {
         let (batches, id) = batch_of_three();
-        let ends: Vec<_> = (0..10)
-            .map(|offset| batches.frame_end(id, offset))
-            .collect();
+        let ends: Vec<_> = (0..10).map(|offset| batches.frame_end(id, offset)).collect();
         assert_eq!(ends, [0, 3, 3, 3, 8, 8, 8, 8, 8, 10]);
         assert_eq!(batches.frame_end(id, 10), 10);
     }
@@ -265,12 +245,7 @@ mod tests {
         batches.release(id);
         assert_eq!((batches.count(), batches.retained_bytes()), (0, 0));
         let again = batches.open(1, b"x");
-        assert_eq!(
-            batches
-                .span_between(again, 0, 2)
-                .map(|(span, _)| span.bytes()),
-            Some(1)
-        );
+        assert_eq!(batches.span_between(again, 0, 2).map(|(span, _)| span.bytes()), Some(1));
     }
 
     #[test]

@@ -91,9 +91,7 @@ impl Fanout {
 
     /// The sequence of the channel's newest frame that is not yet passed to all; 0 without one.
     pub fn newest(&self, key: ChannelKey) -> u64 {
-        self.stream(key)
-            .filter(|stream| stream.pass.is_some())
-            .map_or(0, |it| it.last_sequence)
+        self.stream(key).filter(|stream| stream.pass.is_some()).map_or(0, |it| it.last_sequence)
     }
 
     /// Appends a finished frame to the channel; starts a pass over `audience` subscribers if none
@@ -119,10 +117,7 @@ impl Fanout {
         }
         if stream.pass.is_none() {
             let cursor = u32::try_from(audience).expect("slots of clients are u32");
-            stream.pass = Some(Pass {
-                cursor,
-                until: sequence,
-            });
+            stream.pass = Some(Pass { cursor, until: sequence });
             if key != EVERYONE {
                 let pending_at = u32::try_from(self.pending.len()).expect("channels are u32");
                 self.stream_mut(key).pending_at = pending_at;
@@ -145,9 +140,7 @@ impl Fanout {
         let mut bound = u64::MAX;
         let streams = keys.filter_map(|key| self.streams.get(key.index()));
         for stream in streams.chain([&self.everyone]) {
-            let Some((sequence, batch)) = stream.first_after(seen, batches) else {
-                continue;
-            };
+            let Some((sequence, batch)) = stream.first_after(seen, batches) else { continue };
             match first {
                 Some((lowest, ..)) if sequence > lowest => bound = bound.min(sequence),
                 Some((lowest, ..)) => {
@@ -158,9 +151,7 @@ impl Fanout {
             }
         }
         let (_, _, batch) = first?;
-        batches
-            .span_between(batch, seen, bound)
-            .map(|(span, last)| Run { span, last })
+        batches.span_between(batch, seen, bound).map(|(span, last)| Run { span, last })
     }
 
     /// The pass whose slice it is, and its cursor.
@@ -176,10 +167,7 @@ impl Fanout {
     pub fn advance(&mut self, cursor: u32) {
         let Some((_, key)) = self.current else { return };
         if let Some(pass) = &mut self.stream_mut(key).pass {
-            debug_assert!(
-                cursor <= pass.cursor,
-                "a pass walks from the end to the start"
-            );
+            debug_assert!(cursor <= pass.cursor, "a pass walks from the end to the start");
             pass.cursor = cursor;
         }
     }
@@ -187,9 +175,7 @@ impl Fanout {
     /// The current pass has served everybody. Frames that came meanwhile begin the next one, over
     /// the `audience` of now.
     pub fn finish(&mut self, audience: usize, batches: &mut Batches) {
-        let Some((_, key)) = self.current.take() else {
-            return;
-        };
+        let Some((_, key)) = self.current.take() else { return };
         let cursor = u32::try_from(audience).expect("slots of clients are u32");
         let stream = self.stream_mut(key);
         let Some(done) = stream.pass else { return };
@@ -207,10 +193,7 @@ impl Fanout {
         }
         let again = stream.last_sequence > done.until && cursor > 0;
         if again {
-            stream.pass = Some(Pass {
-                cursor,
-                until: stream.last_sequence,
-            });
+            stream.pass = Some(Pass { cursor, until: stream.last_sequence });
         }
         self.unsent_bytes -= passed_bytes;
         if again {
@@ -223,13 +206,8 @@ impl Fanout {
 
     /// Ends a slice: another pass may take its turn.
     pub fn end_slice(&mut self) {
-        let Some((started, key)) = self.current.take() else {
-            return;
-        };
-        let cursor = self
-            .stream(key)
-            .and_then(|stream| stream.pass)
-            .map_or(0, |pass| pass.cursor);
+        let Some((started, key)) = self.current.take() else { return };
+        let cursor = self.stream(key).and_then(|stream| stream.pass).map_or(0, |pass| pass.cursor);
         self.queues[size_class(cursor)].push_front((started, key));
     }
 
@@ -283,19 +261,11 @@ impl Fanout {
     }
 
     fn stream(&self, key: ChannelKey) -> Option<&Stream> {
-        if key == EVERYONE {
-            Some(&self.everyone)
-        } else {
-            self.streams.get(key.index())
-        }
+        if key == EVERYONE { Some(&self.everyone) } else { self.streams.get(key.index()) }
     }
 
     fn stream_mut(&mut self, key: ChannelKey) -> &mut Stream {
-        if key == EVERYONE {
-            &mut self.everyone
-        } else {
-            &mut self.streams[key.index()]
-        }
+        if key == EVERYONE { &mut self.everyone } else { &mut self.streams[key.index()] }
     }
 
     /// Pending channels know their place, and a stream has batches exactly while it has a pass.
@@ -308,11 +278,8 @@ impl Fanout {
         for stream in self.streams.iter().chain([&self.everyone]) {
             assert_eq!(stream.pass.is_some(), !stream.batches.is_empty());
             passes += usize::from(stream.pass.is_some());
-            unsent_bytes += stream
-                .batches
-                .iter()
-                .map(|&batch| batches.batch_bytes(batch))
-                .sum::<usize>();
+            unsent_bytes +=
+                stream.batches.iter().map(|&batch| batches.batch_bytes(batch)).sum::<usize>();
         }
         assert_eq!(self.unsent_bytes, unsent_bytes);
         let queued = self.queues.iter().map(VecDeque::len).sum::<usize>();
@@ -326,11 +293,9 @@ impl Stream {
         if self.last_sequence <= seen || self.pass.is_none() {
             return None;
         }
-        self.batches.iter().find_map(|&batch| {
-            batches
-                .first_after(batch, seen)
-                .map(|sequence| (sequence, batch))
-        })
+        self.batches
+            .iter()
+            .find_map(|&batch| batches.first_after(batch, seen).map(|sequence| (sequence, batch)))
     }
 }
 
@@ -360,17 +325,15 @@ mod tests {
 
     impl Fixture {
         fn append(&mut self, key: ChannelKey, audience: usize, text: &str) {
-            self.fanout
-                .append(key, audience, text.as_bytes(), &mut self.batches);
+            self.fanout.append(key, audience, text.as_bytes(), &mut self.batches);
             self.fanout.check_invariants(&self.batches);
         }
 
         /// Everything a client of `keys` still gets, run by run.
         fn runs(&self, mut seen: u64, keys: &[ChannelKey]) -> Vec<String> {
             let mut runs = Vec::new();
-            while let Some(run) = self
-                .fanout
-                .next_run(seen, keys.iter().copied(), &self.batches)
+            while let Some(run) =
+                self.fanout.next_run(seen, keys.iter().copied(), &self.batches)
             {
                 let bytes = self.batches.bytes(run.span).to_vec();
                 runs.push(String::from_utf8(bytes).unwrap());
@@ -390,14 +353,7 @@ mod tests {
     #[test]
     fn a_client_gets_its_channels_merged_in_commit_order() {
         let mut fixture = Fixture::default();
-        for (key, text) in [
-            (A, "a1"),
-            (A, "a2"),
-            (B, "b1"),
-            (EVERYONE, "e"),
-            (A, "a3"),
-            (B, "b2"),
-        ] {
+        for (key, text) in [(A, "a1"), (A, "a2"), (B, "b1"), (EVERYONE, "e"), (A, "a3"), (B, "b2")] {
             fixture.append(key, 3, text);
         }
         assert_eq!(fixture.runs(0, &[A, B]), ["a1a2", "b1", "e", "a3", "b2"]);
@@ -415,24 +371,13 @@ mod tests {
         fixture.append(A, 10, "1");
         assert_eq!(fixture.fanout.pass(), Some((A, 10)));
         fixture.append(A, 10, "2");
-        assert_eq!(
-            fixture.runs(0, &[A]),
-            ["12"],
-            "who is served late gets both at once"
-        );
+        assert_eq!(fixture.runs(0, &[A]), ["12"], "who is served late gets both at once");
         fixture.finish(10);
-        assert_eq!(
-            fixture.fanout.pass(),
-            Some((A, 10)),
-            "the others get the second one"
-        );
+        assert_eq!(fixture.fanout.pass(), Some((A, 10)), "the others get the second one");
         assert_eq!(fixture.runs(1, &[A]), ["2"]);
         fixture.finish(10);
         assert!(!fixture.fanout.has_work());
-        assert_eq!(
-            (fixture.batches.count(), fixture.fanout.unsent_bytes()),
-            (0, 0)
-        );
+        assert_eq!((fixture.batches.count(), fixture.fanout.unsent_bytes()), (0, 0));
     }
 
     #[test]
@@ -456,14 +401,8 @@ mod tests {
                 }
             }
         }
-        assert!(
-            order.iter().filter(|&&key| key == A).count() >= 3,
-            "{order:?}"
-        );
-        assert!(
-            order.iter().filter(|&&key| key == B).count() >= 4,
-            "{order:?}"
-        );
+        assert!(order.iter().filter(|&&key| key == A).count() >= 3, "{order:?}");
+        assert!(order.iter().filter(|&&key| key == B).count() >= 4, "{order:?}");
     }
 
     #[test]
@@ -473,10 +412,7 @@ mod tests {
         for _ in 0..3 {
             fixture.append(A, 1, &text);
         }
-        assert_eq!(
-            fixture.runs(0, &[A]).iter().map(String::len).sum::<usize>(),
-            120_000
-        );
+        assert_eq!(fixture.runs(0, &[A]).iter().map(String::len).sum::<usize>(), 120_000);
         assert_eq!(fixture.batches.count(), 3);
         fixture.fanout.pass();
         fixture.finish(1);

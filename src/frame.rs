@@ -34,9 +34,7 @@ pub fn frame_bytes(bytes: &[u8]) -> usize {
     match bytes[1] {
         126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
         127 => {
-            let length = bytes[2..10]
-                .iter()
-                .fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+            let length = bytes[2..10].iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
             10 + length
         }
         short => 2 + usize::from(short),
@@ -80,14 +78,9 @@ mod tests {
 
     #[test]
     fn headers_have_the_shortest_length_form() {
-        for (payload_bytes, header_bytes) in [
-            (0, 2),
-            (125, 2),
-            (126, 4),
-            (65_535, 4),
-            (65_536, 10),
-            (100_000, 10),
-        ] {
+        for (payload_bytes, header_bytes) in
+            [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (100_000, 10)]
+        {
             let (header, bytes) = header(OPCODE_TEXT, payload_bytes);
             assert_eq!(bytes, header_bytes, "{payload_bytes}");
             let mut frame = header[..bytes].to_vec();

@@ -45,14 +45,8 @@ struct Entry {
 /// A client's links: up to three without an allocation.
 #[derive(Debug)]
 enum Subscriptions {
-    Inline {
-        len: u8,
-        links: [Subscription; INLINE],
-    },
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 24 in every client's record"
-    )]
+    Inline { len: u8, links: [Subscription; INLINE] },
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every client's record")]
     Spilled(Box<Vec<Subscription>>),
 }
 
@@ -67,10 +61,7 @@ impl Index {
         if let Some(key) = self.find(name.as_str()) {
             return key;
         }
-        let entry = Entry {
-            name: name.clone(),
-            subscribers: Vec::new(),
-        };
+        let entry = Entry { name: name.clone(), subscribers: Vec::new() };
         let key = self.channels.insert(entry);
         let key = ChannelKey(u32::try_from(key).expect("fewer than 2^32 channels fit in memory"));
         self.keys.insert(name, key);
@@ -80,10 +71,7 @@ impl Index {
     /// Forgets a channel without subscribers.
     pub fn release(&mut self, key: ChannelKey) {
         let entry = self.channels.remove(key.index());
-        debug_assert!(
-            entry.subscribers.is_empty(),
-            "a released channel has no subscribers"
-        );
+        debug_assert!(entry.subscribers.is_empty(), "a released channel has no subscribers");
         self.keys.remove(entry.name.as_str());
     }
 
@@ -94,9 +82,9 @@ impl Index {
 
     /// Every known channel.
     pub fn channels(&self) -> impl Iterator<Item = ChannelKey> {
-        self.channels
-            .iter()
-            .map(|(key, _)| ChannelKey(u32::try_from(key).expect("keys were made from u32")))
+        self.channels.iter().map(|(key, _)| {
+            ChannelKey(u32::try_from(key).expect("keys were made from u32"))
+        })
     }
 
     /// How many channels are known.
@@ -111,23 +99,17 @@ impl Index {
 
     /// The clients of a channel, dense; the order changes when one leaves.
     pub fn subscribers(&self, key: ChannelKey) -> &[u32] {
-        self.channels
-            .get(key.index())
-            .map_or(&[], |entry| &entry.subscribers)
+        self.channels.get(key.index()).map_or(&[], |entry| &entry.subscribers)
     }
 
     /// The channels of a client.
     pub fn subscriptions(&self, client: u32) -> &[Subscription] {
-        self.clients
-            .get(client as usize)
-            .map_or(&[], Subscriptions::as_slice)
+        self.clients.get(client as usize).map_or(&[], Subscriptions::as_slice)
     }
 
     /// Whether the client is subscribed to the channel.
     pub fn is_subscribed(&self, client: u32, key: ChannelKey) -> bool {
-        self.subscriptions(client)
-            .iter()
-            .any(|link| link.channel == key.0)
+        self.subscriptions(client).iter().any(|link| link.channel == key.0)
     }
 
     /// Links the two; false if they were.
@@ -136,26 +118,19 @@ impl Index {
             return false;
         }
         if self.clients.len() <= client as usize {
-            self.clients
-                .resize_with(client as usize + 1, Subscriptions::default);
+            self.clients.resize_with(client as usize + 1, Subscriptions::default);
         }
         let subscribers = &mut self.channels[key.index()].subscribers;
         let position = u32::try_from(subscribers.len()).expect("slots of clients are u32");
         subscribers.push(client);
-        self.clients[client as usize].push(Subscription {
-            channel: key.0,
-            position,
-        });
+        self.clients[client as usize].push(Subscription { channel: key.0, position });
         self.links += 1;
         true
     }
 
     /// Cuts the link; false if there was none.
     pub fn unsubscribe(&mut self, client: u32, key: ChannelKey) -> bool {
-        let found = self
-            .subscriptions(client)
-            .iter()
-            .position(|link| link.channel == key.0);
+        let found = self.subscriptions(client).iter().position(|link| link.channel == key.0);
         let Some(at) = found else { return false };
         self.cut(client, at);
         true
@@ -171,10 +146,7 @@ impl Index {
         let link = self.clients[client as usize].swap_remove(at);
         let subscribers = &mut self.channels[link.channel as usize].subscribers;
         let removed = subscribers.swap_remove(link.position as usize);
-        debug_assert_eq!(
-            removed, client,
-            "a link's position leads back to its client"
-        );
+        debug_assert_eq!(removed, client, "a link's position leads back to its client");
         if let Some(&moved) = subscribers.get(link.position as usize) {
             self.clients[moved as usize].reposition(link.channel, link.position);
         }
@@ -190,27 +162,16 @@ impl Index {
     pub fn check_invariants(&self) {
         let mut links = 0;
         for (key, entry) in &self.channels {
-            assert_eq!(
-                self.keys.get(entry.name.as_str()).map(|key| key.index()),
-                Some(key)
-            );
+            assert_eq!(self.keys.get(entry.name.as_str()).map(|key| key.index()), Some(key));
             for (position, &client) in entry.subscribers.iter().enumerate() {
                 let here = self.subscriptions(client).iter().filter(|link| {
                     link.channel as usize == key && link.position as usize == position
                 });
-                assert_eq!(
-                    here.count(),
-                    1,
-                    "client {client} knows its place in channel {key}"
-                );
+                assert_eq!(here.count(), 1, "client {client} knows its place in channel {key}");
                 links += 1;
             }
         }
-        let from_clients: usize = self
-            .clients
-            .iter()
-            .map(|client| client.as_slice().len())
-            .sum();
+        let from_clients: usize = self.clients.iter().map(|client| client.as_slice().len()).sum();
         assert_eq!((links, from_clients), (self.links, self.links));
         assert_eq!(self.keys.len(), self.channels.len());
     }
@@ -218,10 +179,7 @@ impl Index {
 
 impl Default for Subscriptions {
     fn default() -> Self {
-        Self::Inline {
-            len: 0,
-            links: [Subscription::default(); INLINE],
-        }
+        Self::Inline { len: 0, links: [Subscription::default(); INLINE] }
     }
 }
 
@@ -325,9 +283,7 @@ mod tests {
     #[test]
     fn leaving_moves_the_last_one_into_the_hole() {
         let mut index = Index::default();
-        let keys: Vec<_> = (0..5)
-            .map(|n| index.intern(channel(&format!("c{n}"))))
-            .collect();
+        let keys: Vec<_> = (0..5).map(|n| index.intern(channel(&format!("c{n}")))).collect();
         for client in 0..4 {
             for &key in &keys {
                 index.subscribe(client, key);

@@ -57,9 +57,9 @@ impl RequestId {
                 .ok_or_else(|| Refusal::bad_message("\"id\" must be a string or an integer")),
             Value::String(text) if text.len() <= Self::BYTES_MAX => Ok(Self::Text(text.into())),
             Value::String(_) => Err(Refusal::bad_message("\"id\" is longer than 128 bytes")),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(
-                Refusal::bad_message("\"id\" must be a string or an integer"),
-            ),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Err(Refusal::bad_message("\"id\" must be a string or an integer"))
+            }
         }
     }
 }
@@ -77,11 +77,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn bad_message(text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code: ErrorCode::BadMessage,
-            text: text.into(),
-            channel: None,
-        }
+        Self { code: ErrorCode::BadMessage, text: text.into(), channel: None }
     }
 }
 
@@ -128,25 +124,14 @@ pub fn parse(text: &str) -> Request {
         Ok(fields) => fields,
         Err(error) => {
             let refusal = Refusal::bad_message(format!("not a JSON message: {error}"));
-            return Request {
-                id: None,
-                message: Err(refusal),
-            };
+            return Request { id: None, message: Err(refusal) };
         }
     };
     let id = match fields.id.map(RequestId::parse).transpose() {
         Ok(id) => id,
-        Err(refusal) => {
-            return Request {
-                id: None,
-                message: Err(refusal),
-            };
-        }
+        Err(refusal) => return Request { id: None, message: Err(refusal) },
     };
-    Request {
-        id,
-        message: interpret(fields.kind, fields.channel, fields.payload),
-    }
+    Request { id, message: interpret(fields.kind, fields.channel, fields.payload) }
 }
 
 fn interpret(
@@ -176,9 +161,7 @@ fn interpret(
 
 fn parse_channel(value: Option<Value>) -> Result<Channel, Refusal> {
     let Some(Value::String(name)) = value else {
-        return Err(Refusal::bad_message(
-            "\"channel\" is missing or not a string",
-        ));
+        return Err(Refusal::bad_message("\"channel\" is missing or not a string"));
     };
     Channel::new(&name).map_err(|error| Refusal {
         code: ErrorCode::BadChannel,
@@ -191,10 +174,7 @@ fn parse_payload(value: Option<Value>, channel: &Channel) -> Result<Payload, Ref
     let Some(Value::String(text)) = value else {
         let text = "\"payload\" is missing or not a string";
         let channel = Some(channel.as_str().to_owned());
-        return Err(Refusal {
-            channel,
-            ..Refusal::bad_message(text)
-        });
+        return Err(Refusal { channel, ..Refusal::bad_message(text) });
     };
     Payload::new(&text).map_err(|error| Refusal {
         code: match error {
@@ -302,14 +282,7 @@ impl<'a> ServerMessage<'a> {
     ) -> Self {
         let limit = (code == ErrorCode::PayloadTooLarge).then_some(Payload::BYTES_MAX);
         let message = shorten(message, TEXT_BYTES_MAX);
-        Self::Error {
-            message,
-            code,
-            channel,
-            id,
-            limit,
-            sqlstate: None,
-        }
+        Self::Error { message, code, channel, id, limit, sqlstate: None }
     }
 
     /// An error reported by PostgreSQL.
@@ -355,10 +328,7 @@ pub enum PostgresStatus {
     Down,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature is serde's"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_false(value: &bool) -> bool {
     !value
 }
@@ -378,10 +348,7 @@ impl FloorCharBoundary for str {
         if index >= self.len() {
             return self.len();
         }
-        (0..=index)
-            .rev()
-            .find(|&at| self.is_char_boundary(at))
-            .unwrap_or(0)
+        (0..=index).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
     }
 }
 
@@ -422,36 +389,20 @@ mod tests {
         let id = |text: &str| parse(&format!(r#"{{"type":"ping","id":{text}}}"#)).id;
         assert_eq!(id("7"), Some(RequestId::Unsigned(7)));
         assert_eq!(id("-7"), Some(RequestId::Signed(-7)));
-        assert_eq!(
-            id("18446744073709551615"),
-            Some(RequestId::Unsigned(u64::MAX))
-        );
+        assert_eq!(id("18446744073709551615"), Some(RequestId::Unsigned(u64::MAX)));
         assert_eq!(id("\"a\""), Some(RequestId::Text("a".into())));
         for bad in ["1.5", "true", "[]", "{}", "18446744073709551616", "1e3"] {
-            assert_eq!(
-                code(&format!(r#"{{"type":"ping","id":{bad}}}"#)),
-                ErrorCode::BadMessage
-            );
+            assert_eq!(code(&format!(r#"{{"type":"ping","id":{bad}}}"#)), ErrorCode::BadMessage);
         }
         for (bytes, ok) in [(127, true), (128, true), (129, false)] {
-            assert_eq!(
-                id(&format!("\"{}\"", "x".repeat(bytes))).is_some(),
-                ok,
-                "{bytes}"
-            );
+            assert_eq!(id(&format!("\"{}\"", "x".repeat(bytes))).is_some(), ok, "{bytes}");
         }
     }
 
     #[test]
     fn an_id_is_kept_when_the_message_is_refused() {
-        assert_eq!(
-            parse(r#"{"type":"dance","id":3}"#).id,
-            Some(RequestId::Unsigned(3))
-        );
-        assert_eq!(
-            parse(r#"{"channel":4,"id":"x"}"#).id,
-            Some(RequestId::Text("x".into()))
-        );
+        assert_eq!(parse(r#"{"type":"dance","id":3}"#).id, Some(RequestId::Unsigned(3)));
+        assert_eq!(parse(r#"{"channel":4,"id":"x"}"#).id, Some(RequestId::Text("x".into())));
     }
 
     #[test]
@@ -465,39 +416,18 @@ mod tests {
             (r#"{"type":7}"#, ErrorCode::BadMessage),
             (r#"{"type":"subscribe"}"#, ErrorCode::BadMessage),
             (r#"{"type":"subscribe","channel":7}"#, ErrorCode::BadMessage),
-            (
-                r#"{"type":"subscribe","type":"subscribe","channel":"a"}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"subscribe","channel":""}"#,
-                ErrorCode::BadChannel,
-            ),
-            (
-                r#"{"type":"subscribe","channel":"a\u0000"}"#,
-                ErrorCode::BadChannel,
-            ),
+            (r#"{"type":"subscribe","type":"subscribe","channel":"a"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"subscribe","channel":""}"#, ErrorCode::BadChannel),
+            (r#"{"type":"subscribe","channel":"a\u0000"}"#, ErrorCode::BadChannel),
             (r#"{"type":"notify","channel":"a"}"#, ErrorCode::BadMessage),
-            (
-                r#"{"type":"notify","channel":"a","payload":{}}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"notify","channel":"a","payload":"\u0000"}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"Subscribe","channel":"a"}"#,
-                ErrorCode::UnknownType,
-            ),
+            (r#"{"type":"notify","channel":"a","payload":{}}"#, ErrorCode::BadMessage),
+            (r#"{"type":"notify","channel":"a","payload":"\u0000"}"#, ErrorCode::BadMessage),
+            (r#"{"type":"Subscribe","channel":"a"}"#, ErrorCode::UnknownType),
             (r#"{"type":"auth","token":"t"}"#, ErrorCode::UnknownType),
         ] {
             assert_eq!(code(text), expect, "{text}");
         }
-        let long = format!(
-            r#"{{"type":"notify","channel":"a","payload":"{}"}}"#,
-            "x".repeat(8000)
-        );
+        let long = format!(r#"{{"type":"notify","channel":"a","payload":"{}"}}"#, "x".repeat(8000));
         assert_eq!(code(&long), ErrorCode::PayloadTooLarge);
     }
 
@@ -521,12 +451,7 @@ mod tests {
         );
         assert!(json(note(true)).ends_with(r#""lossy":true}"#));
         assert_eq!(
-            json(ServerMessage::Subscribed {
-                channel: "c",
-                epoch: "e",
-                seq: 0,
-                id: Some(&id)
-            }),
+            json(ServerMessage::Subscribed { channel: "c", epoch: "e", seq: 0, id: Some(&id) }),
             r#"{"type":"subscribed","channel":"c","epoch":"e","seq":0,"id":5}"#
         );
         assert_eq!(
@@ -539,13 +464,12 @@ mod tests {
             r#"{"type":"gap","channel":"c","epoch":"e","seq":0,"reason":"postgres_reconnect"}"#
         );
         assert_eq!(
-            json(ServerMessage::Status {
-                postgres: PostgresStatus::Down
-            }),
+            json(ServerMessage::Status { postgres: PostgresStatus::Down }),
             r#"{"type":"status","postgres":"down"}"#
         );
         let message = ServerMessage::error(ErrorCode::PayloadTooLarge, "m", Some("c"), None);
-        let expect = r#"{"type":"error","message":"m","code":"payload_too_large","channel":"c","limit":7999}"#;
+        let expect =
+            r#"{"type":"error","message":"m","code":"payload_too_large","channel":"c","limit":7999}"#;
         assert_eq!(json(message), expect);
         let text = "é".repeat(2_000);
         let ServerMessage::Error { message, .. } =
