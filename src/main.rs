@@ -1,3 +1,9 @@
-//! The `alle` command.
+//! The `alle` command. Everything it does is in [`cli`]; everything it needs is in the library.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

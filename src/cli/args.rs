@@ -1,0 +1,336 @@
+//! From `argv` and the environment to an [`Invocation`]: valid, or a sentence saying why not.
+//!
+//! Two steps. `typed` notes what was typed without judging which option belongs to which command,
+//! because options may stand before it; here it gets its meaning, flag before variable before
+//! default. Runs nothing and reads the environment only through its argument.
+
+mod options;
+mod typed;
+
+use std::ffi::OsString;
+
+use alle::channel::Channel;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use self::{options::Name, typed::Typed};
+use super::{Failure, connection::WsUrl};
+
+/// What one run of the program is to do.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// Which log lines are written.
+    pub(crate) log_filter: Targets,
+    /// What to do.
+    pub(crate) command: Command,
+}
+
+/// One command with everything it needs.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Print a help text, `None` for that of the program.
+    Help(Option<CommandName>),
+    /// Print the version.
+    Version,
+    /// Start the bridge.
+    Serve(ServeOptions),
+    /// Listen through a bridge.
+    Listen(ListenOptions),
+    /// Send one notification through a bridge.
+    Publish(PublishOptions),
+    /// Start everything at once, to throw away.
+    Demo(DemoOptions),
+}
+
+/// The commands that have options and a help text of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandName {
+    /// `alle serve`, and `alle` alone.
+    Serve,
+    /// `alle listen`.
+    Listen,
+    /// `alle publish`.
+    Publish,
+    /// `alle demo`.
+    Demo,
+}
+
+/// `alle serve`. URL and address are judged by the library.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ServeOptions {
+    /// Where PostgreSQL is.
+    pub(crate) postgres_url: String,
+    /// Where to listen for WebSocket clients.
+    pub(crate) ws_bind_addr: String,
+    /// Channels listened to from the start.
+    pub(crate) channels: Vec<String>,
+    /// Origins allowed beside the server's own.
+    pub(crate) allow_origins: Vec<String>,
+    /// Values of `Host` allowed beside those of a loopback address.
+    pub(crate) allow_hosts: Vec<String>,
+    /// Whether `/` shows the playground page.
+    pub(crate) playground: bool,
+}
+
+/// `alle listen`.
+#[derive(Debug)]
+pub(crate) struct ListenOptions {
+    /// The bridge.
+    pub(crate) ws_url: WsUrl,
+    /// What to subscribe to from the start, each once, in the order typed.
+    pub(crate) channels: Vec<String>,
+    /// One JSON object a line instead of `[channel] payload`.
+    pub(crate) json: bool,
+    /// Whether a lost connection is opened again.
+    pub(crate) reconnect: bool,
+}
+
+/// `alle publish`.
+#[derive(Debug)]
+pub(crate) struct PublishOptions {
+    /// The bridge.
+    pub(crate) ws_url: WsUrl,
+    /// Where to.
+    pub(crate) channel: Channel,
+    /// What; `-` stands for stdin.
+    pub(crate) payload: String,
+}
+
+/// `alle demo`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DemoOptions {
+    /// Where to listen for WebSocket clients; `None` is the default address or, taken, any port.
+    pub(crate) ws_bind_addr: Option<String>,
+}
+
+/// Reads a variable of the environment.
+pub(crate) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Gives `arguments` (the program's name first) their meaning.
+pub(crate) fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: Variable<'_>,
+) -> Result<Invocation, Failure> {
+    let typed = typed::read(arguments)?;
+    if typed.help || typed.version {
+        let command = if typed.help {
+            Command::Help(typed.command)
+        } else {
+            Command::Version
+        };
+        return Ok(Invocation {
+            log_filter: Targets::new(),
+            command,
+        });
+    }
+    let meaning = Meaning {
+        command: typed.command.unwrap_or(CommandName::Serve),
+        typed,
+        variable,
+    };
+    meaning.check_options()?;
+    Ok(Invocation {
+        log_filter: meaning.log_filter()?,
+        command: meaning.command()?,
+    })
+}
+
+/// What was typed, on its way to what it means.
+struct Meaning<'a> {
+    command: CommandName,
+    typed: Typed,
+    variable: Variable<'a>,
+}
+
+impl Meaning<'_> {
+    fn command(&self) -> Result<Command, Failure> {
+        match self.command {
+            CommandName::Serve => self.serve().map(Command::Serve),
+            CommandName::Listen => self.listen().map(Command::Listen),
+            CommandName::Publish => self.publish().map(Command::Publish),
+            CommandName::Demo => self.demo().map(Command::Demo),
+        }
+    }
+
+    fn serve(&self) -> Result<ServeOptions, Failure> {
+        self.no_positionals()?;
+        Ok(ServeOptions {
+            postgres_url: self
+                .setting(Name::PostgresUrl, "POSTGRES_URL")?
+                .unwrap_or_else(|| DEFAULT_POSTGRES_URL.to_owned()),
+            ws_bind_addr: self
+                .setting(Name::WsBindAddr, "WS_BIND_ADDR")?
+                .unwrap_or_else(|| DEFAULT_WS_BIND_ADDR.to_owned()),
+            channels: self.serve_channels()?,
+            allow_origins: split(&self.values(Name::AllowOrigin)),
+            allow_hosts: split(&self.values(Name::AllowHost)),
+            playground: self.has(Name::Playground),
+        })
+    }
+
+    fn listen(&self) -> Result<ListenOptions, Failure> {
+        Ok(ListenOptions {
+            ws_url: self.ws_url()?,
+            channels: self.channels(&self.typed.positionals)?,
+            json: self.has(Name::Json),
+            reconnect: !self.has(Name::NoReconnect),
+        })
+    }
+
+    fn publish(&self) -> Result<PublishOptions, Failure> {
+        let [channel, payload] = self.typed.positionals.as_slice() else {
+            return Err(self.wrong(match self.typed.positionals.len() {
+                0 => "publish needs a CHANNEL and a PAYLOAD",
+                1 => "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
+                _ => "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
+            }));
+        };
+        Ok(PublishOptions {
+            ws_url: self.ws_url()?,
+            channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
+            payload: payload.clone(),
+        })
+    }
+
+    fn demo(&self) -> Result<DemoOptions, Failure> {
+        self.no_positionals()?;
+        Ok(DemoOptions {
+            ws_bind_addr: self.setting(Name::WsBindAddr, "WS_BIND_ADDR")?,
+        })
+    }
+
+    fn ws_url(&self) -> Result<WsUrl, Failure> {
+        let text = self.setting(Name::WsUrl, "WS_URL")?;
+        WsUrl::parse(text.as_deref().unwrap_or(DEFAULT_WS_URL))
+            .map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn serve_channels(&self) -> Result<Vec<String>, Failure> {
+        let typed = self.values(Name::Channels);
+        if !typed.is_empty() {
+            return self.channels(&typed);
+        }
+        let from_environment = self.variable("LISTEN_CHANNELS")?;
+        self.channels(from_environment.as_slice())
+    }
+
+    /// The channels named in comma separated `lists`, each once, in order.
+    fn channels(&self, lists: &[String]) -> Result<Vec<String>, Failure> {
+        if lists.iter().any(|list| list.trim().is_empty()) {
+            return Err(self.wrong("channel name is empty"));
+        }
+        let mut channels = Vec::new();
+        for name in split(lists) {
+            let channel = Channel::new(&name)
+                .map_err(|error| self.wrong(format!("channel '{name}': {error}")))?;
+            if !channels.iter().any(|known| known == channel.as_str()) {
+                channels.push(name);
+            }
+        }
+        Ok(channels)
+    }
+
+    fn log_filter(&self) -> Result<Targets, Failure> {
+        let directives = self.setting(Name::LogLevel, "RUST_LOG")?;
+        let directives = directives.as_deref().unwrap_or(DEFAULT_LOG_LEVEL);
+        // `Targets` takes a word it does not know for a target's name: `-l verbose` would silence
+        // everything without a word.
+        let misspelt = split(&[directives.to_owned()])
+            .into_iter()
+            .find(|directive| {
+                !directive.contains('=')
+                    && directive.parse::<LevelFilter>().is_err()
+                    && directive != "alle"
+                    && !directive.starts_with("alle::")
+            });
+        let parsed = directives.parse::<Targets>();
+        match (misspelt, parsed) {
+            (None, Ok(filter)) => Ok(filter),
+            (Some(directive), _) => Err(self.wrong(format!(
+                "log level '{directive}' is none of off, error, warn, info, debug, trace \
+                 (or TARGET=LEVEL, comma separated)"
+            ))),
+            (None, Err(error)) => {
+                Err(self.wrong(format!("log level '{directives}' is malformed: {error}")))
+            }
+        }
+    }
+
+    /// Every option must be one of this command.
+    fn check_options(&self) -> Result<(), Failure> {
+        match self
+            .typed
+            .options
+            .iter()
+            .find(|typed| typed.name(self.command).is_none())
+        {
+            None => Ok(()),
+            Some(stranger) => Err(self.wrong(format!(
+                "option '{}' does not belong to '{}'",
+                stranger.spelling(),
+                options::command_text(self.command)
+            ))),
+        }
+    }
+
+    fn no_positionals(&self) -> Result<(), Failure> {
+        match self.typed.positionals.first() {
+            None => Ok(()),
+            Some(stray) => Err(self.wrong(format!("unexpected argument '{stray}'"))),
+        }
+    }
+
+    /// The flag, typed last, or else the variable; empty counts as not set.
+    fn setting(&self, name: Name, variable: &str) -> Result<Option<String>, Failure> {
+        match self.values(name).pop() {
+            Some(value) => Ok(Some(value)),
+            None => self.variable(variable),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<String>, Failure> {
+        let Some(value) = (self.variable)(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        match value.into_string() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(self.wrong(format!("the variable {name} is not valid UTF-8"))),
+        }
+    }
+
+    fn values(&self, name: Name) -> Vec<String> {
+        let named = self
+            .typed
+            .options
+            .iter()
+            .filter(|typed| typed.name(self.command) == Some(name));
+        named.filter_map(|typed| typed.value.clone()).collect()
+    }
+
+    fn has(&self, name: Name) -> bool {
+        self.typed
+            .options
+            .iter()
+            .any(|typed| typed.name(self.command) == Some(name))
+    }
+
+    fn wrong(&self, reason: impl Into<String>) -> Failure {
+        Failure::usage(self.command, reason)
+    }
+}
+
+/// The items of comma separated `lists`, without the space around them and without empty ones.
+fn split(lists: &[String]) -> Vec<String> {
+    let items = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
+    items
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+const DEFAULT_POSTGRES_URL: &str = "postgresql://localhost/postgres";
+const DEFAULT_LOG_LEVEL: &str = "alle=info,info";
+pub(crate) const DEFAULT_WS_BIND_ADDR: &str = "127.0.0.1:8080";
+pub(crate) const DEFAULT_WS_URL: &str = "ws://127.0.0.1:8080";
+
+#[cfg(test)]
+mod tests;

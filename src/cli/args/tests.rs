@@ -1,0 +1,175 @@
+//! What is typed against what it means, in tables.
+
+use super::*;
+
+fn parse_words(words: &str, variables: &[(&str, &str)]) -> Result<Command, String> {
+    let arguments = ["alle"]
+        .into_iter()
+        .chain(words.split_whitespace())
+        .map(OsString::from);
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| OsString::from(value))
+    };
+    match parse(arguments, &variable) {
+        Ok(invocation) => Ok(invocation.command),
+        Err(Failure::Usage { reason, .. } | Failure::Run(reason)) => Err(reason),
+    }
+}
+
+fn serve(words: &str, variables: &[(&str, &str)]) -> ServeOptions {
+    match parse_words(words, variables) {
+        Ok(Command::Serve(options)) => options,
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
+    let variables = [
+        ("POSTGRES_URL", "postgresql://variable/x"),
+        ("WS_BIND_ADDR", "127.0.0.1:1"),
+        ("LISTEN_CHANNELS", "a, b,"),
+    ];
+    let defaults = serve("", &[]);
+    assert_eq!(defaults.postgres_url, "postgresql://localhost/postgres");
+    assert_eq!(defaults.ws_bind_addr, "127.0.0.1:8080");
+    assert!(defaults.channels.is_empty());
+    let from_variables = serve("serve", &variables);
+    assert_eq!(from_variables.postgres_url, "postgresql://variable/x");
+    assert_eq!(from_variables.ws_bind_addr, "127.0.0.1:1");
+    assert_eq!(from_variables.channels, ["a", "b"]);
+    let typed = serve(
+        "-p postgresql://flag/x serve -w 127.0.0.1:2 -c c -c d,e",
+        &variables,
+    );
+    assert_eq!(typed.postgres_url, "postgresql://flag/x");
+    assert_eq!(typed.ws_bind_addr, "127.0.0.1:2");
+    assert_eq!(typed.channels, ["c", "d", "e"]);
+    assert_eq!(
+        serve("", &[("WS_BIND_ADDR", "")]),
+        defaults,
+        "empty is not set"
+    );
+}
+
+#[test]
+fn options_stand_before_and_after_the_command_in_every_spelling() {
+    for words in [
+        "-w x:1 serve",
+        "serve -w x:1",
+        "-wx:1",
+        "--ws-bind-addr=x:1",
+        "-w y -w x:1",
+    ] {
+        assert_eq!(serve(words, &[]).ws_bind_addr, "x:1", "{words}");
+    }
+    let many = serve(
+        "--allow-origin http://a,http://b --allow-origin http://c --playground",
+        &[],
+    );
+    assert_eq!(many.allow_origins, ["http://a", "http://b", "http://c"]);
+    assert!(many.playground);
+}
+
+#[test]
+fn listen_takes_channels_separated_by_comma_or_space_each_once() {
+    let Ok(Command::Listen(options)) = parse_words("listen a,b c b --json --no-reconnect", &[])
+    else {
+        panic!("not listen");
+    };
+    assert_eq!(options.channels, ["a", "b", "c"]);
+    assert_eq!(options.ws_url.to_string(), "ws://127.0.0.1:8080");
+    assert!(options.json && !options.reconnect);
+}
+
+#[test]
+fn help_and_version_are_found_anywhere() {
+    use CommandName::{Listen, Serve};
+    for (words, topic) in [
+        ("-h", None),
+        ("help", None),
+        ("help help", None),
+        ("help listen", Some(Listen)),
+        ("listen --help", Some(Listen)),
+        ("-h listen", Some(Listen)),
+        ("serve -w x -h", Some(Serve)),
+    ] {
+        let parsed = parse_words(words, &[("RUST_LOG", "=,=")]);
+        assert!(
+            matches!(parsed, Ok(Command::Help(found)) if found == topic),
+            "{words}"
+        );
+    }
+    assert!(matches!(
+        parse_words("listen -V", &[]),
+        Ok(Command::Version)
+    ));
+}
+
+#[test]
+fn what_cannot_be_meant_is_said_in_a_sentence() {
+    let long = "x".repeat(64);
+    for (words, expected) in [
+        ("bogus", "unknown command 'bogus'"),
+        ("lisen", "unknown command 'lisen'; did you mean 'listen'?"),
+        (
+            "serve --chanels a",
+            "unknown option '--chanels'; did you mean '--channels'?",
+        ),
+        ("-x", "unknown option '-x'"),
+        ("serve extra", "unexpected argument 'extra'"),
+        (
+            "listen -c a",
+            "option '-c' does not belong to 'alle listen'",
+        ),
+        (
+            "--json serve",
+            "option '--json' does not belong to 'alle serve'",
+        ),
+        ("-p", "missing argument for option '-p'"),
+        (
+            "listen --json=1",
+            "unexpected argument for option '--json': \"1\"",
+        ),
+        ("publish", "publish needs a CHANNEL and a PAYLOAD"),
+        (
+            "publish a",
+            "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
+        ),
+        (
+            "publish a b c",
+            "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
+        ),
+        (
+            "-l verbose",
+            "log level 'verbose' is none of off, error, warn, info, debug, trace \
+             (or TARGET=LEVEL, comma separated)",
+        ),
+        (
+            &format!("listen {long}"),
+            &format!("channel '{long}': channel name has 64 bytes, PostgreSQL takes at most 63"),
+        ),
+    ] {
+        assert_eq!(parse_words(words, &[]).unwrap_err(), expected, "{words}");
+    }
+}
+
+#[test]
+fn log_levels_are_those_people_know() {
+    for level in [
+        "debug",
+        "alle=info,info",
+        "alle=trace",
+        "off",
+        "alle",
+        "ALLE=DEBUG",
+    ] {
+        assert!(parse_words(&format!("-l {level}"), &[]).is_ok(), "{level}");
+    }
+    assert!(parse_words("", &[("RUST_LOG", "alle=loud")]).is_err());
+    assert!(
+        parse_words("-l info", &[("RUST_LOG", "alle=loud")]).is_ok(),
+        "the flag wins"
+    );
+}

@@ -1,0 +1,294 @@
+//! A WebSocket connection to a bridge: its URL, opening it, saying in words why it failed.
+//!
+//! Opening blocks (names are looked up, the handshake is awaited) and has a time-out; what the
+//! caller does with the open socket, blocking or not, is the caller's. Knows no message.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line is a shell: it opens sockets and reads the clock"
+)]
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    io::{self, ErrorKind},
+    net::{TcpStream, ToSocketAddrs},
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+use tungstenite::{
+    Error, HandshakeError, WebSocket,
+    client::IntoClientRequest,
+    handshake::client::ClientHandshake,
+    http::Uri,
+    protocol::{CloseFrame, WebSocketConfig},
+};
+
+/// An open connection.
+pub(crate) type Socket = WebSocket<mio::net::TcpStream>;
+
+/// The URL of a bridge, `ws://` and with a host.
+#[derive(Clone, Debug)]
+pub(crate) struct WsUrl {
+    /// As it was typed.
+    text: String,
+    uri: Uri,
+}
+
+impl WsUrl {
+    /// Takes `text` apart, or says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, WsUrlError> {
+        let wrong = |cause| WsUrlError {
+            text: text.to_owned(),
+            cause,
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong(WsUrlCause::Malformed))?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some("wss") => return Err(wrong(WsUrlCause::Tls)),
+            _ => return Err(wrong(WsUrlCause::Scheme)),
+        }
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        if authority.contains('@') {
+            // Not repeated: it holds a password.
+            return Err(WsUrlError {
+                text: String::new(),
+                cause: WsUrlCause::Password,
+            });
+        }
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.contains(']'));
+        let is_hostless = uri.host().is_none_or(str::is_empty);
+        if is_hostless || (has_port && uri.port_u16().is_none_or(|port| port == 0)) {
+            return Err(wrong(WsUrlCause::Malformed));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            uri,
+        })
+    }
+
+    fn host(&self) -> &str {
+        let host = self.uri.host().unwrap_or_default();
+        host.strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host)
+    }
+
+    fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(80)
+    }
+}
+
+impl fmt::Display for WsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a text is not the URL of a bridge.
+#[derive(Debug)]
+pub(crate) struct WsUrlError {
+    text: String,
+    cause: WsUrlCause,
+}
+
+#[derive(Debug)]
+enum WsUrlCause {
+    Malformed,
+    Scheme,
+    Tls,
+    Password,
+}
+
+impl fmt::Display for WsUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.text;
+        match self.cause {
+            WsUrlCause::Malformed => {
+                write!(
+                    f,
+                    "WebSocket URL '{text}' is malformed, expected ws://HOST:PORT"
+                )
+            }
+            WsUrlCause::Scheme => write!(f, "WebSocket URL '{text}' must begin with ws://"),
+            WsUrlCause::Tls => {
+                write!(
+                    f,
+                    "WebSocket URL '{text}': TLS is not supported yet, only ws://"
+                )
+            }
+            WsUrlCause::Password => {
+                f.write_str("a WebSocket URL with a user or password is not supported")
+            }
+        }
+    }
+}
+
+impl StdError for WsUrlError {}
+
+/// Opens a connection to `url`, blocking for at most `timeout` (the look-up of its name aside).
+/// The socket is handed over still blocking.
+pub(crate) fn open(url: &WsUrl, timeout: Duration) -> Result<Socket, ConnectError> {
+    let deadline = Instant::now() + timeout;
+    let addresses = (url.host(), url.port())
+        .to_socket_addrs()
+        .map_err(ConnectError::Name)?;
+    let mut last_error = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, remaining(deadline)) {
+            Ok(stream) => return shake_hands(url, stream, deadline),
+            Err(error) => last_error = error,
+        }
+    }
+    Err(ConnectError::Tcp(last_error))
+}
+
+fn shake_hands(url: &WsUrl, stream: TcpStream, deadline: Instant) -> Result<Socket, ConnectError> {
+    let _ = stream.set_nodelay(true);
+    set_read_timeout(SockRef::from(&stream), deadline).map_err(ConnectError::Tcp)?;
+    let request = url
+        .uri
+        .clone()
+        .into_client_request()
+        .map_err(ConnectError::Handshake)?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX));
+    let stream = mio::net::TcpStream::from_std(stream);
+    let mut handshake = ClientHandshake::start(stream, request, Some(config))
+        .map_err(ConnectError::Handshake)?
+        .handshake();
+    loop {
+        match handshake {
+            Ok((socket, _)) => return Ok(socket),
+            Err(HandshakeError::Failure(error)) => return Err(ConnectError::Handshake(error)),
+            Err(HandshakeError::Interrupted(_)) if Instant::now() >= deadline => {
+                return Err(ConnectError::Tcp(ErrorKind::TimedOut.into()));
+            }
+            Err(HandshakeError::Interrupted(mid)) => handshake = mid.handshake(),
+        }
+    }
+}
+
+/// Lets a read of `socket` block until `deadline`.
+pub(crate) fn set_read_timeout(socket: SockRef<'_>, deadline: Instant) -> io::Result<()> {
+    socket.set_read_timeout(Some(remaining(deadline)))
+}
+
+/// What is left until `deadline`, never zero: to a socket zero means for ever.
+fn remaining(deadline: Instant) -> Duration {
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The host's name could not be looked up.
+    Name(io::Error),
+    /// No address of it could be reached.
+    Tcp(io::Error),
+    /// Something is there but does not speak WebSocket to us.
+    Handshake(Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => write!(f, "{error}"),
+            Self::Tcp(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                f.write_str("connection refused (is `alle serve` running there?)")
+            }
+            Self::Tcp(error) if error.kind() == ErrorKind::TimedOut => {
+                f.write_str("no answer in time")
+            }
+            Self::Tcp(error) => write!(f, "{error}"),
+            Self::Handshake(Error::Http(response)) => {
+                write!(f, "the server answered {}", response.status())?;
+                let body = response.body().as_deref().unwrap_or_default();
+                match String::from_utf8_lossy(body).trim() {
+                    "" => Ok(()),
+                    body => write!(f, ": {}", body.chars().take(200).collect::<String>()),
+                }
+            }
+            Self::Handshake(error) => write!(f, "no WebSocket handshake: {error}"),
+        }
+    }
+}
+
+impl StdError for ConnectError {}
+
+/// A close frame in words: `closed by the server (1001 going away)`.
+pub(crate) fn closed_by_server(frame: Option<&CloseFrame>) -> String {
+    match frame {
+        None => "closed by the server".to_owned(),
+        Some(frame) => {
+            let text = format!("{} {}", u16::from(frame.code), frame.reason.as_str());
+            format!("closed by the server ({})", text.trim_end())
+        }
+    }
+}
+
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Only commands go out: a server that leaves so much unread is gone.
+const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+/// A payload has at most 7,999 bytes; escaped in JSON and with all the rest, still far less.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_ws_with_a_host_and_maybe_a_port() {
+        for (text, host, port) in [
+            ("ws://127.0.0.1:8080", "127.0.0.1", 8080),
+            ("ws://[::1]:9/ws?x=1", "::1", 9),
+            ("ws://bridge.example", "bridge.example", 80),
+            ("ws://[::1]", "::1", 80),
+        ] {
+            let url = WsUrl::parse(text).unwrap();
+            assert_eq!((url.host(), url.port()), (host, port), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_in_words() {
+        for (text, expected) in [
+            (
+                "wss://x",
+                "WebSocket URL 'wss://x': TLS is not supported yet, only ws://",
+            ),
+            ("http://x", "WebSocket URL 'http://x' must begin with ws://"),
+            (
+                "localhost:8080",
+                "WebSocket URL 'localhost:8080' must begin with ws://",
+            ),
+            (
+                "ws://",
+                "WebSocket URL 'ws://' is malformed, expected ws://HOST:PORT",
+            ),
+            (
+                "ws://x:99999",
+                "WebSocket URL 'ws://x:99999' is malformed, expected ws://HOST:PORT",
+            ),
+            (
+                "ws://x:0",
+                "WebSocket URL 'ws://x:0' is malformed, expected ws://HOST:PORT",
+            ),
+            (
+                "ws://a:secret@x",
+                "a WebSocket URL with a user or password is not supported",
+            ),
+        ] {
+            assert_eq!(WsUrl::parse(text).unwrap_err().to_string(), expected);
+        }
+    }
+}

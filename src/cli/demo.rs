@@ -1,0 +1,98 @@
+//! `alle demo`: a throw-away PostgreSQL, a bridge on it and the playground page.
+//!
+//! Prints three things to try as soon as the bridge listens. All of it is gone afterwards.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line is a shell: it looks whether a port is free, and prints from a \
+              second thread while the first one serves"
+)]
+
+use std::{
+    fmt::Display,
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener},
+    thread,
+};
+
+use alle::sandbox::{SAMPLE_SQL, Sandbox};
+
+use super::{
+    Failure,
+    args::{CommandName, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, DemoOptions},
+    output::Output,
+    serve,
+    stub::{Bridge, BridgeConfig},
+};
+
+/// Starts everything and serves until a signal.
+pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Failure> {
+    output.line("Starting a throw-away PostgreSQL ...");
+    let sandbox = Sandbox::start().map_err(failed)?;
+    let postgres_url = sandbox.create_database().map_err(failed)?;
+    sandbox
+        .load_sql(&postgres_url, SAMPLE_SQL)
+        .map_err(failed)?;
+    let ws_bind_addr = match &options.ws_bind_addr {
+        Some(typed) => typed.as_str(),
+        None => default_or_free(output),
+    };
+    let config = BridgeConfig::new(postgres_url.clone(), ws_bind_addr).with_playground(true);
+    let bridge = Bridge::new(config).with_signals();
+    let handle = bridge.handle();
+    // Ends by itself: `local_addr` answers once the bridge is bound or has ended.
+    let guide = thread::spawn(move || {
+        if let Some(address) = handle.local_addr() {
+            Output::new().text(&things_to_try(&postgres_url, address));
+        }
+    });
+    let served = bridge.run();
+    let _ = guide.join();
+    served.map_err(|error| serve::failure(&error, CommandName::Demo))
+}
+
+/// The default address, or any free port where somebody else is there already.
+fn default_or_free(output: &mut Output) -> &'static str {
+    match TcpListener::bind(DEFAULT_WS_BIND_ADDR) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            output.line(&format!(
+                "{DEFAULT_WS_BIND_ADDR} is taken: using a free port instead"
+            ));
+            "127.0.0.1:0"
+        }
+        Ok(_) | Err(_) => DEFAULT_WS_BIND_ADDR,
+    }
+}
+
+fn things_to_try(postgres_url: &str, address: SocketAddr) -> String {
+    let ws_url = format!("ws://{address}");
+    let bridge = if ws_url == DEFAULT_WS_URL {
+        String::new()
+    } else {
+        format!(" -w {ws_url}")
+    };
+    format!(
+        "
+Three things to try:
+
+  1. The playground page
+     http://{address}/
+
+  2. Listen in another terminal
+     alle listen orders{bridge}
+
+  3. Insert a row, or notify by hand
+     psql '{postgres_url}'
+     INSERT INTO orders (customer_name, total) VALUES ('Ada', 99.99);
+     NOTIFY orders, 'hello';
+
+Press Ctrl+C to stop; nothing is kept
+
+"
+    )
+}
+
+fn failed(error: impl Display) -> Failure {
+    Failure::Run(error.to_string())
+}

@@ -1,0 +1,334 @@
+//! `alle listen`: one loop over a socket, stdin and signals.
+//!
+//! Decides nothing about subscriptions ([`subscriptions`]) and shows nothing itself ([`screen`]).
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is a shell: it reads the clock, once a turn"
+)]
+
+mod inbox;
+mod input;
+mod link;
+mod screen;
+mod subscriptions;
+
+use std::{
+    io::{self, ErrorKind, IsTerminal},
+    ops::ControlFlow,
+    sync::{Arc, atomic::AtomicBool, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use self::{
+    inbox::{Arrival, Inbox},
+    input::Typed,
+    link::{Link, Up},
+    screen::Screen,
+    subscriptions::{Report, Subscriptions},
+};
+use super::{
+    Failure,
+    args::ListenOptions,
+    connection::{ConnectError, Socket},
+    output::Output,
+    wire::Message,
+};
+
+/// Listens until a signal, `quit`, the end of a terminal's stdin or of whoever reads stdout.
+pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Failure> {
+    let poll = Poll::new().map_err(no_loop)?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(no_loop)?;
+    let (inbox, arrivals) = Inbox::new(waker);
+    let mut signals = watch_signals().map_err(no_loop)?;
+    poll.registry()
+        .register(&mut signals, SIGNALS, Interest::READABLE)
+        .map_err(no_loop)?;
+    let mut screen = Screen::new(output, options.json);
+    screen.connecting(&options.ws_url);
+    link::open(&options.ws_url, &inbox);
+    let listener = Listener {
+        subscriptions: Subscriptions::new(&options.channels),
+        options,
+        screen,
+        link: Link::Opening,
+        stage: Stage::Connecting,
+        attempt: 0,
+        is_behind: false,
+        poll,
+        inbox,
+        arrivals,
+    };
+    listener.run(&mut signals)
+}
+
+/// SIGINT and SIGTERM reach the loop; a second one ends the program wherever it hangs.
+fn watch_signals() -> io::Result<Signals> {
+    let is_ending = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
+        signal_hook::flag::register(signal, Arc::clone(&is_ending))?;
+    }
+    Signals::new([SIGINT, SIGTERM])
+}
+
+struct Listener<'a> {
+    options: ListenOptions,
+    screen: Screen<'a>,
+    subscriptions: Subscriptions,
+    link: Link,
+    stage: Stage,
+    /// Attempts to connect since a connection last was stable.
+    attempt: u32,
+    /// Whether the last turn ended for its budget: no event tells of what it left.
+    is_behind: bool,
+    poll: Poll,
+    inbox: Inbox,
+    arrivals: Receiver<Arrival>,
+}
+
+/// What was announced so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The first connection: failing here is final.
+    Connecting,
+    /// Connected for the first time, subscriptions not all answered.
+    Starting,
+    /// Everything announced.
+    Live,
+    /// The connection was lost, or stands again and not all is answered.
+    Resuming,
+}
+
+/// What goes on: the loop, or not.
+type Flow = ControlFlow<()>;
+
+impl Listener<'_> {
+    fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let mut events = Events::with_capacity(16);
+        let mut timeout = Some(Duration::ZERO);
+        loop {
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != ErrorKind::Interrupted => {
+                    return Err(no_loop(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+            let now = Instant::now();
+            if signals.pending().next().is_some() || self.turn(now)?.is_break() {
+                break;
+            }
+            timeout = self.timeout(now);
+        }
+        self.screen.leave();
+        if let Link::Up(up) = &mut self.link {
+            up.close();
+        }
+        Ok(())
+    }
+
+    /// How long the loop may wait.
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let deadline = match &self.link {
+            _ if self.is_behind => now,
+            Link::Up(up) => up.deadline(),
+            Link::Down { retry_at } => *retry_at,
+            Link::Opening => return None,
+        };
+        Some(deadline.saturating_duration_since(now))
+    }
+
+    /// Everything that can be done without waiting, or enough of it.
+    fn turn(&mut self, now: Instant) -> Result<Flow, Failure> {
+        self.is_behind = false;
+        for taken in 1..=ARRIVALS_PER_TURN_MAX {
+            let Ok(arrival) = self.arrivals.try_recv() else {
+                break;
+            };
+            self.is_behind = taken == ARRIVALS_PER_TURN_MAX;
+            if self.handle_arrival(arrival, now)?.is_break() {
+                return Ok(Flow::Break(()));
+            }
+        }
+        self.read(now)?;
+        self.handle_timeouts(now)?;
+        self.announce();
+        if !self.screen.is_open() {
+            return Ok(Flow::Break(()));
+        }
+        self.screen.show_prompt();
+        Ok(Flow::Continue(()))
+    }
+
+    fn handle_arrival(&mut self, arrival: Arrival, now: Instant) -> Result<Flow, Failure> {
+        match arrival {
+            Arrival::Opened(Ok(socket)) => self.handle_opened(*socket, now)?,
+            Arrival::Opened(Err(error)) => self.handle_not_opened(&error, now)?,
+            Arrival::Line(line) => return self.handle_line(&line, now),
+            Arrival::InputEnd if io::stdin().is_terminal() => return Ok(Flow::Break(())),
+            Arrival::InputEnd => {}
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    fn handle_opened(&mut self, socket: Socket, now: Instant) -> Result<(), Failure> {
+        let up = Up::new(socket, self.poll.registry(), SOCKET, now).map_err(no_loop)?;
+        self.link = Link::Up(Box::new(up));
+        if self.stage == Stage::Connecting {
+            self.stage = Stage::Starting;
+            self.screen.connected(&self.options.channels);
+            // Not earlier: a command of a script belongs to a connection.
+            input::start(self.inbox.clone());
+        }
+        for request in self.subscriptions.handle_connected() {
+            self.send(Some(request), now)?;
+        }
+        Ok(())
+    }
+
+    fn handle_not_opened(&mut self, error: &ConnectError, now: Instant) -> Result<(), Failure> {
+        if self.stage == Stage::Connecting {
+            let url = &self.options.ws_url;
+            return Err(Failure::Run(format!("cannot connect to {url}: {error}")));
+        }
+        self.retry_later(now);
+        Ok(())
+    }
+
+    fn handle_line(&mut self, line: &str, now: Instant) -> Result<Flow, Failure> {
+        self.screen.line_typed();
+        match input::parse(line) {
+            Typed::Subscribe(channel) => {
+                let request = self.subscriptions.subscribe(channel);
+                self.send(request, now)?;
+            }
+            Typed::Unsubscribe(channel) => {
+                let request = self.subscriptions.unsubscribe(channel);
+                if request.is_none() {
+                    self.screen
+                        .report(&Report::Unsubscribed(channel.to_owned()));
+                }
+                self.send(request, now)?;
+            }
+            Typed::List => self.screen.list(self.subscriptions.list()),
+            Typed::Help => self.screen.commands(),
+            Typed::Quit => {
+                self.screen.exiting();
+                return Ok(Flow::Break(()));
+            }
+            Typed::Empty => {}
+            Typed::Incomplete(word) => self.screen.incomplete(word),
+            Typed::Unknown(line) => self.screen.unknown(line),
+        }
+        Ok(Flow::Continue(()))
+    }
+
+    /// Takes in what the bridge said, up to a budget: signals and stdin get their turn too.
+    fn read(&mut self, now: Instant) -> Result<(), Failure> {
+        for taken in 1..=MESSAGES_PER_TURN_MAX {
+            let Link::Up(up) = &mut self.link else {
+                return Ok(());
+            };
+            let text = match up.poll_message(now) {
+                Ok(Some(text)) => text,
+                Ok(None) => break,
+                Err(reason) => return self.handle_lost(&reason, now),
+            };
+            self.is_behind |= taken == MESSAGES_PER_TURN_MAX;
+            self.screen.message(&text);
+            let Some(message) = Message::parse(&text) else {
+                self.screen.strange(&text);
+                continue;
+            };
+            if let Some(report) = self.subscriptions.handle_message(message) {
+                self.screen.report(&report);
+            }
+            if !self.screen.is_open() {
+                return Ok(());
+            }
+            // Between two messages, not at the end: it is true from this one on.
+            self.announce();
+        }
+        let Link::Up(up) = &mut self.link else {
+            return Ok(());
+        };
+        up.flush().or_else(|reason| self.handle_lost(&reason, now))
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) -> Result<(), Failure> {
+        match &mut self.link {
+            Link::Up(up) => up
+                .handle_timeout(now)
+                .or_else(|reason| self.handle_lost(&reason, now)),
+            Link::Down { retry_at } if now >= *retry_at => {
+                self.link = Link::Opening;
+                link::open(&self.options.ws_url, &self.inbox);
+                Ok(())
+            }
+            Link::Down { .. } | Link::Opening => Ok(()),
+        }
+    }
+
+    fn handle_lost(&mut self, reason: &str, now: Instant) -> Result<(), Failure> {
+        if !self.options.reconnect {
+            let url = &self.options.ws_url;
+            return Err(Failure::Run(format!("connection to {url} lost: {reason}")));
+        }
+        if matches!(&self.link, Link::Up(up) if up.was_stable(now)) {
+            self.attempt = 0;
+        }
+        self.screen.lost(reason);
+        for report in self.subscriptions.handle_disconnected() {
+            self.screen.report(&report);
+        }
+        if self.stage == Stage::Live {
+            self.stage = Stage::Resuming;
+        }
+        self.retry_later(now);
+        Ok(())
+    }
+
+    fn retry_later(&mut self, now: Instant) {
+        let random = getrandom::u64().unwrap_or(u64::MAX);
+        self.link = Link::Down {
+            retry_at: now + link::backoff(self.attempt, random),
+        };
+        self.attempt = self.attempt.saturating_add(1);
+    }
+
+    fn announce(&mut self) {
+        if !matches!(self.link, Link::Up(_)) || !self.subscriptions.is_settled() {
+            return;
+        }
+        match self.stage {
+            Stage::Starting => self.screen.waiting(),
+            Stage::Resuming => self.screen.back(),
+            Stage::Connecting | Stage::Live => {}
+        }
+        self.stage = Stage::Live;
+    }
+
+    fn send(&mut self, request: Option<String>, now: Instant) -> Result<(), Failure> {
+        match (request, &mut self.link) {
+            (Some(request), Link::Up(up)) => up
+                .send(request)
+                .or_else(|reason| self.handle_lost(&reason, now)),
+            (_, Link::Up(_) | Link::Down { .. } | Link::Opening) => Ok(()),
+        }
+    }
+}
+
+fn no_loop(error: io::Error) -> Failure {
+    Failure::Run(format!("cannot wait for socket and signals: {error}"))
+}
+
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+const SIGNALS: Token = Token(2);
+
+const ARRIVALS_PER_TURN_MAX: usize = 64;
+const MESSAGES_PER_TURN_MAX: usize = 256;

@@ -1,0 +1,191 @@
+//! The connection of a listener over time: being opened, up, or down until the next attempt.
+//!
+//! Notices a bridge that fell silent, and spreads the attempts of many clients at random. Knows
+//! frames, no message.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command line is a shell: opening a connection blocks, so a thread does it"
+)]
+
+use std::{
+    io::{self, ErrorKind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
+
+use super::inbox::{Arrival, Inbox};
+use crate::cli::connection::{self, Socket, WsUrl};
+
+/// Where the connection is.
+pub(super) enum Link {
+    /// A thread is at it.
+    Opening,
+    /// Open, not blocking, registered.
+    Up(Box<Up>),
+    /// Tried again at `retry_at`.
+    Down { retry_at: Instant },
+}
+
+/// An open connection.
+pub(super) struct Up {
+    socket: Socket,
+    since: Instant,
+    last_heard: Instant,
+    /// Whether a ping went out since `last_heard`.
+    is_pinged: bool,
+}
+
+impl Up {
+    /// Makes `socket` part of the loop behind `registry`.
+    pub(super) fn new(
+        mut socket: Socket,
+        registry: &Registry,
+        token: Token,
+        now: Instant,
+    ) -> io::Result<Self> {
+        SockRef::from(socket.get_ref()).set_nonblocking(true)?;
+        registry.register(
+            socket.get_mut(),
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(Self {
+            socket,
+            since: now,
+            last_heard: now,
+            is_pinged: false,
+        })
+    }
+
+    /// The next message, `None` when there is none yet; an error in words when there will be none.
+    pub(super) fn poll_message(&mut self, now: Instant) -> Result<Option<Utf8Bytes>, String> {
+        loop {
+            let frame = match self.socket.read() {
+                Ok(frame) => frame,
+                Err(error) if is_would_block(&error) => return Ok(None),
+                Err(error) => return Err(error.to_string()),
+            };
+            self.last_heard = now;
+            self.is_pinged = false;
+            match frame {
+                Frame::Text(text) => return Ok(Some(text)),
+                Frame::Close(frame) => {
+                    return Err(connection::closed_by_server(frame.as_ref()));
+                }
+                Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => {}
+            }
+        }
+    }
+
+    /// Sends `text` now or as soon as the socket takes it.
+    pub(super) fn send(&mut self, text: String) -> Result<(), String> {
+        self.write(Frame::text(text))
+    }
+
+    /// Goes on with what the socket did not take before.
+    pub(super) fn flush(&mut self) -> Result<(), String> {
+        match self.socket.flush() {
+            Err(error) if !is_would_block(&error) => Err(error.to_string()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks a silent bridge whether it is there, gives up on one that does not answer.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), String> {
+        if now < self.deadline() {
+            return Ok(());
+        }
+        if self.is_pinged {
+            return Err("the server fell silent".to_owned());
+        }
+        self.is_pinged = true;
+        self.write(Frame::Ping(Bytes::new()))
+    }
+
+    /// When `handle_timeout` has something to do.
+    pub(super) fn deadline(&self) -> Instant {
+        let answer_timeout = if self.is_pinged {
+            PONG_TIMEOUT
+        } else {
+            Duration::ZERO
+        };
+        self.last_heard + SILENCE_TIMEOUT + answer_timeout
+    }
+
+    /// Says good-bye; whether it is heard no longer matters.
+    pub(super) fn close(&mut self) {
+        let _ = self.socket.close(None);
+        let _ = self.socket.flush();
+    }
+
+    /// Whether it held long enough for the next attempt to come at once.
+    pub(super) fn was_stable(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= BACKOFF_MAX
+    }
+
+    fn write(&mut self, frame: Frame) -> Result<(), String> {
+        match self.socket.send(frame) {
+            Err(error) if !is_would_block(&error) => Err(error.to_string()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Opens a connection on a thread of its own; the outcome arrives in `inbox`.
+pub(super) fn open(url: &WsUrl, inbox: &Inbox) {
+    let (url, inbox) = (url.clone(), inbox.clone());
+    thread::spawn(move || {
+        let opened = connection::open(&url, OPEN_TIMEOUT).map(Box::new);
+        inbox.send(Arrival::Opened(opened));
+    });
+}
+
+/// How long to wait before attempt number `attempt` (from 0) after a loss: anything up to 100 ms
+/// doubled each time, at most 5 s ("full jitter": a restarted bridge is not stormed by all at once).
+pub(super) fn backoff(attempt: u32, random: u64) -> Duration {
+    let ceiling = BACKOFF_MIN
+        .saturating_mul(1 << attempt.min(16))
+        .min(BACKOFF_MAX);
+    let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random % (micros + 1))
+}
+
+fn is_would_block(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The bridge pings each 25 s.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(35);
+const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_doubles_from_100_ms_to_5_s_and_is_random_below() {
+        for (attempt, ceiling_millis) in [
+            (0, 100),
+            (1, 200),
+            (5, 3200),
+            (6, 5000),
+            (40, 5000),
+            (u32::MAX, 5000),
+        ] {
+            let ceiling = Duration::from_millis(ceiling_millis);
+            let micros = ceiling_millis * 1000;
+            assert_eq!(backoff(attempt, micros), ceiling);
+            assert_eq!(backoff(attempt, micros + 1), Duration::ZERO);
+            assert!(backoff(attempt, u64::MAX) <= ceiling);
+        }
+    }
+}

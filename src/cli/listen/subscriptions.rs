@@ -1,0 +1,307 @@
+//! What this client wants to hear, what it was promised, and how far it got on each channel.
+//!
+//! Pure: requests come out as JSON for whoever holds the socket, answers go in as [`Message`]s and
+//! come out as [`Report`]s for the screen. After a lost connection everything wanted is asked for
+//! again from where it broke off, so that a gap is either filled by the bridge or reported.
+
+use std::collections::BTreeMap;
+
+use crate::cli::wire::{self, Message, Position, Request};
+
+/// Every channel wanted, and every request without an answer yet.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    channels: BTreeMap<String, Subscription>,
+    /// By id; empty while there is no connection.
+    requests: BTreeMap<u64, Asked>,
+    is_connected: bool,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    /// Why it is asked for if the connection is lost now: `Again` once it was confirmed.
+    origin: Origin,
+    /// Some if the bridge tells positions and confirmed it.
+    position: Option<Position>,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Subscribe { channel: String, origin: Origin },
+    Unsubscribe { channel: String },
+}
+
+/// Where a subscription comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The command line.
+    Start,
+    /// `sub`.
+    Typed,
+    /// It stood before the connection was lost.
+    Again,
+}
+
+/// Something to show.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// A notification.
+    Notification { channel: String, payload: String },
+    /// What was typed is confirmed.
+    Subscribed(String),
+    /// What was typed is confirmed.
+    Unsubscribed(String),
+    /// Something may have been missed on a channel.
+    Gap { channel: String, cause: GapCause },
+    /// A request failed, or a subscription is in trouble.
+    Error(String),
+    /// PostgreSQL went, or came back.
+    Postgres { is_up: bool },
+}
+
+/// What may have swallowed notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GapCause {
+    /// The bridge had no PostgreSQL.
+    Postgres,
+    /// We had no bridge.
+    Connection,
+}
+
+impl Subscriptions {
+    /// Wants `channels`, not yet asked for.
+    pub(super) fn new(channels: &[String]) -> Self {
+        let start = |channel: &String| {
+            (
+                channel.clone(),
+                Subscription {
+                    origin: Origin::Start,
+                    position: None,
+                },
+            )
+        };
+        Self {
+            channels: channels.iter().map(start).collect(),
+            requests: BTreeMap::new(),
+            is_connected: false,
+            next_id: 1,
+        }
+    }
+
+    /// There is a connection: what to ask for on it.
+    pub(super) fn handle_connected(&mut self) -> Vec<String> {
+        debug_assert!(
+            self.requests.is_empty(),
+            "no request outlives its connection"
+        );
+        self.is_connected = true;
+        let mut requests = Vec::with_capacity(self.channels.len());
+        for (channel, subscription) in &self.channels {
+            let id = self.next_id;
+            self.next_id += 1;
+            let since = subscription.position.as_ref();
+            requests.push(Request::Subscribe { channel, id, since }.to_json());
+            let asked = Asked::Subscribe {
+                channel: channel.clone(),
+                origin: subscription.origin,
+            };
+            self.requests.insert(id, asked);
+        }
+        requests
+    }
+
+    /// The connection is gone, and with it every subscription that was to be given up.
+    pub(super) fn handle_disconnected(&mut self) -> Vec<Report> {
+        self.is_connected = false;
+        let asked = std::mem::take(&mut self.requests).into_values();
+        asked
+            .filter_map(|asked| match asked {
+                Asked::Subscribe { .. } => None,
+                Asked::Unsubscribe { channel } => Some(Report::Unsubscribed(channel)),
+            })
+            .collect()
+    }
+
+    /// Wants `channel` too: what to send for it, if there is a connection.
+    pub(super) fn subscribe(&mut self, channel: &str) -> Option<String> {
+        let typed = Subscription {
+            origin: Origin::Typed,
+            position: None,
+        };
+        self.channels.entry(channel.to_owned()).or_insert(typed);
+        let id = self.next_id();
+        let asked = Asked::Subscribe {
+            channel: channel.to_owned(),
+            origin: Origin::Typed,
+        };
+        self.is_connected.then(|| {
+            self.requests.insert(id, asked);
+            Request::Subscribe {
+                channel,
+                id,
+                since: None,
+            }
+            .to_json()
+        })
+    }
+
+    /// Wants `channel` no more: what to send for it, `None` if it is done without.
+    pub(super) fn unsubscribe(&mut self, channel: &str) -> Option<String> {
+        self.channels.remove(channel);
+        let id = self.next_id();
+        self.is_connected.then(|| {
+            self.requests.insert(
+                id,
+                Asked::Unsubscribe {
+                    channel: channel.to_owned(),
+                },
+            );
+            Request::Unsubscribe { channel, id }.to_json()
+        })
+    }
+
+    /// The channels wanted, sorted, and whether each was ever confirmed.
+    pub(super) fn list(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.channels
+            .iter()
+            .map(|(channel, subscription)| (channel.as_str(), subscription.origin == Origin::Again))
+    }
+
+    /// Whether every subscription but those typed since has its answer.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.requests.values().any(|asked| match asked {
+            Asked::Subscribe { origin, .. } => *origin != Origin::Typed,
+            Asked::Unsubscribe { .. } => false,
+        })
+    }
+
+    /// Takes in what the bridge said.
+    pub(super) fn handle_message(&mut self, message: Message) -> Option<Report> {
+        match message {
+            Message::Notification {
+                channel,
+                payload,
+                seq,
+            } => {
+                if let (Some(position), Some(seq)) = (self.position_mut(&channel), seq) {
+                    position.seq = seq;
+                }
+                Some(Report::Notification { channel, payload })
+            }
+            Message::Subscribed {
+                channel,
+                id,
+                epoch,
+                seq,
+                recovered,
+            } => {
+                let origin = self.answered_subscribe(wire::our_id(id.as_ref()), &channel)?;
+                let subscription = self.channels.get_mut(&channel)?;
+                subscription.origin = Origin::Again;
+                subscription.position = wire::position(epoch, seq);
+                match origin {
+                    Origin::Start => None,
+                    Origin::Typed => Some(Report::Subscribed(channel)),
+                    Origin::Again if recovered == Some(true) => None,
+                    Origin::Again => Some(Report::Gap {
+                        channel,
+                        cause: GapCause::Connection,
+                    }),
+                }
+            }
+            Message::Unsubscribed { channel, id } => {
+                self.answered_unsubscribe(wire::our_id(id.as_ref()), &channel);
+                Some(Report::Unsubscribed(channel))
+            }
+            Message::Error { message, id, .. } => {
+                if let Some(id) = wire::our_id(id.as_ref()) {
+                    self.handle_refused(id);
+                }
+                Some(Report::Error(message))
+            }
+            Message::Gap {
+                channel,
+                epoch,
+                seq,
+            } => {
+                if let Some(subscription) = self.channels.get_mut(&channel) {
+                    subscription.position = wire::position(epoch, seq);
+                }
+                Some(Report::Gap {
+                    channel,
+                    cause: GapCause::Postgres,
+                })
+            }
+            Message::Status { postgres } => Some(Report::Postgres {
+                is_up: postgres == "up",
+            }),
+            Message::Notified { .. } | Message::Other => None,
+        }
+    }
+
+    /// A refused subscription is wanted no more, unless it stood before or is asked for again.
+    fn handle_refused(&mut self, id: u64) {
+        let Some(Asked::Subscribe { channel, .. }) = self.requests.remove(&id) else {
+            return;
+        };
+        let is_asked_again = self.requests.values().any(|asked| match asked {
+            Asked::Subscribe { channel: other, .. } => *other == channel,
+            Asked::Unsubscribe { .. } => false,
+        });
+        let stood = self
+            .channels
+            .get(&channel)
+            .is_some_and(|known| known.origin == Origin::Again);
+        if !is_asked_again && !stood {
+            self.channels.remove(&channel);
+        }
+    }
+
+    /// Ends the request this answers: by id, or the oldest one for `channel` if there is none.
+    fn answered_subscribe(&mut self, id: Option<u64>, channel: &str) -> Option<Origin> {
+        let is_answered = |id: &u64, asked: &Asked| match asked {
+            Asked::Subscribe {
+                channel: other,
+                origin,
+            } if other == channel => Some((*id, *origin)),
+            Asked::Subscribe { .. } | Asked::Unsubscribe { .. } => None,
+        };
+        let mut of_channel = self
+            .requests
+            .iter()
+            .filter_map(|(id, asked)| is_answered(id, asked));
+        let (id, origin) = of_channel.find(|(known, _)| id.is_none_or(|id| id == *known))?;
+        self.requests.remove(&id);
+        Some(origin)
+    }
+
+    fn answered_unsubscribe(&mut self, id: Option<u64>, channel: &str) {
+        let is_answered = |known: &u64, asked: &Asked| match asked {
+            Asked::Subscribe { .. } => false,
+            Asked::Unsubscribe { channel: other } => {
+                other == channel && id.is_none_or(|id| id == *known)
+            }
+        };
+        let answered = self
+            .requests
+            .iter()
+            .find(|(known, asked)| is_answered(known, asked));
+        if let Some(id) = answered.map(|(id, _)| *id) {
+            self.requests.remove(&id);
+        }
+    }
+
+    fn position_mut(&mut self, channel: &str) -> Option<&mut Position> {
+        self.channels.get_mut(channel)?.position.as_mut()
+    }
+
+    fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests;

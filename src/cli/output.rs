@@ -1,0 +1,143 @@
+//! The one place that writes to stdout and stderr, a line at a time.
+//!
+//! A reader of stdout who went away (`alle listen | head -1`) is not an error: what follows is
+//! dropped, `is_open` turns false and `finish` still says success. Nobody is left to tell when
+//! stderr cannot be written. Knows who reads (terminal or not), not what the lines mean.
+
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io::{self, ErrorKind, IsTerminal, Write},
+};
+
+use super::Failure;
+
+/// Stdout and stderr.
+#[derive(Debug)]
+pub(crate) struct Output {
+    stdout: State,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The reader is gone.
+    Closed,
+    /// It cannot be written for another reason, a full disk for one.
+    Failed(io::Error),
+}
+
+impl Output {
+    /// Nothing written yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            stdout: State::Open,
+            stdout_is_terminal: io::stdout().is_terminal(),
+            stderr_is_terminal: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Whether a person reads stdout.
+    pub(crate) fn stdout_is_terminal(&self) -> bool {
+        self.stdout_is_terminal
+    }
+
+    /// Whether what is written to stdout still goes anywhere.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.stdout, State::Open)
+    }
+
+    /// Writes `text` to stdout as it is.
+    pub(crate) fn text(&mut self, text: &str) {
+        if !self.is_open() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+        {
+            self.stdout = if error.kind() == ErrorKind::BrokenPipe {
+                State::Closed
+            } else {
+                State::Failed(error)
+            };
+        }
+    }
+
+    /// Writes one line to stdout.
+    pub(crate) fn line(&mut self, line: &str) {
+        self.text(&format!("{}\n", one_line(line, self.stdout_is_terminal)));
+    }
+
+    /// Writes one line to stderr.
+    pub(crate) fn complain(&self, line: &str) {
+        let line = format!("{}\n", one_line(line, self.stderr_is_terminal));
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    /// The end: everything was written, or nobody wanted it.
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
+        match &self.stdout {
+            State::Open | State::Closed => Ok(()),
+            State::Failed(error) => Err(Failure::Run(format!("cannot write to stdout: {error}"))),
+        }
+    }
+}
+
+/// `text` on one line: line breaks become `\n` and `\r`. For a terminal every other character that
+/// commands it rather than shows something is written out as well, as `\u{1b}`: a payload comes
+/// from anybody. For a file or a pipe everything else stays as it is.
+fn one_line(text: &str, for_terminal: bool) -> Cow<'_, str> {
+    let is_harmless = |letter: char| match letter {
+        '\n' | '\r' => false,
+        '\t' => true,
+        _ => !for_terminal || !commands_a_terminal(letter),
+    };
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_harmless(letter) {
+            escaped.push(letter);
+        } else {
+            let _ = write!(escaped, "{}", letter.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Control characters, and those that turn the direction of the text around them.
+fn commands_a_terminal(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(letter, '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line_and_cannot_command_a_terminal() {
+        for (text, file, terminal) in [
+            (
+                "plain 'x' \"y\" \\",
+                "plain 'x' \"y\" \\",
+                "plain 'x' \"y\" \\",
+            ),
+            ("a\nb\r\nc", "a\\nb\\r\\nc", "a\\nb\\r\\nc"),
+            ("a\tb", "a\tb", "a\tb"),
+            ("\x1b[31mred", "\x1b[31mred", "\\u{1b}[31mred"),
+            ("\u{9b}2J\x7f", "\u{9b}2J\x7f", "\\u{9b}2J\\u{7f}"),
+            ("\u{202e}fdp", "\u{202e}fdp", "\\u{202e}fdp"),
+            ("grüße 🐘", "grüße 🐘", "grüße 🐘"),
+        ] {
+            assert_eq!(one_line(text, false), file);
+            assert_eq!(one_line(text, true), terminal);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The help texts: short, with examples, defaults and the names of the variables.
+
+use super::args::CommandName;
+
+/// The usage line of a command, or of the program.
+pub(crate) fn line(command: Option<CommandName>) -> &'static str {
+    let help = help(command);
+    let start = help.find(USAGE).map_or(0, |at| at + USAGE.len());
+    help[start..].lines().next().unwrap_or_default()
+}
+
+/// What to type for the whole help text.
+pub(crate) fn help_command(command: Option<CommandName>) -> &'static str {
+    match command {
+        None => "alle help",
+        Some(CommandName::Serve) => "alle help serve",
+        Some(CommandName::Listen) => "alle help listen",
+        Some(CommandName::Publish) => "alle help publish",
+        Some(CommandName::Demo) => "alle help demo",
+    }
+}
+
+/// The help text of a command, or of the program.
+pub(crate) fn help(command: Option<CommandName>) -> &'static str {
+    match command {
+        None => PROGRAM,
+        Some(CommandName::Serve) => SERVE,
+        Some(CommandName::Listen) => LISTEN,
+        Some(CommandName::Publish) => PUBLISH,
+        Some(CommandName::Demo) => DEMO,
+    }
+}
+
+const USAGE: &str = "Usage: ";
+
+const PROGRAM: &str = "\
+WebSocket clients on PostgreSQL LISTEN/NOTIFY
+
+Usage: alle [OPTIONS] [COMMAND]
+
+Commands:
+  serve    Start the bridge (default)
+  listen   Listen to channels through a bridge, interactively
+  publish  Send one notification through a bridge
+  demo     Throw-away PostgreSQL, bridge and playground page, for a first run
+  help     Show the help of a command: alle help listen
+
+Options, before or after the command:
+  -p, --postgres-url URL     PostgreSQL [POSTGRES_URL] [default: postgresql://localhost/postgres]
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+A flag wins over its variable [IN_BRACKETS], a variable over the default.
+
+Examples:
+  alle demo
+  alle -p postgresql://app@db.example/app serve
+  alle listen orders alerts
+  alle publish orders '{\"id\": 123}'
+";
+
+const SERVE: &str = "\
+Start the bridge: WebSocket clients on one side, PostgreSQL LISTEN/NOTIFY on the other
+
+Usage: alle [serve] [OPTIONS]
+
+Options:
+  -p, --postgres-url URL     PostgreSQL [POSTGRES_URL] [default: postgresql://localhost/postgres]
+  -w, --ws-bind-addr ADDR    Listen for WebSocket clients on ADDR, port 0 picks one
+                             [WS_BIND_ADDR] [default: 127.0.0.1:8080]
+  -c, --channels LIST        Channels to listen to from the start, comma separated
+                             [LISTEN_CHANNELS]
+      --allow-origin ORIGIN  Also take browsers' connections from ORIGIN, as in
+                             https://app.example; repeat it or separate by comma
+      --allow-host HOST      On a loopback address, also take requests for HOST
+      --playground           Show the playground page at /
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+It starts without PostgreSQL too and keeps trying. Ctrl-C stops it, a second one at once.
+
+Examples:
+  alle serve --playground
+  alle serve -p postgresql://app@db.example/app -w 0.0.0.0:8080 -c orders,alerts
+";
+
+const LISTEN: &str = "\
+Listen to channels through a bridge; commands on stdin change them meanwhile
+
+Usage: alle listen [OPTIONS] [CHANNELS]...
+
+Arguments:
+  [CHANNELS]...              What to subscribe to, separated by comma or space
+
+Options:
+  -w, --ws-url URL           The bridge [WS_URL] [default: ws://127.0.0.1:8080]
+      --json                 Print each message of the bridge as one JSON object a line
+      --no-reconnect         Exit with 1 when the connection is lost
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+Prints '[channel] payload', one line each: a line break in a payload is printed as \\n, --json
+has the exact text. Where stdout is not a terminal only notifications go there.
+
+Commands on stdin:
+  sub CHANNEL, unsub CHANNEL, list, help, quit
+
+Examples:
+  alle listen orders alerts
+  alle listen orders --json | jq .payload
+";
+
+const PUBLISH: &str = "\
+Send one notification through a bridge and wait until PostgreSQL committed it
+
+Usage: alle publish [OPTIONS] CHANNEL PAYLOAD
+
+Arguments:
+  CHANNEL                    Where to
+  PAYLOAD                    What; '-' reads it from stdin (without the last line's end)
+
+Options:
+  -w, --ws-url URL           The bridge [WS_URL] [default: ws://127.0.0.1:8080]
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+Examples:
+  alle publish orders '{\"id\": 123, \"status\": \"pending\"}'
+  date | alle publish alerts -
+  alle publish -- numbers -5
+";
+
+const DEMO: &str = "\
+Start a throw-away PostgreSQL, a bridge and the playground page; Ctrl-C removes it all
+
+Usage: alle demo [OPTIONS]
+
+Options:
+  -w, --ws-bind-addr ADDR    Listen on ADDR [WS_BIND_ADDR]
+                             [default: 127.0.0.1:8080, or a free port where that is taken]
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+Needs PostgreSQL's own programs (initdb, postgres) on this machine, no server and no Docker.
+
+Example:
+  alle demo -w 127.0.0.1:9000
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_help_text_has_a_usage_line_and_fits_100_columns() {
+        use CommandName::{Demo, Listen, Publish, Serve};
+        for command in [None, Some(Serve), Some(Listen), Some(Publish), Some(Demo)] {
+            assert!(line(command).starts_with("alle "), "{command:?}");
+            for text in help(command).lines() {
+                assert!(text.len() <= 100, "{text}");
+            }
+        }
+    }
+}

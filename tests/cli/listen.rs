@@ -1,0 +1,360 @@
+//! `alle listen` against a bridge that says what the test wants.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{
+    mock_bridge::{MockBridge, MockClient},
+    program::{Lines, Program, alle},
+};
+
+/// Word for word as the README shows it.
+const TRANSCRIPT: &str = "\
+Connecting to WebSocket: URL
+Listening on channels: orders, alerts
+
+Commands:
+  sub <channel>    - Subscribe to a channel
+  unsub <channel>  - Unsubscribe from a channel
+  list             - List subscribed channels
+  help             - Show this help
+  quit / exit      - Exit the program
+
+Press Ctrl+C to stop
+
+✓ Subscribing to channel 'orders'
+✓ Subscribing to channel 'alerts'
+
+Waiting for notifications...
+";
+
+fn listen(bridge: &MockBridge, words: &str) -> Program {
+    Program::start(alle(&format!("listen --ws-url {} {words}", bridge.url())))
+}
+
+/// A program that waits for notifications of `orders`, and the bridge's end of it.
+fn listening(bridge: &MockBridge, options: &str) -> (Program, MockClient) {
+    let program = listen(bridge, &format!("orders {options}"));
+    let mut client = bridge.accept();
+    client.confirm("orders");
+    wait_for_start(&program.stderr);
+    (program, client)
+}
+
+fn wait_for_start(talk: &Lines) {
+    talk.until("Waiting for notifications...");
+    assert_eq!(talk.next(), "");
+}
+
+fn notification(channel: &str, payload: &str) -> String {
+    json!({"type": "notification", "channel": channel, "payload": payload}).to_string()
+}
+
+fn answer(request: &Value) -> String {
+    json!({"type": format!("{}d", request["type"].as_str().unwrap()),
+        "channel": request["channel"], "id": request["id"]})
+    .to_string()
+}
+
+#[test]
+fn it_shows_the_transcript_and_waits_only_after_all_is_confirmed() {
+    let bridge = MockBridge::start();
+    let program = listen(&bridge, "orders,alerts");
+    let mut client = bridge.accept();
+    client.confirm("alerts");
+    let second = client.hear();
+    let before = program.stderr.until("✓ Subscribing to channel 'alerts'");
+    client.say(&notification("alerts", "early"));
+    assert_eq!(program.stdout.next(), "[alerts] early");
+    client.say(&answer(&second));
+    let after = program.stderr.until("Waiting for notifications...");
+    let shown = format!("{}\n{}\n", before.join("\n"), after.join("\n"));
+    assert_eq!(shown.replace(&bridge.url(), "URL"), TRANSCRIPT);
+    client.say(&notification(
+        "orders",
+        r#"{"id": 123, "status": "pending"}"#,
+    ));
+    client.say(&notification("alerts", "System maintenance in 5 minutes"));
+    assert_eq!(
+        program.stdout.next(),
+        r#"[orders] {"id": 123, "status": "pending"}"#
+    );
+    assert_eq!(
+        program.stdout.next(),
+        "[alerts] System maintenance in 5 minutes"
+    );
+}
+
+#[test]
+fn commands_on_stdin_are_answered_when_the_bridge_confirmed_them() {
+    let bridge = MockBridge::start();
+    let mut program = listen(&bridge, "orders alerts");
+    let mut client = bridge.accept();
+    client.confirm("alerts");
+    client.confirm("orders");
+    wait_for_start(&program.stderr);
+    program.type_line("sub notifications");
+    let request = client.hear();
+    assert_eq!(
+        (&request["type"], &request["channel"]),
+        (&json!("subscribe"), &json!("notifications"))
+    );
+    program.type_line("list");
+    assert_eq!(program.stderr.next(), "Subscribed channels:");
+    assert_eq!(program.stderr.next(), "  - alerts");
+    assert_eq!(
+        program.stderr.next(),
+        "  - notifications (not confirmed yet)"
+    );
+    assert_eq!(program.stderr.next(), "  - orders");
+    client.say(&answer(&request));
+    assert_eq!(
+        program.stderr.next(),
+        "✓ Subscribed to channel 'notifications'"
+    );
+    program.type_line("unsub alerts");
+    let request = client.hear();
+    client.say(&answer(&request));
+    assert_eq!(
+        program.stderr.next(),
+        "✓ Unsubscribed from channel 'alerts'"
+    );
+    program.type_line("list");
+    assert_eq!(program.stderr.until("  - orders").len(), 3);
+    program.type_line("help");
+    assert_eq!(program.stderr.next(), "Commands:");
+    program
+        .stderr
+        .until("  quit / exit      - Exit the program");
+    program.type_line("frobnicate");
+    assert_eq!(
+        program.stderr.next(),
+        "Unknown command 'frobnicate', help shows them all"
+    );
+    program.type_line("quit");
+    assert_eq!(program.stderr.rest(), ["Exiting..."]);
+    assert_eq!(program.exit_code(), Some(0));
+    assert!(
+        program.stdout.rest().is_empty(),
+        "only notifications go there"
+    );
+}
+
+#[test]
+fn a_bad_name_gets_the_bridges_error_and_it_goes_on() {
+    let bridge = MockBridge::start();
+    let (mut program, mut client) = listening(&bridge, "");
+    program.type_line(&format!("sub {}", "x".repeat(64)));
+    let id = client.hear()["id"].clone();
+    client.say(
+        &json!({"type": "error", "code": "bad_channel", "id": id, "message": "too long"})
+            .to_string(),
+    );
+    assert_eq!(program.stderr.next(), "Error: too long");
+    program.type_line("list");
+    assert_eq!(program.stderr.next(), "Subscribed channels:");
+    assert_eq!(program.stderr.next(), "  - orders");
+}
+
+#[test]
+fn gap_and_status_are_said_beside_the_notifications() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = listening(&bridge, "");
+    client.say(r#"{"type":"status","postgres":"down"}"#);
+    client.say(
+        r#"{"type":"gap","channel":"orders","epoch":"F","seq":0,"reason":"postgres_reconnect"}"#,
+    );
+    client.say(r#"{"type":"status","postgres":"up"}"#);
+    assert_eq!(
+        program.stderr.next(),
+        "! PostgreSQL is down, the bridge keeps trying"
+    );
+    assert_eq!(
+        program.stderr.next(),
+        "! possible gap on channel 'orders': notifications may have been missed while PostgreSQL \
+         was away"
+    );
+    assert_eq!(program.stderr.next(), "✓ PostgreSQL is back");
+}
+
+#[test]
+fn a_payload_stays_on_one_line_and_otherwise_as_it_is() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = listening(&bridge, "");
+    client.say(&notification("orders", "a\r\nb\\n \x1b[31m é"));
+    assert_eq!(program.stdout.next(), "[orders] a\\r\\nb\\n \x1b[31m é");
+}
+
+#[test]
+fn json_is_one_object_a_line_exactly_as_sent() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = listening(&bridge, "--json");
+    let first: Value = serde_json::from_str(&program.stdout.next()).unwrap();
+    assert_eq!(
+        (&first["type"], &first["channel"]),
+        (&json!("subscribed"), &json!("orders"))
+    );
+    client
+        .say("{\"type\":\"notification\",\n \"channel\":\"orders\",\"payload\":\"a\\nb\",\"x\":1}");
+    assert_eq!(
+        program.stdout.next(),
+        r#"{"type":"notification",  "channel":"orders","payload":"a\nb","x":1}"#
+    );
+}
+
+#[test]
+fn a_lost_connection_is_opened_again_where_it_was() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = listening(&bridge, "");
+    client.say(r#"{"type":"notification","channel":"orders","payload":"p","seq":1}"#);
+    assert_eq!(program.stdout.next(), "[orders] p");
+    client.close(1001, "going away");
+    let mut client = bridge.accept();
+    let heard = client.hear();
+    assert_eq!(heard["since"], json!({"epoch": "E", "seq": 1}));
+    assert_eq!(
+        program.stderr.next(),
+        "! Connection lost: closed by the server (1001 going away); reconnecting..."
+    );
+    client.say(&format!(
+        r#"{{"type":"subscribed","channel":"orders","id":{},"epoch":"N","seq":9,"recovered":false}}"#,
+        heard["id"]
+    ));
+    assert_eq!(
+        program.stderr.next(),
+        "! possible gap on channel 'orders': notifications may have been missed while the \
+         connection was lost"
+    );
+    assert_eq!(
+        program.stderr.next(),
+        "✓ Connected again, and subscribed to the same channels"
+    );
+    drop(client);
+    assert_eq!(
+        bridge.accept().hear()["since"],
+        json!({"epoch": "N", "seq": 9})
+    );
+}
+
+#[test]
+fn no_reconnect_is_1_instead() {
+    let bridge = MockBridge::start();
+    let (program, client) = listening(&bridge, "--no-reconnect");
+    client.close(4008, "slow consumer");
+    assert_eq!(program.exit_code(), Some(1));
+    let expected = format!(
+        "alle: connection to {} lost: closed by the server (4008 slow consumer)",
+        bridge.url()
+    );
+    assert_eq!(program.stderr.rest(), [expected]);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_it_with_0() {
+    for signal in ["INT", "TERM"] {
+        let bridge = MockBridge::start();
+        let (program, client) = listening(&bridge, "");
+        program.signal(signal);
+        assert_eq!(program.exit_code(), Some(0), "{signal}");
+        client.wait_for_end();
+    }
+}
+
+#[test]
+fn the_end_of_stdin_leaves_it_listening_and_the_end_of_stdout_ends_it_with_0() {
+    let bridge = MockBridge::start();
+    let mut command = alle(&format!("listen -w {} orders", bridge.url()));
+    let (reader, writer) = std::io::pipe().unwrap();
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut client = bridge.accept();
+    client.confirm("orders");
+    client.say(&notification("orders", "one"));
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(reader));
+    assert_eq!(lines.next().unwrap().unwrap(), "[orders] one");
+    drop(lines);
+    client.say(&notification("orders", "two"));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn without_channels_it_says_so() {
+    let bridge = MockBridge::start();
+    let program = listen(&bridge, "");
+    let _client = bridge.accept();
+    program.stderr.next();
+    assert_eq!(
+        program.stderr.next(),
+        "Listening on channels: none yet (try: sub <channel>)"
+    );
+    let rest = program.stderr.until("Waiting for notifications...");
+    assert_eq!(
+        rest[rest.len() - 3..],
+        ["Press Ctrl+C to stop", "", "Waiting for notifications..."]
+    );
+}
+
+/// `script` lends a terminal: it types what comes on its stdin and shows what it sees.
+fn on_a_terminal(bridge: &MockBridge, words: &str) -> Program {
+    let line = format!(
+        "{} listen -w {} {words}",
+        env!("CARGO_BIN_EXE_alle"),
+        bridge.url()
+    );
+    let mut command = Command::new("script");
+    command.args([
+        "--quiet",
+        "--return",
+        "--echo",
+        "never",
+        "--command",
+        &line,
+        "/dev/null",
+    ]);
+    Program::start(command)
+}
+
+#[test]
+fn on_a_terminal_all_is_on_one_screen_around_a_prompt() {
+    let bridge = MockBridge::start();
+    let mut program = on_a_terminal(&bridge, "orders,alerts");
+    let mut client = bridge.accept();
+    client.confirm("alerts");
+    client.confirm("orders");
+    let shown: Vec<String> = program.stdout.until("Waiting for notifications...\r");
+    let shown = shown.join("\n").replace('\r', "") + "\n";
+    assert_eq!(shown.replace(&bridge.url(), "URL"), TRANSCRIPT);
+    assert_eq!(program.stdout.next(), "\r");
+    client.say(&notification("orders", "\x1b]0;evil\x07"));
+    assert_eq!(
+        program.stdout.next(),
+        "> \r\x1b[K[orders] \\u{1b}]0;evil\\u{7}\r"
+    );
+    program.type_line("sub notifications");
+    client.confirm("notifications");
+    // The line that was typed would end the first prompt's line, were it echoed.
+    let line = program.stdout.next();
+    assert_eq!(
+        line,
+        "> > \r\x1b[K✓ Subscribed to channel 'notifications'\r"
+    );
+    program.type_line("quit");
+    assert_eq!(program.stdout.next(), "> Exiting...\r");
+    assert_eq!(program.exit_code(), Some(0));
+}
+
+#[test]
+fn the_end_of_stdin_on_a_terminal_ends_it_with_0() {
+    let bridge = MockBridge::start();
+    let mut program = on_a_terminal(&bridge, "orders");
+    let mut client = bridge.accept();
+    client.confirm("orders");
+    program.stdout.until("Waiting for notifications...\r");
+    drop(program.stdin.take());
+    assert_eq!(program.exit_code(), Some(0));
+}

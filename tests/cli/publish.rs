@@ -1,0 +1,206 @@
+//! `alle publish` against a bridge that says what the test wants.
+
+use std::{
+    io::{Read, Write},
+    process::Stdio,
+    thread,
+};
+
+use serde_json::json;
+
+use super::{
+    mock_bridge::MockBridge,
+    program::{Program, alle, alle_with},
+};
+
+fn publish(bridge: &MockBridge, channel: &str, payload: &str) -> Program {
+    Program::start(alle_with(&[
+        "publish",
+        "--ws-url",
+        &bridge.url(),
+        channel,
+        payload,
+    ]))
+}
+
+#[test]
+fn success_is_said_only_after_the_answer_with_our_id() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "orders", r#"{"id": 123}"#);
+    let mut client = bridge.accept();
+    let heard = client.hear();
+    let id = &heard["id"];
+    assert_eq!(
+        heard,
+        json!({"type": "notify", "channel": "orders", "payload": "{\"id\": 123}", "id": id})
+    );
+    assert_eq!(
+        program.stdout.next(),
+        format!("Connecting to WebSocket: {}", bridge.url())
+    );
+    assert_eq!(
+        program.stdout.next(),
+        r#"Publishing to channel 'orders': {"id": 123}"#
+    );
+    for not_ours in [
+        r#"{"type":"status","postgres":"down"}"#,
+        r#"{"type":"notification","channel":"orders","payload":"x"}"#,
+        r#"{"type":"notified","channel":"orders","id":"another"}"#,
+        r#"{"type":"error","message":"not yours","id":999}"#,
+        r#"{"type":"something new"}"#,
+    ] {
+        client.say(not_ours);
+    }
+    client.say(&format!(
+        r#"{{"type":"notified","channel":"orders","id":{id}}}"#
+    ));
+    assert_eq!(program.stdout.rest(), ["✓ Notification sent successfully"]);
+    assert_eq!(program.exit_code(), Some(0));
+    assert!(program.stderr.rest().is_empty());
+}
+
+#[test]
+fn an_error_is_1_with_its_text() {
+    for (id, message) in [
+        (true, "PostgreSQL is down"),
+        (false, "channel name is empty"),
+    ] {
+        let bridge = MockBridge::start();
+        let program = publish(&bridge, "a", "b");
+        let mut client = bridge.accept();
+        let heard = client.hear();
+        let id = if id {
+            format!(r#","id":{}"#, heard["id"])
+        } else {
+            String::new()
+        };
+        client.say(&format!(r#"{{"type":"error","message":"{message}"{id}}}"#));
+        assert_eq!(program.exit_code(), Some(1));
+        assert_eq!(program.stderr.rest(), [format!("alle: {message}")]);
+        assert_eq!(program.stdout.rest().len(), 2, "no success");
+    }
+}
+
+#[test]
+fn a_close_before_the_answer_is_1_and_the_outcome_unknown() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut client = bridge.accept();
+    client.hear();
+    client.close(1001, "going away");
+    assert_eq!(program.exit_code(), Some(1));
+    assert_eq!(
+        program.stderr.rest(),
+        [
+            "alle: closed by the server (1001 going away); whether the notification was sent is \
+          unknown"
+        ]
+    );
+}
+
+#[test]
+fn a_lost_connection_is_1() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut client = bridge.accept();
+    client.hear();
+    drop(client);
+    assert_eq!(program.exit_code(), Some(1));
+    assert!(program.stderr.next().contains("connection lost"));
+}
+
+#[test]
+fn silence_is_1_after_10_seconds() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let client = bridge.accept();
+    assert_eq!(program.exit_code(), Some(1));
+    assert!(program.stderr.next().starts_with("alle: no answer in 10 s"));
+    client.wait_for_end();
+}
+
+#[test]
+fn a_refused_handshake_is_1_with_the_servers_words() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut stream = bridge.accept_tcp();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 18\r\n\r\nuse --allow-host x";
+    stream.write_all(answer.as_bytes()).unwrap();
+    assert_eq!(program.exit_code(), Some(1));
+    let expected = format!(
+        "alle: cannot connect to {}: the server answered 403 Forbidden: use --allow-host x",
+        bridge.url()
+    );
+    assert_eq!(program.stderr.rest(), [expected]);
+}
+
+#[test]
+fn a_payload_comes_from_stdin_without_the_last_lines_end() {
+    for (typed, payload) in [
+        ("a\nb\n", "a\nb"),
+        ("a\r\n", "a"),
+        ("a\n\n", "a\n"),
+        ("", ""),
+        ("a", "a"),
+    ] {
+        let bridge = MockBridge::start();
+        let mut program = publish(&bridge, "c", "-");
+        program
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(typed.as_bytes())
+            .unwrap();
+        let mut client = bridge.accept();
+        let heard = client.hear();
+        assert_eq!(heard["payload"], payload);
+        client.say(&format!(
+            r#"{{"type":"notified","channel":"c","id":{}}}"#,
+            heard["id"]
+        ));
+        assert_eq!(program.exit_code(), Some(0));
+        let shown = format!(
+            "Publishing to channel 'c': {}",
+            payload.replace('\n', "\\n")
+        );
+        assert_eq!(program.stdout.until(&shown).len(), 2, "one line");
+    }
+}
+
+#[test]
+fn too_much_on_stdin_and_what_is_no_text_are_1() {
+    for typed in [vec![b'x'; 64 * 1024 + 1], vec![0xff]] {
+        let mut program = Program::start(alle("publish c -"));
+        // It may stop reading before the end.
+        let _ = program.stdin.take().unwrap().write_all(&typed);
+        assert_eq!(program.exit_code(), Some(1));
+        assert!(program.stderr.next().contains("stdin"));
+    }
+}
+
+#[test]
+fn a_reader_who_went_away_does_not_keep_it_from_sending() {
+    let bridge = MockBridge::start();
+    let url = bridge.url();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = alle_with(&["publish", "-w", &url, "a", "b"]);
+    let program = thread::spawn(move || {
+        command
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap()
+    });
+    let mut client = bridge.accept();
+    let id = client.hear()["id"].clone();
+    client.say(&format!(r#"{{"type":"notified","channel":"a","id":{id}}}"#));
+    let output = program.join().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}

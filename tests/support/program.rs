@@ -1,0 +1,175 @@
+//! Runs the real `alle` and reads what it writes, line by line, each wait with a time-out.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+/// How long anything may take before it counts as never.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `alle` with `arguments` (separated by spaces) and no variable of ours in its environment.
+pub fn alle(arguments: &str) -> Command {
+    alle_with(&arguments.split_whitespace().collect::<Vec<_>>())
+}
+
+/// `alle` with each of `arguments` as it is.
+pub fn alle_with(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
+    command.args(arguments);
+    for name in [
+        "POSTGRES_URL",
+        "RUST_LOG",
+        "WS_BIND_ADDR",
+        "WS_URL",
+        "LISTEN_CHANNELS",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running program.
+pub struct Program {
+    pub stdin: Option<ChildStdin>,
+    pub stdout: Lines,
+    pub stderr: Lines,
+    id: u32,
+    ended: Receiver<ExitStatus>,
+}
+
+/// The lines of one of its streams as they come.
+pub struct Lines(Receiver<String>);
+
+impl Lines {
+    fn read(stream: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        thread::spawn(move || {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while stream
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                let text = String::from_utf8_lossy(&line);
+                let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+                if sender.send(text).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+        });
+        Self(receiver)
+    }
+
+    /// The next line; panics at the end or after [`PATIENCE`].
+    #[track_caller]
+    pub fn next(&self) -> String {
+        self.0.recv_timeout(PATIENCE).expect("another line")
+    }
+
+    /// Everything up to and with `last`.
+    #[track_caller]
+    pub fn until(&self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok(line) => lines.push(line),
+                Err(error) => panic!("{last:?} did not come ({error}), but: {lines:#?}"),
+            }
+            if lines.last().is_some_and(|line| line == last) {
+                return lines;
+            }
+        }
+    }
+
+    /// Everything up to the end.
+    pub fn rest(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Ok(line) = self.0.recv_timeout(PATIENCE) {
+            lines.push(line);
+        }
+        lines
+    }
+}
+
+impl Program {
+    /// Starts `command` with pipes everywhere.
+    pub fn start(mut command: Command) -> Self {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child: Child = command.spawn().expect("the program starts");
+        let stdin = child.stdin.take();
+        let stdout = Lines::read(child.stdout.take().unwrap());
+        let stderr = Lines::read(child.stderr.take().unwrap());
+        let (sender, ended) = channel();
+        let id = child.id();
+        thread::spawn(move || sender.send(child.wait().unwrap()));
+        Self {
+            stdin,
+            stdout,
+            stderr,
+            id,
+            ended,
+        }
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        writeln!(stdin, "{line}").unwrap();
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let id = self.id.to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end, for the exit status.
+    #[track_caller]
+    pub fn exit_code(&self) -> Option<i32> {
+        self.ended
+            .recv_timeout(PATIENCE)
+            .expect("the program ends")
+            .code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A test that failed half-way leaves nothing running; one that ended is not there any more.
+        if self.ended.try_recv().is_err() {
+            let id = self.id.to_string();
+            let _ = Command::new("kill")
+                .args(["-s", "KILL", &id])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// Runs `command` to its end with nothing on stdin.
+pub fn run(mut command: Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
