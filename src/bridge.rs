@@ -152,6 +152,11 @@ impl Core {
         self.hub.handle_writable(client);
     }
 
+    /// Whether the client of this name still lives.
+    pub fn is_current(&self, client: ClientId) -> bool {
+        self.hub.is_alive(client)
+    }
+
     /// Whether the client's socket is not to be read for now; [`Self::poll_resumed`] ends it.
     pub fn is_paused(&self, client: ClientId) -> bool {
         self.hub.is_paused(client)

@@ -3,7 +3,10 @@
 //! Knows no JSON, no SQL, no channel and no close code. One [`Reactor::turn`] does everything in
 //! a fixed order; nothing in it waits but the first step.
 
-#![expect(clippy::disallowed_methods, reason = "the reactor reads the clock, once a turn")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the reactor reads the clock, once a turn"
+)]
 
 mod accept;
 mod backend;
@@ -22,14 +25,9 @@ use std::{
 use mio::{Events, Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-use self::{
-    accept::Acceptor,
-    backend::BackendSockets,
-    clients::ClientSockets,
-    token::Source,
-};
+use self::{accept::Acceptor, backend::BackendSockets, clients::ClientSockets, token::Source};
 use crate::{
-    bridge::{Core, backend::Role},
+    bridge::Core,
     control::Shared,
     notifications::{Notifications, Queue},
 };
@@ -77,7 +75,9 @@ impl Reactor {
         let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
         let mut signals = Signals::new(signals)?;
         let token = Source::Signals.token();
-        self.poll.registry().register(&mut signals, token, Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(&mut signals, token, Interest::READABLE)?;
         self.signals = Some(signals);
         Ok(())
     }
@@ -141,12 +141,18 @@ impl Reactor {
             || self.clients.is_readable()
             || self.backends.is_readable() && !self.core.is_backend_paused()
             || accepting.is_some_and(Acceptor::is_ready)
-            || self.feed.as_ref().is_some_and(|(notifications, _)| !notifications.is_empty())
+            || self
+                .feed
+                .as_ref()
+                .is_some_and(|(notifications, _)| !notifications.is_empty())
         {
             return Some(Duration::ZERO);
         }
         let accepting = accepting.and_then(Acceptor::poll_timeout);
-        let until = [self.core.poll_timeout(), accepting].into_iter().flatten().min()?;
+        let until = [self.core.poll_timeout(), accepting]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -159,7 +165,8 @@ impl Reactor {
                 Some(Source::Backend(role)) => {
                     let registry = self.poll.registry();
                     if let Some(backend) = self.core.backend() {
-                        self.backends.handle_event(role, event, backend, registry, now);
+                        self.backends
+                            .handle_event(role, event, backend, registry, now);
                     }
                 }
                 Some(Source::Listener) => {
@@ -179,12 +186,16 @@ impl Reactor {
             self.stop(now);
         }
         if let Some(backend) = self.core.backend() {
-            self.backends.handle_wake(backend, self.poll.registry(), now);
+            self.backends
+                .handle_wake(backend, self.poll.registry(), now);
         }
     }
 
     fn handle_signal(&mut self, now: Instant) {
-        let count = self.signals.as_mut().map_or(0, |signals| signals.pending().count());
+        let count = self
+            .signals
+            .as_mut()
+            .map_or(0, |signals| signals.pending().count());
         if count > 0 {
             self.aborted = self.acceptor.is_none() || count > 1;
             tracing::info!("stopping");
@@ -207,19 +218,28 @@ impl Reactor {
     }
 
     fn accept(&mut self, now: Instant) {
-        let Some(acceptor) = &mut self.acceptor else { return };
+        let Some(acceptor) = &mut self.acceptor else {
+            return;
+        };
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(stream) = acceptor.accept(now) else { return };
-            self.clients.add(stream, &mut self.core, self.poll.registry(), now);
+            let Some(stream) = acceptor.accept(now) else {
+                return;
+            };
+            self.clients
+                .add(stream, &mut self.core, self.poll.registry(), now);
         }
     }
 
     /// Exchanges what waits with the program around a stand-alone server.
     fn hand_over(&mut self) {
-        let Some((notifications, incoming)) = &mut self.feed else { return };
+        let Some((notifications, incoming)) = &mut self.feed else {
+            return;
+        };
         let now = Instant::now();
         for _ in 0..FED_PER_TURN {
-            let Some(fed) = notifications.poll_fed() else { break };
+            let Some(fed) = notifications.poll_fed() else {
+                break;
+            };
             self.core.handle_fed(&fed, now);
         }
         if let Some(feed) = self.core.feed() {
@@ -230,7 +250,9 @@ impl Reactor {
     }
 
     fn write_backends(&mut self, now: Instant) {
-        let Some(backend) = self.core.backend() else { return };
+        let Some(backend) = self.core.backend() else {
+            return;
+        };
         self.backends.write(backend, now);
         self.core.handle_backend(now);
         if let Some(backend) = self.core.backend() {

@@ -354,17 +354,18 @@ impl Hub {
             channel = channel.as_str(),
             "PostgreSQL refused to LISTEN: {error}"
         );
-        let refusal = |id| {
-            ServerMessage::postgres_error(&error.message, &error.sqlstate, channel.as_str(), id)
-        };
+        let name = channel.as_str();
+        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
         for (slot, ids) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
             self.clients[slot as usize].forget_waiting(key, ids.len());
             for id in ids {
-                self.answer(slot, &refusal(id.as_ref()), now);
+                let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
+                self.answer(slot, &refusal, now);
             }
         }
         self.scratch.clear();
-        frame::append_message(&refusal(None), &mut self.scratch);
+        let refusal = ServerMessage::postgres_error(text, sqlstate, name, None);
+        frame::append_message(&refusal, &mut self.scratch);
         self.fan_out_scratch(key);
         let state = self.listening.state_mut(key);
         state.interest.refused();

@@ -29,7 +29,11 @@ impl Acceptor {
     pub(super) fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
         let mut listener = socket::listen(address)?;
         registry.register(&mut listener, Source::Listener.token(), Interest::READABLE)?;
-        Ok(Self { listener, ready: false, resume_at: None })
+        Ok(Self {
+            listener,
+            ready: false,
+            resume_at: None,
+        })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {

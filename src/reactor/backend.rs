@@ -45,7 +45,10 @@ enum Link {
 
 impl BackendSockets {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { sockets: Default::default(), waker }
+        Self {
+            sockets: Default::default(),
+            waker,
+        }
     }
 
     /// Does what the backend asks for.
@@ -74,7 +77,9 @@ impl BackendSockets {
         match &mut self.sockets[role.index()] {
             Link::None | Link::Resolving(_) => {}
             Link::Connecting { .. } => self.check_connecting(role, backend, registry, now),
-            Link::Connected { readable, writable, .. } => {
+            Link::Connected {
+                readable, writable, ..
+            } => {
                 *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                 *writable |= event.is_writable();
             }
@@ -84,7 +89,9 @@ impl BackendSockets {
     /// Goes on with connections whose name is resolved by now.
     pub(super) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
         for role in Role::ALL {
-            let Link::Resolving(resolution) = &self.sockets[role.index()] else { continue };
+            let Link::Resolving(resolution) = &self.sockets[role.index()] else {
+                continue;
+            };
             match resolution.poll() {
                 None => {}
                 Some(Ok(addresses)) => {
@@ -101,13 +108,18 @@ impl BackendSockets {
 
     /// Whether a socket has bytes that nobody will tell us of again.
     pub(super) fn is_readable(&self) -> bool {
-        self.sockets.iter().any(|link| matches!(link, Link::Connected { readable: true, .. }))
+        self.sockets
+            .iter()
+            .any(|link| matches!(link, Link::Connected { readable: true, .. }))
     }
 
     /// Reads at most one buffer of each session.
     pub(super) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
-            let Link::Connected { socket, readable, .. } = &mut self.sockets[role.index()] else {
+            let Link::Connected {
+                socket, readable, ..
+            } = &mut self.sockets[role.index()]
+            else {
                 continue;
             };
             if !*readable {
@@ -126,11 +138,16 @@ impl BackendSockets {
     /// Writes what the sessions have, as far as the sockets take it.
     pub(super) fn write(&mut self, backend: &mut Backend, now: Instant) {
         for role in Role::ALL {
-            let Link::Connected { socket, writable, .. } = &mut self.sockets[role.index()] else {
+            let Link::Connected {
+                socket, writable, ..
+            } = &mut self.sockets[role.index()]
+            else {
                 continue;
             };
             while *writable {
-                let Some(bytes) = backend.poll_transmit(role) else { break };
+                let Some(bytes) = backend.poll_transmit(role) else {
+                    break;
+                };
                 match socket.write(bytes) {
                     Ok(written) => backend.handle_transmitted(role, written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => *writable = false,
@@ -144,12 +161,21 @@ impl BackendSockets {
         }
     }
 
-    fn connect(&mut self, backend: &mut Backend, role: Role, registry: &Registry) -> io::Result<()> {
+    fn connect(
+        &mut self,
+        backend: &mut Backend,
+        role: Role,
+        registry: &Registry,
+    ) -> io::Result<()> {
         let config = backend.config();
         if let Some(path) = config.unix_socket_path() {
             let mut socket = BackendSocket::connect_unix(&path)?;
             register(&mut socket, role, registry)?;
-            self.sockets[role.index()] = Link::Connected { socket, readable: true, writable: true };
+            self.sockets[role.index()] = Link::Connected {
+                socket,
+                readable: true,
+                writable: true,
+            };
             backend.handle_connected(role);
         } else if let Host::Tcp(host) = &config.host {
             let resolution = Resolution::start(host, config.port, Arc::clone(&self.waker))?;
@@ -172,7 +198,10 @@ impl BackendSockets {
                 .and_then(|mut socket| register(&mut socket, role, registry).map(|()| socket));
             match connecting {
                 Ok(socket) => {
-                    self.sockets[role.index()] = Link::Connecting { socket, others: addresses };
+                    self.sockets[role.index()] = Link::Connecting {
+                        socket,
+                        others: addresses,
+                    };
                     return;
                 }
                 Err(error) => failure = Some(error),
@@ -199,8 +228,11 @@ impl BackendSockets {
         };
         match socket.check_connected() {
             Ok(()) => {
-                self.sockets[role.index()] =
-                    Link::Connected { socket, readable: true, writable: true };
+                self.sockets[role.index()] = Link::Connected {
+                    socket,
+                    readable: true,
+                    writable: true,
+                };
                 backend.handle_connected(role);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -84,7 +84,9 @@ impl ClientSockets {
     pub(super) fn read(&mut self, core: &mut Core, buffer: &mut [u8], now: Instant) {
         let buffer = &mut buffer[..READ_BYTES];
         for turn in 1..=self.readable.len() {
-            let Some(readable) = self.readable.pop_front() else { return };
+            let Some(readable) = self.readable.pop_front() else {
+                return;
+            };
             if let Some(again) = self.read_one(readable, core, buffer, now) {
                 self.readable.push_back(again);
             }
@@ -125,7 +127,9 @@ impl ClientSockets {
     /// Writes one slice: what is ready, as far as the budget goes.
     pub(super) fn write(&mut self, core: &mut Core, now: Instant) {
         for turn in 1..=SLICE_WRITES {
-            let Some(transmit) = core.poll_transmit() else { return };
+            let Some(transmit) = core.poll_transmit() else {
+                return;
+            };
             let client = transmit.client;
             let written = match self.sockets.get(client.slot as usize) {
                 Some(Some(stream)) => socket::write(stream, &transmit.bytes),
@@ -147,7 +151,9 @@ impl ClientSockets {
     /// Lets go of sockets as the core says, and reads again whom it let wait.
     pub(super) fn carry_out(&mut self, core: &mut Core) {
         while let Some((client, disconnect)) = core.poll_disconnect() {
-            let Some(socket) = self.sockets.get_mut(client.slot as usize) else { continue };
+            let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
+                continue;
+            };
             match (disconnect, &socket) {
                 (Disconnect::Shutdown, Some(stream)) => {
                     // An error means that the peer is gone already: its event follows.
@@ -157,7 +163,10 @@ impl ClientSockets {
             }
         }
         while let Some(client) = core.poll_resumed() {
-            self.readable.push_back(Readable { client, ended: true });
+            self.readable.push_back(Readable {
+                client,
+                ended: true,
+            });
         }
     }
 

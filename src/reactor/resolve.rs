@@ -1,6 +1,9 @@
 //! Names to addresses, on a thread of its own: the system's resolver blocks.
 
-#![expect(clippy::disallowed_methods, reason = "the one place that resolves names, off the reactor")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the one place that resolves names, off the reactor"
+)]
 
 use std::{
     io,
@@ -22,13 +25,17 @@ impl Resolution {
     pub(super) fn start(host: &str, port: u16, waker: Arc<Waker>) -> io::Result<Self> {
         let (sender, result) = mpsc::sync_channel(1);
         let host = host.to_owned();
-        thread::Builder::new().name("resolve".to_owned()).spawn(move || {
-            let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-            // Nobody waits any more if the attempt was given up.
-            if sender.send(addresses).is_ok() {
-                let _woken = waker.wake();
-            }
-        })?;
+        thread::Builder::new()
+            .name("resolve".to_owned())
+            .spawn(move || {
+                let addresses = (host.as_str(), port)
+                    .to_socket_addrs()
+                    .map(Iterator::collect);
+                // Nobody waits any more if the attempt was given up.
+                if sender.send(addresses).is_ok() {
+                    let _woken = waker.wake();
+                }
+            })?;
         Ok(Self { result })
     }
 

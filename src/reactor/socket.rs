@@ -85,7 +85,9 @@ impl BackendSocket {
 
     /// Whether the connection is made; `WouldBlock` while it is not yet known.
     pub(super) fn check_connected(&self) -> io::Result<()> {
-        let Self::Tcp(stream) = self else { return Ok(()) };
+        let Self::Tcp(stream) = self else {
+            return Ok(());
+        };
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -122,7 +124,12 @@ impl Write for BackendSocket {
 }
 
 impl Source for BackendSocket {
-    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.register(registry, token, interest),
             Self::Unix(stream) => stream.register(registry, token, interest),

@@ -1,0 +1,141 @@
+//! [`Bridge`]: configuration in, a running reactor out.
+
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc};
+
+use crate::{
+    bridge::{Core, Settings},
+    channel::{Channel, ChannelError},
+    config::BridgeConfig,
+    control::{Handle, Shared},
+    pg::config::{Config, ConfigError},
+    reactor::Reactor,
+    shell,
+    ws::access::Access,
+};
+
+/// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
+///
+/// ```no_run
+/// use alle::{Bridge, BridgeConfig};
+///
+/// let config = BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080")
+///     .with_channels(["channel1", "channel2"]);
+/// let bridge = Bridge::new(config);
+/// bridge.run()?;
+/// # Ok::<(), alle::BridgeError>(())
+/// ```
+#[derive(Debug)]
+pub struct Bridge {
+    config: BridgeConfig,
+    shared: Arc<Shared>,
+    signals: bool,
+}
+
+impl Bridge {
+    /// Nothing happens before [`Self::run`].
+    pub fn new(config: BridgeConfig) -> Self {
+        Self {
+            config,
+            shared: Arc::default(),
+            signals: false,
+        }
+    }
+
+    /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once.
+    #[must_use]
+    pub fn with_signals(mut self) -> Self {
+        self.signals = true;
+        self
+    }
+
+    /// Stops the bridge, and tells its address, from another thread.
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
+    }
+
+    /// Serves on this thread until stopped. Returns an error only if it cannot start: PostgreSQL
+    /// that is down, or refuses us, is tried for ever.
+    pub fn run(self) -> Result<(), BridgeError> {
+        let shared = Arc::clone(&self.shared);
+        let result = self.serve();
+        shared.detach();
+        result
+    }
+
+    fn serve(self) -> Result<(), BridgeError> {
+        let postgres = Config::parse(&self.config.postgres_url, &shell::environment)
+            .map_err(BridgeError::PostgresUrl)?;
+        let channels = self.config.channels.iter().map(|name| {
+            Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
+        });
+        let channels = channels.collect::<Result<_, _>>()?;
+        let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let settings = Settings {
+            limits: self.config.limits,
+            access: Access {
+                loopback_bind: address.ip().is_loopback(),
+                allow_origins: self.config.allow_origins,
+                allow_hosts: self.config.allow_hosts,
+            },
+            page: self.config.playground.then_some(PLAYGROUND),
+            channels,
+            seed: shell::seed()?,
+        };
+        let core = Core::new(settings, postgres, shell::now());
+        let bind = |error| BridgeError::Bind(address, error);
+        let mut reactor = Reactor::new(core, address, self.shared).map_err(bind)?;
+        if self.signals {
+            reactor.handle_signals().map_err(BridgeError::Io)?;
+        }
+        let address = reactor.local_addr().map_err(BridgeError::Io)?;
+        tracing::info!("listening on ws://{address}");
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                "{address} can be reached from other machines, and no token is required there"
+            );
+        }
+        reactor.run().map_err(BridgeError::Io)
+    }
+}
+
+/// Why a bridge cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The connection string is malformed.
+    PostgresUrl(ConfigError),
+    /// This cannot name a channel.
+    Channel(String, ChannelError),
+    /// Not `HOST:PORT`, or the host has no address.
+    Address(String, io::Error),
+    /// The address cannot be bound.
+    Bind(SocketAddr, io::Error),
+    /// The system refuses something else.
+    Io(io::Error),
+}
+
+impl BridgeError {
+    /// Whether what was asked for is wrong, rather than what happened.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::PostgresUrl(_) | Self::Channel(..) | Self::Address(..) => true,
+            Self::Bind(..) | Self::Io(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
+            Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
+            Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
+            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BridgeError {}
+
+const PLAYGROUND: &str = include_str!("../assets/playground.html");

@@ -1,0 +1,39 @@
+//! What starting up asks of the system: the environment, names, randomness, the time.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "read once, at the start, outside the core"
+)]
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    time::Instant,
+};
+
+use crate::server::BridgeError;
+
+/// A variable of the environment, where it is set and UTF-8.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The first address of `HOST:PORT`.
+pub(crate) fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
+    let failed = |error| BridgeError::Address(address.to_owned(), error);
+    let mut addresses = address.to_socket_addrs().map_err(failed)?;
+    let none = || failed(io::Error::from(io::ErrorKind::AddrNotAvailable));
+    addresses.next().ok_or_else(none)
+}
+
+/// 64 random bits.
+pub(crate) fn seed() -> Result<u64, BridgeError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| BridgeError::Io(error.into()))?;
+    Ok(u64::from_ne_bytes(seed))
+}
+
+/// The time.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
