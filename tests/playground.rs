@@ -4,7 +4,6 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
     reason = "tests are a shell: they open sockets; what is not there fails the test"
 )]
 #![allow(

@@ -12,7 +12,7 @@
 use std::{
     fmt::Display,
     io::ErrorKind,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     thread,
 };
 
@@ -65,7 +65,15 @@ fn default_or_free(output: &mut Output) -> &'static str {
     }
 }
 
-fn things_to_try(postgres_url: &str, address: SocketAddr) -> String {
+fn things_to_try(postgres_url: &str, bound: SocketAddr) -> String {
+    let mut address = bound;
+    if bound.ip().is_unspecified() {
+        // Every address of this machine; the one that surely leads to it is the loopback's.
+        address.set_ip(match bound {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
     let ws_url = format!("ws://{address}");
     let bridge = if ws_url == DEFAULT_WS_URL {
         String::new()
@@ -95,4 +103,40 @@ Press Ctrl+C to stop; nothing is kept
 
 fn failed(error: impl Display) -> Failure {
     Failure::Run(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn things_to_try_name_the_bridge_only_where_it_is_not_the_default() {
+        for (bound, page, listen) in [
+            (
+                "127.0.0.1:8080",
+                "http://127.0.0.1:8080/",
+                "alle listen orders\n",
+            ),
+            (
+                "127.0.0.1:9",
+                "http://127.0.0.1:9/",
+                "alle listen orders -w ws://127.0.0.1:9\n",
+            ),
+            (
+                "0.0.0.0:9",
+                "http://127.0.0.1:9/",
+                "alle listen orders -w ws://127.0.0.1:9\n",
+            ),
+            (
+                "[::]:9",
+                "http://[::1]:9/",
+                "alle listen orders -w ws://[::1]:9\n",
+            ),
+        ] {
+            let text = things_to_try("postgresql://x/y", bound.parse().unwrap());
+            for expected in [page, listen, "psql 'postgresql://x/y'"] {
+                assert!(text.contains(expected), "{expected} is not in {text}");
+            }
+        }
+    }
 }

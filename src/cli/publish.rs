@@ -90,6 +90,8 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
         let text = match socket.read() {
             Ok(Frame::Text(text)) => text,
             Ok(Frame::Close(frame)) => {
+                // The answer to it, which the server waits for.
+                let _ = socket.flush();
                 return Err(unknown(&connection::closed_by_server(frame.as_ref())));
             }
             Ok(Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)) => continue,

@@ -187,6 +187,20 @@ fn a_payload_stays_on_one_line_and_otherwise_as_it_is() {
 }
 
 #[test]
+fn a_burst_of_10_000_arrives_whole_and_in_order_and_commands_get_their_turn() {
+    let bridge = MockBridge::start();
+    let (mut program, mut client) = listening(&bridge, "");
+    program.type_line("list");
+    for number in 0..10_000 {
+        client.say(&notification("orders", &number.to_string()));
+    }
+    for number in 0..10_000 {
+        assert_eq!(program.stdout.next(), format!("[orders] {number}"));
+    }
+    assert_eq!(program.stderr.next(), "Subscribed channels:");
+}
+
+#[test]
 fn json_is_one_object_a_line_exactly_as_sent() {
     let bridge = MockBridge::start();
     let (program, mut client) = listening(&bridge, "--json");

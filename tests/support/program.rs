@@ -160,6 +160,14 @@ impl Drop for Program {
     }
 }
 
+/// A pipe whose reader went away.
+pub fn closed_pipe() -> Stdio {
+    let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+    let writer = reader.stdin.take().unwrap();
+    reader.wait().unwrap();
+    writer.into()
+}
+
 /// Runs `command` to its end with nothing on stdin.
 pub fn run(mut command: Command) -> (Option<i32>, String, String) {
     let Output {

@@ -75,6 +75,8 @@ impl Up {
             match frame {
                 Frame::Text(text) => return Ok(Some(text)),
                 Frame::Close(frame) => {
+                    // The answer to it, which the server waits for.
+                    let _ = self.socket.flush();
                     return Err(connection::closed_by_server(frame.as_ref()));
                 }
                 Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => {}
