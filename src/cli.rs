@@ -11,7 +11,6 @@ mod logs;
 mod output;
 mod publish;
 mod serve;
-mod stub;
 mod usage;
 mod wire;
 

@@ -16,24 +16,25 @@ use std::{
     thread,
 };
 
-use alle::sandbox::{SAMPLE_SQL, Sandbox};
+use alle::{
+    Bridge, BridgeConfig,
+    sandbox::{SAMPLE_SQL, Sandbox},
+};
 
 use super::{
     Failure,
     args::{CommandName, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, DemoOptions},
     output::Output,
     serve,
-    stub::{Bridge, BridgeConfig},
 };
 
 /// Starts everything and serves until a signal.
 pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Failure> {
     output.line("Starting a throw-away PostgreSQL ...");
     let sandbox = Sandbox::start().map_err(failed)?;
-    let postgres_url = sandbox.create_database().map_err(failed)?;
-    sandbox
-        .load_sql(&postgres_url, SAMPLE_SQL)
-        .map_err(failed)?;
+    let database = sandbox.create_database().map_err(failed)?;
+    sandbox.load_sql(&database, SAMPLE_SQL).map_err(failed)?;
+    let postgres_url = sandbox.url_for(&database);
     let ws_bind_addr = match &options.ws_bind_addr {
         Some(typed) => typed.as_str(),
         None => default_or_free(output),

@@ -1,9 +1,10 @@
 //! `alle serve`: the library's bridge, stopped by signals.
 
+use alle::{Bridge, BridgeConfig, BridgeError};
+
 use super::{
     Failure,
     args::{CommandName, ServeOptions},
-    stub::{Bridge, BridgeConfig, BridgeError},
 };
 
 /// Serves until a signal.
