@@ -198,9 +198,21 @@ impl Core {
                 self.hub
                     .handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
             }
+            feed::Fed::Gap(channel) => self.hub.handle_feed_gap(channel),
             feed::Fed::Overflow => self.hub.handle_overflow(),
         }
         self.forward_commands(now);
+    }
+
+    /// What the program that feeds us did with a publish.
+    pub fn handle_taken(&mut self, ticket: u32, taken: feed::Taken, now: Instant) {
+        let published = match taken {
+            feed::Taken::Yes => Published::Committed,
+            feed::Taken::Full => Published::Crowded,
+            feed::Taken::Never => Published::NotSent,
+        };
+        let tick = self.tick(now);
+        self.hub.handle_published(ticket, &published, tick);
     }
 
     /// What is to be written next, and to whom.
@@ -318,17 +330,15 @@ impl Core {
                 Upstream::Postgres(backend) => backend.push(command),
                 Upstream::Feed(feed) => match command {
                     Command::Listen(key, channel) => {
-                        feed.push(feed::Incoming::Subscribe(channel));
+                        feed.push(feed::Incoming::Subscribe(channel), None);
                         self.hub.handle_listened(key, Ok(()), tick);
                     }
                     Command::Unlisten(key, channel) => {
-                        feed.push(feed::Incoming::Unsubscribe(channel));
+                        feed.push(feed::Incoming::Unsubscribe(channel), None);
                         self.hub.handle_unlistened(key);
                     }
                     Command::Notify(number, channel, payload) => {
-                        feed.push(feed::Incoming::Notify(channel, payload));
-                        self.hub
-                            .handle_published(number, &Published::Committed, tick);
+                        feed.push(feed::Incoming::Notify(channel, payload), Some(number));
                     }
                 },
             }

@@ -9,6 +9,7 @@ mod control;
 pub mod fanout;
 pub mod frame;
 pub mod index;
+mod listener;
 pub mod message;
 pub mod metrics;
 mod notifications;
@@ -18,6 +19,7 @@ mod reactor;
 pub mod sandbox;
 mod server;
 mod shell;
+mod web_socket_server;
 pub mod ws;
 
 pub use self::{
@@ -25,6 +27,8 @@ pub use self::{
     channel::{Channel, Payload},
     config::{BridgeConfig, Limits},
     control::Handle,
+    listener::{ListenerError, PostgresListener},
     notifications::{Notification, Notifications, Received},
     server::{Bridge, BridgeError},
+    web_socket_server::{IncomingRequests, WebSocketServer},
 };

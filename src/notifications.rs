@@ -1,11 +1,16 @@
-//! A bounded queue from one thread to another, which can also wake a reactor.
+//! What a listener hands to another thread, and the bounded queue it goes through.
 //!
-//! When it is full nothing waits and nothing vanishes unseen: what does not fit is dropped, and
-//! an [`Received::Gap`] stands in its place.
+//! When the queue is full nothing waits and nothing vanishes unseen: [`Received::Overflow`] stands
+//! in the place of what was dropped. A reactor can be woken by an arrival as well as a thread.
+//! Knows neither who sends nor what the receiver does with it.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{RecvTimeoutError, TryRecvError},
+    },
     time::Duration,
 };
 
@@ -27,148 +32,256 @@ pub struct Notification {
 pub enum Received {
     /// A notification, in commit order.
     Notification(Notification),
-    /// Something may be missing here: the connection was lost and is back, or the queue was full.
-    Gap,
+    /// The connection was lost, and the channel is listened to again: what was notified meanwhile
+    /// is missing here. One for each such channel.
+    Gap(Channel),
+    /// The queue was full: notifications, or gaps, of any channel are missing here.
+    Overflow,
 }
 
-/// The receiving end of a [`PostgresListener`](crate::PostgresListener).
+/// The receiving end of a [`PostgresListener`](crate::PostgresListener); iterating over it, or
+/// over a reference to it, is calling [`recv`](Self::recv).
+///
+/// ```no_run
+/// use alle::{PostgresListener, Received};
+///
+/// let (listener, notifications) =
+///     PostgresListener::connect("postgresql://localhost/postgres", 1000)?;
+/// listener.listen("my_channel")?;
+/// for received in &notifications {
+///     match received {
+///         Received::Notification(it) => println!("[{}] {}", it.channel, it.payload),
+///         Received::Gap(channel) => println!("something may be missing on {channel}"),
+///         Received::Overflow => println!("we were too slow: something is missing"),
+///     }
+/// }
+/// # Ok::<(), alle::ListenerError>(())
+/// ```
 #[derive(Debug)]
 pub struct Notifications {
-    queue: Arc<Queue<Received>>,
+    queue: Arc<Queue<Arrivals>>,
 }
 
 impl Notifications {
-    pub(crate) fn new(queue: Arc<Queue<Received>>) -> Self {
+    pub(crate) fn new(queue: Arc<Queue<Arrivals>>) -> Self {
         Self { queue }
     }
 
-    /// Waits for the next one; `None` when the listener is gone.
+    /// Waits for the next one; `None` when the listener is gone and all it left was received.
     pub fn recv(&self) -> Option<Received> {
-        self.queue.recv(None)
+        self.queue.recv()
     }
 
     /// Waits at most `timeout` for the next one.
-    pub fn recv_timeout(&self, timeout: Duration) -> Option<Received> {
-        self.queue.recv(Some(timeout))
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came, [`RecvTimeoutError::Disconnected`] if none will:
+    /// the listener is gone and all it left was received.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Received, RecvTimeoutError> {
+        self.queue.recv_timeout(timeout)
     }
 
     /// The next one, if it is there.
-    pub fn try_recv(&self) -> Option<Received> {
-        self.queue.lock().items.pop_front()
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if it is not, [`TryRecvError::Disconnected`] if none will come: the
+    /// listener is gone and all it left was received.
+    pub fn try_recv(&self) -> Result<Received, TryRecvError> {
+        self.queue.try_recv()
+    }
+
+    /// Everything until the listener is gone, each waited for.
+    pub fn iter(&self) -> impl Iterator<Item = Received> + '_ {
+        self
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.lock().items.is_empty()
+        self.queue.lock().store.is_empty()
     }
 
     pub(crate) fn poll_fed(&self) -> Option<Fed> {
-        Some(match self.try_recv()? {
+        Some(match self.queue.lock().store.pop()? {
             Received::Notification(it) => Fed::Notification(it.channel, it.payload),
-            Received::Gap => Fed::Overflow,
+            Received::Gap(channel) => Fed::Gap(channel),
+            Received::Overflow => Fed::Overflow,
         })
     }
 
-    /// Wakes a reactor with each arrival from now on.
+    /// Wakes a reactor from now on, whenever something arrives where nothing was.
     pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
         self.queue.lock().waker = waker;
     }
 }
 
-impl Drop for Notifications {
-    fn drop(&mut self) {
-        self.queue.close();
+impl Iterator for Notifications {
+    type Item = Received;
+
+    fn next(&mut self) -> Option<Received> {
+        self.recv()
     }
 }
 
-/// Items on their way from one thread to another.
-#[derive(Debug)]
-pub(crate) struct Queue<T> {
-    state: Mutex<State<T>>,
-    arrived: Condvar,
-    capacity: usize,
+impl Iterator for &Notifications {
+    type Item = Received;
+
+    fn next(&mut self) -> Option<Received> {
+        self.recv()
+    }
 }
 
-#[derive(Debug)]
-struct State<T> {
-    items: VecDeque<T>,
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// What waits in a [`Queue`]; bounded by itself.
+pub(crate) trait Store {
+    type Item;
+
+    fn pop(&mut self) -> Option<Self::Item>;
+
+    fn is_empty(&self) -> bool;
+}
+
+/// Items on their way from one thread to another.
+pub(crate) struct Queue<S> {
+    state: Mutex<State<S>>,
+    changed: Condvar,
+}
+
+struct State<S> {
+    store: S,
     /// One of the two ends is gone.
     closed: bool,
     waker: Option<Arc<Waker>>,
 }
 
-impl<T> Queue<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
+impl<S: Store> Queue<S> {
+    pub(crate) fn new(store: S) -> Self {
         let state = State {
-            items: VecDeque::new(),
+            store,
             closed: false,
             waker: None,
         };
         Self {
             state: Mutex::new(state),
-            arrived: Condvar::new(),
-            capacity: capacity.max(1),
+            changed: Condvar::new(),
         }
     }
 
-    /// False when it is full, or nobody receives any more: the item is dropped.
-    pub(crate) fn push(&self, item: T) -> bool {
+    /// Lets `put` add to what waits; `None`, without asking it, when an end is gone.
+    pub(crate) fn put<R>(&self, put: impl FnOnce(&mut S) -> R) -> Option<R> {
         let mut state = self.lock();
-        if state.closed || state.items.len() >= self.capacity {
-            return false;
+        if state.closed {
+            return None;
         }
-        self.put(&mut state, item);
-        true
-    }
-
-    pub(crate) fn recv(&self, timeout: Option<Duration>) -> Option<T> {
-        let state = self.lock();
-        let is_waiting = |state: &mut State<T>| state.items.is_empty() && !state.closed;
-        let mut state = match timeout {
-            None => self.arrived.wait_while(state, is_waiting),
-            Some(timeout) => self
-                .arrived
-                .wait_timeout_while(state, timeout, is_waiting)
-                .map(|(state, _)| state)
-                .map_err(|poisoned| PoisonError::new(poisoned.into_inner().0)),
-        }
-        .unwrap_or_else(PoisonError::into_inner);
-        state.items.pop_front()
-    }
-
-    /// Nothing more is taken; what is there can still be received.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.arrived.notify_all();
-    }
-
-    fn put(&self, state: &mut State<T>, item: T) {
-        state.items.push_back(item);
-        self.arrived.notify_one();
-        if state.items.len() == 1 {
-            if let Some(waker) = &state.waker {
+        let was_empty = state.store.is_empty();
+        let result = put(&mut state.store);
+        if !state.store.is_empty() {
+            self.changed.notify_one();
+            if let (true, Some(waker)) = (was_empty, &state.waker) {
                 // It fails only when the poll is gone, and then nobody is left to be woken.
                 let _woken = waker.wake();
             }
         }
+        Some(result)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    pub(crate) fn recv(&self) -> Option<S::Item> {
+        let waited = self.changed.wait_while(self.lock(), State::is_pending);
+        waited.unwrap_or_else(PoisonError::into_inner).store.pop()
+    }
+
+    pub(crate) fn recv_timeout(&self, timeout: Duration) -> Result<S::Item, RecvTimeoutError> {
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), timeout, State::is_pending);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match state.store.pop() {
+            Some(item) => Ok(item),
+            None if state.closed => Err(RecvTimeoutError::Disconnected),
+            None => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<S::Item, TryRecvError> {
+        let mut state = self.lock();
+        match state.store.pop() {
+            Some(item) => Ok(item),
+            None if state.closed => Err(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// The sending end is gone: what is there can still be received.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The receiving end is gone: what is there is let go.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        while state.store.pop().is_some() {}
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue<Received> {
-    /// Hands over `received`, or leaves a gap in its place.
-    pub(crate) fn hand_over(&self, received: Received) {
-        let mut state = self.lock();
-        if state.closed {
-            return;
+impl<S: Store> State<S> {
+    fn is_pending(&mut self) -> bool {
+        self.store.is_empty() && !self.closed
+    }
+}
+
+impl<S> fmt::Debug for Queue<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// What was received and not yet taken.
+pub(crate) struct Arrivals {
+    /// At most `capacity`, and an overflow behind them.
+    items: VecDeque<Received>,
+    /// At least one.
+    capacity: usize,
+}
+
+impl Arrivals {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            items: VecDeque::new(),
+            capacity: capacity.max(1),
         }
-        if state.items.len() < self.capacity {
-            self.put(&mut state, received);
-        } else if state.items.back() != Some(&Received::Gap) {
-            self.put(&mut state, Received::Gap);
+    }
+
+    /// Takes `received`, or has an overflow stand in its place.
+    pub(crate) fn push(&mut self, received: Received) {
+        if self.items.len() < self.capacity {
+            self.items.push_back(received);
+        } else if self.items.back() != Some(&Received::Overflow) {
+            self.items.push_back(Received::Overflow);
         }
+        debug_assert!(self.items.len() <= self.capacity + 1, "bounded");
+    }
+}
+
+impl Store for Arrivals {
+    type Item = Received;
+
+    fn pop(&mut self) -> Option<Received> {
+        self.items.pop_front()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
     }
 }
 
@@ -177,36 +290,75 @@ mod tests {
     use super::*;
 
     fn notification(payload: &str) -> Received {
-        let channel = Channel::new("c").unwrap();
         Received::Notification(Notification {
-            channel,
+            channel: Channel::new("c").unwrap(),
             payload: payload.to_owned(),
         })
     }
 
+    fn queue(capacity: usize) -> (Arc<Queue<Arrivals>>, Notifications) {
+        let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
+        (Arc::clone(&queue), Notifications::new(queue))
+    }
+
     #[test]
-    fn a_full_queue_leaves_one_gap_where_it_dropped() {
-        let queue = Arc::new(Queue::new(2));
-        let notifications = Notifications::new(Arc::clone(&queue));
-        for payload in ["1", "2", "3", "4"] {
-            queue.hand_over(notification(payload));
+    fn a_full_queue_leaves_one_overflow_where_it_dropped() {
+        for (sent, kept) in [(1, 1), (2, 2), (3, 2), (9, 2)] {
+            let (queue, notifications) = queue(2);
+            for number in 1..=sent {
+                queue.put(|arrivals| arrivals.push(notification(&number.to_string())));
+            }
+            for number in 1..=kept {
+                let number = number.to_string();
+                assert_eq!(notifications.try_recv(), Ok(notification(&number)));
+            }
+            queue.put(|arrivals| arrivals.push(notification("later")));
+            if sent > kept {
+                assert_eq!(notifications.try_recv(), Ok(Received::Overflow));
+            }
+            assert_eq!(notifications.try_recv(), Ok(notification("later")));
+            assert_eq!(notifications.try_recv(), Err(TryRecvError::Empty));
         }
-        assert_eq!(notifications.recv(), Some(notification("1")));
-        assert_eq!(notifications.recv(), Some(notification("2")));
-        queue.hand_over(notification("5"));
-        assert_eq!(notifications.recv(), Some(Received::Gap));
-        assert_eq!(notifications.recv(), Some(notification("5")));
-        assert_eq!(notifications.try_recv(), None);
+    }
+
+    #[test]
+    fn a_queue_of_no_capacity_takes_one() {
+        let (queue, notifications) = queue(0);
+        for payload in ["1", "2"] {
+            queue.put(|arrivals| arrivals.push(notification(payload)));
+        }
+        queue.close();
+        let received: Vec<_> = notifications.iter().collect();
+        assert_eq!(received, [notification("1"), Received::Overflow]);
     }
 
     #[test]
     fn a_closed_queue_gives_what_it_has_and_then_ends() {
-        let queue = Arc::new(Queue::new(2));
-        let notifications = Notifications::new(Arc::clone(&queue));
-        queue.hand_over(notification("1"));
+        let (queue, notifications) = queue(2);
+        queue.put(|arrivals| arrivals.push(notification("1")));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Ok(notification("1")));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Err(RecvTimeoutError::Timeout));
+        queue.put(|arrivals| arrivals.push(notification("2")));
         queue.close();
-        queue.hand_over(notification("2"));
-        assert_eq!(notifications.recv(), Some(notification("1")));
+        assert_eq!(queue.put(|arrivals| arrivals.push(notification("3"))), None);
+        assert_eq!(notifications.recv(), Some(notification("2")));
         assert_eq!(notifications.recv(), None);
+        assert_eq!(notifications.try_recv(), Err(TryRecvError::Disconnected));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_woken_by_an_arrival_and_by_the_end() {
+        let (queue, notifications) = queue(1);
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(|| [notifications.recv(), notifications.recv()]);
+            queue.put(|arrivals| arrivals.push(notification("1")));
+            queue.close();
+            let received = receiver.join().expect("it does not panic");
+            assert_eq!(received, [Some(notification("1")), None]);
+        });
     }
 }

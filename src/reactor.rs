@@ -25,11 +25,13 @@ use std::{
 use mio::{Events, Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-use self::{accept::Acceptor, backend::BackendSockets, clients::ClientSockets, token::Source};
+pub(crate) use self::backend::BackendSockets;
+use self::{accept::Acceptor, clients::ClientSockets, token::Source};
 use crate::{
-    bridge::Core,
+    bridge::{Core, feed::Feed},
     control::Shared,
-    notifications::{Notifications, Queue},
+    notifications::Notifications,
+    web_socket_server::RequestSender,
 };
 
 /// Runs a [`Core`].
@@ -42,7 +44,7 @@ pub(crate) struct Reactor {
     signals: Option<Signals>,
     shared: Arc<Shared>,
     /// Where a stand-alone server's notifications come from, and where its clients' requests go.
-    feed: Option<(Notifications, Arc<Queue<crate::bridge::feed::Incoming>>)>,
+    feed: Option<(Notifications, RequestSender)>,
     /// For every read: nothing is buffered per connection.
     buffer: Box<[u8]>,
     /// A signal asked to end at once.
@@ -83,13 +85,9 @@ impl Reactor {
     }
 
     /// Notifications come from the program, requests go to it.
-    pub(crate) fn set_feed(
-        &mut self,
-        notifications: Notifications,
-        incoming: Arc<Queue<crate::bridge::feed::Incoming>>,
-    ) {
+    pub(crate) fn set_feed(&mut self, notifications: Notifications, requests: RequestSender) {
         notifications.attach(self.shared.waker());
-        self.feed = Some((notifications, incoming));
+        self.feed = Some((notifications, requests));
     }
 
     /// Where clients connect to.
@@ -119,7 +117,7 @@ impl Reactor {
         self.read_backends(now);
         self.clients.read(&mut self.core, &mut self.buffer, now);
         self.accept(now);
-        self.hand_over();
+        self.take_notifications(now);
         self.clients.write(&mut self.core, Instant::now());
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now);
@@ -127,6 +125,7 @@ impl Reactor {
         self.core.end_turn(now);
         self.clients.carry_out(&mut self.core);
         self.write_backends(now);
+        self.hand_over_requests(now);
         if self.aborted || self.core.is_stopped(now) {
             self.say_goodbye(now);
             return Ok(false);
@@ -141,10 +140,8 @@ impl Reactor {
             || self.clients.is_readable()
             || self.backends.is_readable() && !self.core.is_backend_paused()
             || accepting.is_some_and(Acceptor::is_ready)
-            || self
-                .feed
-                .as_ref()
-                .is_some_and(|(notifications, _)| !notifications.is_empty())
+            || self.feed.as_ref().is_some_and(|(it, _)| !it.is_empty())
+                && !self.core.is_backend_paused()
         {
             return Some(Duration::ZERO);
         }
@@ -230,21 +227,31 @@ impl Reactor {
         }
     }
 
-    /// Exchanges what waits with the program around a stand-alone server.
-    fn hand_over(&mut self) {
-        let Some((notifications, incoming)) = &mut self.feed else {
+    /// Takes what the program around a stand-alone server has for its clients.
+    fn take_notifications(&mut self, now: Instant) {
+        let Some((notifications, _)) = &self.feed else {
             return;
         };
-        let now = Instant::now();
         for _ in 0..FED_PER_TURN {
+            if self.core.is_backend_paused() {
+                return;
+            }
             let Some(fed) = notifications.poll_fed() else {
-                break;
+                return;
             };
             self.core.handle_fed(&fed, now);
         }
-        if let Some(feed) = self.core.feed() {
-            while let Some(request) = feed.poll_incoming() {
-                incoming.push(request);
+    }
+
+    /// Gives the program around a stand-alone server what its clients ask.
+    fn hand_over_requests(&mut self, now: Instant) {
+        let Some((_, requests)) = &mut self.feed else {
+            return;
+        };
+        while let Some(request) = self.core.feed().and_then(Feed::poll_request) {
+            let taken = requests.hand_over(request.incoming);
+            if let Some(ticket) = request.ticket {
+                self.core.handle_taken(ticket, taken, now);
             }
         }
     }

@@ -21,23 +21,46 @@ pub enum Incoming {
 pub enum Fed {
     /// A notification; it may be longer than PostgreSQL's.
     Notification(Channel, String),
+    /// Something of this channel before this was lost: its subscribers are told of a gap.
+    Gap(Channel),
     /// Something before this was lost: every subscriber is told of a gap.
     Overflow,
 }
 
-/// What waits to be handed to the program.
+/// What is to be handed to the program. Where it answers a publish, `ticket` names that one to
+/// [`Core::handle_taken`](super::Core::handle_taken).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What a client asks.
+    pub incoming: Incoming,
+    /// For [`Incoming::Notify`].
+    pub ticket: Option<u32>,
+}
+
+/// What the program did with a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It has it.
+    Yes,
+    /// It is behind: too many wait for it.
+    Full,
+    /// It takes none.
+    Never,
+}
+
+/// What waits to be handed to the program; handed over once a turn.
 #[derive(Debug, Default)]
 pub struct Feed {
-    incoming: VecDeque<Incoming>,
+    requests: VecDeque<Request>,
 }
 
 impl Feed {
-    pub(super) fn push(&mut self, incoming: Incoming) {
-        self.incoming.push_back(incoming);
+    pub(super) fn push(&mut self, incoming: Incoming, ticket: Option<u32>) {
+        self.requests.push_back(Request { incoming, ticket });
     }
 
     /// The next thing to hand over.
-    pub fn poll_incoming(&mut self) -> Option<Incoming> {
-        self.incoming.pop_front()
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
     }
 }

@@ -81,6 +81,8 @@ pub enum Published {
     Unknown,
     /// It was not handed to PostgreSQL.
     NotSent,
+    /// Too many waited already for the program around a stand-alone server.
+    Crowded,
 }
 
 impl Listening {
@@ -289,6 +291,10 @@ impl Hub {
                 let text = "PostgreSQL is not connected";
                 self.refuse(slot, ErrorCode::PostgresDown, text, Some(channel), id, now);
             }
+            Published::Crowded => {
+                let text = "too many publishes are waiting to be taken";
+                self.refuse(slot, ErrorCode::RateLimited, text, Some(channel), id, now);
+            }
         }
     }
 
@@ -296,13 +302,24 @@ impl Hub {
     pub(super) fn handle_overflow(&mut self) {
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
-            let epoch = self.listening.next_epoch();
-            let state = self.listening.state_mut(key);
-            if state.interest == Interest::Listened {
-                state.epoch = epoch;
-                state.seq = 0;
-                self.report_gap(key, GapReason::Overflow);
-            }
+            self.begin_epoch(key, GapReason::Overflow);
+        }
+    }
+
+    /// The feed of a stand-alone server missed something of this channel.
+    pub(super) fn handle_feed_gap(&mut self, channel: &Channel) {
+        if let Some(key) = self.index.find(channel.as_str()) {
+            self.begin_epoch(key, GapReason::PostgresReconnect);
+        }
+    }
+
+    fn begin_epoch(&mut self, key: ChannelKey, reason: GapReason) {
+        let epoch = self.listening.next_epoch();
+        let state = self.listening.state_mut(key);
+        if state.interest == Interest::Listened {
+            state.epoch = epoch;
+            state.seq = 0;
+            self.report_gap(key, reason);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use mio::{Interest, Registry, Waker};
+use mio::{Interest, Registry, Token, Waker};
 
 use super::{resolve::Resolution, socket::BackendSocket, token::Source};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// Both sockets.
 #[derive(Debug)]
-pub(super) struct BackendSockets {
+pub(crate) struct BackendSockets {
     sockets: [Link; 2],
     waker: Arc<Waker>,
 }
@@ -44,15 +44,36 @@ enum Link {
 }
 
 impl BackendSockets {
-    pub(super) fn new(waker: Arc<Waker>) -> Self {
+    /// Whoever polls registers its waker under this.
+    pub(crate) fn waker_token() -> Token {
+        Source::Waker.token()
+    }
+
+    /// Whose event it is; `None` if it is not of ours.
+    pub(crate) fn role_of(token: Token) -> Option<Role> {
+        match Source::from_token(token) {
+            Some(Source::Backend(role)) => Some(role),
+            Some(Source::Listener | Source::Waker | Source::Signals | Source::Client(_)) | None => {
+                None
+            }
+        }
+    }
+
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             sockets: Default::default(),
             waker,
         }
     }
 
-    /// Does what the backend asks for.
-    pub(super) fn carry_out(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
+    /// Does what the backend asks for; says whether a session was let go.
+    pub(crate) fn carry_out(
+        &mut self,
+        backend: &mut Backend,
+        registry: &Registry,
+        now: Instant,
+    ) -> bool {
+        let mut let_go = false;
         while let Some(order) = backend.poll_order() {
             match order {
                 Order::Connect(role) => {
@@ -60,13 +81,17 @@ impl BackendSockets {
                         backend.handle_lost(role, &refused(&error), now);
                     }
                 }
-                Order::Disconnect(role) => self.sockets[role.index()] = Link::None,
+                Order::Disconnect(role) => {
+                    self.sockets[role.index()] = Link::None;
+                    let_go = true;
+                }
             }
         }
+        let_go
     }
 
     /// Takes note of an event; the bytes are moved by [`Self::read`] and [`Self::write`].
-    pub(super) fn handle_event(
+    pub(crate) fn handle_event(
         &mut self,
         role: Role,
         event: &mio::event::Event,
@@ -87,7 +112,7 @@ impl BackendSockets {
     }
 
     /// Goes on with connections whose name is resolved by now.
-    pub(super) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
+    pub(crate) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
         for role in Role::ALL {
             let Link::Resolving(resolution) = &self.sockets[role.index()] else {
                 continue;
@@ -107,14 +132,14 @@ impl BackendSockets {
     }
 
     /// Whether a socket has bytes that nobody will tell us of again.
-    pub(super) fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         self.sockets
             .iter()
             .any(|link| matches!(link, Link::Connected { readable: true, .. }))
     }
 
     /// Reads at most one buffer of each session.
-    pub(super) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
+    pub(crate) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
             let Link::Connected {
                 socket, readable, ..
@@ -136,7 +161,7 @@ impl BackendSockets {
     }
 
     /// Writes what the sessions have, as far as the sockets take it.
-    pub(super) fn write(&mut self, backend: &mut Backend, now: Instant) {
+    pub(crate) fn write(&mut self, backend: &mut Backend, now: Instant) {
         for role in Role::ALL {
             let Link::Connected {
                 socket, writable, ..
