@@ -30,10 +30,9 @@ use super::{
 pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Failure> {
     output.line("Starting a throw-away PostgreSQL ...");
     let sandbox = Sandbox::start().map_err(failed)?;
-    let postgres_url = sandbox.create_database().map_err(failed)?;
-    sandbox
-        .load_sql(&postgres_url, SAMPLE_SQL)
-        .map_err(failed)?;
+    let database = sandbox.create_database().map_err(failed)?;
+    sandbox.load_sql(&database, SAMPLE_SQL).map_err(failed)?;
+    let postgres_url = sandbox.url_for(&database);
     let ws_bind_addr = match &options.ws_bind_addr {
         Some(typed) => typed.as_str(),
         None => default_or_free(output),
@@ -92,7 +91,7 @@ Three things to try:
 
   3. Insert a row, or notify by hand
      psql '{postgres_url}'
-     INSERT INTO orders (customer_name, total) VALUES ('Ada', 99.99);
+     INSERT INTO orders (customer_name, total, status) VALUES ('Test User', 99.99, 'pending');
      NOTIFY orders, 'hello';
 
 Press Ctrl+C to stop; nothing is kept
