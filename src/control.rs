@@ -46,6 +46,16 @@ impl Handle {
     }
 }
 
+/// The one server of its handles: when it is dropped, started or not, nobody waits any more.
+#[derive(Debug, Default)]
+pub(crate) struct Owner(pub(crate) Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.detach();
+    }
+}
+
 /// The reactor's side.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {

@@ -19,7 +19,7 @@ use crate::{
     },
     channel::Channel,
     config::Limits,
-    control::{Handle, Shared},
+    control::{Handle, Owner},
     notifications::{Notifications, Queue, Store},
     reactor::Reactor,
     server::BridgeError,
@@ -68,7 +68,7 @@ pub struct WebSocketServer {
     limits: Limits,
     allow_origins: Vec<String>,
     allow_hosts: Vec<String>,
-    shared: Arc<Shared>,
+    owner: Owner,
     requests: RequestSender,
 }
 
@@ -82,7 +82,7 @@ impl WebSocketServer {
             limits: Limits::default(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
-            shared: Arc::default(),
+            owner: Owner::default(),
             requests: RequestSender {
                 queue: Arc::clone(&queue),
             },
@@ -113,7 +113,7 @@ impl WebSocketServer {
 
     /// Stops the server, and tells its address, from another thread.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.shared))
+        Handle::new(Arc::clone(&self.owner.0))
     }
 
     /// Serves on this thread until stopped, by [`Handle::stop`]. Inside of an async runtime it
@@ -124,13 +124,6 @@ impl WebSocketServer {
     /// [`BridgeError::Address`] and [`BridgeError::Bind`] if the address cannot be resolved or
     /// bound, [`BridgeError::Io`] if the system refuses something else. Clients cannot fail it.
     pub fn start(self, notifications: Notifications) -> Result<(), BridgeError> {
-        let shared = Arc::clone(&self.shared);
-        let result = self.serve(notifications);
-        shared.detach();
-        result
-    }
-
-    fn serve(self, notifications: Notifications) -> Result<(), BridgeError> {
         let address = shell::resolve(&self.bind_addr)?;
         let settings = Settings {
             limits: self.limits,
@@ -144,7 +137,7 @@ impl WebSocketServer {
         };
         let core = Core::with_feed(settings, shell::now());
         let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, self.shared).map_err(bind)?;
+        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
         reactor.set_feed(notifications, self.requests);
         let address = reactor.local_addr().map_err(BridgeError::Io)?;
         tracing::info!("listening on ws://{address}");

@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     clippy::disallowed_types,
     clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
     reason = "tests and what they share: they wait for what they expect, with a time-out"
 )]
 
@@ -192,8 +193,8 @@ fn a_full_queue_shows_what_it_dropped_and_goes_on() {
     for number in 0..10 {
         it.listener.notify("c", &number.to_string()).unwrap();
     }
-    // They were all read once this is confirmed on the same session behind them.
-    it.listener.unlisten("c").unwrap();
+    // It is answered by the session that hears, behind all it had to deliver.
+    it.listener.listen("barrier").unwrap();
     for number in 0..3 {
         it.expect("c", &number.to_string());
     }
@@ -645,13 +646,10 @@ fn a_bridge_runs_in_a_thread_and_is_stopped() {
     let mut client = Client::connect(running.address);
     client.subscribe("pinned");
     client.subscribe("other");
-    client.say(&json!({"type": "notify", "channel": "other", "payload": "x"}));
-    client.expect(&[
-        ("type", "notification"),
-        ("channel", "other"),
-        ("payload", "x"),
-    ]);
-    shared().psql(&database, "NOTIFY pinned;").unwrap();
+    shared()
+        .psql(&database, "NOTIFY other, 'x'; NOTIFY pinned;")
+        .unwrap();
+    client.expect(&[("type", "notification"), ("channel", "other")]);
     client.expect(&[("type", "notification"), ("channel", "pinned")]);
     let handle = running.handle.clone();
     running.stop().unwrap();
@@ -672,9 +670,18 @@ fn stop_before_run_ends_it_at_once() {
 }
 
 #[test]
+fn nobody_waits_for_the_address_of_a_server_that_never_starts() {
+    let (server, _incoming) = WebSocketServer::new("127.0.0.1:0");
+    let handle = server.handle();
+    let waiting = thread::spawn(move || handle.local_addr());
+    drop(server);
+    assert_eq!(waiting.join().unwrap(), None);
+}
+
+#[test]
 fn a_server_that_cannot_start_says_why() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = occupied.local_addr().unwrap().to_string();
     let start = |address: &str| {
         let (server, incoming) = WebSocketServer::new(address);
         let handle = server.handle();
@@ -685,7 +692,6 @@ fn a_server_that_cannot_start_says_why() {
         error
     };
     assert!(matches!(start("nonsense"), BridgeError::Address(..)));
-    let occupied = TcpListener::bind(&taken).unwrap();
     assert!(matches!(start(&taken), BridgeError::Bind(..)));
     drop(occupied);
 }

@@ -91,10 +91,7 @@ impl Channels {
     pub(super) fn handle_up(&mut self) {
         self.up = true;
         for key in self.all() {
-            let interest = &mut self.entries[key.index()].interest;
-            debug_assert_eq!(*interest, Interest::Waiting, "there was no session");
-            *interest = Interest::Idle;
-            let command = interest.want(true);
+            let command = self.entries[key.index()].interest.ready();
             self.send(key, command);
         }
     }
@@ -161,11 +158,17 @@ impl Channels {
         self.settle(key);
     }
 
-    /// The channel of this name, if what comes on it is to be handed over.
+    /// The channel of this name, if what comes on it is to be handed over: from the confirmed
+    /// LISTEN to the confirmed UNLISTEN.
     pub(super) fn find_listened(&self, name: &[u8]) -> Option<&Channel> {
         let key = self.keys.get(std::str::from_utf8(name).ok()?)?;
         let entry = &self.entries[key.index()];
-        (entry.interest == Interest::Listened).then_some(&entry.channel)
+        match entry.interest {
+            Interest::Listened | Interest::Unlistening { .. } => Some(&entry.channel),
+            Interest::Idle | Interest::Waiting | Interest::Listening { .. } | Interest::Refused => {
+                None
+            }
+        }
     }
 
     /// What PostgreSQL is to be asked next.
