@@ -36,7 +36,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 fn channel(number: u8) -> Channel {
-    Channel::new(&format!("channel {number}")).unwrap()
+    Channel::new(&format!("channel {number}")).expect("a good name")
 }
 
 /// Does the same to both; what they answer is the same.

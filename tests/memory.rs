@@ -1,17 +1,23 @@
 //! What a client costs, by a counting allocator: memory while it is idle, allocations while it is
 //! sent to. In a test binary of its own, since the allocator is everybody's.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures, for who asks with --nocapture"
+)]
+
+#[path = "../benches/support/server.rs"]
+mod server;
+
 use std::{
     alloc::System,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
-use alle::{
-    Channel,
-    bridge::{Core, Settings, feed::Fed, hub::Written},
-};
+use alle::{Channel, bridge::feed::Fed};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use self::server::Server;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -20,63 +26,6 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Server {
-    core: Core,
-    now: Instant,
-}
-
-impl Server {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "there is no other way to an Instant"
-    )]
-    fn start() -> Self {
-        let now = Instant::now();
-        let core = Core::with_feed(Settings::default(), now);
-        Self { core, now }
-    }
-
-    /// A real upgrade, then a real subscribe; both answers are read.
-    fn connect(&mut self, channel: &str) {
-        let client = self.core.handle_connected(self.now);
-        let mut head = UPGRADE.to_vec();
-        self.core.handle_client_input(client, &mut head, self.now);
-        self.write_all();
-        let mut message = [0; 64];
-        let text = format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
-        let bytes = frame(&text, &mut message);
-        self.core
-            .handle_client_input(client, &mut message[..bytes], self.now);
-        self.write_all();
-        self.end_turn();
-    }
-
-    /// Says how many writes it took.
-    fn write_all(&mut self) -> usize {
-        let mut writes = 0;
-        while self.core.poll_transmit().is_some() {
-            self.core.handle_transmitted(Written::All, self.now);
-            writes += 1;
-        }
-        writes
-    }
-
-    fn end_turn(&mut self) {
-        self.core.end_turn(self.now);
-        while self.core.poll_disconnect().is_some() {}
-        let feed = self.core.feed().expect("the program feeds it");
-        while feed.poll_incoming().is_some() {}
-    }
-
-    /// One notification, written to everybody.
-    fn fan_out(&mut self, fed: &Fed) -> usize {
-        self.core.handle_fed(fed, self.now);
-        let writes = self.write_all();
-        self.end_turn();
-        writes
-    }
 }
 
 /// The core's share of the 128 bytes an idle client may cost: the reactor has 8 of them at most,
@@ -117,12 +66,15 @@ fn a_fan_out_allocates_nothing_per_recipient() {
             server.connect("orders");
         }
         let orders = Channel::new("orders").expect("a good name");
-        let fed = Fed::Notification(orders, "a payload of some length".to_owned());
+        let heard = [Fed::Notification(
+            orders,
+            "a payload of some length".to_owned(),
+        )];
         for _ in 0..3 {
-            server.fan_out(&fed);
+            server.fan_out(&heard);
         }
         let region = Region::new(ALLOCATOR);
-        let writes = server.fan_out(&fed);
+        let writes = server.fan_out(&heard);
         let change = region.change();
         assert_eq!(writes, clients, "everybody is written to once");
         allocations.push(change.allocations + change.reallocations);
@@ -131,18 +83,6 @@ fn a_fan_out_allocates_nothing_per_recipient() {
     assert_eq!(allocations[0], allocations[1]);
 }
 
-/// A text frame of a client, masked with zeros.
-fn frame(text: &str, out: &mut [u8; 64]) -> usize {
-    let length = u8::try_from(text.len()).expect("short");
-    assert!(length <= 58);
-    out[..2].copy_from_slice(&[0x81, 0x80 | length]);
-    out[6..6 + text.len()].copy_from_slice(text.as_bytes());
-    6 + text.len()
-}
-
-const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const RECIPIENTS: usize = 10_000;
 /// Vectors grow from 4 by doubling.
 const FULL_TABLE: usize = 8_192;

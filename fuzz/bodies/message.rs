@@ -58,7 +58,7 @@ fn check_refused(refusal: &Refusal, value: Option<&Value>, id: Option<&RequestId
                 .is_some_and(|kind| ["subscribe", "unsubscribe", "notify", "ping"].contains(&kind))
         ),
         ErrorCode::BadChannel => {
-            assert!(!field("channel").is_some_and(|name| Channel::new(name).is_ok()));
+            assert!(field("channel").is_none_or(|name| Channel::new(name).is_err()));
         }
         ErrorCode::PayloadTooLarge => {
             assert!(field("payload").is_none_or(|text| text.len() > Payload::BYTES_MAX));
