@@ -24,11 +24,11 @@ test: setup-test ## everything CI runs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	cargo test --locked
-	# ENABLE WITH THE FIRST BENCHMARK: each one once, small.
-	# cargo bench --locked --benches -- --test
+	# Each benchmark once: as a test criterion measures nothing, and needs no optimized build.
+	cargo test --locked --bench '*'
 
 bench: setup ## run the benchmarks
-	cargo bench --locked
+	cargo bench --locked --bench '*'
 
 fuzz: ## run one fuzz target: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"

@@ -43,8 +43,17 @@ struct Run {
 impl Run {
     fn new(config: &Config) -> Self {
         let session = Session::new(config, "alle");
-        assert!(session.poll_transmit().is_some(), "the StartupMessage is queued at once");
-        Self { session, ready: false, over: false, asked: 0, completed: 0 }
+        assert!(
+            session.poll_transmit().is_some(),
+            "the StartupMessage is queued at once"
+        );
+        Self {
+            session,
+            ready: false,
+            over: false,
+            asked: 0,
+            completed: 0,
+        }
     }
 
     fn ask(&mut self, requests: u8) {
@@ -91,14 +100,22 @@ impl Run {
         }
         assert_eq!(self.session.is_ready(), self.ready && !self.over);
         if self.over {
-            assert_eq!(self.session.poll_transmit(), None, "nothing is said after the end");
+            assert_eq!(
+                self.session.poll_transmit(),
+                None,
+                "nothing is said after the end"
+            );
         }
         self.check_requests();
     }
 
     fn check_requests(&self) {
         let in_flight = u64::try_from(self.session.in_flight()).expect("few requests");
-        assert_eq!(in_flight, self.asked - self.completed, "each request is answered once");
+        assert_eq!(
+            in_flight,
+            self.asked - self.completed,
+            "each request is answered once"
+        );
     }
 
     fn finish(mut self) {

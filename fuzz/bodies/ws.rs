@@ -1,11 +1,6 @@
 //! What a fuzzer asserts about bytes from a client. Compiled by cargo-fuzz and by ordinary tests,
 //! which run it over the corpus.
 
-#![allow(
-    unreachable_pub,
-    reason = "included by path, in a test and in a fuzz target"
-)]
-
 use alle::ws::{
     close::CloseReason,
     decoder::{Decoder, Input},

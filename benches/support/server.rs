@@ -1,0 +1,92 @@
+//! A server in this process: the whole core, whose clients' sockets take everything at once.
+//!
+//! Shared by the benchmark of fan-outs and the test that counts memory.
+
+use std::{hint::black_box, time::Instant};
+
+use alle::{
+    bridge::{
+        Core, Settings,
+        feed::Fed,
+        hub::{Outgoing, Written},
+    },
+    fanout::SLICE_WRITES,
+};
+
+/// The core and the time, which stands still.
+pub(crate) struct Server {
+    pub(crate) core: Core,
+    now: Instant,
+}
+
+impl Server {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to an Instant"
+    )]
+    pub(crate) fn start() -> Self {
+        let now = Instant::now();
+        let core = Core::with_feed(Settings::default(), now);
+        Self { core, now }
+    }
+
+    /// One more client: a real upgrade, then a real subscribe, and it reads both answers.
+    pub(crate) fn connect(&mut self, channel: &str) {
+        let client = self.core.handle_connected(self.now);
+        let mut head = UPGRADE.to_vec();
+        self.core.handle_client_input(client, &mut head, self.now);
+        self.turn();
+        let text = format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
+        let mut message = frame(&text);
+        self.core
+            .handle_client_input(client, &mut message, self.now);
+        self.turn();
+    }
+
+    /// What one turn hears, written to all it is for; says how many writes that took.
+    pub(crate) fn fan_out(&mut self, heard: &[Fed]) -> usize {
+        for fed in heard {
+            self.core.handle_fed(fed, self.now);
+        }
+        let mut writes = 0;
+        loop {
+            let written = self.turn();
+            if written == 0 {
+                return writes;
+            }
+            writes += written;
+        }
+    }
+
+    /// One turn of the reactor's: a slice of writes, and what ends it.
+    fn turn(&mut self) -> usize {
+        let mut writes = 0;
+        for _ in 0..SLICE_WRITES {
+            let Some(transmit) = self.core.poll_transmit() else {
+                break;
+            };
+            match &transmit.bytes {
+                Outgoing::One(bytes) => drop(black_box(bytes.as_ptr())),
+                Outgoing::Many(slices, count) => drop(black_box(&slices[..*count])),
+            }
+            self.core.handle_transmitted(Written::All, self.now);
+            writes += 1;
+        }
+        self.core.end_turn(self.now);
+        while self.core.poll_disconnect().is_some() {}
+        let feed = self.core.feed().expect("a program feeds it");
+        while feed.poll_incoming().is_some() {}
+        writes
+    }
+}
+
+/// A text frame of a client, its mask all zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).expect("short");
+    assert!(length <= 125, "one byte of length");
+    [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -1,0 +1,482 @@
+//! What a fuzzer asserts about the whole core: bytes are read as a sequence of what may happen to
+//! it, in any order, and the core is drained as its documentation demands.
+//!
+//! Whatever happens: nothing panics, what a client is sent is in order and complete, and when all
+//! are gone nothing is left.
+
+mod peer;
+mod postgres;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use alle::{
+    bridge::{
+        Core, Settings,
+        backend::{Order, Role},
+        hub::{ClientId, Disconnect, Outgoing, Written},
+    },
+    channel::Channel,
+    config::Limits,
+    pg::config::Config,
+};
+
+use self::{
+    peer::{Peer, frame, upgrade_head},
+    postgres::Server,
+};
+
+/// Reads `data` as a sequence of operations and plays it.
+pub fn bridge_ops(data: &[u8]) {
+    let mut script = Script(data);
+    let mut run = Run::new(script.byte());
+    for _ in 0..OPERATIONS_MAX {
+        if script.0.is_empty() {
+            break;
+        }
+        run.play(&mut script);
+        run.drain();
+    }
+    run.finish();
+}
+
+/// What is left of the input; zeros behind its end.
+struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        first
+    }
+
+    fn bytes(&mut self, bytes: u8) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(usize::from(bytes).min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+}
+
+#[derive(Default)]
+enum Link {
+    #[default]
+    None,
+    /// Ordered, and not yet carried out.
+    Ordered,
+    Connected(Server),
+}
+
+struct Run {
+    core: Core,
+    now: Instant,
+    peers: BTreeMap<ClientId, Peer>,
+    links: [Link; 2],
+    /// Listened to whoever is there.
+    pinned: Option<Channel>,
+}
+
+impl Run {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to an Instant; nothing depends on which"
+    )]
+    fn new(variant: u8) -> Self {
+        let mut limits = Limits::default();
+        if variant & 1 != 0 {
+            limits.subscriptions_max = 2;
+            limits.client_publishes_max = 2;
+            limits.publish_bytes_max = 1_000;
+        }
+        if variant & 2 != 0 {
+            limits.client_queue_bytes_max = 600;
+            limits.message_bytes_max = 200;
+        }
+        if variant & 4 != 0 {
+            limits.retained_bytes_max = 2_000;
+            limits.unsent_bytes_max = 500;
+        }
+        let pinned = (variant & 8 != 0).then(|| channel(0));
+        let settings = Settings {
+            limits,
+            channels: pinned.iter().cloned().collect(),
+            seed: u64::from(variant),
+            ..Settings::default()
+        };
+        let config = Config::parse("postgres://ann:pw@localhost/x", &|_| None)
+            .expect("the connection string is a good one");
+        let now = Instant::now();
+        let mut run = Self {
+            core: Core::new(settings, config, now),
+            now,
+            peers: BTreeMap::new(),
+            links: Default::default(),
+            pinned,
+        };
+        if variant & 16 != 0 {
+            // Ticks wrap after 49.7 days.
+            run.pass(Duration::from_millis((1 << 32) - 20_000));
+        }
+        run.pass(Duration::ZERO);
+        if variant & 32 != 0 {
+            run.settle();
+        }
+        run
+    }
+
+    fn play(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 20 {
+            0 => self.connect(),
+            1 => self.input(script, |_| upgrade_head()),
+            2..=4 => self.input(script, message),
+            5 => self.input(script, |script| {
+                let opcode = [8, 9, 10, 0, 2][usize::from(script.byte() % 5)];
+                let bytes = script.byte() % 126;
+                frame(opcode, script.bytes(bytes))
+            }),
+            6 => self.input(script, |script| {
+                let bytes = script.byte();
+                script.bytes(bytes).to_vec()
+            }),
+            7 => {
+                if let Some(client) = self.choose(script) {
+                    self.peers.remove(&client);
+                    self.core.handle_client_closed(client);
+                }
+            }
+            8 => {
+                if let Some(client) = self.choose(script) {
+                    self.core.handle_client_writable(client);
+                    if let Some(peer) = self.peers.get_mut(&client) {
+                        peer.is_full = false;
+                    }
+                }
+            }
+            9 => {
+                for _ in 0..=script.byte() % 64 {
+                    self.transmit(None);
+                }
+            }
+            10 => {
+                self.transmit(Some(script.byte()));
+            }
+            11 => self.core.end_turn(self.now),
+            12 => self.pass(SPANS[usize::from(script.byte()) % SPANS.len()]),
+            13 => self.play_link(script),
+            14 => self.settle(),
+            _ => self.play_postgres(script),
+        }
+    }
+
+    fn play_link(&mut self, script: &mut Script<'_>) {
+        let role = Role::ALL[usize::from(script.byte() % 2)];
+        let choice = script.byte() % 4;
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        match (&self.links[role.index()], choice) {
+            (Link::None, _) => {}
+            (Link::Ordered, 0..=2) => {
+                backend.handle_connected(role);
+                self.links[role.index()] = Link::Connected(Server::default());
+            }
+            (Link::Ordered | Link::Connected(_), _) => {
+                backend.handle_lost(role, "failed", self.now)
+            }
+        }
+    }
+
+    fn play_postgres(&mut self, script: &mut Script<'_>) {
+        let role = Role::ALL[usize::from(script.byte() % 2)];
+        match script.byte() % 5 {
+            0 => {
+                let bytes = usize::from(script.byte()) + 1;
+                self.hand_over(role, bytes);
+            }
+            1 => {
+                let answers = script.byte() % 8;
+                let chunk = usize::from(script.byte()) + 1;
+                let refuse = script.byte() % 4 == 0;
+                for _ in 0..=answers {
+                    self.answer(role, refuse, chunk);
+                }
+            }
+            2 => {
+                let name = script.byte();
+                let bytes = usize::from(script.byte()) * 8;
+                let chunk = usize::from(script.byte()) + 1;
+                if let Link::Connected(server) = &mut self.links[0] {
+                    server.notify(channel(name).as_str(), &vec![b'x'; bytes]);
+                }
+                self.feed(Role::Listening, chunk);
+            }
+            3 => {
+                let name = script.byte();
+                let bytes = script.byte() % 16;
+                let payload: Vec<u8> = script.bytes(bytes).iter().map(|b| *b.max(&1)).collect();
+                if let Link::Connected(server) = &mut self.links[0] {
+                    server.notify(channel(name).as_str(), &payload);
+                }
+                self.feed(Role::Listening, usize::MAX);
+            }
+            _ => {
+                let bytes = script.byte() % 16;
+                let garbage = script.bytes(bytes);
+                if let Link::Connected(server) = &mut self.links[role.index()] {
+                    server.say(garbage);
+                }
+                self.feed(role, usize::MAX);
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.peers.len() < PEERS_MAX {
+            let client = self.core.handle_connected(self.now);
+            let twin = self.peers.insert(client, Peer::default());
+            assert!(twin.is_none(), "no two clients have the same name");
+        }
+    }
+
+    /// Input of some client, in one piece or two.
+    fn input(&mut self, script: &mut Script<'_>, make: impl FnOnce(&mut Script<'_>) -> Vec<u8>) {
+        let client = self.choose(script);
+        let cut = usize::from(script.byte());
+        let mut bytes = make(script);
+        let Some(client) = client else { return };
+        let cut = if cut % 4 == 0 {
+            cut.min(bytes.len())
+        } else {
+            0
+        };
+        let (first, second) = bytes.split_at_mut(cut);
+        for piece in [first, second] {
+            // The reactor does not read whom the core does not want to hear.
+            if !piece.is_empty() && !self.core.is_paused(client) {
+                self.core.handle_client_input(client, piece, self.now);
+            }
+        }
+    }
+
+    fn choose(&self, script: &mut Script<'_>) -> Option<ClientId> {
+        let at = usize::from(script.byte()) % self.peers.len().max(1);
+        self.peers.keys().nth(at).copied()
+    }
+
+    /// Lets time go by, and plays what falls due.
+    fn pass(&mut self, span: Duration) {
+        self.now += span;
+        for _ in 0..8 {
+            if self.core.poll_timeout().is_none_or(|at| at > self.now) {
+                return;
+            }
+            self.core.handle_timeout(self.now);
+            self.drain();
+        }
+        panic!("what is due is done, or put off: time does not stand still");
+    }
+
+    /// Writes what is next, all of it, or less than all of it.
+    fn transmit(&mut self, part: Option<u8>) -> bool {
+        let has_transmit = self.core.has_transmit();
+        let Some(transmit) = self.core.poll_transmit() else {
+            return false;
+        };
+        assert!(has_transmit, "whoever has something says so");
+        let mut bytes = Vec::new();
+        match &transmit.bytes {
+            Outgoing::One(piece) => bytes.extend_from_slice(piece),
+            Outgoing::Many(slices, count) => {
+                for slice in &slices[..*count] {
+                    bytes.extend_from_slice(slice);
+                }
+            }
+        }
+        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
+        let client = transmit.client;
+        let peer = self.peers.get_mut(&client);
+        let peer = peer.expect("what is written is for somebody who is there");
+        assert!(!peer.is_full, "a full socket says when it takes more");
+        let written = match part {
+            None => Written::All,
+            Some(part) => {
+                bytes.truncate(usize::from(part) % bytes.len());
+                peer.is_full = true;
+                Written::Full(bytes.len())
+            }
+        };
+        self.core.handle_transmitted(written, self.now);
+        peer.receive(&bytes);
+        true
+    }
+
+    fn drain(&mut self) {
+        while let Some((client, disconnect)) = self.core.poll_disconnect() {
+            match disconnect {
+                Disconnect::Shutdown => {
+                    if let Some(peer) = self.peers.get_mut(&client) {
+                        peer.handle_shutdown();
+                    }
+                }
+                Disconnect::Drop => drop(self.peers.remove(&client)),
+            }
+        }
+        while self.core.poll_resumed().is_some() {}
+        self.core.handle_backend(self.now);
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        while let Some(order) = backend.poll_order() {
+            match order {
+                Order::Connect(role) => {
+                    assert!(
+                        matches!(self.links[role.index()], Link::None),
+                        "one socket at a time"
+                    );
+                    self.links[role.index()] = Link::Ordered;
+                }
+                Order::Disconnect(role) => self.links[role.index()] = Link::None,
+            }
+        }
+    }
+
+    /// Hands so many of the core's bytes to PostgreSQL.
+    fn hand_over(&mut self, role: Role, bytes_max: usize) -> bool {
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let Link::Connected(server) = &mut self.links[role.index()] else {
+            return false;
+        };
+        let Some(bytes) = backend.poll_transmit(role) else {
+            return false;
+        };
+        let bytes = &bytes[..bytes.len().min(bytes_max)];
+        server.receive(bytes);
+        let bytes = bytes.len();
+        backend.handle_transmitted(role, bytes);
+        true
+    }
+
+    /// PostgreSQL answers its oldest request, if there is one.
+    fn answer(&mut self, role: Role, refuse: bool, chunk: usize) -> bool {
+        let Link::Connected(server) = &mut self.links[role.index()] else {
+            return false;
+        };
+        let Some(notification) = server.answer(refuse) else {
+            return false;
+        };
+        if let (Some((name, payload)), Link::Connected(listening)) =
+            (notification, &mut self.links[0])
+        {
+            listening.notify(&name, payload.as_bytes());
+        }
+        self.feed(role, chunk);
+        self.feed(Role::Listening, chunk);
+        self.drain();
+        true
+    }
+
+    /// What PostgreSQL has to say arrives, unless the core does not want to read it now.
+    fn feed(&mut self, role: Role, chunk: usize) -> bool {
+        let Link::Connected(server) = &mut self.links[role.index()] else {
+            return false;
+        };
+        if self.core.is_backend_paused() {
+            return server.has_said();
+        }
+        let said = server.take_said();
+        for piece in said.chunks(chunk) {
+            let backend = self.core.backend().expect("there is a PostgreSQL");
+            backend.handle_input(role, piece);
+            self.core.handle_backend(self.now);
+        }
+        !said.is_empty()
+    }
+
+    /// Everything that needs no more than good will happens: connections succeed, PostgreSQL
+    /// answers, sockets take all.
+    fn settle(&mut self) {
+        for _ in 0..SETTLING_TURNS_MAX {
+            let mut busy = false;
+            for role in Role::ALL {
+                if let Link::Ordered = self.links[role.index()] {
+                    let backend = self.core.backend().expect("there is a PostgreSQL");
+                    backend.handle_connected(role);
+                    self.links[role.index()] = Link::Connected(Server::default());
+                    busy = true;
+                }
+                busy |= self.hand_over(role, usize::MAX);
+                busy |= self.feed(role, usize::MAX);
+                busy |= self.answer(role, false, usize::MAX);
+            }
+            for (&client, peer) in &mut self.peers {
+                peer.is_full = false;
+                self.core.handle_client_writable(client);
+            }
+            while self.transmit(None) {
+                busy = true;
+            }
+            self.core.end_turn(self.now);
+            self.drain();
+            if !busy {
+                assert!(!self.core.has_transmit(), "all is written");
+                return;
+            }
+        }
+        panic!("two parties of good will come to an end");
+    }
+
+    fn finish(mut self) {
+        self.settle();
+        assert!(
+            self.peers
+                .keys()
+                .all(|&client| self.core.is_current(client))
+        );
+        for (client, _) in std::mem::take(&mut self.peers) {
+            self.core.handle_client_closed(client);
+            assert!(!self.core.is_current(client));
+        }
+        self.core.end_turn(self.now);
+        assert_eq!(self.core.client_count(), 0, "every slot is free");
+        assert!(!self.core.has_transmit());
+        self.settle();
+        if let Link::Connected(server) = &self.links[Role::Listening.index()] {
+            server.check_listens(self.pinned.as_ref());
+        }
+    }
+}
+
+/// A message of a client, or what looks like one.
+fn message(script: &mut Script<'_>) -> Vec<u8> {
+    let (kind, name) = (script.byte(), channel(script.byte()));
+    let id = script.byte();
+    let text = match kind % 8 {
+        0..=2 => format!(r#"{{"type":"subscribe","channel":"{name}","id":{id}}}"#),
+        3 => format!(r#"{{"type":"unsubscribe","channel":"{name}","id":"{id}"}}"#),
+        4 => format!(r#"{{"type":"unsubscribe","channel":"{name}"}}"#),
+        5 | 6 => {
+            let payload = "y".repeat(usize::from(id));
+            format!(r#"{{"type":"notify","channel":"{name}","payload":"{payload}","id":{id}}}"#)
+        }
+        _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
+        _ => format!(r#"{{"type":"{name}"}}"#),
+    };
+    frame(1, text.as_bytes())
+}
+
+fn channel(number: u8) -> Channel {
+    Channel::new(["a", "b", "c", "D e"][usize::from(number % 4)]).expect("a good name")
+}
+
+const SPANS: [Duration; 8] = [
+    Duration::from_millis(1),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(26),
+    Duration::from_secs(3_600),
+];
+const OPERATIONS_MAX: usize = 1_000;
+const PEERS_MAX: usize = 12;
+const SETTLING_TURNS_MAX: usize = 20_000;

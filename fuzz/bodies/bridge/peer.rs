@@ -1,0 +1,160 @@
+//! The far end of a client's socket: checks that what comes is what the contract promises.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// A client as it sees itself.
+#[derive(Default)]
+pub struct Peer {
+    /// The socket took less than it was given.
+    pub is_full: bool,
+    stage: Stage,
+    inbox: Vec<u8>,
+    /// By channel subscribed to: the epoch and the last seq.
+    subscriptions: BTreeMap<String, (String, u64)>,
+}
+
+#[derive(Default, PartialEq, Debug)]
+enum Stage {
+    #[default]
+    Head,
+    /// An HTTP response other than an upgrade: whatever follows is its body.
+    Response,
+    Frames,
+    /// A close frame came.
+    Closed,
+    /// The server sends nothing more.
+    Shutdown,
+}
+
+impl Peer {
+    pub fn receive(&mut self, bytes: &[u8]) {
+        assert!(
+            !matches!(self.stage, Stage::Closed | Stage::Shutdown),
+            "nothing follows the end"
+        );
+        self.inbox.extend_from_slice(bytes);
+        if self.stage == Stage::Head {
+            self.take_head();
+        }
+        while self.stage == Stage::Frames && self.take_frame() {}
+        assert!(
+            self.stage != Stage::Closed || self.inbox.is_empty(),
+            "nothing follows the end"
+        );
+    }
+
+    pub fn handle_shutdown(&mut self) {
+        match self.stage {
+            Stage::Response => {}
+            Stage::Closed => assert!(self.inbox.is_empty()),
+            Stage::Head | Stage::Frames | Stage::Shutdown => {
+                panic!("an end without a close frame, in {:?}", self.stage)
+            }
+        }
+        self.stage = Stage::Shutdown;
+    }
+
+    fn take_head(&mut self) {
+        let end = self.inbox.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let Some(end) = end else { return };
+        let head: Vec<u8> = self.inbox.drain(..end + 4).collect();
+        let head = std::str::from_utf8(&head).expect("a head is ASCII");
+        if head.starts_with("HTTP/1.1 101 ") {
+            assert!(head.contains(ACCEPT), "{head}");
+            self.stage = Stage::Frames;
+        } else {
+            assert!(head.starts_with("HTTP/1.1 "), "{head}");
+            self.stage = Stage::Response;
+        }
+    }
+
+    /// Takes a frame of a server from the inbox, if one is complete (RFC 6455, 5.2).
+    fn take_frame(&mut self) -> bool {
+        let [first, second, ..] = self.inbox[..] else {
+            return false;
+        };
+        assert!(second & 0x80 == 0, "a server does not mask");
+        let (length, header_bytes) = match (second, self.inbox.get(2..4)) {
+            (126, None) => return false,
+            (126, Some(length)) => (usize::from(length[0]) << 8 | usize::from(length[1]), 4),
+            (127, _) => panic!("no message is that long"),
+            (short, _) => (usize::from(short), 2),
+        };
+        assert!(length > 125 || header_bytes == 2, "the shortest form");
+        if self.inbox.len() < header_bytes + length {
+            return false;
+        }
+        let frame: Vec<u8> = self.inbox.drain(..header_bytes + length).collect();
+        let payload = &frame[header_bytes..];
+        match first {
+            0x81 => self.take_message(payload),
+            0x88 => self.stage = Stage::Closed,
+            0x89 | 0x8a => assert!(length <= 125),
+            _ => panic!("no server sends {first:#x}"),
+        }
+        true
+    }
+
+    /// Nothing is missing, nothing comes twice, nothing comes unasked.
+    fn take_message(&mut self, payload: &[u8]) {
+        let message: Value = serde_json::from_slice(payload).expect("a message is JSON");
+        let text = |name: &str| message[name].as_str().map(str::to_owned);
+        let kind = text("type").expect("a message has a type");
+        let channel = text("channel");
+        let position = text("epoch").zip(message["seq"].as_u64());
+        match (kind.as_str(), channel) {
+            ("subscribed", Some(channel)) => {
+                let position = position.expect("subscribed says where it begins");
+                let before = self.subscriptions.insert(channel, position.clone());
+                assert!(before.is_none_or(|before| before == position), "{message}");
+            }
+            ("gap", Some(channel)) => {
+                let position = position.expect("a gap says where it ends");
+                let before = self.subscriptions.insert(channel, position.clone());
+                let (epoch, _) = before.expect("a gap is told to subscribers");
+                assert_ne!(epoch, position.0, "a gap begins another epoch");
+            }
+            ("notification", Some(channel)) => {
+                let subscription = self.subscriptions.get_mut(&channel);
+                let (_, seq) = subscription.expect("notifications are for subscribers");
+                *seq += 1;
+                assert_eq!(message["seq"].as_u64(), Some(*seq), "complete and in order");
+            }
+            ("unsubscribed", Some(channel)) => drop(self.subscriptions.remove(&channel)),
+            ("notified", Some(_)) => assert!(!message["id"].is_null()),
+            ("error", _) => assert!(message["code"].is_string() && message["message"].is_string()),
+            ("status", None) => assert!(message["postgres"].is_string()),
+            ("pong", None) => {}
+            _ => panic!("no such message: {message}"),
+        }
+    }
+}
+
+/// A frame of a client, masked, however long.
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match u8::try_from(payload.len()) {
+        Ok(short @ ..=125) => frame.push(0x80 | short),
+        _ => {
+            let length = u16::try_from(payload.len()).expect("scripts are short");
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    let masked = payload.iter().zip(MASK.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// The opening handshake of RFC 6455, 1.2.
+pub fn upgrade_head() -> Vec<u8> {
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec()
+}
+
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

@@ -1,0 +1,183 @@
+//! A PostgreSQL of a hundred lines: starts up, listens, notifies, answers in order when told to.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use alle::channel::Channel;
+
+/// One backend.
+#[derive(Default)]
+pub struct Server {
+    inbox: Vec<u8>,
+    started: bool,
+    asked: VecDeque<Request>,
+    said: Vec<u8>,
+    listens: BTreeSet<String>,
+    /// It said something no PostgreSQL says: what the frontend believes is not its fault.
+    is_garbled: bool,
+}
+
+enum Request {
+    StartUp,
+    Query(String),
+    Notify(String, String),
+}
+
+impl Server {
+    /// Bytes of the frontend.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.inbox.extend_from_slice(bytes);
+        while self.take_message() {}
+    }
+
+    /// Answers the oldest request; a notification that is now committed is handed back.
+    pub fn answer(&mut self, refuse: bool) -> Option<Option<(String, String)>> {
+        let request = self.asked.pop_front()?;
+        let is_start_up = matches!(request, Request::StartUp);
+        let refuse = refuse
+            && match &request {
+                Request::StartUp => false,
+                Request::Query(sql) => sql.starts_with("LISTEN"),
+                Request::Notify(..) => true,
+            };
+        let mut committed = None;
+        if refuse {
+            self.message(b'E', b"SERROR\0VERROR\0C42501\0Mnot allowed\0\0");
+        } else {
+            match request {
+                Request::StartUp => {
+                    self.message(b'R', &[0; 4]);
+                    self.message(b'S', b"server_version\x0018.0\0");
+                    self.message(b'S', b"server_encoding\0UTF8\0");
+                    self.message(b'K', &[0, 0, 0, 7, 0, 0, 0, 8]);
+                }
+                Request::Query(sql) => self.carry_out(&sql),
+                Request::Notify(channel, payload) => {
+                    self.message(b'1', b"");
+                    self.message(b'2', b"");
+                    self.message(b'D', &[0, 1, 0, 0, 0, 0]);
+                    self.message(b'C', b"SELECT 1\0");
+                    committed = Some((channel, payload));
+                }
+            }
+        }
+        debug_assert!(is_start_up || self.started);
+        self.message(b'Z', b"I");
+        Some(committed)
+    }
+
+    /// Somebody notified; it is said if we listen.
+    pub fn notify(&mut self, channel: &str, payload: &[u8]) {
+        if self.listens.contains(channel) {
+            let body = [&[0, 0, 0, 9], channel.as_bytes(), &[0], payload, &[0]].concat();
+            self.message(b'A', &body);
+        }
+    }
+
+    /// Anything at all.
+    pub fn say(&mut self, bytes: &[u8]) {
+        self.said.extend_from_slice(bytes);
+        self.is_garbled |= !bytes.is_empty();
+    }
+
+    pub fn has_said(&self) -> bool {
+        !self.said.is_empty()
+    }
+
+    pub fn take_said(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Nobody is there, so nothing is listened to but what always is.
+    pub fn check_listens(&self, pinned: Option<&Channel>) {
+        let mut listens = self.listens.iter();
+        let deserted = listens.find(|name| pinned.is_none_or(|pinned| pinned.as_str() != *name));
+        assert!(
+            deserted.is_none() || self.is_garbled,
+            "{deserted:?} is heard by nobody"
+        );
+    }
+
+    fn carry_out(&mut self, sql: &str) {
+        if sql.is_empty() {
+            self.message(b'I', b"");
+            return;
+        }
+        let tag = sql.split(' ').next().expect("split gives one at least");
+        match tag {
+            "LISTEN" => {
+                let heard = !self.listens.insert(unquoted(sql));
+                assert!(!heard || self.is_garbled, "one LISTEN a channel");
+            }
+            "UNLISTEN" => {
+                let listened = self.listens.remove(&unquoted(sql));
+                assert!(
+                    listened || self.is_garbled,
+                    "only what is heard is to be heard no more"
+                );
+            }
+            "SELECT" => {}
+            _ => panic!("nobody wrote {sql}"),
+        }
+        self.message(b'C', &[tag.as_bytes(), &[0]].concat());
+    }
+
+    fn take_message(&mut self) -> bool {
+        let header_bytes = usize::from(self.started);
+        let Some(length) = self.inbox.get(header_bytes..header_bytes + 4) else {
+            return false;
+        };
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+        let end = header_bytes + usize::try_from(length).expect("short");
+        if self.inbox.len() < end {
+            return false;
+        }
+        let message: Vec<u8> = self.inbox.drain(..end).collect();
+        let body = &message[header_bytes + 4..];
+        if !std::mem::replace(&mut self.started, true) {
+            assert!(body.starts_with(&[0, 3, 0, 0]), "protocol 3.0");
+            self.asked.push_back(Request::StartUp);
+            return true;
+        }
+        match message[0] {
+            b'Q' => self
+                .asked
+                .push_back(Request::Query(text(&body[..body.len() - 1]))),
+            b'B' => self.asked.push_back(bound(body)),
+            b'P' | b'E' | b'S' | b'X' => {}
+            tag => panic!("nobody sends {}", tag.escape_ascii()),
+        }
+        true
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8]) {
+        let length = u32::try_from(body.len() + 4).expect("short");
+        self.said.push(tag);
+        self.said.extend_from_slice(&length.to_be_bytes());
+        self.said.extend_from_slice(body);
+    }
+}
+
+/// The two parameters of a Bind without formats for them.
+fn bound(body: &[u8]) -> Request {
+    let (head, mut rest) = body.split_at(6);
+    assert_eq!(head, [0, 0, 0, 0, 0, 2], "two parameters, both text");
+    let mut parameter = || {
+        let (length, behind) = rest.split_first_chunk().expect("a length");
+        let length = usize::try_from(u32::from_be_bytes(*length)).expect("short");
+        let (value, behind) = behind.split_at(length);
+        rest = behind;
+        text(value)
+    };
+    Request::Notify(parameter(), parameter())
+}
+
+fn unquoted(sql: &str) -> String {
+    let name = sql
+        .split_once('"')
+        .and_then(|(_, name)| name.strip_suffix('"'));
+    name.expect("names are quoted").replace("\"\"", "\"")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
+}

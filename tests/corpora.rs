@@ -1,0 +1,84 @@
+//! Every input kept under `fuzz/corpus` still does no harm, and neither do a few random ones.
+
+#[path = "../fuzz/bodies/lib.rs"]
+mod bodies;
+
+use std::{fs, path::Path};
+
+use proptest::prelude::*;
+
+/// Runs the target over its corpus, and names every file it does not stand.
+fn replay(target: &str, body: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = fs::read_dir(&corpus).expect("each target has a corpus");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("a corpus is readable").path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", corpus.display());
+    paths.retain(|path| {
+        let data = fs::read(path).expect("a corpus is readable");
+        std::panic::catch_unwind(|| body(&data)).is_err()
+    });
+    assert!(paths.is_empty(), "see above; these fail: {paths:#?}");
+}
+
+#[test]
+fn backend_bytes() {
+    replay("backend_bytes", bodies::pg::backend_bytes);
+}
+
+#[test]
+fn bridge_ops() {
+    replay("bridge_ops", bodies::bridge::bridge_ops);
+}
+
+#[test]
+fn client_bytes() {
+    replay("client_bytes", bodies::ws::client_bytes);
+}
+
+#[test]
+fn client_message() {
+    replay("client_message", bodies::message::client_message);
+}
+
+#[test]
+fn request_head() {
+    replay("request_head", bodies::ws::request_head);
+}
+
+fn bytes(bytes_max: usize) -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..bytes_max)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_may_come_from_a_backend(data in bytes(400)) {
+        bodies::pg::backend_bytes(&data);
+    }
+
+    #[test]
+    fn any_order_of_events_may_come_to_the_core(data in bytes(2_000)) {
+        bodies::bridge::bridge_ops(&data);
+    }
+
+    #[test]
+    fn any_bytes_may_come_as_frames(data in bytes(400)) {
+        bodies::ws::client_bytes(&data);
+    }
+
+    #[test]
+    fn any_text_may_come_as_a_message(text in ".{0,200}") {
+        bodies::message::client_message(text.as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_may_come_as_a_head(data in bytes(400)) {
+        bodies::ws::request_head(&data);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a client costs, by a counting allocator: memory while it is idle, allocations while it is
+//! sent to. In a test binary of its own, since the allocator is everybody's.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures, for who asks with --nocapture"
+)]
+
+#[path = "../benches/support/server.rs"]
+mod server;
+
+use std::{
+    alloc::System,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use alle::{Channel, bridge::feed::Fed};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use self::server::Server;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// One test at a time: the counts are of the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The core's share of the 128 bytes an idle client may cost: the reactor has 8 of them at most,
+/// a socket by slot.
+///
+/// Between two counts at which every table is full, since tables double: what they have reserved
+/// and never touched takes no memory, and must not be counted for some numbers of clients only.
+#[test]
+fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
+    let _alone = alone();
+    let mut server = Server::start();
+    for _ in 0..FULL_TABLE {
+        server.connect("orders");
+    }
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..FULL_TABLE {
+        server.connect("orders");
+    }
+    let change = region.change();
+    assert_eq!(server.core.client_count(), 2 * FULL_TABLE);
+    let held_bytes = change.bytes_allocated - change.bytes_deallocated;
+    let client_bytes = held_bytes.div_ceil(FULL_TABLE);
+    println!("{client_bytes} bytes a client");
+    assert!(
+        client_bytes <= CLIENT_BYTES_MAX,
+        "{client_bytes} bytes a client"
+    );
+}
+
+/// What a notification allocates is the same whoever hears it.
+#[test]
+fn a_fan_out_allocates_nothing_per_recipient() {
+    let _alone = alone();
+    let mut allocations = Vec::new();
+    for clients in [10, RECIPIENTS] {
+        let mut server = Server::start();
+        for _ in 0..clients {
+            server.connect("orders");
+        }
+        let orders = Channel::new("orders").expect("a good name");
+        let heard = [Fed::Notification(
+            orders,
+            "a payload of some length".to_owned(),
+        )];
+        for _ in 0..3 {
+            server.fan_out(&heard);
+        }
+        let region = Region::new(ALLOCATOR);
+        let writes = server.fan_out(&heard);
+        let change = region.change();
+        assert_eq!(writes, clients, "everybody is written to once");
+        allocations.push(change.allocations + change.reallocations);
+    }
+    println!("{allocations:?} allocations for 10 and {RECIPIENTS} recipients");
+    assert_eq!(allocations[0], allocations[1]);
+}
+
+const RECIPIENTS: usize = 10_000;
+/// Vectors grow from 4 by doubling.
+const FULL_TABLE: usize = 8_192;
+const CLIENT_BYTES_MAX: usize = 120;

@@ -1,0 +1,420 @@
+//! Reads `src/` and holds it to what architecture and style promise and no compiler checks: who
+//! may name what, and how long a file may be.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+/// The whole of the rules, over every file; all that is wrong is shown at once.
+#[test]
+fn the_source_keeps_its_rules() {
+    let mut faults = Vec::new();
+    for file in &sources() {
+        check_shape(file, &mut faults);
+        check_outside_world(file, &mut faults);
+        check_core(file, &mut faults);
+        check_layers(file, &mut faults);
+        check_sql(file, &mut faults);
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn the_readme_names_the_first_two_commands() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is there");
+    for command in ["make demo", "make test"] {
+        assert!(
+            readme.contains(command),
+            "README.md: `{command}` is not named"
+        );
+    }
+}
+
+#[test]
+fn paths_are_seen_however_they_are_written() {
+    let source = r#"
+use std::{fmt, net::{IpAddr, TcpStream as Stream}};
+use crate::{
+    bridge::Core, // mio::Poll
+    ws,
+};
+fn f() { let _ = "mio::Poll"; super::super::index::Index::default(); 'a: loop { '"'; } }
+#[cfg(test)]
+mod tests { use rand::random; }
+"#;
+    let file = Source::new("src/pg/codec.rs", source);
+    let paths: Vec<_> = file
+        .paths
+        .iter()
+        .map(|(line, path)| (*line, path.as_str()))
+        .collect();
+    for expected in [
+        (2, "std::fmt"),
+        (2, "std::net::IpAddr"),
+        (2, "std::net::TcpStream"),
+        (4, "crate::bridge::Core"),
+        (5, "crate::ws"),
+        (7, "crate::index::Index::default"),
+    ] {
+        assert!(paths.contains(&expected), "{expected:?} in {paths:?}");
+    }
+    assert!(
+        !paths
+            .iter()
+            .any(|(_, path)| path.starts_with("mio") || path.starts_with("rand"))
+    );
+    assert_eq!(file.literals, [(7, "mio::Poll".to_owned())]);
+}
+
+/// Length, the words at the top, and what was left lying about.
+fn check_shape(file: &Source, faults: &mut Vec<String>) {
+    let lines = file.text.lines().count();
+    if lines > LINES_MAX {
+        faults.push(format!("{}:{lines}: over {LINES_MAX} lines", file.path));
+    }
+    if !file.text.starts_with("//! ") {
+        faults.push(format!("{}:1: no `//!` says what this file is", file.path));
+    }
+    if file.path.ends_with("/mod.rs") {
+        faults.push(format!(
+            "{}:1: a module is `name.rs` beside `name/`",
+            file.path
+        ));
+    }
+    for (number, line) in file.text.lines().enumerate() {
+        let words = || line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let leftover = ["TODO", "FIXME"]
+            .into_iter()
+            .find(|left| words().any(|word| word == *left));
+        // Not `XXX` among other letters, as in a template of mktemp(1).
+        let leftover = leftover.or_else(|| words().find(|word| *word == "XXX"));
+        let leftover = leftover.or_else(|| line.contains("dbg!").then_some("dbg!"));
+        if let Some(leftover) = leftover {
+            faults.push(format!(
+                "{}:{}: a leftover {leftover}",
+                file.path,
+                number + 1
+            ));
+        }
+    }
+}
+
+/// Sockets are the reactor's, JSON is the messages'.
+fn check_outside_world(file: &Source, faults: &mut Vec<String>) {
+    for (line, path) in &file.paths {
+        let mut first_two = path.split("::");
+        let root = first_two.next().unwrap_or_default();
+        let fault = match root {
+            "mio" if file.is_of(&["reactor", "cli", "sandbox", "listener"]) => continue,
+            "mio" if path == "mio::Waker" && file.is_of(&["control", "notifications"]) => continue,
+            "mio" => "sockets belong to the reactor",
+            "serde" | "serde_json" if file.is_of(&["message", "cli"]) => continue,
+            "serde" | "serde_json" => "JSON belongs to message.rs",
+            _ if SOCKETS.iter().any(|socket| path.starts_with(socket)) => {
+                if file.is_of(&["reactor", "cli", "sandbox", "listener"]) {
+                    continue;
+                }
+                "sockets belong to the reactor"
+            }
+            _ => continue,
+        };
+        faults.push(format!("{}:{line}: `{path}`: {fault}", file.path));
+    }
+}
+
+/// The core has no clock, no chance, no environment, no network and no thread.
+fn check_core(file: &Source, faults: &mut Vec<String>) {
+    if !file.is_of(&CORE) {
+        return;
+    }
+    for (line, path) in &file.paths {
+        let fault = if path.ends_with("Instant::now") || path.contains("SystemTime") {
+            "the core has no clock: `now` is an argument"
+        } else if ["rand", "getrandom"].iter().any(|root| begins(path, root)) {
+            "the core has no randomness: the seed is an argument"
+        } else if begins(path, "std::env") {
+            "the core does not read the environment"
+        } else if begins(path, "std::net") && !path.starts_with("std::net::Ip") {
+            "the core has no network; an IP address alone is a value"
+        } else if begins(path, "std::thread") {
+            "the core has no threads"
+        } else {
+            continue;
+        };
+        faults.push(format!("{}:{line}: `{path}`: {fault}", file.path));
+    }
+}
+
+/// Dependencies go down only, and siblings never name each other.
+fn check_layers(file: &Source, faults: &mut Vec<String>) {
+    let Some((module, below)) = LAYERS.iter().find(|(module, _)| file.is_of(&[module])) else {
+        return;
+    };
+    for (line, path) in &file.paths {
+        let mut segments = path.split("::");
+        if segments.next() != Some("crate") {
+            continue;
+        }
+        let named = segments.next().unwrap_or_default();
+        let is_module = named.starts_with(|c: char| c.is_lowercase());
+        if is_module && named != *module && !below.contains(&named) {
+            faults.push(format!(
+                "{}:{line}: `{path}`: {module} must not know {named}",
+                file.path
+            ));
+        }
+    }
+}
+
+/// SQL, and with it quoting, is in one place.
+fn check_sql(file: &Source, faults: &mut Vec<String>) {
+    if file.path == "src/pg/command.rs" || file.is_of(&["sandbox"]) {
+        return;
+    }
+    for (line, literal) in &file.literals {
+        let literal = literal.trim_start();
+        let is_sql = ["LISTEN", "UNLISTEN", "NOTIFY", "SELECT"]
+            .iter()
+            .any(|keyword| {
+                literal.strip_prefix(keyword).is_some_and(|rest| {
+                    let operand = rest.trim_start();
+                    let is_word = rest.len() != operand.len();
+                    // "LISTEN refused" is a sentence; "LISTEN {}" is not.
+                    is_word
+                        && (*keyword == "SELECT"
+                            || operand.is_empty()
+                            || operand.starts_with(OPERAND))
+                })
+            });
+        if is_sql {
+            faults.push(format!(
+                "{}:{line}: {literal:?}: SQL is written in pg/command.rs",
+                file.path
+            ));
+        }
+    }
+}
+
+fn begins(path: &str, with: &str) -> bool {
+    path.strip_prefix(with)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// A file of `src/`, taken apart. Tests are left out of all but the text.
+struct Source {
+    /// From the root of the repository.
+    path: String,
+    text: String,
+    /// Each with its line: `use` declarations one by one and in full, and every path in between.
+    paths: Vec<(usize, String)>,
+    /// What stands between quotation marks.
+    literals: Vec<(usize, String)>,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let is_test = ["tests.rs", "differential.rs"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        let end = text
+            .find("\n#[cfg(test)]\nmod tests {")
+            .unwrap_or(text.len());
+        let (code, literals) = if is_test {
+            Default::default()
+        } else {
+            lex(&text[..end])
+        };
+        // How often `super::` leads to the root.
+        let depth = path.matches('/').count();
+        let paths = paths(&code, depth);
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            paths,
+            literals,
+        }
+    }
+
+    /// Whether it is one of these modules or inside one: `pg` is `pg.rs` and all of `pg/`.
+    fn is_of(&self, modules: &[&str]) -> bool {
+        let inside = self.path.trim_start_matches("src/");
+        modules.iter().any(|module| {
+            inside
+                .strip_prefix(module)
+                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        })
+    }
+}
+
+/// Splits a source into its code, in which comments and literals are blank, and its literals.
+fn lex(text: &str) -> (String, Vec<(usize, String)>) {
+    let mut code = String::with_capacity(text.len());
+    let mut literals = Vec::new();
+    let mut rest = text;
+    let mut line = 1;
+    while let Some(first) = rest.chars().next() {
+        let raw = rest
+            .strip_prefix('r')
+            .map(|raw| raw.trim_start_matches('#'));
+        let in_word = code.ends_with(|c: char| c.is_alphanumeric() && c != 'b' || c == '_');
+        let bytes = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if raw.is_some_and(|raw| raw.starts_with('"')) && !in_word {
+            let hashes = rest.len() - 1 - raw.map_or(0, str::len);
+            let close = format!("\"{}", "#".repeat(hashes));
+            let body = &rest[hashes + 2..];
+            let body = &body[..body.find(&close).unwrap_or(body.len())];
+            literals.push((line, body.to_owned()));
+            hashes + 2 + body.len() + close.len()
+        } else if first == '"' {
+            let bytes = quoted_bytes(rest, '"');
+            literals.push((line, rest[1..bytes - 1].to_owned()));
+            bytes
+        } else if first == '\''
+            && (rest[1..].starts_with('\\') || rest.chars().nth(2) == Some('\''))
+        {
+            quoted_bytes(rest, '\'')
+        } else {
+            code.push(first);
+            line += usize::from(first == '\n');
+            rest = &rest[first.len_utf8()..];
+            continue;
+        };
+        let (blank, behind) = rest.split_at(bytes.min(rest.len()));
+        code.extend(blank.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        line += blank.matches('\n').count();
+        rest = behind;
+    }
+    (code, literals)
+}
+
+/// How long the literal at the start is, with its marks.
+fn quoted_bytes(rest: &str, mark: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        if !escaped && c == mark {
+            return at + 1;
+        }
+        escaped = !escaped && c == '\\';
+    }
+    rest.len()
+}
+
+/// All paths of the code, `{..}` multiplied out, `super::` up to the root replaced by `crate`.
+fn paths(code: &str, depth: usize) -> Vec<(usize, String)> {
+    let mut paths = Vec::new();
+    let mut prefixes: Vec<String> = Vec::new();
+    let mut path = String::new();
+    let mut is_use = false;
+    let mut line = 1;
+    let mut rest = code;
+    while let Some(first) = rest.chars().next() {
+        let word_bytes = rest
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(word_bytes.max(first.len_utf8()));
+        rest = behind;
+        match word {
+            "use" if prefixes.is_empty() => is_use = true,
+            ":" if rest.starts_with(':') => {
+                rest = &rest[1..];
+                path.push_str("::");
+            }
+            "{" if is_use => prefixes.push(std::mem::take(&mut path)),
+            _ if word_bytes > 0 && (path.is_empty() || path.ends_with("::")) => path.push_str(word),
+            _ => {
+                if !path.is_empty() && !path.ends_with("::") {
+                    let whole = prefixes.concat() + &path;
+                    paths.push((line, from_root(&whole, depth)));
+                }
+                path.clear();
+                match word {
+                    "}" if is_use => drop(prefixes.pop()),
+                    ";" => {
+                        is_use = false;
+                        prefixes.clear();
+                    }
+                    "\n" => line += 1,
+                    _ => {}
+                }
+            }
+        }
+    }
+    paths
+}
+
+fn from_root(path: &str, depth: usize) -> String {
+    let mut whole = String::new();
+    match path.strip_prefix(&"super::".repeat(depth)) {
+        Some(rest) if depth > 0 => write!(whole, "crate::{rest}").expect("a String takes all"),
+        _ => whole.push_str(path),
+    }
+    whole
+}
+
+fn sources() -> Vec<Source> {
+    let mut sources = Vec::new();
+    let mut directories = vec![root().join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("src/ is readable") {
+            let path = entry.expect("src/ is readable").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source is UTF-8");
+                let inside = path.strip_prefix(root()).expect("it was found there");
+                sources.push(Source::new(&inside.to_string_lossy(), &text));
+            }
+        }
+    }
+    sources.sort_by(|one, other| one.path.cmp(&other.path));
+    sources
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+const LINES_MAX: usize = 500;
+const SOCKETS: [&str; 4] = [
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::os::unix::net",
+];
+const CORE: [&str; 10] = [
+    "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "pg", "ws",
+];
+/// Each with all it may name of this crate beside itself.
+const LAYERS: [(&str, &[&str]); 12] = [
+    (
+        "bridge",
+        &[
+            "backlog", "batch", "channel", "config", "fanout", "frame", "index", "message",
+            "metrics", "pg", "ws",
+        ],
+    ),
+    ("fanout", &["batch", "channel"]),
+    ("backlog", &["batch", "frame"]),
+    ("index", &["channel"]),
+    ("pg", &["channel"]),
+    ("ws", &[]),
+    ("batch", &[]),
+    ("frame", &["message"]),
+    ("message", &["channel"]),
+    ("channel", &[]),
+    ("metrics", &[]),
+    // The loop moves bytes: no JSON, no channel, no close code.
+    (
+        "reactor",
+        &[
+            "bridge",
+            "config",
+            "control",
+            "fanout",
+            "notifications",
+            "pg",
+            "shell",
+        ],
+    ),
+];
+/// What follows a keyword in SQL and not in a sentence.
+const OPERAND: [char; 4] = ['{', '"', '\\', '*'];
