@@ -22,9 +22,11 @@ pub struct Backlog {
 #[derive(Debug)]
 enum Item {
     Shared(Span),
-    /// Whole frames of this client alone; the first `sent` bytes are gone.
+    /// Bytes of this client alone, the first `sent` of them gone: an HTTP head of `head` bytes,
+    /// mostly none, and whole frames behind it.
     Owned {
         bytes: Vec<u8>,
+        head: usize,
         sent: usize,
     },
 }
@@ -33,7 +35,7 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Shared(span) => span.bytes(),
-            Self::Owned { bytes, sent } => bytes.len() - sent,
+            Self::Owned { bytes, sent, .. } => bytes.len() - sent,
         }
     }
 }
@@ -65,6 +67,20 @@ impl Backlog {
         self.items.push_back(Item::Shared(span));
     }
 
+    /// Appends an HTTP head; it goes first, and whole.
+    pub fn push_head(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(self.is_empty(), "a head is the first that is said");
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.bytes += bytes.len();
+        let head = bytes.len();
+        self.items.push_back(Item::Owned {
+            bytes,
+            head,
+            sent: 0,
+        });
+    }
+
     /// Appends whole frames of this client's own.
     pub fn push_owned(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(Item::Owned { bytes, .. }) = self.items.back_mut() {
@@ -79,7 +95,11 @@ impl Backlog {
         write(&mut bytes);
         self.bytes += bytes.len();
         if !bytes.is_empty() {
-            self.items.push_back(Item::Owned { bytes, sent: 0 });
+            self.items.push_back(Item::Owned {
+                bytes,
+                head: 0,
+                sent: 0,
+            });
         }
     }
 
@@ -89,7 +109,7 @@ impl Backlog {
         for (item, slice) in self.items.iter().zip(slices) {
             *slice = IoSlice::new(match item {
                 Item::Shared(span) => batches.bytes(*span),
-                Item::Owned { bytes, sent } => &bytes[*sent..],
+                Item::Owned { bytes, sent, .. } => &bytes[*sent..],
             });
             count += 1;
         }
@@ -134,8 +154,12 @@ impl Backlog {
                 }
                 rest
             }
-            Item::Owned { mut bytes, sent } => {
-                let mut end = 0;
+            Item::Owned {
+                mut bytes,
+                head,
+                sent,
+            } => {
+                let mut end = head;
                 while end < sent {
                     end += frame::frame_bytes(&bytes[end..]);
                 }
@@ -143,7 +167,7 @@ impl Backlog {
                     return;
                 }
                 bytes.truncate(end);
-                Item::Owned { bytes, sent }
+                Item::Owned { bytes, head, sent }
             }
         };
         self.bytes = rest.bytes();
@@ -170,6 +194,7 @@ impl Backlog {
             let bytes = batches.bytes(whole).to_vec();
             *item = Item::Owned {
                 bytes,
+                head: 0,
                 sent: (span.start - begin) as usize,
             };
             batches.release(span.batch);
@@ -279,6 +304,24 @@ mod tests {
             assert_eq!(collect(&backlog, &batches), &expect[sent..end], "{sent}");
             backlog.clear(&mut batches);
             assert_eq!(batches.references(id), 1);
+        }
+    }
+
+    #[test]
+    fn an_http_head_is_never_cut() {
+        for sent in 0..=19 {
+            let mut batches = Batches::default();
+            let mut backlog = Backlog::default();
+            backlog.push_head(|out| out.extend_from_slice(b"HTTP/1.1 101\r\n\r\n"));
+            backlog.push_owned(|out| out.extend(pong(b"a")));
+            backlog.consume(sent, &mut batches);
+            backlog.cut_at_frame(&mut batches);
+            backlog.check_invariants();
+            let expect = match sent {
+                0..=16 => 16 - sent,
+                17.. => usize::from(sent < 19) * (19 - sent),
+            };
+            assert_eq!(backlog.bytes(), expect, "{sent}");
         }
     }
 

@@ -13,6 +13,7 @@ mod listening;
 mod sweep;
 #[cfg(test)]
 mod tests;
+pub mod transmit;
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ pub use self::listening::Published;
 use self::{
     backend::{Backend, Event, Role},
     feed::Feed,
-    hub::{ClientId, Command, Disconnect, Hub, Tick, Transmit, Written},
+    hub::{ClientId, Command, Disconnect, Hub, Tick},
+    transmit::{Transmit, Written},
 };
 use crate::{
     channel::Channel, config::Limits, metrics::Metrics, pg, ws::access::Access,
@@ -272,6 +274,21 @@ impl Core {
             self.forward_commands(now);
         }
         self.close_rest(now);
+    }
+
+    /// Links, passes and backlogs agree with each other, and nothing is kept for nobody.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        let hub = &self.hub;
+        hub.index.check_invariants();
+        hub.fanout.check_invariants(&hub.batches);
+        for (_, stalled) in &hub.backlogs {
+            stalled.backlog.check_invariants();
+        }
+        if hub.clients.is_empty() {
+            assert_eq!(hub.index.link_count(), 0);
+            assert_eq!((hub.backlogs.len(), hub.batches.count()), (0, 0));
+        }
     }
 
     /// Ends the slice of the pass under way, and the turn: those who left leave the index, and

@@ -116,6 +116,7 @@ pub mod metrics;
 mod notifications;
 pub mod pg;
 mod reactor;
+mod requests;
 #[doc(hidden)]
 pub mod sandbox;
 mod server;
@@ -130,8 +131,9 @@ pub use self::{
     control::Handle,
     listener::{ListenerError, PostgresListener},
     notifications::{Notification, Notifications, Received},
+    requests::IncomingRequests,
     server::{Bridge, BridgeError},
-    web_socket_server::{IncomingRequests, WebSocketServer},
+    web_socket_server::WebSocketServer,
 };
 
 /// The README's Rust compiles.

@@ -124,6 +124,14 @@ pub fn parse(text: &str) -> Request {
         #[serde(default)]
         id: Option<Value>,
     }
+    // serde would read an array as the fields in order.
+    if text.trim_start().starts_with('[') {
+        let refusal = Refusal::bad_message("a message is a JSON object, not an array");
+        return Request {
+            id: None,
+            message: Err(refusal),
+        };
+    }
     let fields: Fields = match serde_json::from_str(text) {
         Ok(fields) => fields,
         Err(error) => {
@@ -391,168 +399,4 @@ const CHANNEL_ECHO_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 1_024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn code(text: &str) -> ErrorCode {
-        parse(text).message.unwrap_err().code
-    }
-
-    #[test]
-    fn the_messages_of_the_protocol_are_read() {
-        let orders = Channel::new("orders").unwrap();
-        let check = |text, expect| assert_eq!(parse(text).message, Ok(expect), "{text}");
-        check(
-            r#"{"type":"subscribe","channel":"orders"}"#,
-            ClientMessage::Subscribe(orders.clone()),
-        );
-        check(
-            r#" { "channel" : "orders" , "type" : "unsubscribe", "new": [1,{}] } "#,
-            ClientMessage::Unsubscribe(orders.clone()),
-        );
-        check(
-            r#"{"type":"notify","channel":"\u006frders","payload":"a\nb"}"#,
-            ClientMessage::Notify(orders, Payload::new("a\nb").unwrap()),
-        );
-        check(r#"{"type":"ping"}"#, ClientMessage::Ping);
-    }
-
-    #[test]
-    fn ids_are_strings_or_integers() {
-        let id = |text: &str| parse(&format!(r#"{{"type":"ping","id":{text}}}"#)).id;
-        assert_eq!(id("7"), Some(RequestId::Unsigned(7)));
-        assert_eq!(id("-7"), Some(RequestId::Signed(-7)));
-        assert_eq!(
-            id("18446744073709551615"),
-            Some(RequestId::Unsigned(u64::MAX))
-        );
-        assert_eq!(id("\"a\""), Some(RequestId::Text("a".into())));
-        for bad in ["1.5", "true", "[]", "{}", "18446744073709551616", "1e3"] {
-            assert_eq!(
-                code(&format!(r#"{{"type":"ping","id":{bad}}}"#)),
-                ErrorCode::BadMessage
-            );
-        }
-        for (bytes, ok) in [(127, true), (128, true), (129, false)] {
-            assert_eq!(
-                id(&format!("\"{}\"", "x".repeat(bytes))).is_some(),
-                ok,
-                "{bytes}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_id_is_kept_when_the_message_is_refused() {
-        assert_eq!(
-            parse(r#"{"type":"dance","id":3}"#).id,
-            Some(RequestId::Unsigned(3))
-        );
-        assert_eq!(
-            parse(r#"{"channel":4,"id":"x"}"#).id,
-            Some(RequestId::Text("x".into()))
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_gets_its_code() {
-        for (text, expect) in [
-            ("", ErrorCode::BadMessage),
-            ("{", ErrorCode::BadMessage),
-            ("[]", ErrorCode::BadMessage),
-            ("\"subscribe\"", ErrorCode::BadMessage),
-            ("{}", ErrorCode::BadMessage),
-            (r#"{"type":7}"#, ErrorCode::BadMessage),
-            (r#"{"type":"subscribe"}"#, ErrorCode::BadMessage),
-            (r#"{"type":"subscribe","channel":7}"#, ErrorCode::BadMessage),
-            (
-                r#"{"type":"subscribe","type":"subscribe","channel":"a"}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"subscribe","channel":""}"#,
-                ErrorCode::BadChannel,
-            ),
-            (
-                r#"{"type":"subscribe","channel":"a\u0000"}"#,
-                ErrorCode::BadChannel,
-            ),
-            (r#"{"type":"notify","channel":"a"}"#, ErrorCode::BadMessage),
-            (
-                r#"{"type":"notify","channel":"a","payload":{}}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"notify","channel":"a","payload":"\u0000"}"#,
-                ErrorCode::BadMessage,
-            ),
-            (
-                r#"{"type":"Subscribe","channel":"a"}"#,
-                ErrorCode::UnknownType,
-            ),
-            (r#"{"type":"auth","token":"t"}"#, ErrorCode::UnknownType),
-        ] {
-            assert_eq!(code(text), expect, "{text}");
-        }
-        let long = format!(
-            r#"{{"type":"notify","channel":"a","payload":"{}"}}"#,
-            "x".repeat(8000)
-        );
-        assert_eq!(code(&long), ErrorCode::PayloadTooLarge);
-    }
-
-    #[test]
-    fn server_messages_have_the_fields_of_the_contract() {
-        let json = |message: ServerMessage<'_>| {
-            let mut out = Vec::new();
-            message.append_to(&mut out);
-            String::from_utf8(out).unwrap()
-        };
-        let id = RequestId::Unsigned(5);
-        let note = |lossy| ServerMessage::Notification {
-            channel: "a\"b",
-            payload: "p\n",
-            seq: 1,
-            lossy,
-        };
-        assert_eq!(
-            json(note(false)),
-            r#"{"type":"notification","channel":"a\"b","payload":"p\n","seq":1}"#
-        );
-        assert!(json(note(true)).ends_with(r#""lossy":true}"#));
-        assert_eq!(
-            json(ServerMessage::Subscribed {
-                channel: "c",
-                epoch: "e",
-                seq: 0,
-                id: Some(&id)
-            }),
-            r#"{"type":"subscribed","channel":"c","epoch":"e","seq":0,"id":5}"#
-        );
-        assert_eq!(
-            json(ServerMessage::Gap {
-                channel: "c",
-                epoch: "e",
-                seq: 0,
-                reason: GapReason::PostgresReconnect
-            }),
-            r#"{"type":"gap","channel":"c","epoch":"e","seq":0,"reason":"postgres_reconnect"}"#
-        );
-        assert_eq!(
-            json(ServerMessage::Status {
-                postgres: PostgresStatus::Down
-            }),
-            r#"{"type":"status","postgres":"down"}"#
-        );
-        let message = ServerMessage::error(ErrorCode::PayloadTooLarge, "m", Some("c"), None);
-        let expect = r#"{"type":"error","message":"m","code":"payload_too_large","channel":"c","limit":7999}"#;
-        assert_eq!(json(message), expect);
-        let text = "é".repeat(2_000);
-        let ServerMessage::Error { message, .. } =
-            ServerMessage::error(ErrorCode::BadMessage, &text, None, None)
-        else {
-            unreachable!()
-        };
-        assert_eq!(message.len(), TEXT_BYTES_MAX);
-    }
-}
+mod tests;

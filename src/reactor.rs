@@ -31,7 +31,7 @@ use crate::{
     bridge::{Core, feed::Feed},
     control::Shared,
     notifications::Notifications,
-    web_socket_server::RequestSender,
+    requests::RequestSender,
 };
 
 /// Runs a [`Core`].

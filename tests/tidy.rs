@@ -213,7 +213,8 @@ impl Source {
     fn new(path: &str, text: &str) -> Self {
         let is_test = ["tests.rs", "differential.rs"]
             .iter()
-            .any(|end| path.ends_with(end));
+            .any(|end| path.ends_with(end))
+            || path.contains("/tests/");
         let end = text
             .find("\n#[cfg(test)]\nmod tests {")
             .unwrap_or(text.len());

@@ -8,7 +8,7 @@ use alle::{
     bridge::{
         Core, Settings,
         feed::Fed,
-        hub::{Outgoing, Written},
+        transmit::{Outgoing, Written},
     },
     fanout::SLICE_WRITES,
 };
@@ -75,7 +75,7 @@ impl Server {
         self.core.end_turn(self.now);
         while self.core.poll_disconnect().is_some() {}
         let feed = self.core.feed().expect("a program feeds it");
-        while feed.poll_incoming().is_some() {}
+        while feed.poll_request().is_some() {}
         writes
     }
 }

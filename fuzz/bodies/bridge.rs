@@ -16,7 +16,8 @@ use alle::{
     bridge::{
         Core, Settings,
         backend::{Order, Role},
-        hub::{ClientId, Disconnect, Outgoing, Written},
+        hub::{ClientId, Disconnect},
+        transmit::{Outgoing, Written},
     },
     channel::Channel,
     config::Limits,

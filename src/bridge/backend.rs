@@ -8,18 +8,22 @@
 //! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then [`Backend::poll_order`],
 //! [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
 
+mod asked;
+mod cause;
+
 use std::{
     collections::VecDeque,
     fmt,
     time::{Duration, Instant},
 };
 
+use self::{asked::Asked, cause::Cause};
 use super::{hub::Command, listening::Published};
 use crate::{
     channel::ChannelKey,
     pg::{
         config::Config,
-        session::{self, HandedOver, ServerError, Session, SessionError, Ticket},
+        session::{self, HandedOver, ServerError, Session, Ticket},
     },
 };
 
@@ -474,57 +478,6 @@ impl fmt::Debug for State {
             Self::Starting { .. } => "Starting",
             Self::Ready { .. } => "Ready",
         })
-    }
-}
-
-enum Cause<'a> {
-    Connection(&'a str),
-    Session(&'a SessionError),
-}
-
-impl Cause<'_> {
-    fn complaint(&self, role: Role, config: &Config) -> String {
-        let address = config.address();
-        match self {
-            Self::Connection(why) => {
-                format!("{role} session: connection to PostgreSQL at {address} {why}; retrying")
-            }
-            Self::Session(error) => {
-                let remedy = error.remedy().map(|remedy| format!(" ({remedy})"));
-                let remedy = remedy.unwrap_or_default();
-                format!("{role} session: PostgreSQL at {address}: {error}{remedy}; retrying")
-            }
-        }
-    }
-}
-
-/// What a ticket stands for.
-enum Asked {
-    Listen(ChannelKey),
-    Unlisten(ChannelKey),
-    Notify(u32),
-    Heartbeat,
-}
-
-impl Asked {
-    fn ticket(self) -> Ticket {
-        let (kind, number) = match self {
-            Self::Listen(key) => (0, key.0),
-            Self::Unlisten(key) => (1, key.0),
-            Self::Notify(number) => (2, number),
-            Self::Heartbeat => (3, 0),
-        };
-        Ticket(kind << 32 | u64::from(number))
-    }
-
-    fn from_ticket(Ticket(ticket): Ticket) -> Self {
-        let number = u32::try_from(ticket & u64::from(u32::MAX)).expect("masked");
-        match ticket >> 32 {
-            0 => Self::Listen(ChannelKey(number)),
-            1 => Self::Unlisten(ChannelKey(number)),
-            2 => Self::Notify(number),
-            _ => Self::Heartbeat,
-        }
     }
 }
 

@@ -64,8 +64,7 @@ impl Hub {
                 self.hang_up(slot, now, |out| out.extend_from_slice(&bytes));
             }
             super::http::Reply::Upgrade { key } => {
-                self.open(slot);
-                self.push_own(slot, now, |out| response::switching_protocols(&key, out));
+                self.open(slot, now, |out| response::switching_protocols(&key, out));
                 if self.listening.announced == PostgresStatus::Down {
                     let status = ServerMessage::Status {
                         postgres: PostgresStatus::Down,

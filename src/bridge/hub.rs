@@ -6,17 +6,17 @@
 //! The rule that keeps every client's order: whatever is pending for a client is moved to its
 //! backlog (`deliver`) *before* its subscriptions change and *before* an answer is queued to it.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::collections::VecDeque;
 
 use slab::Slab;
 
 use crate::{
     backlog::Backlog,
-    batch::{Batches, Span},
-    bridge::listening::Listening,
+    batch::Batches,
+    bridge::{listening::Listening, transmit::Sending},
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
-    fanout::{EVERYONE, Fanout, Run},
+    fanout::{EVERYONE, Fanout},
     frame,
     index::Index,
     message::{RequestId, ServerMessage},
@@ -64,10 +64,10 @@ pub struct Hub {
     /// No client is taken any more; those there are being closed.
     pub(super) stopping: bool,
     /// Clients with a backlog and a socket that takes bytes; each once.
-    ready: VecDeque<u32>,
-    ready_first: bool,
-    sending: Option<Sending>,
-    disconnects: VecDeque<(ClientId, Disconnect)>,
+    pub(super) ready: VecDeque<u32>,
+    pub(super) ready_first: bool,
+    pub(super) sending: Option<Sending>,
+    pub(super) disconnects: VecDeque<(ClientId, Disconnect)>,
     /// Clients to be read again after a pause.
     pub(super) resumed: VecDeque<ClientId>,
     /// Clients whose links are to be cut at the end of the turn.
@@ -84,13 +84,13 @@ pub(super) struct Hot {
     /// The client was given every frame of its channels up to this one.
     pub(super) seen: u64,
     /// Its key in `Hub::backlogs`, or [`NO_BACKLOG`].
-    backlog: u32,
+    pub(super) backlog: u32,
     generation: u16,
-    flags: u16,
+    pub(super) flags: u16,
 }
 
 impl Hot {
-    fn is(self, flag: u16) -> bool {
+    pub(super) fn is(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 }
@@ -164,43 +164,6 @@ pub enum Command {
     Unlisten(ChannelKey, Channel),
     /// Notify it; the number names the publish in its outcome.
     Notify(u32, Channel, Payload),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Sending {
-    Backlog(u32),
-    Direct(u32, Run),
-}
-
-/// Bytes lent to be written to one socket.
-#[derive(Debug)]
-pub struct Transmit<'a> {
-    /// Whose socket.
-    pub client: ClientId,
-    /// What is to be written.
-    pub bytes: Outgoing<'a>,
-}
-
-/// One piece, as nearly always, or several.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one system call"
-)]
-pub enum Outgoing<'a> {
-    /// Contiguous.
-    One(&'a [u8]),
-    /// The first so many slices of the array, in order.
-    Many([IoSlice<'a>; SLICES_MAX], usize),
-}
-
-/// What became of lent bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// All went.
-    All,
-    /// So many went; the socket takes no more until it says so.
-    Full(usize),
 }
 
 /// How a socket is to be let go.
@@ -282,57 +245,6 @@ impl Hub {
         }
     }
 
-    /// Whose turn it is to be written to, and what. Each must be answered by
-    /// [`Self::handle_transmitted`] before the next.
-    pub(super) fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        debug_assert!(self.sending.is_none(), "the last transmit was not answered");
-        self.ready_first = !self.ready_first;
-        let sending = if self.ready_first {
-            self.next_ready().or_else(|| self.next_of_pass())
-        } else {
-            self.next_of_pass().or_else(|| self.next_ready())
-        }?;
-        self.sending = Some(sending);
-        Some(match sending {
-            Sending::Direct(slot, run) => Transmit {
-                client: self.id(slot),
-                bytes: Outgoing::One(self.batches.bytes(run.span)),
-            },
-            Sending::Backlog(slot) => {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                let key = self.hot[slot as usize].backlog as usize;
-                let count = self.backlogs[key]
-                    .backlog
-                    .slices(&self.batches, &mut slices);
-                Transmit {
-                    client: self.id(slot),
-                    bytes: Outgoing::Many(slices, count),
-                }
-            }
-        })
-    }
-
-    pub(super) fn handle_transmitted(&mut self, written: Written, now: Tick) {
-        match self.sending.take() {
-            Some(Sending::Direct(slot, run)) => {
-                self.hot[slot as usize].seen = run.last;
-                if let Written::Full(bytes) = written {
-                    let mut rest = run.span;
-                    rest.start += u32::try_from(bytes).expect("no more than was lent");
-                    self.push_span(slot, rest, now);
-                    self.hot[slot as usize].flags |= BLOCKED;
-                }
-            }
-            Some(Sending::Backlog(slot)) => self.note_progress(slot, written, now),
-            None => debug_assert!(false, "nothing was being transmitted"),
-        }
-    }
-
-    /// Whether anything can be written now.
-    pub(super) fn has_transmit(&self) -> bool {
-        !self.ready.is_empty() || self.fanout.has_work()
-    }
-
     pub(super) fn end_slice(&mut self) {
         self.fanout.end_slice();
     }
@@ -372,17 +284,27 @@ impl Hub {
         }
     }
 
-    /// Begins to close an open connection: what is behind the frame begun is dropped, the close
-    /// frame follows it.
+    /// Begins to close an open connection; the close frame follows at a frame boundary. A client
+    /// that cannot follow loses what lies behind the frame begun, any other gets what it is owed.
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Tick) {
         self.note_close(slot, reason);
-        self.leave(slot, Phase::Closing, now);
-        self.push_own(slot, now, |out| {
-            close::close_frame(reason.code(), reason.text(), out)
-        });
+        if matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout) {
+            if let Some(key) = self.backlog_key_of(slot) {
+                self.backlogs[key].backlog.cut_at_frame(&mut self.batches);
+            }
+        } else {
+            self.deliver(slot, now);
+        }
+        // What it was owed may have been too much for it.
+        if self.is_open(slot) {
+            self.leave(slot, Phase::Closing, now);
+            self.push_own(slot, now, |out| {
+                close::close_frame(reason.code(), reason.text(), out);
+            });
+        }
     }
 
-    /// Queues `write`'s bytes behind what the client still has to get, and hangs up behind them.
+    /// Queues `write`'s bytes behind what is queued already, and hangs up behind them.
     pub(super) fn hang_up(&mut self, slot: u32, now: Tick, write: impl FnOnce(&mut Vec<u8>)) {
         self.leave(slot, Phase::Flushing, now);
         self.push_own(slot, now, write);
@@ -394,18 +316,10 @@ impl Hub {
             return;
         }
         self.deliver(slot, now);
-        self.push_own(slot, now, |out| frame::append_message(message, out));
-    }
-
-    /// Moves everything the client's channels owe it to its backlog: afterwards it has seen all.
-    pub(super) fn deliver(&mut self, slot: u32, now: Tick) {
-        while let Some(run) = self.next_run(slot) {
-            self.push_run(slot, run, now);
-            if !self.is_open(slot) {
-                return;
-            }
+        // It may have been closed for what it was owed.
+        if self.is_open(slot) {
+            self.push_own(slot, now, |out| frame::append_message(message, out));
         }
-        self.hot[slot as usize].seen = self.fanout.sequence();
     }
 
     /// Tells everybody something.
@@ -428,13 +342,16 @@ impl Hub {
         }
     }
 
-    /// Messages may flow from now on; nothing sent before is owed.
-    pub(super) fn open(&mut self, slot: u32) {
+    /// Messages may flow from now on, behind `head`; nothing notified before is owed.
+    pub(super) fn open(&mut self, slot: u32, now: Tick, head: impl FnOnce(&mut Vec<u8>)) {
         self.metrics.handshakes += 1;
         self.clients[slot as usize].phase = Phase::Open { pinged: false };
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
         hot.seen = self.fanout.sequence();
+        let key = self.backlog_key(slot, now);
+        self.backlogs[key].backlog.push_head(head);
+        self.mark_ready(slot);
     }
 
     /// The peer's close frame answers ours: what is queued still leaves, then we hang up.
@@ -495,94 +412,8 @@ impl Hub {
         }
     }
 
-    fn next_ready(&mut self) -> Option<Sending> {
-        while let Some(&slot) = self.ready.front() {
-            let hot = self.hot[slot as usize];
-            if hot.is(READY) && hot.backlog != NO_BACKLOG {
-                return Some(Sending::Backlog(slot));
-            }
-            self.ready.pop_front();
-        }
-        None
-    }
-
-    /// Walks passes to the next client that is owed something and whose socket takes it.
-    fn next_of_pass(&mut self) -> Option<Sending> {
-        while let Some((key, cursor)) = self.fanout.pass() {
-            let newest = self.fanout.newest(key);
-            let audience = self.audience(key);
-            let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
-            while let Some(below) = cursor.checked_sub(1) {
-                let slot = if key == EVERYONE {
-                    below
-                } else {
-                    self.index.subscribers(key)[below as usize]
-                };
-                let hot = self.hot[slot as usize];
-                if hot.seen >= newest || !hot.is(OPEN) {
-                    cursor = below;
-                    continue;
-                }
-                let Some(run) = self.next_run(slot) else {
-                    debug_assert!(false, "a client behind its channel is owed something");
-                    cursor = below;
-                    continue;
-                };
-                if hot.backlog == NO_BACKLOG {
-                    self.fanout.advance(cursor);
-                    return Some(Sending::Direct(slot, run));
-                }
-                let progressed = self.backlogs[hot.backlog as usize].progressed;
-                self.push_run(slot, run, progressed);
-            }
-            self.fanout.advance(0);
-            self.fanout.finish(audience, &mut self.batches);
-        }
-        None
-    }
-
-    fn audience(&self, key: ChannelKey) -> usize {
-        if key == EVERYONE {
-            self.hot.len()
-        } else {
-            self.index.subscribers(key).len()
-        }
-    }
-
-    /// The next range of frames the client is owed, over all its channels.
-    fn next_run(&self, slot: u32) -> Option<Run> {
-        let seen = self.hot[slot as usize].seen;
-        let links = self.index.subscriptions(slot);
-        let pending = self.fanout.pending();
-        if pending.len() < links.len() {
-            let keys = pending.iter().copied();
-            let keys = keys.filter(|&key| links.iter().any(|link| link.channel() == key));
-            self.fanout.next_run(seen, keys, &self.batches)
-        } else {
-            self.fanout
-                .next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
-        }
-    }
-
-    fn push_run(&mut self, slot: u32, run: Run, now: Tick) {
-        self.hot[slot as usize].seen = run.last;
-        let bytes = self.push_span(slot, run.span, now);
-        self.mark_ready(slot);
-        if bytes > self.limits.client_queue_bytes_max && self.is_open(slot) {
-            self.close(slot, CloseReason::SlowConsumer, now);
-        }
-    }
-
-    /// Appends shared bytes to the client's backlog; says how much that holds now.
-    fn push_span(&mut self, slot: u32, span: Span, now: Tick) -> usize {
-        let key = self.backlog_key(slot, now);
-        let backlog = &mut self.backlogs[key].backlog;
-        backlog.push_span(span, &mut self.batches);
-        backlog.bytes()
-    }
-
     /// The key of the client's backlog, made now if it had none.
-    fn backlog_key(&mut self, slot: u32, now: Tick) -> usize {
+    pub(super) fn backlog_key(&mut self, slot: u32, now: Tick) -> usize {
         let hot = &mut self.hot[slot as usize];
         if hot.backlog == NO_BACKLOG {
             let stalled = Stalled {
@@ -596,62 +427,12 @@ impl Hub {
         hot.backlog as usize
     }
 
-    fn mark_ready(&mut self, slot: u32) {
-        let hot = &mut self.hot[slot as usize];
-        if hot.flags & (READY | BLOCKED | DEAD) == 0 && hot.backlog != NO_BACKLOG {
-            hot.flags |= READY;
-            self.ready.push_back(slot);
-        }
-    }
-
-    /// Bytes of a backlog went out: it shrinks, moves to the end of the queue, or is done.
-    fn note_progress(&mut self, slot: u32, written: Written, now: Tick) {
-        let key = self.hot[slot as usize].backlog as usize;
-        let Stalled {
-            backlog,
-            progressed,
-            ..
-        } = &mut self.backlogs[key];
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let bytes = match written {
-            Written::Full(bytes) => bytes,
-            Written::All => {
-                let count = backlog.slices(&self.batches, &mut slices);
-                slices[..count].iter().map(|slice| slice.len()).sum()
-            }
-        };
-        if bytes > 0 {
-            *progressed = now;
-        }
-        backlog.consume(bytes, &mut self.batches);
-        let is_empty = backlog.is_empty();
-        self.ready.pop_front();
-        let hot = &mut self.hot[slot as usize];
-        hot.flags &= !READY;
-        if is_empty {
-            self.backlogs.remove(key);
-            hot.backlog = NO_BACKLOG;
-            if matches!(self.clients[slot as usize].phase, Phase::Flushing) {
-                self.clients[slot as usize].phase = Phase::Lingering;
-                self.disconnects
-                    .push_back((self.id(slot), Disconnect::Shutdown));
-            }
-        } else if matches!(written, Written::Full(_)) {
-            hot.flags |= BLOCKED;
-        } else {
-            self.mark_ready(slot);
-        }
-    }
-
     /// The client takes no part any more: its links are cut at the end of the turn.
     fn leave(&mut self, slot: u32, phase: Phase, now: Tick) {
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             hot.flags &= !OPEN;
             self.leaving.push(slot);
-        }
-        if let Some(stalled) = self.backlogs.get_mut(hot.backlog as usize) {
-            stalled.backlog.cut_at_frame(&mut self.batches);
         }
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
@@ -686,16 +467,13 @@ impl Hub {
     }
 }
 
-/// Slices lent for one write: more than a backlog usually has.
-pub const SLICES_MAX: usize = 16;
-
-const NO_BACKLOG: u32 = u32::MAX;
+pub(super) const NO_BACKLOG: u32 = u32::MAX;
 
 /// The opening handshake is done and no close has begun.
-const OPEN: u16 = 1;
+pub(super) const OPEN: u16 = 1;
 /// In `Hub::ready`.
-const READY: u16 = 2;
+pub(super) const READY: u16 = 2;
 /// The socket took less than it was given and has not said since that it takes more.
-const BLOCKED: u16 = 4;
+pub(super) const BLOCKED: u16 = 4;
 /// In `Hub::dead`.
-const DEAD: u16 = 8;
+pub(super) const DEAD: u16 = 8;

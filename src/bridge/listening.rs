@@ -1,6 +1,6 @@
 //! Reactions to what PostgreSQL's sessions report: which channels hold, and what they carry.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     hub::{Hub, Tick},
@@ -52,7 +52,7 @@ pub(super) struct ChannelState {
     /// Counted in `Listening::unsettled`.
     settling: bool,
     /// Unanswered subscribes by slot of the client, in the order asked.
-    pub(super) waiting: HashMap<u32, Vec<Option<RequestId>>>,
+    pub(super) waiting: BTreeMap<u32, Vec<Option<RequestId>>>,
 }
 
 impl Default for Listening {

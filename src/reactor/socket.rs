@@ -16,7 +16,7 @@ use mio::{
 };
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::bridge::hub::{Outgoing, Written};
+use crate::bridge::transmit::{Outgoing, Written};
 
 /// A listening socket whose options its connections inherit.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {

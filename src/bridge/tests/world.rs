@@ -11,7 +11,8 @@ use crate::{
     bridge::{
         Core, Settings,
         backend::{Order, Role},
-        hub::{ClientId, Disconnect, Outgoing, Written},
+        hub::{ClientId, Disconnect},
+        transmit::{Outgoing, Written},
     },
     config::Limits,
     frame::frame_bytes,
@@ -357,11 +358,7 @@ impl World {
                 self.resumed.push(client);
             }
             quiet &= !self.move_backend_bytes();
-            self.core.hub.index.check_invariants();
-            self.core
-                .hub
-                .fanout
-                .check_invariants(&self.core.hub.batches);
+            self.core.check_invariants();
             if quiet {
                 return;
             }

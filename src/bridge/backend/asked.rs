@@ -1,0 +1,53 @@
+//! What a session was asked, packed into the number it gives back.
+
+use crate::{channel::ChannelKey, pg::session::Ticket};
+
+/// What a ticket stands for.
+pub(super) enum Asked {
+    Listen(ChannelKey),
+    Unlisten(ChannelKey),
+    Notify(u32),
+    Heartbeat,
+}
+
+impl Asked {
+    pub(super) fn ticket(self) -> Ticket {
+        let (kind, number) = match self {
+            Self::Listen(key) => (0, key.0),
+            Self::Unlisten(key) => (1, key.0),
+            Self::Notify(number) => (2, number),
+            Self::Heartbeat => (3, 0),
+        };
+        Ticket(kind << 32 | u64::from(number))
+    }
+
+    pub(super) fn from_ticket(Ticket(ticket): Ticket) -> Self {
+        let number = u32::try_from(ticket & u64::from(u32::MAX)).expect("masked");
+        match ticket >> 32 {
+            0 => Self::Listen(ChannelKey(number)),
+            1 => Self::Unlisten(ChannelKey(number)),
+            2 => Self::Notify(number),
+            _ => Self::Heartbeat,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_comes_back() {
+        for number in [0, 7, u32::MAX] {
+            let back = |asked: Asked| Asked::from_ticket(asked.ticket());
+            let key = ChannelKey(number);
+            assert!(matches!(back(Asked::Listen(key)), Asked::Listen(it) if it == key));
+            assert!(matches!(back(Asked::Unlisten(key)), Asked::Unlisten(it) if it == key));
+            assert!(matches!(back(Asked::Notify(number)), Asked::Notify(it) if it == number));
+        }
+        assert!(matches!(
+            Asked::from_ticket(Asked::Heartbeat.ticket()),
+            Asked::Heartbeat
+        ));
+    }
+}

@@ -1,0 +1,254 @@
+//! The way out: the hot path, from a channel's pending frames to the bytes lent to a socket.
+//!
+//! Reads from top to bottom: whose turn it is, what that client is owed, what became of the write,
+//! and what is kept for one whose socket is full. Nothing here allocates per recipient of a
+//! fan-out while sockets take what they are given.
+
+use std::io::IoSlice;
+
+use super::hub::{
+    BLOCKED, ClientId, DEAD, Disconnect, Hub, NO_BACKLOG, OPEN, Phase, READY, Stalled, Tick,
+};
+use crate::{
+    batch::Span,
+    channel::ChannelKey,
+    fanout::{EVERYONE, Run},
+    ws::close::CloseReason,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sending {
+    Backlog(u32),
+    Direct(u32, Run),
+}
+
+/// Bytes lent to be written to one socket.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    /// Whose socket.
+    pub client: ClientId,
+    /// What is to be written.
+    pub bytes: Outgoing<'a>,
+}
+
+/// One piece, as nearly always, or several.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one system call"
+)]
+pub enum Outgoing<'a> {
+    /// Contiguous.
+    One(&'a [u8]),
+    /// The first so many slices of the array, in order.
+    Many([IoSlice<'a>; SLICES_MAX], usize),
+}
+
+/// What became of lent bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All went.
+    All,
+    /// So many went; the socket takes no more until it says so.
+    Full(usize),
+}
+
+impl Hub {
+    /// Whether anything can be written now.
+    pub(super) fn has_transmit(&self) -> bool {
+        !self.ready.is_empty() || self.fanout.has_work()
+    }
+
+    /// Whose turn it is to be written to, and what. Each must be answered by
+    /// [`Self::handle_transmitted`] before the next.
+    pub(super) fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        debug_assert!(self.sending.is_none(), "the last transmit was not answered");
+        self.ready_first = !self.ready_first;
+        let sending = if self.ready_first {
+            self.next_ready().or_else(|| self.next_of_pass())
+        } else {
+            self.next_of_pass().or_else(|| self.next_ready())
+        }?;
+        self.sending = Some(sending);
+        Some(match sending {
+            Sending::Direct(slot, run) => Transmit {
+                client: self.id(slot),
+                bytes: Outgoing::One(self.batches.bytes(run.span)),
+            },
+            Sending::Backlog(slot) => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let key = self.hot[slot as usize].backlog as usize;
+                let count = self.backlogs[key]
+                    .backlog
+                    .slices(&self.batches, &mut slices);
+                Transmit {
+                    client: self.id(slot),
+                    bytes: Outgoing::Many(slices, count),
+                }
+            }
+        })
+    }
+
+    fn next_ready(&mut self) -> Option<Sending> {
+        while let Some(&slot) = self.ready.front() {
+            let hot = self.hot[slot as usize];
+            if hot.is(READY) && hot.backlog != NO_BACKLOG {
+                return Some(Sending::Backlog(slot));
+            }
+            self.ready.pop_front();
+        }
+        None
+    }
+
+    /// Walks passes to the next client that is owed something and whose socket takes it.
+    fn next_of_pass(&mut self) -> Option<Sending> {
+        while let Some((key, cursor)) = self.fanout.pass() {
+            let newest = self.fanout.newest(key);
+            let audience = self.audience(key);
+            let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
+            while let Some(below) = cursor.checked_sub(1) {
+                let slot = if key == EVERYONE {
+                    below
+                } else {
+                    self.index.subscribers(key)[below as usize]
+                };
+                let hot = self.hot[slot as usize];
+                if hot.seen >= newest || !hot.is(OPEN) {
+                    cursor = below;
+                    continue;
+                }
+                let Some(run) = self.next_run(slot) else {
+                    debug_assert!(false, "a client behind its channel is owed something");
+                    cursor = below;
+                    continue;
+                };
+                if hot.backlog == NO_BACKLOG {
+                    self.fanout.advance(cursor);
+                    return Some(Sending::Direct(slot, run));
+                }
+                let progressed = self.backlogs[hot.backlog as usize].progressed;
+                self.push_run(slot, run, progressed);
+            }
+            self.fanout.advance(0);
+            self.fanout.finish(audience, &mut self.batches);
+        }
+        None
+    }
+
+    fn audience(&self, key: ChannelKey) -> usize {
+        if key == EVERYONE {
+            self.hot.len()
+        } else {
+            self.index.subscribers(key).len()
+        }
+    }
+
+    /// The next range of frames the client is owed, over all its channels.
+    fn next_run(&self, slot: u32) -> Option<Run> {
+        let seen = self.hot[slot as usize].seen;
+        let links = self.index.subscriptions(slot);
+        let pending = self.fanout.pending();
+        if pending.len() < links.len() {
+            let keys = pending.iter().copied();
+            let keys = keys.filter(|&key| links.iter().any(|link| link.channel() == key));
+            self.fanout.next_run(seen, keys, &self.batches)
+        } else {
+            self.fanout
+                .next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
+        }
+    }
+
+    pub(super) fn handle_transmitted(&mut self, written: Written, now: Tick) {
+        match self.sending.take() {
+            Some(Sending::Direct(slot, run)) => {
+                self.hot[slot as usize].seen = run.last;
+                if let Written::Full(bytes) = written {
+                    let mut rest = run.span;
+                    rest.start += u32::try_from(bytes).expect("no more than was lent");
+                    self.push_span(slot, rest, now);
+                    self.hot[slot as usize].flags |= BLOCKED;
+                }
+            }
+            Some(Sending::Backlog(slot)) => self.note_progress(slot, written, now),
+            None => debug_assert!(false, "nothing was being transmitted"),
+        }
+    }
+
+    /// Bytes of a backlog went out: it shrinks, moves to the end of the queue, or is done.
+    fn note_progress(&mut self, slot: u32, written: Written, now: Tick) {
+        let key = self.hot[slot as usize].backlog as usize;
+        let Stalled {
+            backlog,
+            progressed,
+            ..
+        } = &mut self.backlogs[key];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let bytes = match written {
+            Written::Full(bytes) => bytes,
+            Written::All => {
+                let count = backlog.slices(&self.batches, &mut slices);
+                slices[..count].iter().map(|slice| slice.len()).sum()
+            }
+        };
+        if bytes > 0 {
+            *progressed = now;
+        }
+        backlog.consume(bytes, &mut self.batches);
+        let is_empty = backlog.is_empty();
+        self.ready.pop_front();
+        let hot = &mut self.hot[slot as usize];
+        hot.flags &= !READY;
+        if is_empty {
+            self.backlogs.remove(key);
+            hot.backlog = NO_BACKLOG;
+            if matches!(self.clients[slot as usize].phase, Phase::Flushing) {
+                self.clients[slot as usize].phase = Phase::Lingering;
+                self.disconnects
+                    .push_back((self.id(slot), Disconnect::Shutdown));
+            }
+        } else if matches!(written, Written::Full(_)) {
+            hot.flags |= BLOCKED;
+        } else {
+            self.mark_ready(slot);
+        }
+    }
+
+    /// Moves everything the client's channels owe it to its backlog: afterwards it has seen all.
+    pub(super) fn deliver(&mut self, slot: u32, now: Tick) {
+        while let Some(run) = self.next_run(slot) {
+            self.push_run(slot, run, now);
+            if !self.is_open(slot) {
+                return;
+            }
+        }
+        self.hot[slot as usize].seen = self.fanout.sequence();
+    }
+
+    fn push_run(&mut self, slot: u32, run: Run, now: Tick) {
+        self.hot[slot as usize].seen = run.last;
+        let bytes = self.push_span(slot, run.span, now);
+        self.mark_ready(slot);
+        if bytes > self.limits.client_queue_bytes_max && self.is_open(slot) {
+            self.close(slot, CloseReason::SlowConsumer, now);
+        }
+    }
+
+    /// Appends shared bytes to the client's backlog; says how much that holds now.
+    fn push_span(&mut self, slot: u32, span: Span, now: Tick) -> usize {
+        let key = self.backlog_key(slot, now);
+        let backlog = &mut self.backlogs[key].backlog;
+        backlog.push_span(span, &mut self.batches);
+        backlog.bytes()
+    }
+
+    pub(super) fn mark_ready(&mut self, slot: u32) {
+        let hot = &mut self.hot[slot as usize];
+        if hot.flags & (READY | BLOCKED | DEAD) == 0 && hot.backlog != NO_BACKLOG {
+            hot.flags |= READY;
+            self.ready.push_back(slot);
+        }
+    }
+}
+
+/// Slices lent for one write: more than a backlog usually has.
+pub const SLICES_MAX: usize = 16;

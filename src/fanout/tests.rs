@@ -1,0 +1,153 @@
+//! Passes, runs and their order, without a client.
+
+use super::*;
+
+const A: ChannelKey = ChannelKey(0);
+const B: ChannelKey = ChannelKey(1);
+
+#[derive(Default)]
+struct Fixture {
+    fanout: Fanout,
+    batches: Batches,
+}
+
+impl Fixture {
+    fn append(&mut self, key: ChannelKey, audience: usize, text: &str) {
+        self.fanout
+            .append(key, audience, text.as_bytes(), &mut self.batches);
+        self.fanout.check_invariants(&self.batches);
+    }
+
+    /// Everything a client of `keys` still gets, run by run.
+    fn runs(&self, mut seen: u64, keys: &[ChannelKey]) -> Vec<String> {
+        let mut runs = Vec::new();
+        while let Some(run) = self
+            .fanout
+            .next_run(seen, keys.iter().copied(), &self.batches)
+        {
+            let bytes = self.batches.bytes(run.span).to_vec();
+            runs.push(String::from_utf8(bytes).unwrap());
+            assert!(run.last > seen);
+            seen = run.last;
+        }
+        runs
+    }
+
+    fn finish(&mut self, audience: usize) {
+        self.fanout.advance(0);
+        self.fanout.finish(audience, &mut self.batches);
+        self.fanout.check_invariants(&self.batches);
+    }
+}
+
+#[test]
+fn a_client_gets_its_channels_merged_in_commit_order() {
+    let mut fixture = Fixture::default();
+    for (key, text) in [
+        (A, "a1"),
+        (A, "a2"),
+        (B, "b1"),
+        (EVERYONE, "e"),
+        (A, "a3"),
+        (B, "b2"),
+    ] {
+        fixture.append(key, 3, text);
+    }
+    assert_eq!(fixture.runs(0, &[A, B]), ["a1a2", "b1", "e", "a3", "b2"]);
+    assert_eq!(fixture.runs(0, &[B, A]), ["a1a2", "b1", "e", "a3", "b2"]);
+    assert_eq!(fixture.runs(0, &[A]), ["a1a2", "e", "a3"]);
+    assert_eq!(fixture.runs(1, &[A]), ["a2", "e", "a3"]);
+    assert_eq!(fixture.runs(4, &[B]), ["b2"]);
+    assert_eq!(fixture.runs(0, &[]), ["e"]);
+    assert_eq!(fixture.runs(6, &[A, B]), [""; 0]);
+}
+
+#[test]
+fn frames_that_come_during_a_pass_make_the_next_one() {
+    let mut fixture = Fixture::default();
+    fixture.append(A, 10, "1");
+    assert_eq!(fixture.fanout.pass(), Some((A, 10)));
+    fixture.append(A, 10, "2");
+    assert_eq!(
+        fixture.runs(0, &[A]),
+        ["12"],
+        "who is served late gets both at once"
+    );
+    fixture.finish(10);
+    assert_eq!(
+        fixture.fanout.pass(),
+        Some((A, 10)),
+        "the others get the second one"
+    );
+    assert_eq!(fixture.runs(1, &[A]), ["2"]);
+    fixture.finish(10);
+    assert!(!fixture.fanout.has_work());
+    assert_eq!(
+        (fixture.batches.count(), fixture.fanout.unsent_bytes()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn small_and_old_passes_take_turns() {
+    let mut fixture = Fixture::default();
+    fixture.append(A, 100_000, "large");
+    assert_eq!(fixture.fanout.pass().map(|(key, _)| key), Some(A));
+    fixture.fanout.advance(99_936);
+    let mut order = Vec::new();
+    for round in 0..6 {
+        fixture.append(B, 3, "small");
+        fixture.fanout.end_slice();
+        for _ in 0..2 {
+            let (key, _) = fixture.fanout.pass().unwrap();
+            order.push(key);
+            if key == B {
+                fixture.finish(3);
+            } else {
+                fixture.fanout.advance(99_000 - round * 64);
+                fixture.fanout.end_slice();
+            }
+        }
+    }
+    assert!(
+        order.iter().filter(|&&key| key == A).count() >= 3,
+        "{order:?}"
+    );
+    assert!(
+        order.iter().filter(|&&key| key == B).count() >= 4,
+        "{order:?}"
+    );
+}
+
+#[test]
+fn frames_over_64_kib_go_on_in_another_batch() {
+    let mut fixture = Fixture::default();
+    let text = "x".repeat(40_000);
+    for _ in 0..3 {
+        fixture.append(A, 1, &text);
+    }
+    assert_eq!(
+        fixture.runs(0, &[A]).iter().map(String::len).sum::<usize>(),
+        120_000
+    );
+    assert_eq!(fixture.batches.count(), 3);
+    fixture.fanout.pass();
+    fixture.finish(1);
+    fixture.fanout.pass();
+    fixture.finish(1);
+    assert_eq!(fixture.batches.count(), 0);
+}
+
+#[test]
+fn a_forgotten_channel_leaves_nothing() {
+    let mut fixture = Fixture::default();
+    fixture.append(A, 5, "a");
+    fixture.append(B, 5, "b");
+    fixture.fanout.pass();
+    fixture.fanout.forget(A, &mut fixture.batches);
+    fixture.fanout.check_invariants(&fixture.batches);
+    assert_eq!(fixture.fanout.pass(), Some((B, 5)));
+    fixture.fanout.forget(B, &mut fixture.batches);
+    assert!(!fixture.fanout.has_work());
+    assert_eq!(fixture.batches.count(), 0);
+}
