@@ -16,6 +16,8 @@
 mod client;
 #[path = "contract/harness.rs"]
 mod harness;
+#[path = "contract/listening.rs"]
+mod listening;
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "the other test of the program needs the rest")]
 mod program;
@@ -23,5 +25,7 @@ mod program;
 mod protocol;
 #[path = "contract/raw.rs"]
 mod raw;
+#[path = "contract/semantics.rs"]
+mod semantics;
 #[path = "contract/sql.rs"]
 mod sql;

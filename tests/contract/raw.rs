@@ -124,6 +124,17 @@ impl Raw {
         (head[0], self.take(length))
     }
 
+    /// The payloads of the next texts.
+    #[track_caller]
+    pub fn frames(&mut self, count: usize) -> Vec<Vec<u8>> {
+        let frame = |_| {
+            let (first, payload) = self.frame();
+            assert_eq!(first, TEXT, "{}", String::from_utf8_lossy(&payload));
+            payload
+        };
+        (0..count).map(frame).collect()
+    }
+
     /// The next frame, which is a text.
     #[track_caller]
     pub fn text(&mut self) -> String {

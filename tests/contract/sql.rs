@@ -10,6 +10,7 @@ use crate::harness::PATIENCE;
 /// An open session of the user `postgres`, who needs no password.
 pub struct Sql {
     stream: TcpStream,
+    heard: Vec<(String, String)>,
 }
 
 /// The fields of an ErrorResponse that tests ask for.
@@ -24,7 +25,10 @@ impl Sql {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut session = Self { stream };
+        let mut session = Self {
+            stream,
+            heard: Vec::new(),
+        };
         let mut startup = 196_608_u32.to_be_bytes().to_vec();
         for text in [
             "user",
@@ -81,6 +85,11 @@ impl Sql {
         self.run(&format!("SELECT pg_notify({channel}, {payload})"));
     }
 
+    /// The notifications that came with answers so far.
+    pub fn heard(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.heard)
+    }
+
     fn answer(&mut self) -> Result<Vec<String>, SqlError> {
         let (mut rows, mut error) = (Vec::new(), None);
         loop {
@@ -92,6 +101,7 @@ impl Sql {
                         text: String::from_utf8_lossy(&body).into(),
                     })
                 }
+                b'A' => self.heard.push(notification(&body)),
                 b'Z' => return error.map_or(Ok(rows), Err),
                 _ => {}
             }
@@ -113,6 +123,12 @@ fn first_column(body: &[u8]) -> String {
     let length = i32::from_be_bytes([body[2], body[3], body[4], body[5]]);
     let length = usize::try_from(length).unwrap_or(0);
     String::from_utf8_lossy(&body[6..6 + length]).into_owned()
+}
+
+fn notification(body: &[u8]) -> (String, String) {
+    let mut texts = body[4..].split(|byte| *byte == 0);
+    let mut text = || String::from_utf8_lossy(texts.next().unwrap()).into_owned();
+    (text(), text())
 }
 
 /// A text as a literal.
