@@ -12,10 +12,14 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "contract/authentication.rs"]
+mod authentication;
 #[path = "contract/client.rs"]
 mod client;
 #[path = "contract/harness.rs"]
 mod harness;
+#[path = "contract/http.rs"]
+mod http;
 #[path = "contract/listening.rs"]
 mod listening;
 #[path = "support/program.rs"]
@@ -25,7 +29,19 @@ mod program;
 mod protocol;
 #[path = "contract/raw.rs"]
 mod raw;
+#[path = "contract/readme.rs"]
+mod readme;
+#[path = "contract/reconnect.rs"]
+mod reconnect;
+#[path = "contract/rfc6455.rs"]
+mod rfc6455;
 #[path = "contract/semantics.rs"]
 mod semantics;
+#[path = "contract/shutdown.rs"]
+mod shutdown;
+#[path = "contract/slow_reader.rs"]
+mod slow_reader;
 #[path = "contract/sql.rs"]
 mod sql;
+#[path = "contract/startup.rs"]
+mod startup;

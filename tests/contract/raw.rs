@@ -105,6 +105,18 @@ impl Raw {
         response
     }
 
+    /// The status of an HTTP answer; `None` if the connection ends without one.
+    #[track_caller]
+    pub fn status_or_end(&mut self) -> Option<u16> {
+        while self.inbox.len() < "HTTP/1.1 200".len() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        let line = String::from_utf8_lossy(&self.inbox);
+        line.split(' ').nth(1)?.get(..3)?.parse().ok()
+    }
+
     /// The next frame: its first byte and its payload.
     #[track_caller]
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
@@ -173,7 +185,12 @@ impl Raw {
         self.inbox.drain(..length).collect()
     }
 
-    /// Reads something; `false` at the end.
+    /// Reads what comes, whatever it is; `false` at the end.
+    #[track_caller]
+    pub fn read_some(&mut self) -> bool {
+        self.fill()
+    }
+
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 65_536];
