@@ -1,4 +1,105 @@
-//! WebSocket clients on PostgreSQL LISTEN/NOTIFY.
+//! WebSocket clients on PostgreSQL LISTEN/NOTIFY: the architecture of the crate.
+//!
+//! To use it, start at [`Bridge`]. To run it, see the README. To change it, read on.
+//!
+//! # Two halves
+//!
+//! One thread, one `mio::Poll`. The **core** decides everything and touches nothing: no socket, no
+//! clock, no random number; time and a seed are arguments. The **shell** owns every socket and the
+//! only clock, and decides nothing. So the core can be driven by tests, fuzzers and simulations
+//! through each order of events that a network can produce, and the shell is short enough to be
+//! checked by eye.
+//!
+//! # Layers
+//!
+//! Dependencies go down only, siblings do not know each other, and `tests/tidy.rs` holds us to it.
+//!
+//! ```text
+//! cli                        what was typed, what it means, one command each
+//! server, listener,          the library's front doors: configuration in, a running loop out
+//! web_socket_server
+//! reactor                    Poll, sockets, the turn            (the only IO, the only clock)
+//! ───────────────────────────────────────────────────────────────────────────────────────────
+//! bridge                     Core = Hub + Backend: who wants what, who gets what, in which order
+//!   hub, client, listening     clients and channels, and the reactions to either side
+//!   interest                   one channel: wanted, asked, confirmed; a table of transitions
+//!   backend                    two sessions kept alive: one hears, one speaks
+//!   sweep, http, feed          deadlines; plain HTTP; a program instead of PostgreSQL
+//! index  fanout  backlog     links client–channel; passes; what a slow client still has to get
+//! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
+//! batch                      encoded frames, held once for all who shall get them
+//! channel  message  frame    valid by construction; the JSON protocol; one frame, encoded once
+//! ```
+//!
+//! # The same verbs everywhere
+//!
+//! Facts go down as `handle_*`, outcomes come up by `poll_*`: on [`pg::session::Session`], on
+//! [`bridge::backend::Backend`], on [`bridge::Core`]. After any `handle_*`, drain the events, then
+//! the bytes, then ask for the next time-out. `Core::handle_*` return nothing, because no peer can
+//! fail the server.
+//!
+//! # One turn
+//!
+//! `Reactor::turn` does this, always in this order:
+//!
+//! | step | budget |
+//! | --- | --- |
+//! | wait in `poll`, not at all while work is left that no event announces | |
+//! | read PostgreSQL, encode each notification into its channel's batch | 64 KiB a session |
+//! | read clients, answer them into their backlogs | 16 KiB each, 1 ms for all |
+//! | accept | 64 |
+//! | write: backlogs that can move, and one slice of one pass | 64 writes or 250 µs |
+//! | time-outs: pings, handshakes, stalls, heartbeats, reconnects | a quarter of the clients |
+//! | reap: who left leaves the index, slots are freed | |
+//! | flush PostgreSQL | |
+//!
+//! Nothing is freed and no link is cut while something walks: mark, then reap. Events are
+//! edge-triggered, so whatever a budget leaves undone is remembered and done in the next turn.
+//!
+//! # The path of one notification
+//!
+//! ```text
+//! bytes ─► pg::codec splits the message by hand (invalid UTF-8 must not be fatal)
+//!       ─► Hub::handle_notification: find the channel by name; not listened to, nobody there: counted, dropped
+//!       ─► frame::append_message: JSON and header, once
+//!       ─► Fanout::append: into the channel's batch, with the next global sequence number
+//!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
+//!            per subscriber: one write of one contiguous range, straight from the batch
+//!            socket full: a reference into the batch goes to that client's backlog
+//! ```
+//!
+//! Nothing on it allocates per recipient (`tests/memory.rs` counts). Frames that arrive while a
+//! pass walks gather behind it and leave together in the next one, so batching grows with load and
+//! no timer is involved. Slices of small passes and of the oldest pass take turns.
+//!
+//! # Order
+//!
+//! Each client remembers the global sequence number up to which it was given everything (`seen`).
+//! What it is owed is everything behind that on its channels, merged by sequence: that is
+//! PostgreSQL's commit order, across channels. One rule keeps answers in step: *whatever is owed is
+//! moved to the client's backlog before its subscriptions change, and before an answer about a
+//! channel is queued.* `gap` is a frame of its channel and `status` one of everybody's, so neither
+//! can overtake nor be overtaken.
+//!
+//! # Confirmation
+//!
+//! [`bridge::interest::Interest`] is the one state of a channel towards PostgreSQL. `subscribed` is
+//! sent when the LISTEN's ReadyForQuery came, never at its CommandComplete, and to everybody who
+//! waited for that LISTEN at once. A client joins the index at that moment: nothing reaches it
+//! before. When the session is lost, every wanted channel waits, is asked for again on the next
+//! session, and its subscribers get `gap` with a new epoch when it is confirmed.
+//!
+//! # Memory
+//!
+//! An idle client is a 16-byte record that a fan-out touches, a cold record beside it, its links and
+//! its socket. There is no read buffer (one for all), no write buffer, and no decoder state between
+//! complete frames. A client that falls behind costs references into batches that exist once;
+//! three bounds (progress, bytes referred to, bytes retained by all) close the slowest, visibly.
+//!
+//! # Where to look first
+//!
+//! The contract of a type is its documentation. Begin with [`bridge::Core`], [`bridge::hub`],
+//! [`fanout`] and [`bridge::interest`]; the tests in `src/bridge/tests.rs` read as sentences.
 
 pub mod backlog;
 pub mod batch;
@@ -28,3 +129,8 @@ pub use self::{
     notifications::{Notification, Notifications, Received},
     server::{Bridge, BridgeError},
 };
+
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

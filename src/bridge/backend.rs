@@ -412,10 +412,12 @@ impl Backend {
         let link = &self.links[role.index()];
         let whole = match cause {
             Cause::Session(error) if error.is_configuration() => RETRY_CONFIGURATION,
-            _ if link.failures == 0 && matches!(link.state, State::Ready { .. }) => {
+            Cause::Connection(_) | Cause::Session(_)
+                if link.failures == 0 && matches!(link.state, State::Ready { .. }) =>
+            {
                 return Duration::ZERO;
             }
-            _ => RETRY_MIN
+            Cause::Connection(_) | Cause::Session(_) => RETRY_MIN
                 .saturating_mul(1 << link.failures.min(10))
                 .min(RETRY_MAX),
         };

@@ -119,7 +119,7 @@ impl Hub {
             }
             Input::Pong => {}
             Input::Close(frame) => {
-                let code = frame.map_or(CloseReason::Normal.code(), |(code, _)| code);
+                let code = frame.map_or_else(|| CloseReason::Normal.code(), |(code, _)| code);
                 self.hang_up(slot, now, |out| close::close_frame(code, "", out));
                 return false;
             }

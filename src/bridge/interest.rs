@@ -132,7 +132,10 @@ impl Interest {
     #[must_use]
     pub fn ready(&mut self) -> Option<Command> {
         match self {
-            Self::Waiting | Self::Refused => self.want(true),
+            Self::Waiting | Self::Refused => {
+                *self = Self::Listening { wanted: true };
+                Some(Command::Listen)
+            }
             Self::Idle | Self::Listening { .. } | Self::Listened | Self::Unlistening { .. } => None,
         }
     }

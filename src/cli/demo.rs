@@ -93,7 +93,7 @@ Three things to try:
 
   3. Insert a row, or notify by hand
      psql '{postgres_url}'
-     INSERT INTO orders (customer_name, total) VALUES ('Ada', 99.99);
+     INSERT INTO orders (customer_name, total, status) VALUES ('Test User', 99.99, 'pending');
      NOTIFY orders, 'hello';
 
 Press Ctrl+C to stop; nothing is kept

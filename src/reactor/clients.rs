@@ -1,7 +1,6 @@
 //! The sockets of clients: reads and writes in budgets, so that nobody waits for one of them.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
-#![expect(clippy::disallowed_methods, reason = "budgets are of time")]
 
 use std::{
     collections::VecDeque,

@@ -279,19 +279,27 @@ fn ctrl_c_and_sigterm_end_it_with_0() {
 fn the_end_of_stdin_leaves_it_listening_and_the_end_of_stdout_ends_it_with_0() {
     let bridge = MockBridge::start();
     let mut command = alle(&format!("listen -w {} orders", bridge.url()));
-    let (reader, writer) = std::io::pipe().unwrap();
+    let mut head = Command::new("head");
+    head.args(["-n", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut head = head.spawn().unwrap();
+    let stdout = head.stdin.take().unwrap();
     command
         .stdin(Stdio::null())
-        .stdout(writer)
+        .stdout(stdout)
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    // Closes our own copy of the pipe's end.
     drop(command);
     let mut client = bridge.accept();
     client.confirm("orders");
     client.say(&notification("orders", "one"));
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(reader));
-    assert_eq!(lines.next().unwrap().unwrap(), "[orders] one");
-    drop(lines);
+    assert_eq!(
+        head.wait_with_output().unwrap().stdout,
+        b"[orders] one
+"
+    );
     client.say(&notification("orders", "two"));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
@@ -351,11 +359,11 @@ fn on_a_terminal_all_is_on_one_screen_around_a_prompt() {
     );
     program.type_line("sub notifications");
     client.confirm("notifications");
-    // The line that was typed would end the first prompt's line, were it echoed.
+    // After one prompt or two, as fast as the answer comes.
     let line = program.stdout.next();
-    assert_eq!(
-        line,
-        "> > \r\x1b[K✓ Subscribed to channel 'notifications'\r"
+    assert!(
+        line.ends_with("✓ Subscribed to channel 'notifications'\r"),
+        "{line:?}"
     );
     program.type_line("quit");
     assert_eq!(program.stdout.next(), "> Exiting...\r");

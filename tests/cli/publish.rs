@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     mock_bridge::MockBridge,
-    program::{Program, alle, alle_with},
+    program::{Program, alle, alle_with, closed_pipe},
 };
 
 fn publish(bridge: &MockBridge, channel: &str, payload: &str) -> Program {
@@ -188,12 +188,10 @@ fn too_much_on_stdin_and_what_is_no_text_are_1() {
 fn a_reader_who_went_away_does_not_keep_it_from_sending() {
     let bridge = MockBridge::start();
     let url = bridge.url();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
     let mut command = alle_with(&["publish", "-w", &url, "a", "b"]);
     let program = thread::spawn(move || {
         command
-            .stdout(writer)
+            .stdout(closed_pipe())
             .stderr(Stdio::piped())
             .output()
             .unwrap()

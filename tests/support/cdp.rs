@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running browser with one page.
 pub struct Browser {
     child: Child,
+    /// What it writes; closed when the last of its processes is gone.
+    stderr: Receiver<String>,
     profile: PathBuf,
     socket: WebSocket<TcpStream>,
     session: Option<String>,
@@ -63,7 +65,8 @@ impl Browser {
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
-        let devtools = devtools_url(child.stderr.take().unwrap());
+        let stderr = read_lines(child.stderr.take().unwrap());
+        let devtools = devtools_url(&stderr);
         let address = devtools
             .trim_start_matches("ws://")
             .split('/')
@@ -75,6 +78,7 @@ impl Browser {
         let (socket, _) = tungstenite::client(&devtools, stream).expect("a DevTools connection");
         let mut browser = Self {
             child,
+            stderr,
             profile,
             socket,
             session: None,
@@ -251,6 +255,8 @@ impl Drop for Browser {
             .get_ref()
             .set_read_timeout(Some(Duration::from_secs(5)));
         while self.socket.read().is_ok() {}
+        // Until all of its processes are gone they write to the profile.
+        while self.stderr.recv_timeout(Duration::from_secs(5)).is_ok() {}
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.profile);
@@ -291,21 +297,23 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|itself| itself.uid() == 0)
 }
 
-/// The URL the browser prints once it listens. Its stderr is read to the end, or it would block.
-fn devtools_url(stderr: impl Read + Send + 'static) -> String {
-    let lines: Receiver<String> = {
-        let (sender, receiver) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        receiver
-    };
+/// Its stderr is read to the end, or it would block.
+fn read_lines(stderr: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// The URL the browser prints once it listens.
+fn devtools_url(stderr: &Receiver<String>) -> String {
     let deadline = Instant::now() + PATIENCE;
     let mut printed = Vec::new();
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        match stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => match line.strip_prefix("DevTools listening on ") {
                 Some(url) => return url.trim().to_owned(),
                 None => printed.push(line),

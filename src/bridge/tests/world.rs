@@ -1,0 +1,497 @@
+//! A core, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    bridge::{
+        Core, Settings,
+        backend::{Order, Role},
+        hub::{ClientId, Disconnect, Outgoing, Written},
+    },
+    config::Limits,
+    frame::frame_bytes,
+    pg::config::Config,
+};
+
+pub(super) struct World {
+    pub(super) core: Core,
+    now: Instant,
+    sockets: BTreeMap<ClientId, Socket>,
+    backends: [Server; 2],
+    /// Clients' sockets are not written to.
+    pub(super) hold_writes: bool,
+    /// Nothing goes to PostgreSQL.
+    pub(super) hold_backend: bool,
+    pub(super) resumed: Vec<ClientId>,
+    refuse_connections: bool,
+}
+
+#[derive(Default)]
+struct Socket {
+    received: Vec<u8>,
+    /// Takes so many bytes more; `None`: any number.
+    room: Option<usize>,
+}
+
+/// One backend process of the fake PostgreSQL.
+#[derive(Default)]
+struct Server {
+    connected: bool,
+    inbox: Vec<u8>,
+    asked: Vec<String>,
+    unanswered: VecDeque<String>,
+    completed: bool,
+}
+
+impl World {
+    pub(super) fn connected() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    pub(super) fn with_limits(limits: Limits) -> Self {
+        let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
+        let now = Instant::now();
+        let settings = Settings {
+            limits,
+            seed: 0x5eed_5eed_5eed_5eed,
+            ..Settings::default()
+        };
+        let mut world = Self {
+            core: Core::new(settings, config, now),
+            now,
+            sockets: BTreeMap::new(),
+            backends: Default::default(),
+            hold_writes: false,
+            hold_backend: false,
+            resumed: Vec::new(),
+            refuse_connections: false,
+        };
+        world.pass(Duration::ZERO);
+        world
+    }
+
+    // ---- clients
+
+    pub(super) fn connect(&mut self) -> ClientId {
+        let client = self.core.handle_connected(self.now);
+        self.sockets.insert(client, Socket::default());
+        client
+    }
+
+    pub(super) fn client(&mut self) -> ClientId {
+        let client = self.connect();
+        self.input(
+            client,
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let head = received
+            .windows(4)
+            .position(|it| it == b"\r\n\r\n")
+            .unwrap()
+            + 4;
+        assert!(received.starts_with(b"HTTP/1.1 101"));
+        received.drain(..head);
+        client
+    }
+
+    pub(super) fn subscriber(&mut self, channel: &str) -> ClientId {
+        let client = self.client();
+        self.send(
+            client,
+            &format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#),
+        );
+        self.postgres_answers_all();
+        assert_eq!(self.types(client), ["subscribed"]);
+        client
+    }
+
+    pub(super) fn send(&mut self, client: ClientId, text: &str) {
+        self.input(client, &masked(0x81, text.as_bytes()));
+    }
+
+    pub(super) fn send_pong(&mut self, client: ClientId) {
+        self.input(client, &masked(0x8A, b""));
+    }
+
+    pub(super) fn input(&mut self, client: ClientId, bytes: &[u8]) {
+        self.core
+            .handle_client_input(client, &mut bytes.to_vec(), self.now);
+        self.settle();
+    }
+
+    pub(super) fn hang_up(&mut self, client: ClientId) {
+        self.sockets.remove(&client);
+        self.core.handle_client_closed(client);
+        self.settle();
+    }
+
+    pub(super) fn stall(&mut self, client: ClientId, room: usize) {
+        self.sockets.get_mut(&client).unwrap().room = Some(room);
+    }
+
+    pub(super) fn unstall(&mut self, client: ClientId) {
+        self.sockets.get_mut(&client).unwrap().room = None;
+        self.core.handle_client_writable(client);
+        self.settle();
+    }
+
+    pub(super) fn is_connected(&self, client: ClientId) -> bool {
+        self.sockets.contains_key(&client)
+    }
+
+    /// The texts that arrived since the last look.
+    pub(super) fn texts(&mut self, client: ClientId) -> Vec<String> {
+        self.frames_and_close(client).0
+    }
+
+    pub(super) fn messages(&mut self, client: ClientId) -> Vec<Value> {
+        self.texts(client)
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect()
+    }
+
+    pub(super) fn types(&mut self, client: ClientId) -> Vec<String> {
+        let messages = self.messages(client);
+        messages
+            .iter()
+            .map(|it| it["type"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub(super) fn pings(&mut self, client: ClientId) -> usize {
+        self.take_frames(client)
+            .iter()
+            .filter(|frame| frame[0] == 0x89)
+            .count()
+    }
+
+    pub(super) fn frames_and_close(&mut self, client: ClientId) -> (Vec<String>, Option<u16>) {
+        let mut texts = Vec::new();
+        let mut close = None;
+        for frame in self.take_frames(client) {
+            let header = if frame[1] < 126 { 2 } else { 4 };
+            let payload = &frame[header..];
+            match frame[0] {
+                0x81 => texts.push(String::from_utf8(payload.to_vec()).unwrap()),
+                0x88 => close = Some(u16::from_be_bytes([payload[0], payload[1]])),
+                _ => {}
+            }
+        }
+        (texts, close)
+    }
+
+    fn take_frames(&mut self, client: ClientId) -> Vec<Vec<u8>> {
+        self.settle();
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let bytes = std::mem::take(received);
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            let (frame, behind) = rest.split_at(frame_bytes(rest));
+            frames.push(frame.to_vec());
+            rest = behind;
+        }
+        frames
+    }
+
+    // ---- time
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.core.handle_timeout(self.now);
+        self.settle();
+        while let Some(at) = self.core.poll_timeout().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.core.handle_timeout(self.now);
+            self.settle();
+            self.answer_heartbeats();
+            if self.is_stopped() {
+                break;
+            }
+        }
+        self.now = until;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.core.stop(self.now);
+        self.settle();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.core.is_stopped(self.now)
+    }
+
+    pub(super) fn channels(&self) -> usize {
+        self.core.hub.index.channel_count()
+    }
+
+    // ---- PostgreSQL
+
+    /// What the listening session was asked since the last look.
+    pub(super) fn postgres_asked(&mut self) -> Vec<String> {
+        self.settle();
+        std::mem::take(&mut self.backends[0].asked)
+    }
+
+    /// CommandComplete for the oldest LISTEN.
+    pub(super) fn postgres_completes(&mut self) {
+        assert!(!self.backends[0].unanswered.is_empty());
+        self.backends[0].completed = true;
+        self.backend_says(Role::Listening, &message(b'C', b"LISTEN\0"));
+    }
+
+    /// ReadyForQuery for it.
+    pub(super) fn postgres_is_ready(&mut self) {
+        assert!(self.backends[0].completed);
+        self.backends[0].completed = false;
+        self.backends[0].unanswered.pop_front();
+        self.backend_says(Role::Listening, &message(b'Z', b"I"));
+    }
+
+    pub(super) fn postgres_answers_one(&mut self) {
+        self.postgres_completes();
+        self.postgres_is_ready();
+    }
+
+    /// Everything asked of both sessions succeeds, what follows from the answers too.
+    pub(super) fn postgres_answers_all(&mut self) {
+        self.settle();
+        for role in Role::ALL {
+            while self.backends[role.index()].unanswered.pop_front().is_some() {
+                let mut answer = message(b'C', b"OK\0");
+                answer.extend(message(b'Z', b"I"));
+                self.backend_says(role, &answer);
+            }
+        }
+    }
+
+    pub(super) fn postgres_refuses(&mut self, sqlstate: &str, text: &str) {
+        self.settle();
+        self.backends[0]
+            .unanswered
+            .pop_front()
+            .expect("something is asked");
+        let fields = format!("SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0");
+        let mut answer = message(b'E', fields.as_bytes());
+        answer.extend(message(b'Z', b"I"));
+        self.backend_says(Role::Listening, &answer);
+    }
+
+    pub(super) fn notify(&mut self, channel: &str, payload: &str) {
+        let body = [
+            &[0, 0, 0, 1],
+            channel.as_bytes(),
+            b"\0",
+            payload.as_bytes(),
+            b"\0",
+        ]
+        .concat();
+        self.backend_says(Role::Listening, &message(b'A', &body));
+    }
+
+    /// Both connections end, and nobody listens on the port any more.
+    pub(super) fn postgres_dies(&mut self) {
+        self.refuse_connections = true;
+        for role in Role::ALL {
+            self.backends[role.index()] = Server::default();
+            if let Some(backend) = self.core.backend() {
+                backend.handle_lost(role, "was closed by the server", self.now);
+            }
+        }
+        self.core.handle_backend(self.now);
+        self.settle();
+    }
+
+    /// PostgreSQL is back, and the bridge finds out.
+    pub(super) fn reconnect(&mut self) {
+        self.refuse_connections = false;
+        self.pass(Duration::from_secs(3));
+    }
+
+    fn backend_says(&mut self, role: Role, bytes: &[u8]) {
+        if let Some(backend) = self.core.backend() {
+            backend.handle_input(role, bytes);
+        }
+        self.core.handle_backend(self.now);
+        self.settle();
+    }
+
+    fn answer_heartbeats(&mut self) {
+        for role in Role::ALL {
+            let server = &mut self.backends[role.index()];
+            if server.unanswered.front().is_some_and(|it| it.is_empty()) {
+                server.unanswered.pop_front();
+                let mut answer = message(b'I', b"");
+                answer.extend(message(b'Z', b"I"));
+                self.backend_says(role, &answer);
+            }
+        }
+    }
+
+    // ---- the shell
+
+    /// What the reactor does in its turns, until nothing happens any more.
+    fn settle(&mut self) {
+        loop {
+            let mut quiet = true;
+            while !self.hold_writes && self.write_one() {
+                quiet = false;
+            }
+            self.core.end_turn(self.now);
+            while let Some((client, disconnect)) = self.core.poll_disconnect() {
+                quiet = false;
+                if disconnect == Disconnect::Drop {
+                    self.sockets.remove(&client);
+                }
+            }
+            while let Some(client) = self.core.poll_resumed() {
+                self.resumed.push(client);
+            }
+            quiet &= !self.move_backend_bytes();
+            self.core.hub.index.check_invariants();
+            self.core
+                .hub
+                .fanout
+                .check_invariants(&self.core.hub.batches);
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn write_one(&mut self) -> bool {
+        let Some(transmit) = self.core.poll_transmit() else {
+            return false;
+        };
+        let bytes = match transmit.bytes {
+            Outgoing::One(bytes) => bytes.to_vec(),
+            Outgoing::Many(slices, count) => {
+                slices[..count].iter().flat_map(|it| it.to_vec()).collect()
+            }
+        };
+        let socket = self
+            .sockets
+            .get_mut(&transmit.client)
+            .expect("a client that is there");
+        let written = match &mut socket.room {
+            Some(room) if *room < bytes.len() => {
+                let taken = std::mem::take(room);
+                socket.received.extend_from_slice(&bytes[..taken]);
+                Written::Full(taken)
+            }
+            _ => {
+                socket.received.extend_from_slice(&bytes);
+                Written::All
+            }
+        };
+        self.core.handle_transmitted(written, self.now);
+        true
+    }
+
+    fn move_backend_bytes(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(order) = self.core.backend().and_then(|backend| backend.poll_order()) {
+            moved = true;
+            let (Order::Connect(role) | Order::Disconnect(role)) = order;
+            self.backends[role.index()] = Server::default();
+            if matches!(order, Order::Connect(_)) {
+                let backend = self.core.backend().unwrap();
+                if self.refuse_connections {
+                    backend.handle_lost(role, "failed: refused", self.now);
+                } else {
+                    backend.handle_connected(role);
+                }
+                self.core.handle_backend(self.now);
+            }
+        }
+        for role in Role::ALL {
+            while !self.hold_backend {
+                let backend = self.core.backend().unwrap();
+                let Some(bytes) = backend.poll_transmit(role).map(<[u8]>::to_vec) else {
+                    break;
+                };
+                backend.handle_transmitted(role, bytes.len());
+                self.backends[role.index()].inbox.extend(bytes);
+                moved = true;
+            }
+            let answer = self.backends[role.index()].read();
+            if !answer.is_empty() {
+                if let Some(backend) = self.core.backend() {
+                    backend.handle_input(role, &answer);
+                }
+                self.core.handle_backend(self.now);
+            }
+        }
+        moved
+    }
+}
+
+impl Server {
+    /// Reads whole messages; start-up and set-up are answered at once, the rest waits.
+    fn read(&mut self) -> Vec<u8> {
+        let mut answer = Vec::new();
+        loop {
+            let header = usize::from(self.connected);
+            let Some(length) = self.inbox.get(header..header + 4) else {
+                return answer;
+            };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize + header;
+            if self.inbox.len() < length {
+                return answer;
+            }
+            let bytes: Vec<u8> = self.inbox.drain(..length).collect();
+            if !self.connected {
+                self.connected = true;
+                answer.extend(message(b'R', &[0; 4]));
+                answer.extend(message(b'S', b"server_encoding\0UTF8\0"));
+                answer.extend(message(b'Z', b"I"));
+                continue;
+            }
+            match bytes[0] {
+                b'Q' => {
+                    let sql = String::from_utf8(bytes[5..bytes.len() - 1].to_vec()).unwrap();
+                    if sql.to_lowercase().contains("set_config") {
+                        answer.extend(message(b'C', b"SELECT 1\0"));
+                        answer.extend(message(b'Z', b"I"));
+                    } else {
+                        if !sql.is_empty() {
+                            self.asked.push(sql.clone());
+                        }
+                        self.unanswered.push_back(sql);
+                    }
+                }
+                b'S' => self.unanswered.push_back("notify".to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    [&[tag], &length[..], body].concat()
+}
+
+/// A client's frame (RFC 6455, 5.3), masked with zeros.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u8::try_from(payload.len()) {
+        Ok(short @ 0..126) => frame.push(0x80 | short),
+        _ => {
+            frame.push(0x80 | 126);
+            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
