@@ -175,10 +175,6 @@ impl Bridge {
         self.log.wait_for(text)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal, by name.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill")

@@ -59,6 +59,7 @@ fn sigterm_ends_without_postgres() {
     client.send(&json!({"type": "subscribe", "channel": "c"}));
     bridge.signal("TERM");
     assert!(matches!(client.end(), End::Closed(1001, _)));
+    drop(client);
     let (code, waited) = bridge.wait_for_exit();
     assert_eq!(code, Some(0));
     assert!(waited < LIMIT, "{waited:?}");
@@ -104,7 +105,7 @@ fn a_second_signal_ends_at_once() {
 fn no_new_client_is_taken_while_it_ends() {
     let (mut bridge, database) = bridge_and_database();
     let mut listener = bridge.client();
-    let _deaf = deaf_client(&bridge, &["flood"]);
+    let deaf = deaf_client(&bridge, &["flood"]);
     flood(&bridge, &database, "flood", 1_000);
     bridge.signal("TERM");
     assert!(matches!(listener.end(), End::Closed(1001, _)));
@@ -116,6 +117,7 @@ fn no_new_client_is_taken_while_it_ends() {
             assert_ne!(raw.status_or_end(), Some(101));
         }
     }
+    drop((deaf, listener));
     assert_eq!(bridge.wait_for_exit().0, Some(0));
 }
 

@@ -13,12 +13,6 @@ pub struct Sql {
     heard: Vec<(String, String)>,
 }
 
-/// The fields of an ErrorResponse that tests ask for.
-#[derive(Debug)]
-pub struct SqlError {
-    pub text: String,
-}
-
 impl Sql {
     #[track_caller]
     pub fn connect(port: u16, database: &str) -> Self {
@@ -52,15 +46,11 @@ impl Sql {
     /// Runs `sql`, several statements being one transaction; the first column of each row.
     #[track_caller]
     pub fn run(&mut self, sql: &str) -> Vec<String> {
-        self.try_run(sql).unwrap()
-    }
-
-    pub fn try_run(&mut self, sql: &str) -> Result<Vec<String>, SqlError> {
-        self.run_bytes(sql.as_bytes())
+        self.run_bytes(sql.as_bytes()).unwrap()
     }
 
     /// SQL that may be in another encoding.
-    pub fn run_bytes(&mut self, sql: &[u8]) -> Result<Vec<String>, SqlError> {
+    pub fn run_bytes(&mut self, sql: &[u8]) -> Result<Vec<String>, String> {
         let length = u32::try_from(sql.len() + 5).unwrap();
         let mut message = vec![b'Q'];
         message.extend_from_slice(&length.to_be_bytes());
@@ -90,17 +80,13 @@ impl Sql {
         std::mem::take(&mut self.heard)
     }
 
-    fn answer(&mut self) -> Result<Vec<String>, SqlError> {
+    fn answer(&mut self) -> Result<Vec<String>, String> {
         let (mut rows, mut error) = (Vec::new(), None);
         loop {
             let (tag, body) = self.message();
             match tag {
                 b'D' => rows.push(first_column(&body)),
-                b'E' => {
-                    error = Some(SqlError {
-                        text: String::from_utf8_lossy(&body).into(),
-                    })
-                }
+                b'E' => error = Some(String::from_utf8_lossy(&body).into_owned()),
                 b'A' => self.heard.push(notification(&body)),
                 b'Z' => return error.map_or(Ok(rows), Err),
                 _ => {}
