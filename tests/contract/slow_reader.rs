@@ -155,3 +155,28 @@ fn a_client_that_keeps_reading_survives_a_burst_of_10_000_of_the_largest_payload
     }
     publisher.join().unwrap();
 }
+/// Each has a backlog and makes progress whenever the bridge looks at its clients' deadlines. Twelve
+/// megabytes, less than a client's queue, and several of those looks.
+#[test]
+fn forty_clients_that_keep_reading_survive_a_burst_of_10_000() {
+    let (bridge, database) = bridge_and_database();
+    let mut clients: Vec<_> = (0..40).map(|_| Raw::upgraded(bridge.address)).collect();
+    for client in &mut clients {
+        client.send(TEXT, br#"{"type":"subscribe","channel":"burst"}"#);
+        assert!(client.text().contains("subscribed"));
+    }
+    thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| {
+                for n in 1..=10_000 {
+                    let (first, payload) = client.frame();
+                    assert_eq!(first, TEXT, "{n}: {}", String::from_utf8_lossy(&payload));
+                }
+            });
+        }
+        database.sql().run(
+            "SELECT pg_notify('burst', rpad(n::text, 1200, '.'))
+             FROM generate_series(1, 10000) AS n",
+        );
+    });
+}
