@@ -1,0 +1,47 @@
+//! The contract as a stranger meets it: the real program between real sockets and a real PostgreSQL.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests are a shell: they open sockets and wait, with a time-out, for what they expect"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no public interface"
+)]
+
+#[path = "contract/authentication.rs"]
+mod authentication;
+#[path = "contract/client.rs"]
+mod client;
+#[path = "contract/harness.rs"]
+mod harness;
+#[path = "contract/http.rs"]
+mod http;
+#[path = "contract/listening.rs"]
+mod listening;
+#[path = "support/program.rs"]
+#[expect(dead_code, reason = "the other test of the program needs the rest")]
+mod program;
+#[path = "contract/protocol.rs"]
+mod protocol;
+#[path = "contract/raw.rs"]
+mod raw;
+#[path = "contract/readme.rs"]
+mod readme;
+#[path = "contract/reconnect.rs"]
+mod reconnect;
+#[path = "contract/rfc6455.rs"]
+mod rfc6455;
+#[path = "contract/semantics.rs"]
+mod semantics;
+#[path = "contract/shutdown.rs"]
+mod shutdown;
+#[path = "contract/slow_reader.rs"]
+mod slow_reader;
+#[path = "contract/sql.rs"]
+mod sql;
+#[path = "contract/startup.rs"]
+mod startup;

@@ -1,0 +1,206 @@
+//! A blocking WebSocket client that speaks JSON; the WebSocket part is not ours.
+
+use std::{
+    collections::VecDeque,
+    net::{SocketAddr, TcpStream},
+};
+
+use serde_json::{Value, json};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::harness::PATIENCE;
+
+/// A client with the messages it has read and no test has asked for yet.
+pub struct Client {
+    socket: WebSocket<TcpStream>,
+    unread: VecDeque<Value>,
+}
+
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// By a close frame with this code and reason.
+    Closed(u16, String),
+    /// Without one.
+    Lost,
+}
+
+impl Client {
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Self {
+        Self::connect_to(address, "/ws")
+    }
+
+    #[track_caller]
+    pub fn connect_to(address: SocketAddr, path: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        Self::on(stream, address, path)
+    }
+
+    /// On a socket the test has prepared.
+    #[track_caller]
+    pub fn on(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = tungstenite::client(format!("ws://{address}{path}"), stream).unwrap();
+        Self {
+            socket,
+            unread: VecDeque::new(),
+        }
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, message: &Value) {
+        self.send_text(&message.to_string());
+    }
+
+    #[track_caller]
+    pub fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    #[track_caller]
+    pub fn send_frame(&mut self, frame: Message) {
+        self.socket.send(frame).unwrap();
+    }
+
+    /// All in one go, without waiting for an answer in between.
+    #[track_caller]
+    pub fn send_all(&mut self, messages: &[Value]) {
+        for message in messages {
+            self.socket
+                .write(Message::text(message.to_string()))
+                .unwrap();
+        }
+        self.socket.flush().unwrap();
+    }
+
+    /// The oldest message not looked at yet.
+    #[track_caller]
+    pub fn next(&mut self) -> Value {
+        self.unread.pop_front().unwrap_or_else(|| self.read())
+    }
+
+    /// The oldest message that `is_it`; those before it stay unread.
+    #[track_caller]
+    pub fn expect(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.unread.iter().position(&is_it) {
+            return self.unread.remove(at).unwrap();
+        }
+        loop {
+            let message = self.read();
+            if is_it(&message) {
+                return message;
+            }
+            self.unread.push_back(message);
+        }
+    }
+
+    #[track_caller]
+    pub fn expect_type(&mut self, kind: &str) -> Value {
+        self.expect(|message| message["type"] == kind)
+    }
+
+    /// The answer to the request with this id.
+    #[track_caller]
+    pub fn expect_answer(&mut self, id: impl Into<Value>) -> Value {
+        let id = id.into();
+        self.expect(|message| message["id"] == id)
+    }
+
+    /// The next notification's payload.
+    #[track_caller]
+    pub fn payload(&mut self) -> String {
+        let notification = self.expect_type("notification");
+        notification["payload"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub fn subscribe(&mut self, channel: &str) -> Value {
+        self.send(&json!({"type": "subscribe", "channel": channel}));
+        self.expect(|message| message["type"] == "subscribed" && message["channel"] == channel)
+    }
+
+    #[track_caller]
+    pub fn unsubscribe(&mut self, channel: &str) -> Value {
+        self.send(&json!({"type": "unsubscribe", "channel": channel}));
+        self.expect(|message| message["type"] == "unsubscribed" && message["channel"] == channel)
+    }
+
+    /// Sends a message and returns the very next one.
+    #[track_caller]
+    pub fn ask(&mut self, message: &Value) -> Value {
+        self.send(message);
+        self.next()
+    }
+
+    /// Publishes and returns the answer.
+    #[track_caller]
+    pub fn notify(&mut self, channel: &str, payload: &str) -> Value {
+        self.send(&json!({"type": "notify", "channel": channel, "payload": payload, "id": "n"}));
+        self.expect_answer("n")
+    }
+
+    /// Everything the bridge has said before it answers a ping sent now.
+    #[track_caller]
+    pub fn said_so_far(&mut self) -> Vec<Value> {
+        self.send(&json!({"type": "ping", "id": "fence"}));
+        self.expect(|message| message["type"] == "pong");
+        self.unread.drain(..).collect()
+    }
+
+    /// Fails if the bridge has said anything nobody has looked at.
+    #[track_caller]
+    pub fn expect_silence(&mut self) {
+        assert_eq!(self.said_so_far(), Vec::<Value>::new());
+    }
+
+    /// The next frame as it is.
+    #[track_caller]
+    pub fn frame(&mut self) -> Message {
+        self.socket.read().unwrap()
+    }
+
+    /// Reads to the end, dropping messages.
+    #[track_caller]
+    pub fn end(&mut self) -> End {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(Some(frame))) => {
+                    return End::Closed(frame.code.into(), frame.reason.to_string());
+                }
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("still open");
+                }
+                Err(_) => return End::Lost,
+            }
+        }
+    }
+
+    /// Says goodbye and waits for the echo.
+    #[track_caller]
+    pub fn close(mut self) {
+        self.socket.close(None).unwrap();
+        loop {
+            match self.socket.read() {
+                Ok(_) => {}
+                Err(Error::ConnectionClosed) => return,
+                Err(error) => panic!("no closing handshake: {error}"),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn read(&mut self) -> Value {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(frame) => panic!("{frame:?} instead of a message; unread: {:#?}", self.unread),
+                Err(error) => panic!("{error} instead of a message; unread: {:#?}", self.unread),
+            }
+        }
+    }
+}

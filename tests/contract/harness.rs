@@ -1,0 +1,257 @@
+//! Starts the real bridge on a port of its own choice and keeps what it logs.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use alle::sandbox;
+
+use crate::{
+    client::Client,
+    program::alle_with,
+    raw::{Raw, Response},
+    sql::Sql,
+};
+
+/// How long anything may take before it counts as never.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A URL that leads to no PostgreSQL: nobody may bind port 1 but root, and nobody does.
+pub const NO_POSTGRES: &str = "postgresql://postgres@127.0.0.1:1/nobody";
+
+/// Panics unless `condition` comes true in time.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A database of the shared server, of one test only.
+pub struct Database {
+    pub name: String,
+}
+
+impl Database {
+    pub fn create() -> Self {
+        let name = sandbox::shared().create_database().unwrap();
+        Self { name }
+    }
+
+    /// One of another encoding, named for the test.
+    pub fn with_encoding(encoding: &str) -> Self {
+        let name = format!("encoded_{}", encoding.to_lowercase());
+        let create = format!(
+            "CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' \
+             TEMPLATE template0;"
+        );
+        sandbox::shared().load_sql("postgres", &create).unwrap();
+        Self { name }
+    }
+
+    pub fn url(&self) -> String {
+        sandbox::shared().url_for(&self.name)
+    }
+
+    /// A session of our own.
+    pub fn sql(&self) -> Sql {
+        Sql::connect(sandbox::shared().port(), &self.name)
+    }
+
+    /// From the next session on, the server's log has every statement.
+    pub fn log_statements(&self) {
+        let name = &self.name;
+        self.sql()
+            .run(&format!("ALTER DATABASE {name} SET log_statement = 'all'"));
+    }
+}
+
+/// How often the shared server logged `text`.
+pub fn logged_by_postgres(text: &str) -> usize {
+    let log = std::fs::read(sandbox::shared().log_file()).unwrap();
+    String::from_utf8_lossy(&log)
+        .lines()
+        .filter(|line| line.contains(text))
+        .count()
+}
+
+/// A bridge that is ready, and its database.
+pub fn bridge_and_database() -> (Bridge, Database) {
+    let database = Database::create();
+    (Bridge::start(&database.url()), database)
+}
+
+/// A running `alle serve`; killed when dropped.
+pub struct Bridge {
+    pub address: SocketAddr,
+    child: Child,
+    log: Log,
+}
+
+impl Bridge {
+    /// Connected to PostgreSQL.
+    #[track_caller]
+    pub fn start(postgres_url: &str) -> Self {
+        Self::start_with(postgres_url, &[])
+    }
+
+    /// With more arguments, and connected to PostgreSQL.
+    #[track_caller]
+    pub fn start_with(postgres_url: &str, arguments: &[&str]) -> Self {
+        let bridge = Self::serve(postgres_url, arguments);
+        bridge.wait_until_ready();
+        bridge
+    }
+
+    /// Listening, whatever PostgreSQL does.
+    #[track_caller]
+    pub fn serve(postgres_url: &str, arguments: &[&str]) -> Self {
+        let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", postgres_url]);
+        command.args(arguments);
+        Self::run(command)
+    }
+
+    /// Whatever `command` starts, once it listens.
+    #[track_caller]
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Log::read(child.stderr.take().unwrap());
+        let mut bridge = Self {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            child,
+            log,
+        };
+        let line = bridge.wait_for_log("listening on ws://");
+        let address = line.rsplit("ws://").next().unwrap();
+        bridge.address = address.trim().parse().unwrap();
+        bridge
+    }
+
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        wait_until("/readyz answers 200", || self.get("/readyz").status == 200);
+    }
+
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Plain HTTP.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        self.request("GET", path, "")
+    }
+
+    /// Plain HTTP with more header lines, each ended by CR LF.
+    #[track_caller]
+    pub fn request(&self, method: &str, path: &str, headers: &str) -> Response {
+        let mut raw = Raw::open(self.address);
+        let host = self.address;
+        raw.write(format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes());
+        raw.response(method)
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        self.log.lines().join("\n")
+    }
+
+    /// The first line with `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) -> String {
+        self.log.wait_for(text)
+    }
+
+    /// Sends a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The exit status, and how long it took to come.
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> (Option<i32>, Duration) {
+        let start = Instant::now();
+        let mut code = None;
+        wait_until("the bridge ends", || {
+            let status = self.child.try_wait().unwrap();
+            status.inspect(|status| code = status.code()).is_some()
+        });
+        (code, start.elapsed())
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut lines = self.log.lines();
+            lines.drain(..lines.len().saturating_sub(LOG_LINES_SHOWN));
+            eprintln_lines(&lines);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the bridge's last words help to read the failure of a test"
+)]
+fn eprintln_lines(lines: &[String]) {
+    for line in lines {
+        eprintln!("bridge: {line}");
+    }
+}
+
+/// The lines of a stream as they come.
+struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Log {
+    fn read(stream: impl std::io::Read + Send + 'static) -> Self {
+        let shared: Arc<(Mutex<Vec<String>>, Condvar)> = Arc::default();
+        let log = Self(Arc::clone(&shared));
+        thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                shared.0.lock().unwrap().push(line);
+                shared.1.notify_all();
+            }
+        });
+        log
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) -> String {
+        let is_missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
+        let lines = self.0.0.lock().unwrap();
+        let (lines, _) = self
+            .0
+            .1
+            .wait_timeout_while(lines, PATIENCE, is_missing)
+            .unwrap();
+        let found = lines.iter().find(|line| line.contains(text)).cloned();
+        let all = lines.join("\n");
+        drop(lines);
+        found.unwrap_or_else(|| panic!("{text:?} was not logged, but:\n{all}"))
+    }
+}
+
+const LOG_LINES_SHOWN: usize = 40;

@@ -1,0 +1,139 @@
+//! Contract, section 3: SIGTERM and SIGINT.
+
+use std::{net::TcpStream, time::Duration};
+
+use serde_json::json;
+
+use crate::{
+    client::End,
+    harness::{Bridge, NO_POSTGRES, bridge_and_database},
+    raw::Raw,
+    slow_reader::{deaf_client, flood},
+};
+
+/// What the contract gives it, and a little for a busy machine.
+const LIMIT: Duration = Duration::from_millis(5_500);
+
+#[test]
+fn sigterm_tells_every_client_1001_and_ends_with_0() {
+    ends_in_order("TERM");
+}
+
+#[test]
+fn sigint_tells_every_client_1001_and_ends_with_0() {
+    ends_in_order("INT");
+}
+
+fn ends_in_order(signal: &str) {
+    let (mut bridge, _) = bridge_and_database();
+    let mut clients: Vec<_> = (0..20).map(|_| bridge.client()).collect();
+    for client in &mut clients[..10] {
+        client.subscribe("c");
+    }
+    bridge.signal(signal);
+    for client in &mut clients {
+        let End::Closed(code, reason) = client.end() else {
+            panic!("no close frame");
+        };
+        assert_eq!(code, 1001, "{reason}");
+    }
+    drop(clients);
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited < LIMIT, "{waited:?}");
+}
+
+#[test]
+fn sigterm_ends_at_once_where_nobody_is_connected() {
+    let (mut bridge, _) = bridge_and_database();
+    bridge.signal("TERM");
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+#[test]
+fn sigterm_ends_without_postgres() {
+    let mut bridge = Bridge::serve(NO_POSTGRES, &[]);
+    let mut client = bridge.client();
+    client.send(&json!({"type": "subscribe", "channel": "c"}));
+    bridge.signal("TERM");
+    assert!(matches!(client.end(), End::Closed(1001, _)));
+    drop(client);
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited < LIMIT, "{waited:?}");
+}
+
+#[test]
+fn sigterm_ends_in_time_with_a_client_that_never_reads() {
+    let (mut bridge, database) = bridge_and_database();
+    let _deaf = deaf_client(&bridge, &["flood"]);
+    flood(&bridge, &database, "flood", 1_000);
+    bridge.signal("TERM");
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited < LIMIT, "{waited:?}");
+}
+
+#[test]
+fn sigterm_ends_in_time_with_a_client_that_never_answers_the_close() {
+    let mut bridge = Bridge::serve(NO_POSTGRES, &[]);
+    let _silent = Raw::upgraded(bridge.address);
+    let _unfinished = Raw::open(bridge.address);
+    bridge.signal("TERM");
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited < LIMIT, "{waited:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (mut bridge, database) = bridge_and_database();
+    let mut listener = bridge.client();
+    let _deaf = deaf_client(&bridge, &["flood"]);
+    flood(&bridge, &database, "flood", 1_000);
+    bridge.signal("TERM");
+    // Once it has acted on the first.
+    assert!(matches!(listener.end(), End::Closed(1001, _)));
+    bridge.signal("TERM");
+    let (_, waited) = bridge.wait_for_exit();
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
+#[test]
+fn no_new_client_is_taken_while_it_ends() {
+    let (mut bridge, database) = bridge_and_database();
+    let mut listener = bridge.client();
+    let deaf = deaf_client(&bridge, &["flood"]);
+    flood(&bridge, &database, "flood", 1_000);
+    bridge.signal("TERM");
+    assert!(matches!(listener.end(), End::Closed(1001, _)));
+    if let Ok(stream) = TcpStream::connect(bridge.address) {
+        let mut raw = Raw::on(stream);
+        let request = crate::raw::upgrade_request(bridge.address, "/ws", "");
+        // A reset while we write is a refusal, too.
+        if std::io::Write::write_all(&mut raw.stream, request.as_bytes()).is_ok() {
+            assert_ne!(raw.status_or_end(), Some(101));
+        }
+    }
+    drop((deaf, listener));
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+}
+
+#[test]
+fn a_client_gets_what_was_sent_to_it_before_the_close() {
+    let (bridge, database) = bridge_and_database();
+    let (mut client, mut witness) = (bridge.client(), bridge.client());
+    client.subscribe("c");
+    witness.subscribe("c");
+    database
+        .sql()
+        .run("SELECT pg_notify('c', n::text) FROM generate_series(1, 1000) AS n");
+    witness.expect(|message| message["payload"] == "1000");
+    bridge.signal("TERM");
+    for n in 1..=1_000 {
+        assert_eq!(client.payload(), n.to_string());
+    }
+    assert!(matches!(client.end(), End::Closed(1001, _)));
+}

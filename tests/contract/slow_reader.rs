@@ -1,0 +1,182 @@
+//! Contract, section 3: a client that does not read is its own loss.
+
+use std::{
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    client::{Client, End},
+    harness::{Bridge, Database, bridge_and_database, logged_by_postgres, wait_until},
+    raw::{Raw, TEXT},
+};
+
+/// A subscriber with next to no buffer of its own, who reads only when asked to.
+pub fn deaf_client(bridge: &Bridge, channels: &[&str]) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Before connecting, for it decides the window (tcp(7)).
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&bridge.address.into()).unwrap();
+    let mut client = Client::on(TcpStream::from(socket), bridge.address, "/ws");
+    for channel in channels {
+        client.subscribe(channel);
+    }
+    client
+}
+
+/// Publishes `count` payloads of 7,000 bytes, each another one, and returns when a client that
+/// reads has them all. In portions, so that this one is never far behind.
+pub fn flood(bridge: &Bridge, database: &Database, channel: &str, count: usize) {
+    let (mut reader, mut sql) = (bridge.client(), database.sql());
+    reader.subscribe(channel);
+    for first in (1..=count).step_by(PORTION) {
+        let last = count.min(first + PORTION - 1);
+        sql.run(&format!(
+            "SELECT pg_notify('{channel}', rpad(n::text, 7000, '.'))
+             FROM generate_series({first}, {last}) AS n"
+        ));
+        for n in first..=last {
+            assert_eq!(reader.payload().trim_end_matches('.'), n.to_string());
+        }
+    }
+}
+
+/// 1.75 MB.
+const PORTION: usize = 250;
+
+/// A bridge, and a channel whose UNLISTEN says that its only subscriber is gone.
+fn bridge_database_and_channel() -> (Bridge, Database, String) {
+    let database = Database::create();
+    database.log_statements();
+    let bridge = Bridge::start(&database.url());
+    let channel = format!("slow_{}", database.name);
+    (bridge, database, channel)
+}
+
+fn wait_for_unlisten(channel: &str) {
+    let unlisten = format!("UNLISTEN \"{channel}\"");
+    wait_until("the slow one is closed", || {
+        logged_by_postgres(&unlisten) > 0
+    });
+}
+
+#[test]
+fn a_client_that_makes_no_progress_for_10_s_is_closed_with_4008_and_delays_nobody() {
+    let (bridge, database, own) = bridge_database_and_channel();
+    let mut deaf = deaf_client(&bridge, &["flood", &own]);
+    let start = Instant::now();
+    flood(&bridge, &database, "flood", 1_500);
+    let flooded = start.elapsed();
+    assert!(
+        flooded < Duration::from_secs(6),
+        "others waited: {flooded:?}"
+    );
+    assert_eq!(
+        logged_by_postgres(&format!("UNLISTEN \"{own}\"")),
+        0,
+        "too early"
+    );
+    wait_for_unlisten(&own);
+    let closed = start.elapsed();
+    assert!(closed > Duration::from_secs(9), "too early: {closed:?}");
+    assert!(closed < Duration::from_secs(15), "too late: {closed:?}");
+    assert_eq!(deaf.end(), End::Closed(4008, "slow consumer".to_owned()));
+}
+
+#[test]
+fn a_client_whose_backlog_is_over_16_mib_is_closed_with_4008_at_once() {
+    let (bridge, database, own) = bridge_database_and_channel();
+    let mut deaf = deaf_client(&bridge, &["flood", &own]);
+    let start = Instant::now();
+    // 28 MB, of which the kernel may take some.
+    flood(&bridge, &database, "flood", 4_000);
+    wait_for_unlisten(&own);
+    assert!(
+        start.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(deaf.end(), End::Closed(4008, "slow consumer".to_owned()));
+}
+
+/// What it was sent is complete up to the close: a slow consumer knows what it has.
+#[test]
+fn a_slow_consumer_gets_a_prefix_of_what_was_published_and_then_the_close() {
+    let (bridge, database, own) = bridge_database_and_channel();
+    let mut deaf = deaf_client(&bridge, &["flood", &own]);
+    flood(&bridge, &database, "flood", 4_000);
+    wait_for_unlisten(&own);
+    let mut expected = 1;
+    while let tungstenite::Message::Text(text) = deaf.frame() {
+        let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(message["seq"], expected);
+        expected += 1;
+    }
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_steadily_is_not_closed() {
+    let (bridge, database) = bridge_and_database();
+    let mut slow = deaf_client(&bridge, &["flood"]);
+    flood(&bridge, &database, "flood", 1_500);
+    for seq in 1..=1_500 {
+        assert_eq!(slow.expect_type("notification")["seq"], seq);
+    }
+    slow.expect_silence();
+}
+
+#[test]
+fn a_slow_reader_gets_answers_in_order_with_what_it_missed() {
+    let (bridge, database) = bridge_and_database();
+    let mut slow = deaf_client(&bridge, &["flood"]);
+    flood(&bridge, &database, "flood", 1_000);
+    assert_eq!(slow.said_so_far().len(), 1_000);
+}
+
+/// 70 MB in one transaction: as fast as PostgreSQL can, and more than a client's queue.
+#[test]
+fn a_client_that_keeps_reading_survives_a_burst_of_10_000_of_the_largest_payloads() {
+    let (bridge, database) = bridge_and_database();
+    let mut client = Raw::upgraded(bridge.address);
+    client.send(TEXT, br#"{"type":"subscribe","channel":"burst"}"#);
+    assert!(client.text().contains("subscribed"));
+    let publisher = thread::spawn(move || {
+        database.sql().run(
+            "SELECT pg_notify('burst', rpad(n::text, 7999, '.'))
+             FROM generate_series(1, 10000) AS n",
+        )
+    });
+    for n in 1..=10_000 {
+        let (first, payload) = client.frame();
+        assert_eq!(first, TEXT, "{n}: {}", String::from_utf8_lossy(&payload));
+    }
+    publisher.join().unwrap();
+}
+/// Each has a backlog and makes progress whenever the bridge looks at its clients' deadlines. Twelve
+/// megabytes, less than a client's queue, and several of those looks.
+#[test]
+fn forty_clients_that_keep_reading_survive_a_burst_of_10_000() {
+    let (bridge, database) = bridge_and_database();
+    let mut clients: Vec<_> = (0..40).map(|_| Raw::upgraded(bridge.address)).collect();
+    for client in &mut clients {
+        client.send(TEXT, br#"{"type":"subscribe","channel":"burst"}"#);
+        assert!(client.text().contains("subscribed"));
+    }
+    thread::scope(|scope| {
+        for client in &mut clients {
+            scope.spawn(|| {
+                for n in 1..=10_000 {
+                    let (first, payload) = client.frame();
+                    assert_eq!(first, TEXT, "{n}: {}", String::from_utf8_lossy(&payload));
+                }
+            });
+        }
+        database.sql().run(
+            "SELECT pg_notify('burst', rpad(n::text, 1200, '.'))
+             FROM generate_series(1, 10000) AS n",
+        );
+    });
+}
