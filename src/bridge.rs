@@ -25,7 +25,11 @@ use self::{
     transmit::{Transmit, Written},
 };
 use crate::{
-    channel::Channel, config::Limits, metrics::Metrics, pg, ws::access::Access,
+    channel::{Channel, Measure},
+    config::Limits,
+    metrics::Metrics,
+    pg,
+    ws::access::Access,
     ws::close::CloseReason,
 };
 
@@ -86,7 +90,7 @@ impl Core {
     /// A server that is fed by the program around it.
     pub fn with_feed(settings: Settings, now: Instant) -> Self {
         let mut core = Self::start(settings, Upstream::Feed(Feed::default()), now);
-        core.hub.handle_listening_up();
+        core.hub.handle_listening_up(Measure::Utf8);
         core.hub.handle_publishing(true);
         core
     }
@@ -179,9 +183,9 @@ impl Core {
                 Event::Notification { channel, payload } => {
                     hub.handle_notification(channel, payload);
                 }
-                Event::Up(Role::Listening) => hub.handle_listening_up(),
+                Event::Up(Role::Listening, measure) => hub.handle_listening_up(measure),
                 Event::Down(Role::Listening) => hub.handle_listening_down(),
-                Event::Up(Role::Publishing) => hub.handle_publishing(true),
+                Event::Up(Role::Publishing, _) => hub.handle_publishing(true),
                 Event::Down(Role::Publishing) => hub.handle_publishing(false),
                 Event::Listened(key, result) => hub.handle_listened(key, result, tick),
                 Event::Unlistened(key) => hub.handle_unlistened(key),

@@ -18,10 +18,15 @@ impl Channel {
 
     /// Takes `name` as it is, or says why it cannot name a channel.
     pub fn new(name: &str) -> Result<Self, ChannelError> {
+        Self::measured(name, Measure::Utf8)
+    }
+
+    /// As [`Self::new`], for a server that may count otherwise.
+    pub fn measured(name: &str, measure: Measure) -> Result<Self, ChannelError> {
         if name.is_empty() {
             return Err(ChannelError::Empty);
         }
-        if name.len() > Self::BYTES_MAX {
+        if name.len() > measure.bytes_max(Self::BYTES_MAX) {
             return Err(ChannelError::TooLong { bytes: name.len() });
         }
         if name.contains('\0') {
@@ -89,6 +94,34 @@ impl ChannelKey {
     }
 }
 
+/// How a server counts bytes: PostgreSQL's limits are in its own encoding, ours is UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// As we do: UTF8 and SQL_ASCII.
+    #[default]
+    Utf8,
+    /// With any other encoding only the server knows; what is too long in any is refused here.
+    Server,
+}
+
+impl Measure {
+    /// The measure of a `server_encoding`.
+    pub fn of(server_encoding: Option<&str>) -> Self {
+        match server_encoding {
+            None | Some("UTF8" | "SQL_ASCII") => Self::Utf8,
+            Some(_) => Self::Server,
+        }
+    }
+
+    /// A character of one byte there may take four here.
+    fn bytes_max(self, bytes_max: usize) -> usize {
+        match self {
+            Self::Utf8 => bytes_max,
+            Self::Server => 4 * bytes_max,
+        }
+    }
+}
+
 /// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
 ///
 /// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the
@@ -102,7 +135,12 @@ impl Payload {
 
     /// Takes `text` as it is, or says why it cannot be a payload.
     pub fn new(text: &str) -> Result<Self, PayloadError> {
-        if text.len() > Self::BYTES_MAX {
+        Self::measured(text, Measure::Utf8)
+    }
+
+    /// As [`Self::new`], for a server that may count otherwise.
+    pub fn measured(text: &str, measure: Measure) -> Result<Self, PayloadError> {
+        if text.len() > measure.bytes_max(Self::BYTES_MAX) {
             return Err(PayloadError::TooLong { bytes: text.len() });
         }
         if text.contains('\0') {
@@ -163,6 +201,29 @@ mod tests {
             "63 bytes of emoji"
         );
         assert!(Channel::new(&"🐘".repeat(16)).is_err(), "64 bytes of emoji");
+    }
+
+    #[test]
+    fn another_encoding_leaves_the_limit_to_the_server() {
+        let (utf8, server) = (Measure::of(Some("UTF8")), Measure::of(Some("LATIN1")));
+        assert_eq!(
+            (Measure::of(None), Measure::of(Some("SQL_ASCII"))),
+            (utf8, utf8)
+        );
+        for (chars, in_utf8, by_server) in
+            [(31, true, true), (32, false, true), (127, false, false)]
+        {
+            let name = "é".repeat(chars);
+            assert_eq!(Channel::measured(&name, utf8).is_ok(), in_utf8, "{chars}");
+            assert_eq!(
+                Channel::measured(&name, server).is_ok(),
+                by_server,
+                "{chars}"
+            );
+        }
+        assert!(Payload::measured(&"é".repeat(7_999), utf8).is_err());
+        assert!(Payload::measured(&"é".repeat(7_999), server).is_ok());
+        assert!(Payload::measured(&"x".repeat(31_997), server).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::channel::{Channel, Payload, PayloadError};
+use crate::channel::{Channel, Measure, Payload, PayloadError};
 
 /// What a client asked, with the id it wants to see in the answer.
 #[derive(Debug, PartialEq)]
@@ -111,8 +111,8 @@ pub enum ErrorCode {
     UnknownOutcome,
 }
 
-/// Reads a text message of a client.
-pub fn parse(text: &str) -> Request {
+/// Reads a text message of a client of a server that counts by `measure`.
+pub fn parse(text: &str, measure: Measure) -> Request {
     #[derive(Deserialize)]
     struct Fields {
         #[serde(default, rename = "type")]
@@ -153,7 +153,7 @@ pub fn parse(text: &str) -> Request {
     };
     Request {
         id,
-        message: interpret(fields.kind, fields.channel, fields.payload),
+        message: interpret(fields.kind, fields.channel, fields.payload, measure),
     }
 }
 
@@ -161,16 +161,17 @@ fn interpret(
     kind: Option<Value>,
     channel: Option<Value>,
     payload: Option<Value>,
+    measure: Measure,
 ) -> Result<ClientMessage, Refusal> {
     let Some(Value::String(kind)) = kind else {
         return Err(Refusal::bad_message("\"type\" is missing or not a string"));
     };
     match kind.as_str() {
-        "subscribe" => Ok(ClientMessage::Subscribe(parse_channel(channel)?)),
-        "unsubscribe" => Ok(ClientMessage::Unsubscribe(parse_channel(channel)?)),
+        "subscribe" => Ok(ClientMessage::Subscribe(parse_channel(channel, measure)?)),
+        "unsubscribe" => Ok(ClientMessage::Unsubscribe(parse_channel(channel, measure)?)),
         "notify" => {
-            let channel = parse_channel(channel)?;
-            let payload = parse_payload(payload, &channel)?;
+            let channel = parse_channel(channel, measure)?;
+            let payload = parse_payload(payload, &channel, measure)?;
             Ok(ClientMessage::Notify(channel, payload))
         }
         "ping" => Ok(ClientMessage::Ping),
@@ -182,20 +183,24 @@ fn interpret(
     }
 }
 
-fn parse_channel(value: Option<Value>) -> Result<Channel, Refusal> {
+fn parse_channel(value: Option<Value>, measure: Measure) -> Result<Channel, Refusal> {
     let Some(Value::String(name)) = value else {
         return Err(Refusal::bad_message(
             "\"channel\" is missing or not a string",
         ));
     };
-    Channel::new(&name).map_err(|error| Refusal {
+    Channel::measured(&name, measure).map_err(|error| Refusal {
         code: ErrorCode::BadChannel,
         text: error.to_string().into(),
         channel: (name.len() <= CHANNEL_ECHO_BYTES_MAX).then_some(name),
     })
 }
 
-fn parse_payload(value: Option<Value>, channel: &Channel) -> Result<Payload, Refusal> {
+fn parse_payload(
+    value: Option<Value>,
+    channel: &Channel,
+    measure: Measure,
+) -> Result<Payload, Refusal> {
     let Some(Value::String(text)) = value else {
         let text = "\"payload\" is missing or not a string";
         let channel = Some(channel.as_str().to_owned());
@@ -204,7 +209,7 @@ fn parse_payload(value: Option<Value>, channel: &Channel) -> Result<Payload, Ref
             ..Refusal::bad_message(text)
         });
     };
-    Payload::new(&text).map_err(|error| Refusal {
+    Payload::measured(&text, measure).map_err(|error| Refusal {
         code: match error {
             PayloadError::TooLong { .. } => ErrorCode::PayloadTooLarge,
             PayloadError::Nul => ErrorCode::BadMessage,

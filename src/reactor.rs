@@ -118,7 +118,7 @@ impl Reactor {
         self.clients.read(&mut self.core, &mut self.buffer, now);
         self.accept(now);
         self.take_notifications(now);
-        self.clients.write(&mut self.core, Instant::now());
+        self.clients.write(&mut self.core, now);
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_timeout(now);
         }

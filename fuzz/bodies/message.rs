@@ -2,7 +2,7 @@
 //! JSON is.
 
 use alle::{
-    channel::{Channel, Payload},
+    channel::{Channel, Measure, Payload},
     message::{self, ClientMessage, ErrorCode, Refusal, Request, RequestId, ServerMessage},
 };
 use serde::de::IgnoredAny;
@@ -13,7 +13,7 @@ pub fn client_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let request = message::parse(text);
+    let request = message::parse(text, Measure::Utf8);
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         let refusal = request.message.as_ref().expect_err("it is not even JSON");
         assert_eq!(refusal.code, ErrorCode::BadMessage);
@@ -29,7 +29,10 @@ pub fn client_message(data: &[u8]) {
             if let Some(value) = &value {
                 check_taken(taken, value);
             }
-            assert_eq!(message::parse(&written(&request, taken)), request);
+            assert_eq!(
+                message::parse(&written(&request, taken), Measure::Utf8),
+                request
+            );
         }
         Err(refusal) => check_refused(refusal, value.as_ref(), request.id.as_ref()),
     }

@@ -20,7 +20,7 @@ use std::{
 use self::{asked::Asked, cause::Cause};
 use super::{hub::Command, listening::Published};
 use crate::{
-    channel::ChannelKey,
+    channel::{ChannelKey, Measure},
     pg::{
         config::Config,
         session::{self, HandedOver, ServerError, Session, Ticket},
@@ -77,8 +77,8 @@ pub enum Order {
 /// What happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The session takes commands.
-    Up(Role),
+    /// The session takes commands, of a server that counts so.
+    Up(Role, Measure),
     /// The session is gone.
     Down(Role),
     /// LISTEN was answered.
@@ -313,11 +313,12 @@ impl Backend {
                 session.server_version().unwrap_or("of unknown version"),
                 self.config.address(),
             );
+            let measure = Measure::of(session.server_encoding());
             let heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
             link.state = State::Ready { session, heartbeat };
             link.failures = 0;
             link.complaint = None;
-            self.events.push_back(Event::Up(role));
+            self.events.push_back(Event::Up(role, measure));
         }
     }
 

@@ -146,7 +146,7 @@ impl Hub {
     }
 
     fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {
-        let request = message::parse(text);
+        let request = message::parse(text, self.listening.measure);
         let id = request.id;
         match request.message {
             Ok(ClientMessage::Subscribe(channel)) => self.subscribe(slot, channel, id, now),

@@ -1,14 +1,15 @@
 //! Reactions to what PostgreSQL's sessions report: which channels hold, and what they carry.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::{
     hub::{Hub, Tick},
     interest::{self, Interest},
+    sweep::elapsed,
 };
 use crate::{
     bridge::hub::Command,
-    channel::{Channel, ChannelKey},
+    channel::{Channel, ChannelKey, Measure},
     frame,
     message::{ErrorCode, GapReason, PostgresStatus, RequestId, ServerMessage},
     pg::session::ServerError,
@@ -21,6 +22,8 @@ pub(super) struct Listening {
     channels: Vec<ChannelState>,
     /// LISTEN can be sent.
     pub(super) session_up: bool,
+    /// How the server counts the bytes of names and payloads.
+    pub(super) measure: Measure,
     /// Publishes can be sent.
     pub(super) publishing_up: bool,
     /// What clients were told last.
@@ -37,7 +40,7 @@ pub(super) struct Listening {
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     since: Tick,
-    after: Tick,
+    after: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,7 @@ impl Default for Listening {
         Self {
             channels: Vec::new(),
             session_up: false,
+            measure: Measure::Utf8,
             publishing_up: false,
             announced: PostgresStatus::Down,
             unsettled: 0,
@@ -140,8 +144,9 @@ impl Hub {
     }
 
     /// The listening session takes commands.
-    pub(super) fn handle_listening_up(&mut self) {
+    pub(super) fn handle_listening_up(&mut self, measure: Measure) {
         self.listening.session_up = true;
+        self.listening.measure = measure;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
             let state = self.listening.state_mut(key);
@@ -328,7 +333,7 @@ impl Hub {
         let Some(retry) = self.listening.retry else {
             return;
         };
-        if now.wrapping_sub(retry.since) < retry.after || !self.listening.session_up {
+        if elapsed(retry.since, now) < retry.after || !self.listening.session_up {
             return;
         }
         self.listening.retry = None;
@@ -462,7 +467,7 @@ impl Hub {
     }
 }
 
-/// Refused channels are asked for again after this long, in milliseconds, doubling
-const RETRY_MIN: Tick = 1_000;
+/// Refused channels are asked for again after this long, doubling
+const RETRY_MIN: Duration = Duration::from_secs(1);
 /// up to this long.
-const RETRY_MAX: Tick = 30_000;
+const RETRY_MAX: Duration = Duration::from_secs(30);

@@ -78,8 +78,12 @@ impl Hub {
     }
 }
 
-fn elapsed(from: Tick, to: Tick) -> Duration {
-    Duration::from_millis(u64::from(to.wrapping_sub(from)))
+/// The time between two ticks; none where `from` is the later one. Ticks wrap, so that "later"
+/// is whichever is nearer.
+pub(super) fn elapsed(from: Tick, to: Tick) -> Duration {
+    let between = to.wrapping_sub(from);
+    let is_future = between > Tick::MAX / 2;
+    Duration::from_millis(if is_future { 0 } else { u64::from(between) })
 }
 
 /// Steps in which the cursor passes over all clients.
@@ -87,3 +91,25 @@ const QUARTERS: usize = 4;
 /// Time between two steps.
 pub(super) const STEP: Duration = Duration::from_millis(250);
 const COPY_OUT_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_of_the_future_is_now_and_ticks_wrap() {
+        for (from, to, milliseconds) in [
+            (0, 0, 0),
+            (5, 12, 7),
+            (12, 5, 0),
+            (Tick::MAX, 4, 5),
+            (4, Tick::MAX, 0),
+        ] {
+            assert_eq!(
+                elapsed(from, to),
+                Duration::from_millis(milliseconds),
+                "{from}..{to}"
+            );
+        }
+    }
+}

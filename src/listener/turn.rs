@@ -200,9 +200,9 @@ impl Link {
                     }));
                 }
             }
-            Event::Up(Role::Listening) => channels.handle_up(),
+            Event::Up(Role::Listening, _) => channels.handle_up(),
             Event::Down(Role::Listening) => channels.handle_down(),
-            Event::Up(Role::Publishing) | Event::Down(Role::Publishing) => {}
+            Event::Up(Role::Publishing, _) | Event::Down(Role::Publishing) => {}
             Event::Listened(key, result) => {
                 if let Some(channel) = channels.handle_listened(key, result, now) {
                     arrivals.hand_over(Received::Gap(channel));

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn parse(text: &str) -> Request {
+    super::parse(text, Measure::Utf8)
+}
+
 fn code(text: &str) -> ErrorCode {
     parse(text).message.unwrap_err().code
 }
