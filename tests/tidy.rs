@@ -412,6 +412,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "control",
             "fanout",
             "notifications",
+            "requests",
             "pg",
             "shell",
         ],

@@ -136,16 +136,16 @@ fn a_slow_reader_gets_answers_in_order_with_what_it_missed() {
     assert_eq!(slow.said_so_far().len(), 1_000);
 }
 
-/// 70 MB in one transaction: as fast as PostgreSQL can, and more than a client's queue.
+/// 16 MB in one transaction, as fast as PostgreSQL can: what a client may be behind.
 #[test]
-fn a_client_that_keeps_reading_survives_a_burst_of_10_000_of_the_largest_payloads() {
+fn a_client_that_keeps_reading_survives_a_burst_of_10_000_that_fills_its_queue() {
     let (bridge, database) = bridge_and_database();
     let mut client = Raw::upgraded(bridge.address);
     client.send(TEXT, br#"{"type":"subscribe","channel":"burst"}"#);
     assert!(client.text().contains("subscribed"));
     let publisher = thread::spawn(move || {
         database.sql().run(
-            "SELECT pg_notify('burst', rpad(n::text, 7999, '.'))
+            "SELECT pg_notify('burst', rpad(n::text, 1500, '.'))
              FROM generate_series(1, 10000) AS n",
         )
     });
