@@ -46,6 +46,8 @@ pub struct Core {
     hub: Hub,
     upstream: Upstream,
     started: Instant,
+    /// The last time a tick was asked for, and the tick.
+    tick_at: (Instant, Tick),
     sweep_at: Instant,
     sweep_cursor: usize,
     stopping: Option<Stopping>,
@@ -105,6 +107,7 @@ impl Core {
             hub,
             upstream,
             started: now,
+            tick_at: (now, 0),
             sweep_at: now + sweep::STEP,
             sweep_cursor: 0,
             stopping: None,
@@ -139,12 +142,14 @@ impl Core {
 
     /// A socket was accepted.
     pub fn handle_connected(&mut self, now: Instant) -> ClientId {
-        self.hub.handle_connected(self.tick(now))
+        let tick = self.tick(now);
+        self.hub.handle_connected(tick)
     }
 
     /// Bytes came from a client; they are unmasked in place.
     pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8], now: Instant) {
-        self.hub.handle_input(client, input, self.tick(now));
+        let tick = self.tick(now);
+        self.hub.handle_input(client, input, tick);
         self.forward_commands(now);
     }
 
@@ -222,13 +227,15 @@ impl Core {
     }
 
     /// What is to be written next, and to whom.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        self.hub.poll_transmit()
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        let tick = self.tick(now);
+        self.hub.poll_transmit(tick)
     }
 
     /// What became of it.
     pub fn handle_transmitted(&mut self, written: Written, now: Instant) {
-        self.hub.handle_transmitted(written, self.tick(now));
+        let tick = self.tick(now);
+        self.hub.handle_transmitted(written, tick);
     }
 
     /// Whether [`Self::poll_transmit`] has something.
@@ -299,7 +306,8 @@ impl Core {
     /// slots are freed. Nothing may be lent now.
     pub fn end_turn(&mut self, now: Instant) {
         self.hub.end_slice();
-        self.hub.reap(self.tick(now));
+        let tick = self.tick(now);
+        self.hub.reap(tick);
         self.forward_commands(now);
     }
 
@@ -330,17 +338,18 @@ impl Core {
         };
         let grace_over = now >= stopping.since + PUBLISH_GRACE;
         stopping.all_closed |= grace_over;
-        let tick = Self::tick_since(self.started, now);
+        let tick = self.tick(now);
         self.hub.close_idle(grace_over, tick);
     }
 
-    fn tick(&self, now: Instant) -> Tick {
-        Self::tick_since(self.started, now)
-    }
-
-    fn tick_since(started: Instant, now: Instant) -> Tick {
-        let milliseconds = now.saturating_duration_since(started).as_millis();
-        Tick::try_from(milliseconds & u128::from(u32::MAX)).expect("masked")
+    /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
+    fn tick(&mut self, now: Instant) -> Tick {
+        if self.tick_at.0 != now {
+            let milliseconds = now.saturating_duration_since(self.started).as_millis();
+            let wrapped = Tick::try_from(milliseconds & u128::from(Tick::MAX)).expect("masked");
+            self.tick_at = (now, wrapped);
+        }
+        self.tick_at.1
     }
 
     /// Gives the hub's commands to the upstream, until neither has anything to say.

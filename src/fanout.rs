@@ -133,6 +133,24 @@ impl Fanout {
         }
     }
 
+    /// Whether `key` is the only one with unsent frames: then a subscriber's other channels owe it
+    /// nothing and need no look.
+    pub fn is_alone(&self, key: ChannelKey) -> bool {
+        if key == EVERYONE {
+            self.pending.is_empty()
+        } else {
+            self.pending.len() == 1 && self.everyone.pass.is_none()
+        }
+    }
+
+    /// As [`Self::next_run`], for a subscriber of `key` when that [is alone](Self::is_alone).
+    pub fn next_run_of(&self, key: ChannelKey, seen: u64, batches: &Batches) -> Option<Run> {
+        let (_, batch) = self.stream(key)?.first_after(seen, batches)?;
+        batches
+            .span_between(batch, seen, u64::MAX)
+            .map(|(span, last)| Run { span, last })
+    }
+
     /// What a client that has seen everything up to `seen` gets next of the channels `keys` and
     /// of [`EVERYONE`]'s stream.
     pub fn next_run(

@@ -62,7 +62,7 @@ impl Server {
     fn turn(&mut self) -> usize {
         let mut writes = 0;
         for _ in 0..SLICE_WRITES {
-            let Some(transmit) = self.core.poll_transmit() else {
+            let Some(transmit) = self.core.poll_transmit(self.now) else {
                 break;
             };
             match &transmit.bytes {

@@ -281,7 +281,7 @@ impl Run {
     /// Writes what is next, all of it, or less than all of it.
     fn transmit(&mut self, part: Option<u8>) -> bool {
         let has_transmit = self.core.has_transmit();
-        let Some(transmit) = self.core.poll_transmit() else {
+        let Some(transmit) = self.core.poll_transmit(self.now) else {
             return false;
         };
         assert!(has_transmit, "whoever has something says so");

@@ -61,13 +61,13 @@ impl Hub {
 
     /// Whose turn it is to be written to, and what. Each must be answered by
     /// [`Self::handle_transmitted`] before the next.
-    pub(super) fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+    pub(super) fn poll_transmit(&mut self, now: Tick) -> Option<Transmit<'_>> {
         debug_assert!(self.sending.is_none(), "the last transmit was not answered");
         self.ready_first = !self.ready_first;
         let sending = if self.ready_first {
-            self.next_ready().or_else(|| self.next_of_pass())
+            self.next_ready().or_else(|| self.next_of_pass(now))
         } else {
-            self.next_of_pass().or_else(|| self.next_ready())
+            self.next_of_pass(now).or_else(|| self.next_ready())
         }?;
         self.sending = Some(sending);
         Some(match sending {
@@ -101,9 +101,10 @@ impl Hub {
     }
 
     /// Walks passes to the next client that is owed something and whose socket takes it.
-    fn next_of_pass(&mut self) -> Option<Sending> {
+    fn next_of_pass(&mut self, now: Tick) -> Option<Sending> {
         while let Some((key, cursor)) = self.fanout.pass() {
             let newest = self.fanout.newest(key);
+            let is_alone = self.fanout.is_alone(key);
             let audience = self.audience(key);
             let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
             while let Some(below) = cursor.checked_sub(1) {
@@ -117,17 +118,23 @@ impl Hub {
                     cursor = below;
                     continue;
                 }
-                let Some(run) = self.next_run(slot) else {
+                let run = if is_alone {
+                    self.fanout.next_run_of(key, hot.seen, &self.batches)
+                } else {
+                    self.next_run(slot)
+                };
+                let Some(run) = run else {
                     debug_assert!(false, "a client behind its channel is owed something");
                     cursor = below;
                     continue;
                 };
-                if hot.backlog == NO_BACKLOG {
-                    self.fanout.advance(cursor);
+                if hot.backlog == NO_BACKLOG && run.last >= newest {
+                    self.fanout.advance(below);
                     return Some(Sending::Direct(slot, run));
                 }
-                let progressed = self.backlogs[hot.backlog as usize].progressed;
-                self.push_run(slot, run, progressed);
+                // It has a backlog already, or is owed several ranges: they gather, for one write.
+                self.deliver(slot, now);
+                cursor = below;
             }
             self.fanout.advance(0);
             self.fanout.finish(audience, &mut self.batches);

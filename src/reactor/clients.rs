@@ -129,7 +129,7 @@ impl ClientSockets {
         // The turn has one time; only the budget is counted from here.
         let began = Instant::now();
         for turn in 1..=SLICE_WRITES {
-            let Some(transmit) = core.poll_transmit() else {
+            let Some(transmit) = core.poll_transmit(now) else {
                 return;
             };
             let client = transmit.client;

@@ -366,7 +366,7 @@ impl World {
     }
 
     fn write_one(&mut self) -> bool {
-        let Some(transmit) = self.core.poll_transmit() else {
+        let Some(transmit) = self.core.poll_transmit(self.now) else {
             return false;
         };
         let bytes = match transmit.bytes {
