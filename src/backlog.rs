@@ -116,6 +116,11 @@ impl Backlog {
         count
     }
 
+    /// How many bytes the first so many pieces have.
+    pub fn head_bytes(&self, pieces: usize) -> usize {
+        self.items.iter().take(pieces).map(Item::bytes).sum()
+    }
+
     /// Takes note that the first `sent` bytes are gone.
     pub fn consume(&mut self, mut sent: usize, batches: &mut Batches) {
         debug_assert!(sent <= self.bytes, "more sent than there was");

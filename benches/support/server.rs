@@ -67,7 +67,7 @@ impl Server {
             };
             match &transmit.bytes {
                 Outgoing::One(bytes) => drop(black_box(bytes.as_ptr())),
-                Outgoing::Many(slices, count) => drop(black_box(&slices[..*count])),
+                Outgoing::Many(pieces) => drop(black_box(pieces.slices().1)),
             }
             self.core.handle_transmitted(Written::All, self.now);
             writes += 1;

@@ -288,8 +288,9 @@ impl Run {
         let mut bytes = Vec::new();
         match &transmit.bytes {
             Outgoing::One(piece) => bytes.extend_from_slice(piece),
-            Outgoing::Many(slices, count) => {
-                for slice in &slices[..*count] {
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
+                for slice in &slices[..count] {
                     bytes.extend_from_slice(slice);
                 }
             }

@@ -10,7 +10,8 @@ use super::hub::{
     BLOCKED, ClientId, DEAD, Disconnect, Hub, NO_BACKLOG, OPEN, Phase, READY, Stalled, Tick,
 };
 use crate::{
-    batch::Span,
+    backlog::Backlog,
+    batch::{Batches, Span},
     channel::ChannelKey,
     fanout::{EVERYONE, Run},
     ws::close::CloseReason,
@@ -33,15 +34,28 @@ pub struct Transmit<'a> {
 
 /// One piece, as nearly always, or several.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one system call"
-)]
 pub enum Outgoing<'a> {
     /// Contiguous.
     One(&'a [u8]),
-    /// The first so many slices of the array, in order.
-    Many([IoSlice<'a>; SLICES_MAX], usize),
+    /// What heads a backlog.
+    Many(Pieces<'a>),
+}
+
+/// The pieces at the head of a backlog. A view: an array of slices in every [`Transmit`] would
+/// cost the many more than it gives the few.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    backlog: &'a Backlog,
+    batches: &'a Batches,
+}
+
+impl<'a> Pieces<'a> {
+    /// The first so many slices of the array are to be written, in order.
+    pub fn slices(&self) -> ([IoSlice<'a>; SLICES_MAX], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = self.backlog.slices(self.batches, &mut slices);
+        (slices, count)
+    }
 }
 
 /// What became of lent bytes.
@@ -76,14 +90,13 @@ impl Hub {
                 bytes: Outgoing::One(self.batches.bytes(run.span)),
             },
             Sending::Backlog(slot) => {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let key = self.hot[slot as usize].backlog as usize;
-                let count = self.backlogs[key]
-                    .backlog
-                    .slices(&self.batches, &mut slices);
                 Transmit {
                     client: self.id(slot),
-                    bytes: Outgoing::Many(slices, count),
+                    bytes: Outgoing::Many(Pieces {
+                        backlog: &self.backlogs[key].backlog,
+                        batches: &self.batches,
+                    }),
                 }
             }
         })
@@ -189,13 +202,9 @@ impl Hub {
             progressed,
             ..
         } = &mut self.backlogs[key];
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let bytes = match written {
             Written::Full(bytes) => bytes,
-            Written::All => {
-                let count = backlog.slices(&self.batches, &mut slices);
-                slices[..count].iter().map(|slice| slice.len()).sum()
-            }
+            Written::All => backlog.head_bytes(SLICES_MAX),
         };
         if bytes > 0 {
             *progressed = now;

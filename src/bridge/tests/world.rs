@@ -371,7 +371,8 @@ impl World {
         };
         let bytes = match transmit.bytes {
             Outgoing::One(bytes) => bytes.to_vec(),
-            Outgoing::Many(slices, count) => {
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
                 slices[..count].iter().flat_map(|it| it.to_vec()).collect()
             }
         };
