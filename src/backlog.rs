@@ -17,6 +17,8 @@ pub struct Backlog {
     items: VecDeque<Item>,
     /// The sum of what `items` refer to.
     bytes: usize,
+    /// Memory of the items that are this client's own, in bytes.
+    owned_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -38,12 +40,24 @@ impl Item {
             Self::Owned { bytes, sent, .. } => bytes.len() - sent,
         }
     }
+
+    fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Shared(_) => 0,
+            Self::Owned { bytes, .. } => bytes.len(),
+        }
+    }
 }
 
 impl Backlog {
     /// Bytes still to send, shared ones counted in full.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that is this client's alone, in bytes: what it asked for and does not read.
+    pub fn owned_bytes(&self) -> usize {
+        self.owned_bytes
     }
 
     /// Whether everything went out.
@@ -73,6 +87,7 @@ impl Backlog {
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.bytes += bytes.len();
+        self.owned_bytes += bytes.len();
         let head = bytes.len();
         self.items.push_back(Item::Owned {
             bytes,
@@ -88,12 +103,14 @@ impl Backlog {
                 let before = bytes.len();
                 write(bytes);
                 self.bytes += bytes.len() - before;
+                self.owned_bytes += bytes.len() - before;
                 return;
             }
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.bytes += bytes.len();
+        self.owned_bytes += bytes.len();
         if !bytes.is_empty() {
             self.items.push_back(Item::Owned {
                 bytes,
@@ -136,8 +153,10 @@ impl Backlog {
                 return;
             }
             sent -= item.bytes();
-            if let Some(Item::Shared(span)) = self.items.pop_front() {
-                batches.release(span.batch);
+            match self.items.pop_front() {
+                Some(Item::Shared(span)) => batches.release(span.batch),
+                Some(Item::Owned { bytes, .. }) => self.owned_bytes -= bytes.len(),
+                None => {}
             }
         }
     }
@@ -176,6 +195,7 @@ impl Backlog {
             }
         };
         self.bytes = rest.bytes();
+        self.owned_bytes = rest.owned_bytes();
         self.items.push_back(rest);
     }
 
@@ -197,6 +217,7 @@ impl Backlog {
                 ..span
             };
             let bytes = batches.bytes(whole).to_vec();
+            self.owned_bytes += bytes.len();
             *item = Item::Owned {
                 bytes,
                 head: 0,
@@ -209,6 +230,7 @@ impl Backlog {
     /// Drops everything.
     pub fn clear(&mut self, batches: &mut Batches) {
         self.bytes = 0;
+        self.owned_bytes = 0;
         for item in self.items.drain(..) {
             if let Item::Shared(span) = item {
                 batches.release(span.batch);
@@ -223,6 +245,8 @@ impl Backlog {
             self.items.iter().map(Item::bytes).sum::<usize>()
         );
         assert!(self.items.iter().all(|item| item.bytes() > 0));
+        let owned_bytes = self.items.iter().map(Item::owned_bytes).sum::<usize>();
+        assert_eq!(self.owned_bytes, owned_bytes);
     }
 }
 

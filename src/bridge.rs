@@ -391,7 +391,7 @@ impl Hub {
             } else if matches!(self.clients[slot as usize].phase, hub::Phase::Handshake(_))
                 && self.is_alive(self.id(slot))
             {
-                self.drop_client(slot);
+                self.drop_client(slot, Disconnect::Drop);
             }
         }
     }

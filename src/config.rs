@@ -105,6 +105,8 @@ pub struct Limits {
     pub pong_timeout: Duration,
     /// Publishes of one client awaiting their commit; at it, the client is not read.
     pub client_publishes_max: usize,
+    /// Answers of one client that it has not read, in bytes; over it, the client is not read.
+    pub client_answer_bytes_max: usize,
     /// Publishes of all clients awaiting their commit, in bytes; over it: `rate_limited`.
     pub publish_bytes_max: usize,
     /// Frames not yet passed to their clients, in bytes; over it PostgreSQL is not read.
@@ -124,6 +126,7 @@ impl Default for Limits {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             client_publishes_max: 256,
+            client_answer_bytes_max: 64 * 1024,
             publish_bytes_max: 64 * 1024 * 1024,
             unsent_bytes_max: 8 * 1024 * 1024,
         }

@@ -321,7 +321,7 @@ impl Run {
                         peer.handle_shutdown();
                     }
                 }
-                Disconnect::Drop => drop(self.peers.remove(&client)),
+                Disconnect::Drop | Disconnect::Reset => drop(self.peers.remove(&client)),
             }
         }
         while self.core.poll_resumed().is_some() {}

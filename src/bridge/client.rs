@@ -41,11 +41,18 @@ impl Hub {
     }
 
     /// Whether the client's input is to be left in its socket for now: it published faster than
-    /// PostgreSQL commits. [`Hub::resumed`] tells when to go on.
+    /// PostgreSQL commits, or does not read the answers to what it asks. `Hub::resumed` tells when
+    /// to go on.
     pub(super) fn is_paused(&self, id: ClientId) -> bool {
-        self.is_alive(id)
-            && usize::from(self.clients[id.slot as usize].publishes_waiting)
-                >= self.limits.client_publishes_max
+        if !self.is_alive(id) || !self.is_open(id.slot) {
+            return false;
+        }
+        let publishes = usize::from(self.clients[id.slot as usize].publishes_waiting);
+        let backlog = self
+            .backlog_key_of(id.slot)
+            .map(|key| &self.backlogs[key].backlog);
+        publishes >= self.limits.client_publishes_max
+            || backlog.is_some_and(|it| it.owned_bytes() > self.limits.client_answer_bytes_max)
     }
 
     fn handle_head(&mut self, slot: u32, input: &mut [u8], now: Tick) {

@@ -173,6 +173,8 @@ pub enum Disconnect {
     Shutdown,
     /// Forget it.
     Drop,
+    /// Forget it so that the peer sees that not all was sent.
+    Reset,
 }
 
 impl Hub {
@@ -394,9 +396,8 @@ impl Hub {
     }
 
     /// Lets the socket go at once.
-    pub(super) fn drop_client(&mut self, slot: u32) {
-        self.disconnects
-            .push_back((self.id(slot), Disconnect::Drop));
+    pub(super) fn drop_client(&mut self, slot: u32, how: Disconnect) {
+        self.disconnects.push_back((self.id(slot), how));
         self.bury(slot);
     }
 
@@ -429,6 +430,10 @@ impl Hub {
 
     /// The client takes no part any more: its links are cut at the end of the turn.
     fn leave(&mut self, slot: u32, phase: Phase, now: Tick) {
+        if self.is_paused(self.id(slot)) {
+            // Its close frame, or its end, is to be seen.
+            self.resumed.push_back(self.id(slot));
+        }
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             hot.flags &= !OPEN;

@@ -265,7 +265,7 @@ impl Hub {
         let slot = publish.client.slot;
         let was_paused = self.is_paused(publish.client);
         self.clients[slot as usize].publishes_waiting -= 1;
-        if was_paused {
+        if was_paused && !self.is_paused(publish.client) {
             self.resumed.push_back(publish.client);
         }
         let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());

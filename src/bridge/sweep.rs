@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::hub::{Client, Hub, Phase, Tick};
+use super::hub::{Client, Disconnect, Hub, Phase, Tick};
 use crate::{frame, ws::close::CloseReason};
 
 impl Hub {
@@ -37,7 +37,7 @@ impl Hub {
         match *phase {
             Phase::Handshake(_) => {
                 if in_phase >= self.limits.handshake_timeout {
-                    self.drop_client(slot);
+                    self.drop_client(slot, Disconnect::Drop);
                 }
             }
             Phase::Open { pinged } => {
@@ -57,7 +57,13 @@ impl Hub {
             }
             Phase::Closing | Phase::Flushing | Phase::Lingering => {
                 if in_phase >= self.limits.closing_timeout {
-                    self.drop_client(slot);
+                    let all_sent = self.backlog_key_of(slot).is_none();
+                    let how = if all_sent {
+                        Disconnect::Drop
+                    } else {
+                        Disconnect::Reset
+                    };
+                    self.drop_client(slot, how);
                 }
             }
         }

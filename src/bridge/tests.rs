@@ -395,6 +395,28 @@ fn a_client_that_publishes_too_fast_is_not_read_until_its_publishes_commit() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_answers_is_not_read() {
+    let limits = Limits {
+        client_answer_bytes_max: 150,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(limits);
+    let ann = world.client();
+    world.stall(ann, 0);
+    let mut asked = 0;
+    while !world.core.is_paused(ann) {
+        world.send(ann, r#"{"type":"ping"}"#);
+        asked += 1;
+    }
+    assert!((8..=10).contains(&asked), "{asked} pongs of 17 bytes");
+    assert_eq!(world.resumed, []);
+    world.unstall(ann);
+    assert!(!world.core.is_paused(ann));
+    assert_eq!(world.resumed, [ann]);
+    assert_eq!(world.types(ann).len(), asked);
+}
+
+#[test]
 fn a_stop_closes_everybody_and_waits_for_publishes() {
     let mut world = World::connected();
     let (ann, bob) = (world.client(), world.client());

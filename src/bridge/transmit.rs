@@ -196,6 +196,7 @@ impl Hub {
 
     /// Bytes of a backlog went out: it shrinks, moves to the end of the queue, or is done.
     fn note_progress(&mut self, slot: u32, written: Written, now: Tick) {
+        let was_paused = self.is_paused(self.id(slot));
         let key = self.hot[slot as usize].backlog as usize;
         let Stalled {
             backlog,
@@ -226,6 +227,9 @@ impl Hub {
             hot.flags |= BLOCKED;
         } else {
             self.mark_ready(slot);
+        }
+        if was_paused && !self.is_paused(self.id(slot)) {
+            self.resumed.push_back(self.id(slot));
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use mio::{Interest, Registry, net::TcpStream};
+use socket2::SockRef;
 
 use super::{socket, token::Source};
 use crate::{
@@ -156,12 +157,16 @@ impl ClientSockets {
             let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
                 continue;
             };
-            match (disconnect, &socket) {
+            // An error of either means that the peer is gone already.
+            match (disconnect, socket.as_ref()) {
                 (Disconnect::Shutdown, Some(stream)) => {
-                    // An error means that the peer is gone already: its event follows.
                     let _gone = stream.shutdown(Shutdown::Write);
                 }
-                _ => *socket = None,
+                (Disconnect::Reset, Some(stream)) => {
+                    let _gone = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    *socket = None;
+                }
+                (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
             }
         }
         while let Some(client) = core.poll_resumed() {

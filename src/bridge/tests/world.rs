@@ -350,7 +350,7 @@ impl World {
             self.core.end_turn(self.now);
             while let Some((client, disconnect)) = self.core.poll_disconnect() {
                 quiet = false;
-                if disconnect == Disconnect::Drop {
+                if disconnect != Disconnect::Shutdown {
                     self.sockets.remove(&client);
                 }
             }
