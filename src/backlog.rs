@@ -24,8 +24,8 @@ pub struct Backlog {
 #[derive(Debug)]
 enum Item {
     Shared(Span),
-    /// Bytes of this client alone, the first `sent` of them gone: an HTTP head of `head` bytes,
-    /// mostly none, and whole frames behind it.
+    /// Bytes of this client alone, the first `sent` of them gone: `head` bytes that belong
+    /// together, such as an HTTP head or the rest of a frame, and whole frames behind them.
     Owned {
         bytes: Vec<u8>,
         head: usize,
@@ -171,12 +171,17 @@ impl Backlog {
         let rest = match first {
             Item::Shared(span) => {
                 let end = batches.frame_end(span.batch, span.start);
-                let rest = Item::Shared(Span { end, ..span });
-                if end == span.start {
-                    batches.release(span.batch);
+                // Copied out: a closing client must not hold a batch for as long as it dawdles.
+                let rest = batches.bytes(Span { end, ..span }).to_vec();
+                batches.release(span.batch);
+                if rest.is_empty() {
                     return;
                 }
-                rest
+                Item::Owned {
+                    head: rest.len(),
+                    bytes: rest,
+                    sent: 0,
+                }
             }
             Item::Owned {
                 mut bytes,

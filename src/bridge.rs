@@ -5,11 +5,14 @@
 
 pub mod backend;
 mod client;
+mod closing;
 pub mod feed;
 mod http;
 pub mod hub;
 pub mod interest;
+mod lingering;
 mod listening;
+mod publishing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,7 @@ pub mod transmit;
 
 use std::time::{Duration, Instant};
 
-pub use self::listening::Published;
+pub use self::publishing::Published;
 use self::{
     backend::{Backend, Event, Role},
     feed::Feed,
@@ -78,6 +81,8 @@ pub struct Settings {
     pub page: Option<&'static str>,
     /// Listened to from the start.
     pub channels: Vec<Channel>,
+    /// For how long a channel stays listened to after its last subscriber left.
+    pub unlisten_delay: Duration,
     /// Random: the first half of every epoch, and the jitter of reconnects.
     pub seed: u64,
 }
@@ -100,6 +105,7 @@ impl Core {
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
         let mut hub = Hub::new(settings.limits, settings.access, settings.page);
         hub.listening.epoch_seed = settings.seed;
+        hub.listening.unlisten_delay = settings.unlisten_delay;
         for channel in settings.channels {
             hub.pin(channel);
         }
@@ -255,7 +261,8 @@ impl Core {
 
     /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sweep = (!self.hub.clients.is_empty()).then_some(self.sweep_at);
+        let is_idle = self.hub.clients.is_empty() && !self.hub.listening.has_deadlines();
+        let sweep = (!is_idle).then_some(self.sweep_at);
         let backend = match &self.upstream {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
             Upstream::Feed(_) => None,
@@ -273,7 +280,11 @@ impl Core {
 
     /// The time has come for whatever was due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let is_unread = self.is_backend_paused();
         if let Upstream::Postgres(backend) = &mut self.upstream {
+            if is_unread {
+                backend.handle_unread(now);
+            }
             backend.handle_timeout(now);
         }
         self.handle_backend(now);
@@ -282,6 +293,7 @@ impl Core {
             self.sweep_cursor = self.hub.sweep(self.sweep_cursor, tick);
             self.sweep_at = now + sweep::STEP;
             self.hub.retry_refused(tick);
+            self.hub.end_lingerings(tick);
             self.forward_commands(now);
         }
         self.close_rest(now);
@@ -293,6 +305,7 @@ impl Core {
         let hub = &self.hub;
         hub.index.check_invariants();
         hub.fanout.check_invariants(&hub.batches);
+        hub.history.check_invariants();
         for (_, stalled) in &hub.backlogs {
             stalled.backlog.check_invariants();
         }
@@ -328,7 +341,9 @@ impl Core {
     /// Whether [`Self::stop`] was called and nothing is left to wait for.
     pub fn is_stopped(&self, now: Instant) -> bool {
         self.stopping.is_some_and(|stopping| {
-            self.hub.clients.is_empty() || now >= stopping.since + STOP_TIMEOUT
+            let grace_over = now >= stopping.since + PUBLISH_GRACE;
+            let is_idle = self.hub.publishes.is_empty() || grace_over;
+            self.hub.clients.is_empty() && is_idle || now >= stopping.since + STOP_TIMEOUT
         })
     }
 

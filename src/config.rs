@@ -26,6 +26,9 @@ pub struct BridgeConfig {
     pub allow_origins: Vec<String>,
     /// Names, beside localhost, under which a loopback address may be reached.
     pub allow_hosts: Vec<String>,
+    /// For how long a channel stays listened to, and its history is kept, after its last
+    /// subscriber left.
+    pub unlisten_delay: Duration,
     /// What each peer may cost.
     pub limits: Limits,
 }
@@ -40,6 +43,7 @@ impl BridgeConfig {
             playground: false,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            unlisten_delay: Duration::ZERO,
             limits: Limits::default(),
         }
     }
@@ -69,6 +73,22 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;
+        self
+    }
+
+    /// Keeps listening to a channel for this long after its last subscriber left.
+    #[must_use]
+    pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
+        self.unlisten_delay = delay;
+        self
+    }
+
+    /// Keeps the last `frames` notifications of each channel, and `bytes` of them in all, for
+    /// clients that come back; 0 keeps none.
+    #[must_use]
+    pub fn with_history(mut self, frames: usize, bytes: usize) -> Self {
+        self.limits.history_frames_max = frames;
+        self.limits.history_bytes_max = bytes;
         self
     }
 
@@ -109,6 +129,10 @@ pub struct Limits {
     pub client_answer_bytes_max: usize,
     /// Publishes of all clients awaiting their commit, in bytes; over it: `rate_limited`.
     pub publish_bytes_max: usize,
+    /// Notifications kept per channel for clients that come back; older ones go.
+    pub history_frames_max: usize,
+    /// Bytes of them over all channels; the oldest of all go first.
+    pub history_bytes_max: usize,
     /// Frames not yet passed to their clients, in bytes; over it PostgreSQL is not read.
     pub unsent_bytes_max: usize,
 }
@@ -128,6 +152,8 @@ impl Default for Limits {
             client_publishes_max: 256,
             client_answer_bytes_max: 64 * 1024,
             publish_bytes_max: 64 * 1024 * 1024,
+            history_frames_max: 64,
+            history_bytes_max: 16 * 1024 * 1024,
             unsent_bytes_max: 8 * 1024 * 1024,
         }
     }

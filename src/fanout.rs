@@ -143,11 +143,23 @@ impl Fanout {
         }
     }
 
-    /// As [`Self::next_run`], for a subscriber of `key` when that [is alone](Self::is_alone).
-    pub fn next_run_of(&self, key: ChannelKey, seen: u64, batches: &Batches) -> Option<Run> {
+    /// The sequence of the channel's first unsent frame behind `seen`.
+    pub fn first_after(&self, key: ChannelKey, seen: u64, batches: &Batches) -> Option<u64> {
+        let (sequence, _) = self.stream(key)?.first_after(seen, batches)?;
+        Some(sequence)
+    }
+
+    /// The channel's frames behind `seen` and before `bound`, as far as they are contiguous.
+    pub fn run_before(
+        &self,
+        key: ChannelKey,
+        seen: u64,
+        bound: u64,
+        batches: &Batches,
+    ) -> Option<Run> {
         let (_, batch) = self.stream(key)?.first_after(seen, batches)?;
         batches
-            .span_between(batch, seen, u64::MAX)
+            .span_between(batch, seen, bound)
             .map(|(span, last)| Run { span, last })
     }
 

@@ -387,7 +387,7 @@ impl Run {
         let said = server.take_said();
         for piece in said.chunks(chunk) {
             let backend = self.core.backend().expect("there is a PostgreSQL");
-            backend.handle_input(role, piece);
+            backend.handle_input(role, piece, self.now);
             self.core.handle_backend(self.now);
         }
         !said.is_empty()

@@ -18,7 +18,7 @@ use std::{
 };
 
 use self::{asked::Asked, cause::Cause};
-use super::{hub::Command, listening::Published};
+use super::{hub::Command, publishing::Published};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{
@@ -131,6 +131,7 @@ enum State {
     Ready {
         session: Box<Session>,
         heartbeat: Heartbeat,
+        since: Instant,
     },
 }
 
@@ -183,10 +184,18 @@ impl Backend {
         }
     }
 
-    /// Bytes of the server.
-    pub fn handle_input(&mut self, role: Role, input: &[u8]) {
+    /// Bytes of the server: whoever speaks lives, whatever it says.
+    pub fn handle_input(&mut self, role: Role, input: &[u8], now: Instant) {
+        self.links[role.index()].note_life(now);
         if let Some(session) = self.links[role.index()].session_mut() {
             session.handle_input(input);
+        }
+    }
+
+    /// The server is not being read for now: its silence is ours.
+    pub fn handle_unread(&mut self, now: Instant) {
+        for link in &mut self.links {
+            link.note_life(now);
         }
     }
 
@@ -280,7 +289,9 @@ impl Backend {
                 State::Connecting { .. } | State::Starting { .. } => {
                     self.fail(role, &Cause::Connection("timed out"), now);
                 }
-                State::Ready { session, heartbeat } => match heartbeat {
+                State::Ready {
+                    session, heartbeat, ..
+                } => match heartbeat {
                     Heartbeat::Due(_) => {
                         session.heartbeat(Asked::Heartbeat.ticket());
                         *heartbeat = Heartbeat::Asked {
@@ -315,8 +326,11 @@ impl Backend {
             );
             let measure = Measure::of(session.server_encoding());
             let heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-            link.state = State::Ready { session, heartbeat };
-            link.failures = 0;
+            link.state = State::Ready {
+                session,
+                heartbeat,
+                since: now,
+            };
             link.complaint = None;
             self.events.push_back(Event::Up(role, measure));
         }
@@ -382,6 +396,10 @@ impl Backend {
     /// attempt is planned.
     fn fail(&mut self, role: Role, cause: &Cause<'_>, now: Instant) {
         self.orders.push_back(Order::Disconnect(role));
+        let link = &mut self.links[role.index()];
+        if matches!(link.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
+            link.failures = 0;
+        }
         let delay = self.delay(role, cause);
         let link = &mut self.links[role.index()];
         link.failures += 1;
@@ -441,6 +459,16 @@ impl Backend {
 }
 
 impl Link {
+    fn note_life(&mut self, now: Instant) {
+        if let State::Ready {
+            heartbeat: Heartbeat::Asked { deadline },
+            ..
+        } = &mut self.state
+        {
+            *deadline = now + HEARTBEAT_TIMEOUT;
+        }
+    }
+
     fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
@@ -486,6 +514,8 @@ impl fmt::Debug for State {
 const WINDOW: usize = 256;
 /// For connecting and starting up together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A session that lived for this long was a good one: the next is tried at once.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// A wrong password or an unknown database does not mend itself.

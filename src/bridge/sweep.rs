@@ -43,9 +43,12 @@ impl Hub {
             Phase::Open { pinged } => {
                 if self.is_stalled(slot, now) {
                     self.close(slot, CloseReason::SlowConsumer, now);
-                } else if self.is_paused(self.id(slot)) {
-                    // We do not read it: its silence is ours.
-                    self.clients[slot as usize].heard = now;
+                } else if self.is_paused(self.id(slot)) || self.backlog_key_of(slot).is_some() {
+                    // We do not read it, or it has not got our ping yet: the silence is ours.
+                    // Whether it follows at all, its backlog tells.
+                    let client = &mut self.clients[slot as usize];
+                    client.heard = now;
+                    client.since = now;
                 } else if !pinged && silence >= self.limits.ping_interval {
                     let client = &mut self.clients[slot as usize];
                     client.phase = Phase::Open { pinged: true };

@@ -417,6 +417,79 @@ fn a_client_that_does_not_read_its_answers_is_not_read() {
 }
 
 #[test]
+fn who_comes_back_gets_what_it_missed_or_is_told_that_it_must_reload() {
+    let mut world = World::connected();
+    let ann = world.subscriber("a");
+    let bob = world.subscriber("a");
+    world.notify("a", "1");
+    let position = world.messages(ann);
+    world.send(bob, r#"{"type":"subscribe","channel":"a"}"#);
+    let epoch = world.messages(bob)[1]["epoch"].clone();
+    assert_eq!(position[0]["seq"], 1);
+    world.hang_up(ann);
+    world.notify("a", "2");
+    world.notify("a", "3");
+    let mut resume = |epoch: &serde_json::Value, seq: u64| {
+        let client = world.client();
+        let since = json!({"type":"subscribe","channel":"a","since":{"epoch":epoch,"seq":seq}});
+        world.send(client, &since.to_string());
+        let told = world.messages(client);
+        let payloads: Vec<_> = told[1..].iter().map(|it| it["payload"].clone()).collect();
+        (
+            told[0]["recovered"].clone(),
+            told[0]["seq"].clone(),
+            payloads,
+        )
+    };
+    let (yes, no) = (json!(true), json!(false));
+    assert_eq!(
+        resume(&epoch, 1),
+        (yes.clone(), json!(1), vec![json!("2"), json!("3")])
+    );
+    assert_eq!(resume(&epoch, 3), (yes, json!(3), vec![]));
+    assert_eq!(
+        resume(&epoch, 4),
+        (no.clone(), json!(3), vec![]),
+        "beyond the current one"
+    );
+    assert_eq!(resume(&json!("another"), 1), (no, json!(3), vec![]));
+}
+
+#[test]
+fn a_subscribe_since_another_listen_is_told_so_when_confirmed() {
+    let mut world = World::connected();
+    let ann = world.client();
+    let since = r#"{"type":"subscribe","channel":"a","since":{"epoch":"old","seq":0}}"#;
+    world.send(ann, since);
+    world.postgres_answers_all();
+    assert_eq!(world.messages(ann)[0]["recovered"], json!(false));
+}
+
+#[test]
+fn a_deserted_channel_keeps_its_history_for_the_delay() {
+    let mut world = World::with_unlisten_delay(Duration::from_secs(5));
+    let ann = world.subscriber("a");
+    world.send(ann, r#"{"type":"subscribe","channel":"a"}"#);
+    let epoch = world.messages(ann)[0]["epoch"].clone();
+    world.hang_up(ann);
+    world.postgres_asked();
+    world.notify("a", "missed");
+    world.pass(Duration::from_secs(4));
+    let bob = world.client();
+    let since = json!({"type":"subscribe","channel":"a","since":{"epoch":epoch,"seq":0}});
+    world.send(bob, &since.to_string());
+    assert_eq!(world.types(bob), ["subscribed", "notification"]);
+    world.pass(Duration::from_secs(4));
+    world.hang_up(bob);
+    world.pass(Duration::from_secs(4));
+    assert_eq!(world.postgres_asked(), [""; 0]);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.postgres_asked(), [r#"UNLISTEN "a""#]);
+    world.postgres_answers_all();
+    assert_eq!((world.channels(), world.core.hub.history.bytes()), (0, 0));
+}
+
+#[test]
 fn a_stop_closes_everybody_and_waits_for_publishes() {
     let mut world = World::connected();
     let (ann, bob) = (world.client(), world.client());

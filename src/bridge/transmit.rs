@@ -4,7 +4,7 @@
 //! and what is kept for one whose socket is full. Nothing here allocates per recipient of a
 //! fan-out while sockets take what they are given.
 
-use std::io::IoSlice;
+use std::{cmp::Reverse, io::IoSlice};
 
 use super::hub::{
     BLOCKED, ClientId, DEAD, Disconnect, Hub, NO_BACKLOG, OPEN, Phase, READY, Stalled, Tick,
@@ -109,12 +109,14 @@ impl Hub {
                 return Some(Sending::Backlog(slot));
             }
             self.ready.pop_front();
+            self.hot[slot as usize].flags &= !READY;
         }
         None
     }
 
     /// Walks passes to the next client that is owed something and whose socket takes it.
     fn next_of_pass(&mut self, now: Tick) -> Option<Sending> {
+        let mut budget = DELIVERIES_MAX;
         while let Some((key, cursor)) = self.fanout.pass() {
             let newest = self.fanout.newest(key);
             let is_alone = self.fanout.is_alone(key);
@@ -132,7 +134,8 @@ impl Hub {
                     continue;
                 }
                 let run = if is_alone {
-                    self.fanout.next_run_of(key, hot.seen, &self.batches)
+                    self.fanout
+                        .run_before(key, hot.seen, u64::MAX, &self.batches)
                 } else {
                     self.next_run(slot)
                 };
@@ -148,6 +151,12 @@ impl Hub {
                 // It has a backlog already, or is owed several ranges: they gather, for one write.
                 self.deliver(slot, now);
                 cursor = below;
+                budget -= 1;
+                if budget == 0 {
+                    // Many are behind; the turn goes on, and this pass with the next one.
+                    self.fanout.advance(cursor);
+                    return None;
+                }
             }
             self.fanout.advance(0);
             self.fanout.finish(audience, &mut self.batches);
@@ -166,16 +175,24 @@ impl Hub {
     /// The next range of frames the client is owed, over all its channels.
     fn next_run(&self, slot: u32) -> Option<Run> {
         let seen = self.hot[slot as usize].seen;
+        self.fanout
+            .next_run(seen, self.subscribed_and_pending(slot), &self.batches)
+    }
+
+    /// Channels of the client, among them all that may owe it something: the smaller of its own
+    /// and the pending ones is walked, where looking those up among its own is cheap.
+    fn subscribed_and_pending(&self, slot: u32) -> impl Iterator<Item = ChannelKey> {
         let links = self.index.subscriptions(slot);
         let pending = self.fanout.pending();
-        if pending.len() < links.len() {
-            let keys = pending.iter().copied();
-            let keys = keys.filter(|&key| links.iter().any(|link| link.channel() == key));
-            self.fanout.next_run(seen, keys, &self.batches)
+        let few = if pending.len() <= FEW { pending } else { &[] };
+        let own = if few.len() == pending.len() {
+            &[]
         } else {
-            self.fanout
-                .next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
-        }
+            links
+        };
+        let subscribed = move |key: &ChannelKey| links.iter().any(|link| link.channel() == *key);
+        let few = few.iter().copied().filter(subscribed);
+        few.chain(own.iter().map(|link| link.channel()))
     }
 
     pub(super) fn handle_transmitted(&mut self, written: Written, now: Tick) {
@@ -235,12 +252,28 @@ impl Hub {
 
     /// Moves everything the client's channels owe it to its backlog: afterwards it has seen all.
     pub(super) fn deliver(&mut self, slot: u32, now: Tick) {
-        while let Some(run) = self.next_run(slot) {
-            self.push_run(slot, run, now);
-            if !self.is_open(slot) {
-                return;
+        let mut owing = std::mem::take(&mut self.owing);
+        owing.clear();
+        let seen = self.hot[slot as usize].seen;
+        for key in self.subscribed_and_pending(slot).chain([EVERYONE]) {
+            if let Some(first) = self.fanout.first_after(key, seen, &self.batches) {
+                owing.push(Reverse((first, key)));
             }
         }
+        while let Some(Reverse((_, key))) = owing.pop() {
+            let seen = self.hot[slot as usize].seen;
+            let bound = owing.peek().map_or(u64::MAX, |&Reverse((first, _))| first);
+            let run = self.fanout.run_before(key, seen, bound, &self.batches);
+            let Some(run) = run else { continue };
+            self.push_run(slot, run, now);
+            if !self.is_open(slot) {
+                break;
+            }
+            if let Some(first) = self.fanout.first_after(key, run.last, &self.batches) {
+                owing.push(Reverse((first, key)));
+            }
+        }
+        self.owing = owing;
         self.hot[slot as usize].seen = self.fanout.sequence();
     }
 
@@ -270,5 +303,9 @@ impl Hub {
     }
 }
 
+/// So many pending channels are looked up in a client's own.
+const FEW: usize = 4;
+/// Backlogs added to without a write in between.
+const DELIVERIES_MAX: u32 = 1_024;
 /// Slices lent for one write: more than a backlog usually has.
 pub const SLICES_MAX: usize = 16;

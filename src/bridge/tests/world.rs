@@ -54,14 +54,27 @@ impl World {
         Self::with_limits(Limits::default())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
     pub(super) fn with_limits(limits: Limits) -> Self {
+        Self::with_settings(Settings {
+            limits,
+            ..Settings::default()
+        })
+    }
+
+    pub(super) fn with_unlisten_delay(unlisten_delay: Duration) -> Self {
+        Self::with_settings(Settings {
+            unlisten_delay,
+            ..Settings::default()
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn with_settings(settings: Settings) -> Self {
         let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
         let now = Instant::now();
         let settings = Settings {
-            limits,
             seed: 0x5eed_5eed_5eed_5eed,
-            ..Settings::default()
+            ..settings
         };
         let mut world = Self {
             core: Core::new(settings, config, now),
@@ -320,7 +333,7 @@ impl World {
 
     fn backend_says(&mut self, role: Role, bytes: &[u8]) {
         if let Some(backend) = self.core.backend() {
-            backend.handle_input(role, bytes);
+            backend.handle_input(role, bytes, self.now);
         }
         self.core.handle_backend(self.now);
         self.settle();
@@ -424,7 +437,7 @@ impl World {
             let answer = self.backends[role.index()].read();
             if !answer.is_empty() {
                 if let Some(backend) = self.core.backend() {
-                    backend.handle_input(role, &answer);
+                    backend.handle_input(role, &answer, self.now);
                 }
                 self.core.handle_backend(self.now);
             }
