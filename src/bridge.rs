@@ -130,6 +130,13 @@ impl Core {
         self.hub.clients.len()
     }
 
+    /// Whether another connection may be accepted: beyond the clients there is room for a few
+    /// that are answered with 503.
+    pub fn has_room(&self) -> bool {
+        let max = self.hub.limits.clients_max.unwrap_or(usize::MAX);
+        self.hub.clients.len() < max.saturating_add(REFUSED_MAX)
+    }
+
     /// The two sessions, unless a program feeds us.
     pub fn backend(&mut self) -> Option<&mut Backend> {
         match &mut self.upstream {
@@ -309,6 +316,12 @@ impl Core {
         for (_, stalled) in &hub.backlogs {
             stalled.backlog.check_invariants();
         }
+        let open = hub
+            .hot
+            .iter()
+            .filter(|hot| hot.flags & hub::OPEN != 0)
+            .count();
+        assert_eq!(hub.open_clients, open);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!((hub.backlogs.len(), hub.batches.count()), (0, 0));
@@ -412,6 +425,8 @@ impl Hub {
     }
 }
 
+/// Connections beyond the most clients: their heads are read and answered.
+const REFUSED_MAX: usize = 32;
 /// At a stop, publishes under way get this long.
 const PUBLISH_GRACE: Duration = Duration::from_secs(2);
 /// At a stop, everything is over after this long.

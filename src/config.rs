@@ -92,6 +92,13 @@ impl BridgeConfig {
         self
     }
 
+    /// Takes at most so many clients at a time.
+    #[must_use]
+    pub fn with_max_clients(mut self, clients: usize) -> Self {
+        self.limits.clients_max = Some(clients);
+        self
+    }
+
     /// Replaces the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -104,6 +111,9 @@ impl BridgeConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Clients at a time; over it an upgrade gets 503. `None`: what the limit of open files
+    /// carries, less 64 for everything else.
+    pub clients_max: Option<usize>,
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
@@ -140,6 +150,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            clients_max: None,
             subscriptions_max: 1_000,
             message_bytes_max: 64 * 1024,
             client_queue_bytes_max: 16 * 1024 * 1024,

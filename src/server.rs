@@ -67,8 +67,14 @@ impl Bridge {
         });
         let channels = channels.collect::<Result<_, _>>()?;
         let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let mut limits = self.config.limits;
+        limits.clients_max.get_or_insert_with(|| {
+            shell::open_files_max()
+                .saturating_sub(RESERVED_FILES)
+                .max(1)
+        });
         let settings = Settings {
-            limits: self.config.limits,
+            limits,
             access: Access {
                 loopback_bind: address.ip().is_loopback(),
                 allow_origins: self.config.allow_origins,
@@ -136,4 +142,6 @@ impl fmt::Display for BridgeError {
 
 impl Error for BridgeError {}
 
+/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+const RESERVED_FILES: usize = 64;
 const PLAYGROUND: &str = include_str!("../assets/playground.html");

@@ -108,6 +108,7 @@ impl Hub {
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             hot.flags &= !OPEN;
+            self.open_clients -= 1;
             self.leaving.push(slot);
         }
         let client = &mut self.clients[slot as usize];
@@ -118,6 +119,7 @@ impl Hub {
     fn bury(&mut self, slot: u32) {
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
+            self.open_clients -= 1;
             self.leaving.push(slot);
         }
         if hot.backlog != NO_BACKLOG {

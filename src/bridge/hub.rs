@@ -48,6 +48,8 @@ pub struct Hub {
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
     pub(super) clients: Slab<Client>,
+    /// Clients with their handshake behind them and no close begun.
+    pub(super) open_clients: usize,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -199,6 +201,7 @@ impl Hub {
             access,
             page,
             clients: Slab::new(),
+            open_clients: 0,
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -303,6 +306,7 @@ impl Hub {
         self.clients[slot as usize].phase = Phase::Open { pinged: false };
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
+        self.open_clients += 1;
         hot.seen = self.fanout.sequence();
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);

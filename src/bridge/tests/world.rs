@@ -1,12 +1,13 @@
 //! A core, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
+use super::server::{Server, message};
 use crate::{
     bridge::{
         Core, Settings,
@@ -37,16 +38,6 @@ struct Socket {
     received: Vec<u8>,
     /// Takes so many bytes more; `None`: any number.
     room: Option<usize>,
-}
-
-/// One backend process of the fake PostgreSQL.
-#[derive(Default)]
-struct Server {
-    connected: bool,
-    inbox: Vec<u8>,
-    asked: Vec<String>,
-    unanswered: VecDeque<String>,
-    completed: bool,
 }
 
 impl World {
@@ -129,6 +120,10 @@ impl World {
 
     pub(super) fn send(&mut self, client: ClientId, text: &str) {
         self.input(client, &masked(0x81, text.as_bytes()));
+    }
+
+    pub(super) fn received(&self, client: ClientId) -> String {
+        String::from_utf8_lossy(&self.sockets[&client].received).into_owned()
     }
 
     pub(super) fn send_pong(&mut self, client: ClientId) {
@@ -444,52 +439,6 @@ impl World {
         }
         moved
     }
-}
-
-impl Server {
-    /// Reads whole messages; start-up and set-up are answered at once, the rest waits.
-    fn read(&mut self) -> Vec<u8> {
-        let mut answer = Vec::new();
-        loop {
-            let header = usize::from(self.connected);
-            let Some(length) = self.inbox.get(header..header + 4) else {
-                return answer;
-            };
-            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize + header;
-            if self.inbox.len() < length {
-                return answer;
-            }
-            let bytes: Vec<u8> = self.inbox.drain(..length).collect();
-            if !self.connected {
-                self.connected = true;
-                answer.extend(message(b'R', &[0; 4]));
-                answer.extend(message(b'S', b"server_encoding\0UTF8\0"));
-                answer.extend(message(b'Z', b"I"));
-                continue;
-            }
-            match bytes[0] {
-                b'Q' => {
-                    let sql = String::from_utf8(bytes[5..bytes.len() - 1].to_vec()).unwrap();
-                    if sql.to_lowercase().contains("set_config") {
-                        answer.extend(message(b'C', b"SELECT 1\0"));
-                        answer.extend(message(b'Z', b"I"));
-                    } else {
-                        if !sql.is_empty() {
-                            self.asked.push(sql.clone());
-                        }
-                        self.unanswered.push_back(sql);
-                    }
-                }
-                b'S' => self.unanswered.push_back("notify".to_owned()),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-    [&[tag], &length[..], body].concat()
 }
 
 /// A client's frame (RFC 6455, 5.3), masked with zeros.
