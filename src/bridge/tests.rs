@@ -9,7 +9,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::world::World;
-use crate::config::Limits;
 
 #[test]
 fn subscribed_is_sent_only_after_listen_is_confirmed() {
