@@ -10,11 +10,12 @@ use std::{
     ops::Range,
     process::{Child, Stdio},
     thread,
+    time::Instant,
 };
 
 use mio::{Registry, Token};
 
-use crate::{machine, message::Number, publisher::Publisher};
+use crate::{crowd::PATIENCE, machine, message::Number, publisher::Publisher};
 
 /// Where and on what contenders run.
 pub(crate) struct Site {
@@ -56,6 +57,7 @@ impl Contender {
         let mut child = command.spawn()?;
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let started = address_in(&mut log).and_then(|address| {
+            wait_until_ready(address)?;
             let publisher = Publisher::connect(&site.postgres_url, channels)?;
             Ok((address, Source::Postgres(Box::new(publisher))))
         });
@@ -170,6 +172,26 @@ fn address_in(log: &mut impl BufRead) -> io::Result<SocketAddr> {
         if let Some((_, address)) = said[start..].trim_end().split_once("listening on ws://") {
             return address.parse().map_err(io::Error::other);
         }
+    }
+}
+
+/// Before it has PostgreSQL it tells each client so, and takes upgrades all the same.
+fn wait_until_ready(address: SocketAddr) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        if answer.starts_with("HTTP/1.1 200") {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("alle is not ready: {answer}")));
+        }
+        machine::settle();
     }
 }
 

@@ -163,24 +163,18 @@ impl Floor {
         Ok(true)
     }
 
+    /// All there is for a channel at once, one channel behind the other.
     fn send(&mut self, messages: Range<Number>) {
-        if self.channels == 1 {
-            return self.send_to(0, messages);
-        }
-        for number in messages {
-            let channel = message::channel_of(number, self.channels);
-            self.send_to(
-                usize::try_from(channel).expect("an index"),
-                number..number + 1,
-            );
-        }
-    }
-
-    fn send_to(&mut self, channel: usize, messages: Range<Number>) {
-        self.buffer.clear();
-        message::append_frames(messages, self.channels, &mut self.buffer);
-        for &key in &self.subscribers[channel] {
-            write_all(&mut self.clients[key].stream, &self.buffer);
+        let channels = messages.clone().take(self.subscribers.len());
+        for first in channels {
+            self.buffer.clear();
+            let step = self.subscribers.len();
+            let of_channel = (first..messages.end).step_by(step);
+            message::append_frames(of_channel, self.channels, &mut self.buffer);
+            let channel = message::channel_of(first, self.channels);
+            for &key in &self.subscribers[usize::try_from(channel).expect("an index")] {
+                write_all(&mut self.clients[key].stream, &self.buffer);
+            }
         }
     }
 }

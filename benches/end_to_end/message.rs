@@ -2,8 +2,6 @@
 //!
 //! Both ends agree here on names and payloads; knows no socket.
 
-use std::ops::Range;
-
 use alle::{frame, message::ServerMessage};
 
 /// All messages of a run, counted from 0.
@@ -38,7 +36,11 @@ pub(crate) fn number_in(text: &[u8]) -> Option<Number> {
 }
 
 /// Appends the frames in which the server sends them.
-pub(crate) fn append_frames(messages: Range<Number>, channels: u64, out: &mut Vec<u8>) {
+pub(crate) fn append_frames(
+    messages: impl Iterator<Item = Number>,
+    channels: u64,
+    out: &mut Vec<u8>,
+) {
     for message in messages {
         let notification = ServerMessage::Notification {
             channel: &channel_name(channel_of(message, channels)),
