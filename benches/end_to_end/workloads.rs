@@ -163,11 +163,20 @@ impl Workload {
         // Both crowds stay where there are descriptors enough for both.
         let both_fit = 2 * self.clients + DESCRIPTORS_OTHER <= machine::descriptors();
         let mut pairs = Pairs::default();
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            // Neither is always the one that comes after the other.
+            let floor_first = round % 2 == 1;
+            if floor_first {
+                pairs
+                    .floor
+                    .push(floor.round(self.clients, length, both_fit)?);
+            }
             pairs.alle.push(alle.round(self.clients, length, both_fit)?);
-            pairs
-                .floor
-                .push(floor.round(self.clients, length, both_fit)?);
+            if !floor_first {
+                pairs
+                    .floor
+                    .push(floor.round(self.clients, length, both_fit)?);
+            }
         }
         Ok(Outcome::Pairs(pairs))
     }
