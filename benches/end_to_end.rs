@@ -124,6 +124,9 @@ fn bench(options: &Options) -> io::Result<bool> {
         }
     }
     if let Some(path) = &options.plot {
+        if points.is_empty() {
+            return Err(io::Error::other(format!("--plot needs {GROWTH_NAME}")));
+        }
         fs::write(path, plot::svg(&points))?;
         println!("{} is written", path.display());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// One number of subscribers: median, smallest and largest of each, in microseconds.
+/// One number of subscribers: the medians, in microseconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Point {
     pub(crate) clients: usize,
