@@ -1,0 +1,879 @@
+//! One run: everything that may happen between the core, its clients and PostgreSQL, in an order
+//! and with a weight that follow from the seed.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use alle::{
+    bridge::{
+        Core, Settings,
+        backend::{Order, Role},
+        hub::{ClientId, Disconnect},
+        transmit::{Outgoing, Written},
+    },
+    channel::Channel,
+    config::Limits,
+    pg::config::Config,
+};
+
+use crate::{
+    backend::{Database, Mood, Process},
+    client::{Client, Stage},
+    oracle::{Tap, Truth},
+    random::Random,
+};
+
+#[derive(Default)]
+enum Link {
+    #[default]
+    None,
+    /// Ordered, and not yet carried out.
+    Ordered,
+    Connected {
+        process: Process,
+        /// Nothing comes through any more, and nobody is told.
+        is_black_hole: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Happening {
+    Connect,
+    Ask,
+    ToCore,
+    Read,
+    Stall,
+    Reset,
+    Leave,
+    Transmit,
+    TransmitMany,
+    EndTurn,
+    OtherCommit,
+    HandOver,
+    Work,
+    Feed,
+    LinkOrdered,
+    LinkDies,
+    LinkFlaps,
+    Tick,
+    Jump,
+    Ghost,
+    Writable,
+    Flow,
+    Storm,
+}
+
+pub struct World {
+    random: Random,
+    core: Core,
+    /// The instant of the start, and how long ago it was.
+    start: Instant,
+    now: Duration,
+    limits: Limits,
+    is_small: bool,
+    clients: BTreeMap<ClientId, Client>,
+    /// Names of clients that are gone; events may still come for them.
+    ghosts: Vec<ClientId>,
+    client_count: u32,
+    clients_max: usize,
+    capacity_max: usize,
+    publishing: usize,
+    links: [Link; 2],
+    taps: [Tap; 2],
+    /// Bytes the core offers for each session and that are not handed over.
+    offered: [usize; 2],
+    database: Database,
+    seen_commits: usize,
+    other_payloads: u32,
+    mood: Mood,
+    refuses: bool,
+    pub truth: Truth,
+    channels: Vec<&'static str>,
+    pinned: Option<&'static str>,
+    weights: Vec<(Happening, usize)>,
+    pub trace: Vec<String>,
+    keep: bool,
+}
+
+impl World {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to an Instant; nothing depends on which"
+    )]
+    pub fn new(seed: u64, keep: bool) -> Self {
+        let mut random = Random::new(seed);
+        let mut limits = Limits::default();
+        let mut is_small = false;
+        let mut is_limited = false;
+        if random.percent(25) {
+            limits.client_queue_bytes_max = 500 + random.below(4_000);
+            is_small = true;
+        }
+        if random.percent(15) {
+            limits.retained_bytes_max = 4_000 + random.below(60_000);
+            is_small = true;
+        }
+        if random.percent(20) {
+            limits.subscriptions_max = 1 + random.below(3);
+            limits.publish_bytes_max = 1_000 + random.below(4_000);
+            is_limited = true;
+        }
+        if random.percent(30) {
+            limits.client_publishes_max = 1 + random.below(4);
+        }
+        if random.percent(25) {
+            limits.unsent_bytes_max = 200 + random.below(4_000);
+        }
+        let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
+        let pinned = random.percent(30).then(|| channels[0]);
+        let settings = Settings {
+            limits: limits.clone(),
+            channels: pinned
+                .iter()
+                .map(|name| Channel::new(name).expect("a good name"))
+                .collect(),
+            seed: random.bits(),
+            ..Settings::default()
+        };
+        let config = Config::parse("postgres://ann@localhost/x", &|_| None).expect("a good URL");
+        let start = Instant::now();
+        let trouble = |random: &mut Random, percent| {
+            if random.percent(40) {
+                random.below(percent)
+            } else {
+                0
+            }
+        };
+        let mut world = Self {
+            core: Core::new(settings, config, start),
+            start,
+            now: Duration::ZERO,
+            limits,
+            is_small,
+            clients: BTreeMap::new(),
+            ghosts: Vec::new(),
+            client_count: 0,
+            clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
+            capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
+            publishing: random.pick(&[0, 20, 50, 80]),
+            links: Default::default(),
+            taps: Default::default(),
+            offered: [0; 2],
+            database: Database::default(),
+            seen_commits: 0,
+            other_payloads: 0,
+            mood: Mood {
+                refuse_listen: trouble(&mut random, 40),
+                refuse_notify: trouble(&mut random, 40),
+                refuse_start: trouble(&mut random, 60),
+                chatter: trouble(&mut random, 10),
+            },
+            refuses: false,
+            truth: Truth::default(),
+            channels,
+            pinned,
+            weights: weights(&mut random),
+            trace: Vec::new(),
+            keep,
+            random,
+        };
+        if is_limited {
+            world.truth.is_limited = true;
+        }
+        world
+    }
+
+    /// Plays so many happenings, then lets all end well.
+    pub fn play(&mut self, steps: usize) {
+        if self.random.percent(10) {
+            // Ticks wrap after 49.7 days.
+            self.pass(Duration::from_millis((1 << 32) - 20_000));
+        }
+        self.pass(Duration::ZERO);
+        if self.random.percent(60) {
+            self.flow(Mood::GOOD);
+        }
+        let total: usize = self.weights.iter().map(|&(_, weight)| weight).sum();
+        for _ in 0..steps {
+            let mut at = self.random.below(total);
+            let mut chosen = Happening::EndTurn;
+            for &(happening, weight) in &self.weights {
+                if at < weight {
+                    chosen = happening;
+                    break;
+                }
+                at -= weight;
+            }
+            self.happen(chosen);
+        }
+        self.finish();
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let role = self.random.pick(&Role::ALL);
+        match happening {
+            Happening::Connect => self.connect(),
+            Happening::Ask => {
+                let (channels, publishing) = (self.channels.clone(), self.publishing);
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    for _ in 0..=self.random.below(3) {
+                        client.ask(&channels, publishing, &mut self.random);
+                    }
+                }
+            }
+            Happening::ToCore => {
+                if let Some(id) = self.choose() {
+                    let bytes = self.clients[&id].waiting_bytes();
+                    let part = self.random.part(bytes);
+                    self.to_core(id, part);
+                }
+            }
+            Happening::Read => {
+                if let Some(id) = self.choose().filter(|id| !self.clients[id].is_stalled) {
+                    let part = self.random.part(self.clients[&id].socket.len());
+                    self.read(id, part);
+                }
+            }
+            Happening::Stall => {
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    client.is_stalled = !client.is_stalled;
+                }
+            }
+            Happening::Reset => drop(self.choose().map(|id| self.reset(id))),
+            Happening::Leave => {
+                let properly = self.random.percent(70);
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    client.leave(properly);
+                }
+            }
+            Happening::Transmit => drop(self.transmit()),
+            Happening::TransmitMany => {
+                for _ in 0..self.random.below(80) {
+                    if !self.transmit() {
+                        break;
+                    }
+                }
+            }
+            Happening::EndTurn => self.end_turn(),
+            Happening::OtherCommit => self.other_commit(),
+            Happening::HandOver => {
+                let part = self.random.part(self.offered[role.index()]);
+                self.hand_over(role, part);
+            }
+            Happening::Work => drop(self.work(role, self.mood)),
+            Happening::Feed => drop(self.feed(role, false)),
+            Happening::LinkOrdered => self.carry_out_order(role),
+            Happening::LinkDies => self.link_dies(role),
+            Happening::LinkFlaps => {
+                self.refuses = !self.refuses;
+                self.note(|world| format!("PostgreSQL refuses connections: {}", world.refuses));
+                if self.refuses {
+                    Role::ALL.into_iter().for_each(|role| self.link_dies(role));
+                }
+            }
+            Happening::Tick => {
+                let span = self.random.pick(&[1, 20, 100, 251, 600, 2_100]);
+                self.pass(Duration::from_millis(span));
+            }
+            Happening::Jump => {
+                let span = self
+                    .random
+                    .pick(&[5_100, 10_100, 26_000, 61_000, 3_600_000]);
+                self.pass(Duration::from_millis(span));
+            }
+            Happening::Ghost => self.ghost(),
+            Happening::Writable => {
+                if let Some(id) = self.choose() {
+                    self.tell_writable(id);
+                }
+            }
+            Happening::Flow => self.flow(self.mood),
+            Happening::Storm => {
+                while let Some(id) = self.choose() {
+                    self.reset(id);
+                }
+                self.end_turn();
+                for _ in 0..self.clients_max {
+                    self.connect();
+                }
+            }
+        }
+    }
+
+    // ---- clients
+
+    fn connect(&mut self) {
+        if self.clients.len() >= self.clients_max {
+            return;
+        }
+        self.truth.step += 1;
+        let id = self.core.handle_connected(self.at());
+        self.client_count += 1;
+        let (number, now) = (self.client_count, self.now);
+        self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
+        let client = Client::new(number, self.capacity_max, now, &mut self.random);
+        let twin = self.clients.insert(id, client);
+        assert!(twin.is_none(), "no two clients have the same name");
+        self.ghosts.retain(|&ghost| ghost != id);
+        self.after();
+        // Mostly the upgrade follows at once.
+        if self.random.percent(80) {
+            let bytes = self.clients.get(&id).map_or(0, Client::waiting_bytes);
+            self.to_core(id, bytes);
+        }
+    }
+
+    fn choose(&mut self) -> Option<ClientId> {
+        let at = self.random.below(self.clients.len());
+        self.clients.keys().nth(at).copied()
+    }
+
+    fn to_core(&mut self, id: ClientId, bytes: usize) {
+        // The reactor does not read whom the core does not want to hear.
+        if bytes == 0 || self.core.is_paused(id) {
+            return;
+        }
+        self.truth.step += 1;
+        let client = self.clients.get_mut(&id).expect("chosen");
+        let mut bytes = client.take_bytes(bytes, &mut self.truth);
+        client.silence = client.silence.max(self.now - client.fed_at);
+        client.fed_at = self.now;
+        let (number, length) = (client.number, bytes.len());
+        let asked = client.take_asked();
+        self.note(|_| format!("c{number} says {length} bytes {asked:?}"));
+        let now = self.at();
+        self.core.handle_client_input(id, &mut bytes, now);
+        self.after();
+    }
+
+    fn read(&mut self, id: ClientId, bytes: usize) {
+        let client = self.clients.get_mut(&id).expect("chosen");
+        let had_closed = client.stage == Stage::Closed;
+        client.read(bytes, &mut self.truth, &mut self.trace, self.keep);
+        if client.stage == Stage::Closed && !had_closed {
+            let code = client.close_code;
+            self.check_close(id, code);
+            if self.random.percent(70) {
+                self.clients.get_mut(&id).expect("here").leave(true);
+            }
+        }
+        let client = &self.clients[&id];
+        if client.is_shut_down && client.socket.is_empty() {
+            client.check_end();
+            self.reset(id);
+        } else if self.random.percent(70) {
+            self.tell_writable(id);
+        }
+    }
+
+    fn tell_writable(&mut self, id: ClientId) {
+        let client = self.clients.get_mut(&id).expect("chosen");
+        if client.socket.len() < client.capacity {
+            client.is_full = false;
+            self.truth.step += 1;
+            self.core.handle_client_writable(id);
+            self.after();
+        }
+    }
+
+    /// The model knows why the server ends this connection.
+    fn check_close(&self, id: ClientId, code: Option<u16>) {
+        let client = &self.clients[&id];
+        let standstill = client.standstill.max(self.now - client.moved_at);
+        let silence = client.silence.max(self.now - client.fed_at);
+        let is_slow = self.is_small || standstill >= self.limits.stall_timeout;
+        let is_silent = silence >= self.limits.ping_interval + self.limits.pong_timeout;
+        let is_justified = match code {
+            Some(4008) => is_slow,
+            Some(1011) => is_silent,
+            Some(1000 | 1002) => client.is_leaving,
+            Some(_) => false,
+            None => {
+                let is_late = silence >= self.limits.handshake_timeout;
+                is_slow || is_silent || client.is_leaving || !client.is_upgraded && is_late
+            }
+        };
+        assert!(
+            is_justified,
+            "c{} is closed with {code:?} for no reason",
+            client.number
+        );
+    }
+
+    fn reset(&mut self, id: ClientId) {
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
+        self.note(|_| format!("c{} is gone", client.number));
+        self.ghosts.push(id);
+        self.truth.step += 1;
+        self.core.handle_client_closed(id);
+        self.after();
+    }
+
+    /// An event of a socket that is closed already.
+    fn ghost(&mut self) {
+        if self.ghosts.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.ghosts.len());
+        let id = self.ghosts[at];
+        let now = self.at();
+        self.truth.step += 1;
+        self.note(|_| format!("a late event of {}.{}", id.slot, id.generation));
+        match self.random.below(3) {
+            0 => self.core.handle_client_closed(id),
+            1 => self.core.handle_client_writable(id),
+            _ => {
+                let text = br#"{"type":"subscribe","channel":"a","id":999999}"#;
+                let mut bytes = crate::client::frame(1, text);
+                self.core.handle_client_input(id, &mut bytes, now);
+            }
+        }
+        self.after();
+    }
+
+    fn transmit(&mut self) -> bool {
+        let now = self.at();
+        let has_transmit = self.core.has_transmit();
+        let Some(transmit) = self.core.poll_transmit() else {
+            return false;
+        };
+        assert!(has_transmit, "whoever has something says so");
+        let mut bytes = Vec::new();
+        match &transmit.bytes {
+            Outgoing::One(piece) => bytes.extend_from_slice(piece),
+            Outgoing::Many(slices, count) => {
+                for slice in &slices[..*count] {
+                    bytes.extend_from_slice(slice);
+                }
+            }
+        }
+        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
+        let client = self.clients.get_mut(&transmit.client);
+        let client = client.expect("what is written is for somebody who is there");
+        assert!(!client.is_full, "a full socket says when it takes more");
+        let room = client.capacity.saturating_sub(client.socket.len());
+        let taken = bytes.len().min(room);
+        let written = if taken == bytes.len() {
+            Written::All
+        } else {
+            client.is_full = true;
+            Written::Full(taken)
+        };
+        client.socket.extend_from_slice(&bytes[..taken]);
+        client.standstill = client.standstill.max(self.now - client.moved_at);
+        if taken > 0 {
+            client.moved_at = self.now;
+        }
+        let number = client.number;
+        self.truth.step += 1;
+        self.note(|_| format!("{taken} of {} bytes to c{number}", bytes.len()));
+        self.core.handle_transmitted(written, now);
+        self.after();
+        true
+    }
+
+    fn end_turn(&mut self) {
+        self.truth.step += 1;
+        self.note(|_| "the turn ends".to_owned());
+        self.core.end_turn(self.at());
+        self.after();
+    }
+
+    // ---- PostgreSQL
+
+    /// A transaction of some other session; it may be rolled back.
+    fn other_commit(&mut self) {
+        let mut transaction = Vec::new();
+        for _ in 0..=self.random.below(5) {
+            let channel = self.random.pick(&self.channels);
+            if self.random.percent(80) {
+                self.other_payloads += 1;
+            }
+            let fill = "o".repeat(self.random.below(3) * self.random.below(800));
+            transaction.push((
+                channel.to_owned(),
+                format!("o{}-{fill}", self.other_payloads),
+            ));
+        }
+        if self.random.percent(90) {
+            let count = self.database.commit(transaction);
+            self.note(|world| {
+                let log = &world.database.log;
+                let names = log[log.len() - count..].iter();
+                let names = names.map(|(name, it)| format!("{name}:{}", it.trim_end_matches('o')));
+                format!("others commit {:?}", names.collect::<Vec<_>>())
+            });
+            self.look_at_commits();
+        }
+    }
+
+    fn look_at_commits(&mut self) {
+        while let Some((_, payload)) = self.database.log.get(self.seen_commits) {
+            self.truth.note_commit(payload);
+            self.seen_commits += 1;
+        }
+    }
+
+    fn hand_over(&mut self, role: Role, bytes: usize) -> bool {
+        let Link::Connected { process, .. } = &mut self.links[role.index()] else {
+            return false;
+        };
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let Some(offered) = backend.poll_transmit(role) else {
+            return false;
+        };
+        let bytes = bytes.min(offered.len());
+        if bytes == 0 {
+            return false;
+        }
+        process.receive(&offered[..bytes]);
+        backend.handle_transmitted(role, bytes);
+        self.offered[role.index()] -= bytes;
+        self.note(|_| format!("{bytes} bytes to the {role} session"));
+        self.after();
+        true
+    }
+
+    fn work(&mut self, role: Role, mood: Mood) -> bool {
+        let Link::Connected { process, .. } = &mut self.links[role.index()] else {
+            return false;
+        };
+        let worked = process.step(&mut self.database, mood, &mut self.random);
+        self.look_at_commits();
+        worked
+    }
+
+    /// What PostgreSQL has to say arrives, unless the core does not want to read it now.
+    fn feed(&mut self, role: Role, all: bool) -> bool {
+        let Link::Connected {
+            process,
+            is_black_hole: false,
+        } = &mut self.links[role.index()]
+        else {
+            return false;
+        };
+        if self.core.is_backend_paused() {
+            return false;
+        }
+        if process.outbox.is_empty() {
+            if process.ended {
+                self.lose(role, "was closed by the server");
+                return true;
+            }
+            return false;
+        }
+        let mut part = process.outbox.len();
+        if !all {
+            part = self.random.part(part);
+        }
+        let bytes: Vec<u8> = process.outbox.drain(..part).collect();
+        self.truth.step += 1;
+        self.note(|world| {
+            format!(
+                "step {}: the {role} session says {}",
+                world.truth.step,
+                bytes
+                    .escape_ascii()
+                    .to_string()
+                    .chars()
+                    .take(300)
+                    .collect::<String>()
+            )
+        });
+        self.taps[role.index()].read(&bytes, &mut self.truth);
+        let now = self.at();
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        backend.handle_input(role, &bytes);
+        self.core.handle_backend(now);
+        self.after();
+        true
+    }
+
+    fn carry_out_order(&mut self, role: Role) {
+        if !matches!(self.links[role.index()], Link::Ordered) {
+            return;
+        }
+        if self.refuses {
+            self.lose(role, "was refused");
+            return;
+        }
+        self.truth.step += 1;
+        self.note(|_| format!("the {role} session is connected"));
+        self.links[role.index()] = Link::Connected {
+            process: Process::default(),
+            is_black_hole: false,
+        };
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        backend.handle_connected(role);
+        self.after();
+    }
+
+    fn link_dies(&mut self, role: Role) {
+        match (self.random.below(5), &mut self.links[role.index()]) {
+            (_, Link::None) => {}
+            (0, Link::Connected { is_black_hole, .. }) => {
+                *is_black_hole = true;
+                self.note(|_| format!("the {role} session falls silent"));
+            }
+            (1 | 2, Link::Connected { process, .. }) => {
+                if !process.ended {
+                    process.terminate();
+                }
+            }
+            _ => self.lose(role, "was reset"),
+        }
+    }
+
+    /// The connection is no more; the core is told.
+    fn lose(&mut self, role: Role, why: &str) {
+        self.truth.step += 1;
+        self.note(|_| format!("the connection of the {role} session {why}"));
+        self.bury(role);
+        let now = self.at();
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        backend.handle_lost(role, why, now);
+        self.core.handle_backend(now);
+        self.after();
+    }
+
+    /// The server process may still do what it was asked, and nobody hears of it.
+    fn bury(&mut self, role: Role) {
+        for _ in 0..self.random.pick(&[0, 3, 1_000]) {
+            if !self.work(role, self.mood) {
+                break;
+            }
+        }
+        self.links[role.index()] = Link::None;
+    }
+
+    // ---- time, and everything else
+
+    fn at(&self) -> Instant {
+        self.start + self.now
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now += span;
+        self.note(|world| format!("it is {:?}", world.now));
+        for _ in 0..8 {
+            if self.core.poll_timeout().is_none_or(|due| due > self.at()) {
+                return;
+            }
+            self.truth.step += 1;
+            self.core.handle_timeout(self.at());
+            self.after();
+        }
+        panic!("what is due is done, or put off: time does not stand still");
+    }
+
+    /// What is to be done after each call of the core.
+    fn after(&mut self) {
+        let now = self.at();
+        loop {
+            self.core.handle_backend(now);
+            self.look_at_writes();
+            let backend = self.core.backend().expect("there is a PostgreSQL");
+            let Some(order) = backend.poll_order() else {
+                break;
+            };
+            self.note(|_| format!("{order:?}"));
+            let (Order::Connect(role) | Order::Disconnect(role)) = order;
+            if let Order::Connect(_) = order {
+                let is_free = matches!(self.links[role.index()], Link::None);
+                assert!(is_free, "one socket at a time");
+                self.links[role.index()] = Link::Ordered;
+            } else {
+                self.bury(role);
+                self.offered[role.index()] = 0;
+                self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+            }
+        }
+        while let Some((id, disconnect)) = self.core.poll_disconnect() {
+            self.note(|_| format!("{disconnect:?} {}.{}", id.slot, id.generation));
+            let Some(client) = self.clients.get_mut(&id) else {
+                continue;
+            };
+            match disconnect {
+                Disconnect::Shutdown => client.is_shut_down = true,
+                Disconnect::Drop => {
+                    self.check_close(id, None);
+                    self.clients.remove(&id);
+                    self.ghosts.push(id);
+                }
+            }
+        }
+        while self.core.poll_resumed().is_some() {}
+        for &id in self.clients.keys() {
+            assert!(self.core.is_current(id), "a client is forgotten");
+        }
+        // A `status` to clients that are all gone lies there until its pass is walked.
+        if self.core.client_count() > 0 || !self.core.has_transmit() {
+            self.core.check_invariants();
+        }
+    }
+
+    fn look_at_writes(&mut self) {
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        for role in Role::ALL {
+            let offered = backend.poll_transmit(role).unwrap_or_default();
+            let before = self.offered[role.index()];
+            if offered.len() > before {
+                let written = &offered[before..];
+                if self.keep {
+                    let text = written.escape_ascii().to_string();
+                    let text: String = text.chars().take(200).collect();
+                    let step = self.truth.step;
+                    self.trace
+                        .push(format!("step {step}: for the {role} session: {text}"));
+                }
+                self.taps[role.index()].write(written, &mut self.truth);
+                self.offered[role.index()] = offered.len();
+            }
+        }
+    }
+
+    /// Everything that is under way arrives.
+    fn flow(&mut self, mood: Mood) {
+        for _ in 0..FLOW_TURNS_MAX {
+            let mut busy = false;
+            for role in Role::ALL {
+                self.carry_out_order(role);
+                busy |= self.hand_over(role, usize::MAX);
+                while self.work(role, mood) {
+                    busy = true;
+                }
+                busy |= self.feed(role, true);
+            }
+            let ids: Vec<_> = self.clients.keys().copied().collect();
+            for id in ids {
+                let Some(client) = self.clients.get(&id) else {
+                    continue;
+                };
+                let (waiting, is_stalled) = (client.waiting_bytes(), client.is_stalled);
+                if waiting > 0 && !self.core.is_paused(id) {
+                    self.to_core(id, waiting);
+                    busy = true;
+                }
+                if !is_stalled && self.clients.contains_key(&id) {
+                    busy |= !self.clients[&id].socket.is_empty();
+                    self.read(id, usize::MAX);
+                    if self.clients.get(&id).is_some_and(|it| it.is_full) {
+                        self.tell_writable(id);
+                    }
+                }
+            }
+            while self.transmit() {
+                busy = true;
+            }
+            self.end_turn();
+            if !busy {
+                return;
+            }
+        }
+        panic!("two parties of good will come to an end");
+    }
+
+    fn finish(&mut self) {
+        self.note(|_| "---- from here on all goes well".to_owned());
+        self.refuses = false;
+        for client in self.clients.values_mut() {
+            client.is_stalled = false;
+            client.is_mute = false;
+            client.capacity = client.capacity.max(1_000);
+        }
+        self.mood = Mood::GOOD;
+        self.flow(Mood::GOOD);
+        let deadline = self.now + SETTLING_TIME_MAX;
+        loop {
+            let is_up = matches!(
+                self.links,
+                [
+                    Link::Connected {
+                        is_black_hole: false,
+                        ..
+                    },
+                    Link::Connected {
+                        is_black_hole: false,
+                        ..
+                    }
+                ]
+            );
+            let fault = self.clients.values().find_map(|client| {
+                let is_bound = client.stage == Stage::Frames && !client.is_leaving;
+                let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
+                fault.map(|fault| format!("c{}: {fault}", client.number))
+            });
+            if is_up && fault.is_none() {
+                break;
+            }
+            assert!(self.now < deadline, "after all is quiet: {fault:?}");
+            self.pass(Duration::from_secs(1));
+            self.flow(Mood::GOOD);
+        }
+        self.truth.check_publishes();
+        while let Some(id) = self.choose() {
+            self.reset(id);
+        }
+        self.end_turn();
+        assert_eq!(self.core.client_count(), 0, "every slot is free");
+        assert!(!self.core.has_transmit(), "nothing is left for nobody");
+        self.flow(Mood::GOOD);
+        self.core.check_invariants();
+        let listened: Vec<_> = self.taps[0].listened().collect();
+        assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
+    }
+
+    fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+        if self.keep {
+            let line = what(self);
+            self.trace.push(format!("step {}: {line}", self.truth.step));
+        }
+    }
+}
+
+/// Each run likes other things.
+fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
+    use Happening as It;
+    let usual = [
+        (It::Connect, 30),
+        (It::Ask, 80),
+        (It::ToCore, 120),
+        (It::Read, 120),
+        (It::Stall, 8),
+        (It::Transmit, 150),
+        (It::TransmitMany, 30),
+        (It::EndTurn, 80),
+        (It::OtherCommit, 60),
+        (It::HandOver, 80),
+        (It::Work, 200),
+        (It::Feed, 120),
+        (It::LinkOrdered, 40),
+        (It::Tick, 25),
+        (It::Ghost, 8),
+        (It::Writable, 20),
+        (It::Flow, 6),
+    ];
+    let rare = [
+        (It::Reset, 12),
+        (It::Leave, 5),
+        (It::LinkDies, 8),
+        (It::LinkFlaps, 4),
+        (It::Jump, 4),
+        (It::Storm, 1),
+    ];
+    let usual = usual.map(|(it, weight)| (it, weight * random.pick(&[1, 2, 2, 4])));
+    let rare = rare.map(|(it, weight)| (it, weight * random.pick(&[0, 1, 2, 6])));
+    usual.into_iter().chain(rare).collect()
+}
+
+const NAMES: [&str; 6] = ["a", "b", "Two Words", "q\"uote", "ünï", "z.z"];
+const FLOW_TURNS_MAX: usize = 20_000;
+/// Refused channels are asked for again after at most 30 s, as is a session after a wrong password.
+const SETTLING_TIME_MAX: Duration = Duration::from_secs(180);
