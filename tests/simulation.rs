@@ -123,5 +123,5 @@ fn nothing_is_lost_unseen_whatever_the_timing() {
 
 const SEEDS: u64 = 256;
 /// Happenings of one seed before all is made to end well.
-const STEPS: usize = 800;
+const STEPS: usize = 1_500;
 const TRACE_LINES: usize = 120;
