@@ -54,6 +54,8 @@ enum Happening {
     HandOver,
     Work,
     Feed,
+    /// PostgreSQL is far quicker than the clients.
+    FlowBackends,
     LinkOrdered,
     LinkDies,
     LinkFlaps,
@@ -271,6 +273,7 @@ impl World {
                 }
             }
             Happening::Feed => drop(self.feed(role, false)),
+            Happening::FlowBackends => drop(self.flow_backends(self.mood)),
             Happening::LinkOrdered => self.carry_out_order(role),
             Happening::LinkDies => self.link_dies(role),
             Happening::LinkFlaps => {
@@ -743,6 +746,31 @@ impl World {
         }
     }
 
+    /// Everything that is under way between the core and PostgreSQL arrives.
+    fn flow_backends(&mut self, mood: Mood) -> bool {
+        let mut was_busy = false;
+        for _ in 0..FLOW_TURNS_MAX {
+            let mut busy = false;
+            for role in Role::ALL {
+                self.carry_out_order(role);
+                busy |= self.hand_over(role, usize::MAX);
+                while self.work(role, mood) {
+                    busy = true;
+                }
+                busy |= self.feed(role, true);
+            }
+            if self.core.poll_timeout().is_some_and(|due| due <= self.at()) {
+                self.pass(Duration::ZERO);
+                busy = true;
+            }
+            if !busy {
+                return was_busy;
+            }
+            was_busy = true;
+        }
+        panic!("a PostgreSQL of good will comes to an end");
+    }
+
     /// Everything that is under way arrives.
     fn flow(&mut self, mood: Mood) {
         for turn in 0..FLOW_TURNS_MAX {
@@ -753,14 +781,7 @@ impl World {
                     client.capacity = client.capacity.saturating_mul(2);
                 }
             }
-            for role in Role::ALL {
-                self.carry_out_order(role);
-                busy |= self.hand_over(role, usize::MAX);
-                while self.work(role, mood) {
-                    busy = true;
-                }
-                busy |= self.feed(role, true);
-            }
+            busy |= self.flow_backends(mood);
             let ids: Vec<_> = self.clients.keys().copied().collect();
             for id in ids {
                 let Some(client) = self.clients.get(&id) else {
@@ -864,6 +885,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
         (It::HandOver, 80),
         (It::Work, 200),
         (It::Feed, 120),
+        (It::FlowBackends, 4),
         (It::LinkOrdered, 40),
         (It::Tick, 25),
         (It::Ghost, 8),
