@@ -841,7 +841,10 @@ impl World {
                 let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
                 fault.map(|fault| format!("c{}: {fault}", client.number))
             });
-            if is_up && fault.is_none() {
+            let is_pinned = self
+                .pinned
+                .is_none_or(|pinned| self.taps[0].listened().any(|it| it == pinned));
+            if is_up && is_pinned && fault.is_none() {
                 break;
             }
             assert!(self.now < deadline, "after all is quiet: {fault:?}");
