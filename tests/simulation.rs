@@ -25,15 +25,17 @@ mod oracle;
 #[path = "simulation/random.rs"]
 mod random;
 
-use std::panic::{self, AssertUnwindSafe};
+use std::{
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
+};
 
 use network::World;
 
 #[derive(Default)]
 struct Summary {
     steps: u64,
-    delivered: u64,
-    gaps: u64,
+    told: BTreeMap<String, u64>,
 }
 
 struct Failure {
@@ -47,8 +49,7 @@ fn simulate(seed: u64, steps: usize, keep: bool) -> Result<Summary, Failure> {
     match outcome {
         Ok(()) => Ok(Summary {
             steps: world.truth.step,
-            delivered: world.truth.delivered,
-            gaps: world.truth.gaps,
+            told: world.truth.told,
         }),
         Err(why) => Err(Failure {
             why: why
@@ -94,8 +95,9 @@ fn nothing_is_lost_unseen_whatever_the_timing() {
         match simulate(seed, STEPS, false) {
             Ok(summary) => {
                 all.steps += summary.steps;
-                all.delivered += summary.delivered;
-                all.gaps += summary.gaps;
+                for (kind, count) in summary.told {
+                    *all.told.entry(kind).or_default() += count;
+                }
             }
             Err(_) => {
                 let (steps, failure) = shortest(seed);
@@ -112,12 +114,10 @@ fn nothing_is_lost_unseen_whatever_the_timing() {
     panic::set_hook(hook);
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     let count = seeds.end - seeds.start;
+    let rate = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / minutes;
     eprintln!(
-        "{count} seeds, {} steps, {} notifications delivered, {} gaps; {:.0} seeds a minute",
-        all.steps,
-        all.delivered,
-        all.gaps,
-        f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / minutes
+        "{count} seeds, {} steps, {rate:.0} seeds a minute; clients were told {:?}",
+        all.steps, all.told
     );
 }
 

@@ -280,6 +280,7 @@ impl Client {
                 if keep {
                     trace.push(format!("  c{} hears close {code}", self.number));
                 }
+                truth.count(&format!("close {code}"));
                 self.close_code = Some(code);
                 self.stage = Stage::Closed;
             }

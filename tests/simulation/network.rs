@@ -32,7 +32,7 @@ enum Link {
     /// Ordered, and not yet carried out.
     Ordered,
     Connected {
-        process: Process,
+        process: Box<Process>,
         /// Nothing comes through any more, and nobody is told.
         is_black_hole: bool,
     },
@@ -106,28 +106,7 @@ impl World {
     )]
     pub fn new(seed: u64, keep: bool) -> Self {
         let mut random = Random::new(seed);
-        let mut limits = Limits::default();
-        let mut is_small = false;
-        let mut is_limited = false;
-        if random.percent(25) {
-            limits.client_queue_bytes_max = 500 + random.below(4_000);
-            is_small = true;
-        }
-        if random.percent(15) {
-            limits.retained_bytes_max = 4_000 + random.below(60_000);
-            is_small = true;
-        }
-        if random.percent(20) {
-            limits.subscriptions_max = 1 + random.below(3);
-            limits.publish_bytes_max = 1_000 + random.below(4_000);
-            is_limited = true;
-        }
-        if random.percent(30) {
-            limits.client_publishes_max = 1 + random.below(4);
-        }
-        if random.percent(25) {
-            limits.unsent_bytes_max = 200 + random.below(4_000);
-        }
+        let (limits, is_small, is_limited) = limits(&mut random);
         let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
         let pinned = random.percent(30).then(|| channels[0]);
         let settings = Settings {
@@ -148,7 +127,7 @@ impl World {
                 0
             }
         };
-        let mut world = Self {
+        Self {
             core: Core::new(settings, config, start),
             start,
             now: Duration::ZERO,
@@ -173,18 +152,14 @@ impl World {
                 chatter: trouble(&mut random, 10),
             },
             refuses: false,
-            truth: Truth::default(),
+            truth: Truth::new(is_limited),
             channels,
             pinned,
             weights: weights(&mut random),
             trace: Vec::new(),
             keep,
             random,
-        };
-        if is_limited {
-            world.truth.is_limited = true;
         }
-        world
     }
 
     /// Plays so many happenings, then lets all end well.
@@ -213,6 +188,7 @@ impl World {
         self.finish();
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of what may happen")]
     fn happen(&mut self, happening: Happening) {
         let role = self.random.pick(&Role::ALL);
         match happening {
@@ -230,7 +206,7 @@ impl World {
                 if let Some(id) = self.choose() {
                     let bytes = self.clients[&id].waiting_bytes();
                     let part = self.random.part(bytes);
-                    self.to_core(id, part);
+                    self.send(id, part);
                 }
             }
             Happening::Read => {
@@ -331,7 +307,7 @@ impl World {
         // Mostly the upgrade follows at once.
         if self.random.percent(80) {
             let bytes = self.clients.get(&id).map_or(0, Client::waiting_bytes);
-            self.to_core(id, bytes);
+            self.send(id, bytes);
         }
     }
 
@@ -340,7 +316,7 @@ impl World {
         self.clients.keys().nth(at).copied()
     }
 
-    fn to_core(&mut self, id: ClientId, bytes: usize) {
+    fn send(&mut self, id: ClientId, bytes: usize) {
         // The reactor does not read whom the core does not want to hear.
         if bytes == 0 || self.core.is_paused(id) {
             return;
@@ -614,7 +590,7 @@ impl World {
         self.truth.step += 1;
         self.note(|_| format!("the {role} session is connected"));
         self.links[role.index()] = Link::Connected {
-            process: Process::default(),
+            process: Box::default(),
             is_black_hole: false,
         };
         let backend = self.core.backend().expect("there is a PostgreSQL");
@@ -789,7 +765,7 @@ impl World {
                 };
                 let (waiting, is_stalled) = (client.waiting_bytes(), client.is_stalled);
                 if waiting > 0 && !self.core.is_paused(id) {
-                    self.to_core(id, waiting);
+                    self.send(id, waiting);
                     busy = true;
                 }
                 if !is_stalled && self.clients.contains_key(&id) {
@@ -872,6 +848,33 @@ impl World {
     }
 }
 
+/// Whether clients may be closed for the limits, and requests refused.
+fn limits(random: &mut Random) -> (Limits, bool, bool) {
+    let mut limits = Limits::default();
+    let mut is_small = false;
+    let mut is_limited = false;
+    if random.percent(25) {
+        limits.client_queue_bytes_max = 500 + random.below(4_000);
+        is_small = true;
+    }
+    if random.percent(15) {
+        limits.retained_bytes_max = 4_000 + random.below(60_000);
+        is_small = true;
+    }
+    if random.percent(20) {
+        limits.subscriptions_max = 1 + random.below(3);
+        limits.publish_bytes_max = 1_000 + random.below(4_000);
+        is_limited = true;
+    }
+    if random.percent(30) {
+        limits.client_publishes_max = 1 + random.below(4);
+    }
+    if random.percent(25) {
+        limits.unsent_bytes_max = 200 + random.below(4_000);
+    }
+    (limits, is_small, is_limited)
+}
+
 /// Each run likes other things.
 fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     use Happening as It;
@@ -888,7 +891,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
         (It::HandOver, 80),
         (It::Work, 200),
         (It::Feed, 120),
-        (It::FlowBackends, 4),
+        (It::FlowBackends, 8),
         (It::LinkOrdered, 40),
         (It::Tick, 25),
         (It::Ghost, 8),
@@ -898,7 +901,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     let rare = [
         (It::Reset, 6),
         (It::Leave, 2),
-        (It::LinkDies, 3),
+        (It::LinkDies, 5),
         (It::LinkFlaps, 2),
         (It::Jump, 2),
         (It::Storm, 1),

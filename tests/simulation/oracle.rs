@@ -56,10 +56,10 @@ pub struct Group {
 pub struct Truth {
     pub step: u64,
     fed: u64,
-    pub delivered: u64,
-    pub gaps: u64,
+    /// What clients were told, by type, code of an error and close code.
+    pub told: BTreeMap<String, u64>,
     /// Limits are so small that requests may be refused for them.
-    pub is_limited: bool,
+    is_limited: bool,
     channels: BTreeMap<String, Channel>,
     pub groups: BTreeMap<String, Group>,
     last_committed: BTreeMap<String, u32>,
@@ -73,6 +73,20 @@ struct Channel {
 }
 
 impl Truth {
+    pub fn new(is_limited: bool) -> Self {
+        Self {
+            is_limited,
+            ..Self::default()
+        }
+    }
+
+    pub fn count(&mut self, kind: &str) {
+        match self.told.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(self.told.insert(kind.to_owned(), 1)),
+        }
+    }
+
     fn live(&mut self, channel: &str) -> Option<&mut Listen> {
         let listen = self.channels.get_mut(channel)?.listens.last_mut()?;
         (listen.ended == NEVER).then_some(listen)
@@ -376,10 +390,9 @@ impl View {
         let channel = message["channel"].as_str().unwrap_or_default();
         let epoch = message["epoch"].as_str().unwrap_or_default();
         let seq = message["seq"].as_u64().unwrap_or(NEVER);
-        let id = match &message["id"] {
-            Value::String(id) => id.parse().ok(),
-            id => id.as_u64(),
-        };
+        let id = &message["id"];
+        let id = id.as_str().map_or(id.as_u64(), |id| id.parse().ok());
+        truth.count(message["code"].as_str().unwrap_or(kind));
         match kind {
             "subscribed" => self.hear_subscribed(channel, epoch, seq, id, truth),
             "notification" => {
@@ -456,7 +469,7 @@ impl View {
         self.positions.insert(channel.to_owned(), position);
     }
 
-    fn hear_notification(&mut self, channel: &str, payload: &str, seq: u64, truth: &mut Truth) {
+    fn hear_notification(&mut self, channel: &str, payload: &str, seq: u64, truth: &Truth) {
         let position = self.positions.get_mut(channel);
         let position = position.expect("a notification without a subscription");
         position.seq += 1;
@@ -467,11 +480,9 @@ impl View {
         assert_eq!(payload, fed.payload, "in commit order");
         assert!(fed.order > self.last_order, "commit order across channels");
         self.last_order = fed.order;
-        truth.delivered += 1;
     }
 
     fn hear_gap(&mut self, channel: &str, epoch: &str, seq: u64, truth: &mut Truth) {
-        truth.gaps += 1;
         let position = self.positions.get_mut(channel);
         let position = position.expect("a gap without a subscription");
         let listens = &truth.channels[channel].listens;
