@@ -1,11 +1,12 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test bench fuzz clean
+.PHONY: help setup setup-test demo test bench fuzz simulation mutants clean
 
 ARGS ?=
 TARGET ?=
 SECONDS ?= 60
+SEEDS ?=
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile \
@@ -34,6 +35,14 @@ bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --o
 
 fuzz: ## run one fuzz target: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
+
+simulation: ## simulate any number of runs: make simulation SEEDS=10000
+	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.
+	@ALLE_SIM_SEEDS=$(or $(SEEDS),10000) CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_DIR=target/simulation \
+		cargo test --locked --test simulation -- --nocapture
+
+mutants: ## break the core on purpose; the simulation must notice: make mutants SEEDS=256
+	@scripts/mutants $(or $(SEEDS),256)
 
 clean: ## remove what was built
 	cargo clean

@@ -1,0 +1,127 @@
+//! The core alone, against a simulated PostgreSQL, clients and a network that follow from a seed.
+//!
+//! `ALLE_SIM_SEED=7` plays one seed, `ALLE_SIM_SEEDS=10000` so many of them, `ALLE_SIM_FIRST` says
+//! where they begin. A failure prints its seed and the shortest beginning of it that still fails.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test reads its environment and says what it saw"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no public interface"
+)]
+
+#[path = "simulation/backend.rs"]
+mod backend;
+#[path = "simulation/client.rs"]
+mod client;
+#[path = "simulation/network.rs"]
+mod network;
+#[path = "simulation/oracle.rs"]
+mod oracle;
+#[path = "simulation/random.rs"]
+mod random;
+
+use std::{
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
+};
+
+use network::World;
+
+#[derive(Default)]
+struct Summary {
+    steps: u64,
+    told: BTreeMap<String, u64>,
+}
+
+struct Failure {
+    why: String,
+    trace: Vec<String>,
+}
+
+fn simulate(seed: u64, steps: usize, keep: bool) -> Result<Summary, Failure> {
+    let mut world = World::new(seed, keep);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| world.play(steps)));
+    match outcome {
+        Ok(()) => Ok(Summary {
+            steps: world.truth.step,
+            told: world.truth.told,
+        }),
+        Err(why) => Err(Failure {
+            why: why
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| why.downcast_ref::<&str>().map(|&it| it.to_owned()))
+                .unwrap_or_default(),
+            trace: world.trace,
+        }),
+    }
+}
+
+/// The fewest happenings after which the run still fails, as far as halving finds it.
+fn shortest(seed: u64) -> (usize, Failure) {
+    let (mut passes, mut fails) = (0, STEPS);
+    while passes < fails {
+        let middle = (passes + fails) / 2;
+        if simulate(seed, middle, false).is_err() {
+            fails = middle;
+        } else {
+            passes = middle + 1;
+        }
+    }
+    let failure = simulate(seed, fails, true).err();
+    (fails, failure.expect("a seed plays the same every time"))
+}
+
+#[test]
+fn nothing_is_lost_unseen_whatever_the_timing() {
+    let number = |name| std::env::var(name).ok().and_then(|it| it.parse().ok());
+    let seeds = match number("ALLE_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = number("ALLE_SIM_FIRST").unwrap_or(0);
+            first..first + number("ALLE_SIM_SEEDS").unwrap_or(SEEDS)
+        }
+    };
+    let mut all = Summary::default();
+    let started = std::time::Instant::now();
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    for seed in seeds.clone() {
+        match simulate(seed, STEPS, false) {
+            Ok(summary) => {
+                all.steps += summary.steps;
+                for (kind, count) in summary.told {
+                    *all.told.entry(kind).or_default() += count;
+                }
+            }
+            Err(_) => {
+                let (steps, failure) = shortest(seed);
+                panic::set_hook(hook);
+                let from = failure.trace.len().saturating_sub(TRACE_LINES);
+                panic!(
+                    "{}\nseed {seed} fails after {steps} happenings: {}\nreplay with ALLE_SIM_SEED={seed}",
+                    failure.trace[from..].join("\n"),
+                    failure.why,
+                );
+            }
+        }
+    }
+    panic::set_hook(hook);
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    let count = seeds.end - seeds.start;
+    let rate = f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / minutes;
+    eprintln!(
+        "{count} seeds, {} steps, {rate:.0} seeds a minute; clients were told {:?}",
+        all.steps, all.told
+    );
+}
+
+const SEEDS: u64 = 256;
+/// Happenings of one seed before all is made to end well.
+const STEPS: usize = 1_500;
+const TRACE_LINES: usize = 120;

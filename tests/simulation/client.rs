@@ -1,0 +1,317 @@
+//! The far end of a client's socket: writes masked frames, reads the server's strictly.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    oracle::{Request, Truth, View},
+    random::Random,
+};
+
+pub struct Client {
+    pub number: u32,
+    pub view: View,
+    /// Written by us, not yet read by the core; with what becomes whole at the end of each piece.
+    to_core: VecDeque<(Vec<u8>, Whole)>,
+    /// In the socket, not yet read by us.
+    pub socket: Vec<u8>,
+    /// So much fits into the socket.
+    pub capacity: usize,
+    /// The core was told that the socket is full.
+    pub is_full: bool,
+    pub is_stalled: bool,
+    /// Answers no ping.
+    pub is_mute: bool,
+    /// We sent a close frame or worse: nothing is promised any more.
+    pub is_leaving: bool,
+    pub stage: Stage,
+    inbox: Vec<u8>,
+    pub close_code: Option<u16>,
+    pings: VecDeque<Vec<u8>>,
+    /// What became whole at the last write, for the trace.
+    asked: Vec<Request>,
+    next_id: u64,
+    group: u32,
+    /// Channel and payload of the last publish, to be said again.
+    last_publish: Option<(String, String, bool)>,
+    /// The core has all of our HTTP head.
+    pub is_upgraded: bool,
+    /// When the core last got bytes of us, and the longest time it got none.
+    pub fed_at: Duration,
+    pub silence: Duration,
+    /// When the socket last took bytes, and the longest time it took none.
+    pub moved_at: Duration,
+    pub standstill: Duration,
+    pub is_shut_down: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Head,
+    Frames,
+    Closed,
+}
+
+/// What a piece is once the core has all of it.
+enum Whole {
+    Head,
+    Request(Request),
+    Control,
+    /// Our close frame, or what no client may send: from its first byte on nothing is promised.
+    Leave,
+}
+
+impl Client {
+    pub fn new(number: u32, capacity_max: usize, now: Duration, random: &mut Random) -> Self {
+        let head = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        Self {
+            number,
+            view: View::default(),
+            to_core: VecDeque::from([(head.to_vec(), Whole::Head)]),
+            socket: Vec::new(),
+            capacity: 1 + random.below(capacity_max),
+            is_full: false,
+            is_stalled: false,
+            is_mute: random.percent(10),
+            is_leaving: false,
+            stage: Stage::Head,
+            inbox: Vec::new(),
+            close_code: None,
+            pings: VecDeque::new(),
+            asked: Vec::new(),
+            next_id: 0,
+            group: 0,
+            last_publish: None,
+            is_upgraded: false,
+            fed_at: now,
+            silence: Duration::ZERO,
+            moved_at: now,
+            standstill: Duration::ZERO,
+            is_shut_down: false,
+        }
+    }
+
+    /// Asks for something, likely or not.
+    pub fn ask(&mut self, channels: &[&str], publishing: usize, random: &mut Random) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let echoed = if random.percent(50) {
+            format!("{id}")
+        } else {
+            format!("\"{id}\"")
+        };
+        let channel = random.pick(channels);
+        let name = Value::from(channel).to_string();
+        if random.percent(publishing) {
+            self.publish(channel, id, random);
+            return;
+        }
+        match random.below(20) {
+            0..=9 => self.request(
+                &format!(r#"{{"type":"subscribe","channel":{name},"id":{echoed}}}"#),
+                Request::Subscribe(channel.to_owned(), id),
+            ),
+            10..=15 => self.request(
+                &format!(r#"{{"type":"unsubscribe","channel":{name},"id":{echoed}}}"#),
+                Request::Unsubscribe(channel.to_owned(), id),
+            ),
+            16 => self.request(
+                &format!(r#"{{"type":"ping","id":{echoed}}}"#),
+                Request::Simple("pong", id),
+            ),
+            17 => self.request(
+                &format!(r#"{{"type":"subscribe","channel":"","id":{echoed}}}"#),
+                Request::Simple("bad_channel", id),
+            ),
+            18 => self.request(
+                &format!(r#"{{"type":"sing","id":{echoed}}}"#),
+                Request::Simple("unknown_type", id),
+            ),
+            _ => {
+                let payload = vec![b'p'; random.below(126)];
+                self.pings.push_back(payload.clone());
+                self.to_core.push_back((frame(9, &payload), Whole::Control));
+            }
+        }
+    }
+
+    fn publish(&mut self, channel: &str, id: u64, random: &mut Random) {
+        let again = self.last_publish.take().filter(|_| random.percent(40));
+        let publish = again.unwrap_or_else(|| {
+            self.group += 1;
+            let fill = "x".repeat(random.below(3) * random.below(600));
+            let payload = format!("c{}.{}-{fill}", self.number, self.group);
+            (channel.to_owned(), payload, random.percent(80))
+        });
+        let (channel, payload, with_id) = publish.clone();
+        self.last_publish = Some(publish);
+        let name = Value::from(channel.as_str());
+        let echoed = if with_id {
+            format!(r#","id":{id}"#)
+        } else {
+            String::new()
+        };
+        self.request(
+            &format!(r#"{{"type":"notify","channel":{name},"payload":"{payload}"{echoed}}}"#),
+            Request::Notify(channel, payload, with_id.then_some(id)),
+        );
+    }
+
+    fn request(&mut self, text: &str, request: Request) {
+        self.to_core
+            .push_back((frame(1, text.as_bytes()), Whole::Request(request)));
+    }
+
+    /// Says goodbye, or something no client may say.
+    pub fn leave(&mut self, properly: bool) {
+        let mut last = frame(8, &1000_u16.to_be_bytes());
+        if !properly {
+            last[1] &= 0x7f;
+        }
+        self.to_core.push_back((last, Whole::Leave));
+    }
+
+    pub fn waiting_bytes(&self) -> usize {
+        self.to_core.iter().map(|(bytes, _)| bytes.len()).sum()
+    }
+
+    /// Takes so many bytes on their way to the core.
+    pub fn take_bytes(&mut self, mut bytes: usize, truth: &mut Truth) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while bytes > 0 {
+            let Some((piece, _)) = self.to_core.front_mut() else {
+                break;
+            };
+            let part = bytes.min(piece.len());
+            taken.extend(piece.drain(..part));
+            bytes -= part;
+            let is_whole = piece.is_empty();
+            if let Some((_, Whole::Leave)) = self.to_core.front() {
+                self.is_leaving = true;
+            }
+            if is_whole {
+                match self.to_core.pop_front() {
+                    Some((_, Whole::Head)) => self.is_upgraded = true,
+                    Some((_, Whole::Request(request))) if !self.is_leaving => {
+                        self.view.ask(&request, truth);
+                        self.asked.push(request);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        taken
+    }
+
+    pub fn take_asked(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Reads from the socket.
+    pub fn read(&mut self, bytes: usize, truth: &mut Truth, trace: &mut Vec<String>, keep: bool) {
+        let bytes: Vec<u8> = self.socket.drain(..bytes.min(self.socket.len())).collect();
+        assert!(
+            bytes.is_empty() || self.stage != Stage::Closed,
+            "nothing follows a close frame"
+        );
+        self.inbox.extend_from_slice(&bytes);
+        if self.stage == Stage::Head {
+            self.take_head();
+        }
+        while self.stage == Stage::Frames && self.take_frame(truth, trace, keep) {}
+        assert!(
+            self.stage != Stage::Closed || self.inbox.is_empty(),
+            "nothing follows a close frame"
+        );
+    }
+
+    /// The server will say nothing more, and all it said was read.
+    pub fn check_end(&self) {
+        assert!(self.inbox.is_empty(), "the end comes at a frame boundary");
+        assert_eq!(self.stage, Stage::Closed, "the end follows a close frame");
+    }
+
+    fn take_head(&mut self) {
+        let end = self.inbox.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let Some(end) = end else { return };
+        let head: Vec<u8> = self.inbox.drain(..end + 4).collect();
+        let head = std::str::from_utf8(&head).expect("a head is ASCII");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        self.stage = Stage::Frames;
+    }
+
+    /// Takes a frame of a server, if one is whole (RFC 6455, 5.2).
+    fn take_frame(&mut self, truth: &mut Truth, trace: &mut Vec<String>, keep: bool) -> bool {
+        let [first, second, ..] = self.inbox[..] else {
+            return false;
+        };
+        assert!(
+            matches!(first, 0x81 | 0x88 | 0x89 | 0x8a),
+            "no server sends {first:#x}"
+        );
+        assert!(second & 0x80 == 0, "a server does not mask");
+        let (length, header_bytes) = match (second, self.inbox.get(2..4)) {
+            (126, None) => return false,
+            (126, Some(length)) => (usize::from(length[0]) << 8 | usize::from(length[1]), 4),
+            (127, _) => panic!("no message is that long"),
+            (short, _) => (usize::from(short), 2),
+        };
+        assert!(length > 125 || header_bytes == 2, "the shortest form");
+        if self.inbox.len() < header_bytes + length {
+            return false;
+        }
+        let frame_bytes: Vec<u8> = self.inbox.drain(..header_bytes + length).collect();
+        let payload = &frame_bytes[header_bytes..];
+        match first {
+            0x81 => {
+                let message: Value = serde_json::from_slice(payload).expect("a message is JSON");
+                if keep {
+                    let text = String::from_utf8_lossy(&payload[..payload.len().min(160)]);
+                    trace.push(format!("  c{} hears {text}", self.number));
+                }
+                self.view.hear(&message, truth);
+            }
+            0x88 => {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                if keep {
+                    trace.push(format!("  c{} hears close {code}", self.number));
+                }
+                truth.count(&format!("close {code}"));
+                self.close_code = Some(code);
+                self.stage = Stage::Closed;
+            }
+            0x89 => {
+                if !self.is_mute {
+                    self.to_core.push_back((frame(10, payload), Whole::Control));
+                }
+            }
+            _ => {
+                let pinged = self.pings.pop_front();
+                assert_eq!(pinged.as_deref(), Some(payload), "a pong of a ping");
+            }
+        }
+        true
+    }
+}
+
+/// A frame of a client, masked.
+pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![0x80 | opcode];
+    match u8::try_from(payload.len()) {
+        Ok(short @ ..=125) => frame.push(0x80 | short),
+        _ => {
+            let length = u16::try_from(payload.len()).expect("short");
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&length.to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&MASK);
+    let masked = payload.iter().zip(MASK.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
+}

@@ -1,0 +1,573 @@
+//! One run: everything that may happen between the core, its clients and PostgreSQL, in an order
+//! and with a weight that follow from the seed.
+
+#[path = "sessions.rs"]
+mod sessions;
+#[path = "sockets.rs"]
+mod sockets;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use alle::{
+    bridge::{
+        Core, Settings,
+        backend::{Order, Role},
+        hub::{ClientId, Disconnect},
+    },
+    channel::Channel,
+    config::Limits,
+    pg::config::Config,
+};
+
+use crate::{
+    backend::{Database, Mood, Process},
+    client::{Client, Stage},
+    oracle::{Tap, Truth},
+    random::Random,
+};
+
+#[derive(Default)]
+enum Link {
+    #[default]
+    None,
+    /// Ordered, and not yet carried out.
+    Ordered,
+    Connected {
+        process: Box<Process>,
+        /// Nothing comes through any more, and nobody is told.
+        is_black_hole: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Happening {
+    Connect,
+    Ask,
+    ToCore,
+    Read,
+    Stall,
+    Reset,
+    Leave,
+    Transmit,
+    TransmitMany,
+    EndTurn,
+    OtherCommit,
+    HandOver,
+    Work,
+    Feed,
+    /// PostgreSQL is far quicker than the clients.
+    FlowBackends,
+    LinkOrdered,
+    LinkDies,
+    LinkFlaps,
+    Tick,
+    Jump,
+    Ghost,
+    Writable,
+    Flow,
+    Storm,
+}
+
+pub struct World {
+    random: Random,
+    core: Core,
+    /// The instant of the start, and how long ago it was.
+    start: Instant,
+    now: Duration,
+    limits: Limits,
+    is_small: bool,
+    clients: BTreeMap<ClientId, Client>,
+    /// Names of clients that are gone; events may still come for them.
+    ghosts: Vec<ClientId>,
+    client_count: u32,
+    clients_max: usize,
+    capacity_max: usize,
+    publishing: usize,
+    links: [Link; 2],
+    taps: [Tap; 2],
+    /// Bytes the core offers for each session and that are not handed over.
+    offered: [usize; 2],
+    database: Database,
+    seen_commits: usize,
+    other_payloads: u32,
+    mood: Mood,
+    refuses: bool,
+    pub truth: Truth,
+    channels: Vec<&'static str>,
+    pinned: Option<&'static str>,
+    weights: Vec<(Happening, usize)>,
+    pub trace: Vec<String>,
+    keep: bool,
+}
+
+impl World {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to an Instant; nothing depends on which"
+    )]
+    pub fn new(seed: u64, keep: bool) -> Self {
+        let mut random = Random::new(seed);
+        let (limits, is_small, is_limited) = limits(&mut random);
+        let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
+        let pinned = random.percent(30).then(|| channels[0]);
+        let settings = Settings {
+            limits: limits.clone(),
+            channels: pinned
+                .iter()
+                .map(|name| Channel::new(name).expect("a good name"))
+                .collect(),
+            seed: random.bits(),
+            ..Settings::default()
+        };
+        let config = Config::parse("postgres://ann@localhost/x", &|_| None).expect("a good URL");
+        let start = Instant::now();
+        let trouble = |random: &mut Random, percent| {
+            if random.percent(40) {
+                random.below(percent)
+            } else {
+                0
+            }
+        };
+        Self {
+            core: Core::new(settings, config, start),
+            start,
+            now: Duration::ZERO,
+            limits,
+            is_small,
+            clients: BTreeMap::new(),
+            ghosts: Vec::new(),
+            client_count: 0,
+            clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
+            capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
+            publishing: random.pick(&[0, 20, 50, 80]),
+            links: Default::default(),
+            taps: Default::default(),
+            offered: [0; 2],
+            database: Database::default(),
+            seen_commits: 0,
+            other_payloads: 0,
+            mood: Mood {
+                refuse_listen: trouble(&mut random, 40),
+                refuse_notify: trouble(&mut random, 40),
+                refuse_start: trouble(&mut random, 60),
+                chatter: trouble(&mut random, 10),
+            },
+            refuses: false,
+            truth: Truth::new(is_limited),
+            channels,
+            pinned,
+            weights: weights(&mut random),
+            trace: Vec::new(),
+            keep,
+            random,
+        }
+    }
+
+    /// Plays so many happenings, then lets all end well.
+    pub fn play(&mut self, steps: usize) {
+        if self.random.percent(10) {
+            // Ticks wrap after 49.7 days.
+            self.pass(Duration::from_millis((1 << 32) - 20_000));
+        }
+        self.pass(Duration::ZERO);
+        if self.random.percent(60) {
+            self.flow(Mood::GOOD);
+        }
+        let total: usize = self.weights.iter().map(|&(_, weight)| weight).sum();
+        for _ in 0..steps {
+            let mut at = self.random.below(total);
+            let mut chosen = Happening::EndTurn;
+            for &(happening, weight) in &self.weights {
+                if at < weight {
+                    chosen = happening;
+                    break;
+                }
+                at -= weight;
+            }
+            self.happen(chosen);
+        }
+        self.finish();
+    }
+
+    #[expect(clippy::too_many_lines, reason = "a table of what may happen")]
+    fn happen(&mut self, happening: Happening) {
+        let role = self.random.pick(&Role::ALL);
+        match happening {
+            Happening::Connect => self.connect(),
+            Happening::Ask => {
+                let (channels, publishing) = (self.channels.clone(), self.publishing);
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    for _ in 0..=self.random.below(3) {
+                        client.ask(&channels, publishing, &mut self.random);
+                    }
+                }
+            }
+            Happening::ToCore => {
+                if let Some(id) = self.choose() {
+                    let bytes = self.clients[&id].waiting_bytes();
+                    let part = self.random.part(bytes);
+                    self.send(id, part);
+                }
+            }
+            Happening::Read => {
+                if let Some(id) = self.choose().filter(|id| !self.clients[id].is_stalled) {
+                    let part = self.random.part(self.clients[&id].socket.len());
+                    self.read(id, part);
+                }
+            }
+            Happening::Stall => {
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    client.is_stalled = !client.is_stalled;
+                }
+            }
+            Happening::Reset => drop(self.choose().map(|id| self.reset(id))),
+            Happening::Leave => {
+                let properly = self.random.percent(70);
+                if let Some(id) = self.choose() {
+                    let client = self.clients.get_mut(&id).expect("chosen");
+                    client.leave(properly);
+                }
+            }
+            Happening::Transmit => drop(self.transmit()),
+            Happening::TransmitMany => {
+                for _ in 0..self.random.below(80) {
+                    if !self.transmit() {
+                        break;
+                    }
+                }
+            }
+            Happening::EndTurn => self.end_turn(),
+            Happening::OtherCommit => self.other_commit(),
+            Happening::HandOver => {
+                let part = self.random.part(self.offered[role.index()]);
+                self.hand_over(role, part);
+            }
+            Happening::Work => {
+                for _ in 0..self.random.pick(&[1, 1, 2, 5, 30]) {
+                    self.work(role, self.mood);
+                }
+            }
+            Happening::Feed => drop(self.feed(role, false)),
+            Happening::FlowBackends => drop(self.flow_backends(self.mood)),
+            Happening::LinkOrdered => self.carry_out_order(role),
+            Happening::LinkDies => self.link_dies(role),
+            Happening::LinkFlaps => {
+                self.refuses = !self.refuses;
+                self.note(|world| format!("PostgreSQL refuses connections: {}", world.refuses));
+                if self.refuses {
+                    Role::ALL.into_iter().for_each(|role| self.link_dies(role));
+                }
+            }
+            Happening::Tick => {
+                let span = self.random.pick(&[1, 20, 100, 251, 600, 2_100]);
+                self.pass(Duration::from_millis(span));
+            }
+            Happening::Jump => {
+                let span = self
+                    .random
+                    .pick(&[5_100, 10_100, 26_000, 61_000, 3_600_000]);
+                self.pass(Duration::from_millis(span));
+            }
+            Happening::Ghost => self.ghost(),
+            Happening::Writable => {
+                if let Some(id) = self.choose() {
+                    self.tell_writable(id);
+                }
+            }
+            Happening::Flow => self.flow(self.mood),
+            Happening::Storm => {
+                while let Some(id) = self.choose() {
+                    self.reset(id);
+                }
+                self.end_turn();
+                for _ in 0..self.clients_max {
+                    self.connect();
+                }
+            }
+        }
+    }
+
+    fn at(&self) -> Instant {
+        self.start + self.now
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now += span;
+        self.note(|world| format!("it is {:?}", world.now));
+        for _ in 0..8 {
+            if self.core.poll_timeout().is_none_or(|due| due > self.at()) {
+                return;
+            }
+            self.truth.step += 1;
+            self.core.handle_timeout(self.at());
+            self.after();
+        }
+        panic!("what is due is done, or put off: time does not stand still");
+    }
+
+    /// What is to be done after each call of the core.
+    fn after(&mut self) {
+        let now = self.at();
+        loop {
+            self.core.handle_backend(now);
+            self.look_at_writes();
+            let backend = self.core.backend().expect("there is a PostgreSQL");
+            let Some(order) = backend.poll_order() else {
+                break;
+            };
+            self.note(|_| format!("{order:?}"));
+            let (Order::Connect(role) | Order::Disconnect(role)) = order;
+            if let Order::Connect(_) = order {
+                let is_free = matches!(self.links[role.index()], Link::None);
+                assert!(is_free, "one socket at a time");
+                self.links[role.index()] = Link::Ordered;
+            } else {
+                self.bury(role);
+                self.offered[role.index()] = 0;
+                self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+            }
+        }
+        while let Some((id, disconnect)) = self.core.poll_disconnect() {
+            self.note(|_| format!("{disconnect:?} {}.{}", id.slot, id.generation));
+            let Some(client) = self.clients.get_mut(&id) else {
+                continue;
+            };
+            match disconnect {
+                Disconnect::Shutdown => client.is_shut_down = true,
+                Disconnect::Drop => {
+                    self.check_close(id, None);
+                    self.clients.remove(&id);
+                    self.ghosts.push(id);
+                }
+            }
+        }
+        while self.core.poll_resumed().is_some() {}
+        for &id in self.clients.keys() {
+            assert!(self.core.is_current(id), "a client is forgotten");
+        }
+        // A `status` to clients that are all gone lies there until its pass is walked.
+        if self.core.client_count() > 0 || !self.core.has_transmit() {
+            self.core.check_invariants();
+        }
+    }
+
+    fn look_at_writes(&mut self) {
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        for role in Role::ALL {
+            let offered = backend.poll_transmit(role).unwrap_or_default();
+            let before = self.offered[role.index()];
+            if offered.len() > before {
+                let written = &offered[before..];
+                if self.keep {
+                    let text = written.escape_ascii().to_string();
+                    let text: String = text.chars().take(200).collect();
+                    let step = self.truth.step;
+                    self.trace
+                        .push(format!("step {step}: for the {role} session: {text}"));
+                }
+                self.taps[role.index()].write(written, &mut self.truth);
+                self.offered[role.index()] = offered.len();
+            }
+        }
+    }
+
+    /// Everything that is under way between the core and PostgreSQL arrives.
+    fn flow_backends(&mut self, mood: Mood) -> bool {
+        let mut was_busy = false;
+        for _ in 0..FLOW_TURNS_MAX {
+            let mut busy = false;
+            for role in Role::ALL {
+                self.carry_out_order(role);
+                busy |= self.hand_over(role, usize::MAX);
+                while self.work(role, mood) {
+                    busy = true;
+                }
+                busy |= self.feed(role, true);
+            }
+            if self.core.poll_timeout().is_some_and(|due| due <= self.at()) {
+                self.pass(Duration::ZERO);
+                busy = true;
+            }
+            if !busy {
+                return was_busy;
+            }
+            was_busy = true;
+        }
+        panic!("a PostgreSQL of good will comes to an end");
+    }
+
+    /// Everything that is under way arrives.
+    fn flow(&mut self, mood: Mood) {
+        for turn in 0..FLOW_TURNS_MAX {
+            let mut busy = false;
+            if turn > 20 {
+                // A socket of a few bytes takes for ever.
+                for client in self.clients.values_mut() {
+                    client.capacity = client.capacity.saturating_mul(2);
+                }
+            }
+            busy |= self.flow_backends(mood);
+            let ids: Vec<_> = self.clients.keys().copied().collect();
+            for id in ids {
+                let Some(client) = self.clients.get(&id) else {
+                    continue;
+                };
+                let (waiting, is_stalled) = (client.waiting_bytes(), client.is_stalled);
+                if waiting > 0 && !self.core.is_paused(id) {
+                    self.send(id, waiting);
+                    busy = true;
+                }
+                if !is_stalled && self.clients.contains_key(&id) {
+                    busy |= !self.clients[&id].socket.is_empty();
+                    self.read(id, usize::MAX);
+                    if self.clients.get(&id).is_some_and(|it| it.is_full) {
+                        self.tell_writable(id);
+                    }
+                }
+            }
+            while self.transmit() {
+                busy = true;
+            }
+            self.end_turn();
+            if !busy {
+                return;
+            }
+        }
+        panic!("two parties of good will come to an end");
+    }
+
+    fn finish(&mut self) {
+        self.note(|_| "---- from here on all goes well".to_owned());
+        self.refuses = false;
+        for client in self.clients.values_mut() {
+            client.is_stalled = false;
+            client.is_mute = false;
+            client.capacity = client.capacity.max(1_000);
+        }
+        self.mood = Mood::GOOD;
+        self.flow(Mood::GOOD);
+        let deadline = self.now + SETTLING_TIME_MAX;
+        loop {
+            let is_up = matches!(
+                self.links,
+                [
+                    Link::Connected {
+                        is_black_hole: false,
+                        ..
+                    },
+                    Link::Connected {
+                        is_black_hole: false,
+                        ..
+                    }
+                ]
+            );
+            let fault = self.clients.values().find_map(|client| {
+                let is_bound = client.stage == Stage::Frames && !client.is_leaving;
+                let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
+                fault.map(|fault| format!("c{}: {fault}", client.number))
+            });
+            let is_pinned = self
+                .pinned
+                .is_none_or(|pinned| self.taps[0].listened().any(|it| it == pinned));
+            if is_up && is_pinned && fault.is_none() {
+                break;
+            }
+            assert!(self.now < deadline, "after all is quiet: {fault:?}");
+            self.pass(Duration::from_secs(1));
+            self.flow(Mood::GOOD);
+        }
+        self.truth.check_publishes();
+        while let Some(id) = self.choose() {
+            self.reset(id);
+        }
+        self.end_turn();
+        assert_eq!(self.core.client_count(), 0, "every slot is free");
+        assert!(!self.core.has_transmit(), "nothing is left for nobody");
+        self.flow(Mood::GOOD);
+        self.core.check_invariants();
+        let listened: Vec<_> = self.taps[0].listened().collect();
+        assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
+    }
+
+    fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+        if self.keep {
+            let line = what(self);
+            self.trace.push(format!("step {}: {line}", self.truth.step));
+        }
+    }
+}
+
+/// Whether clients may be closed for the limits, and requests refused.
+fn limits(random: &mut Random) -> (Limits, bool, bool) {
+    let mut limits = Limits::default();
+    let mut is_small = false;
+    let mut is_limited = false;
+    if random.percent(25) {
+        limits.client_queue_bytes_max = 500 + random.below(4_000);
+        is_small = true;
+    }
+    if random.percent(15) {
+        limits.retained_bytes_max = 4_000 + random.below(60_000);
+        is_small = true;
+    }
+    if random.percent(20) {
+        limits.subscriptions_max = 1 + random.below(3);
+        limits.publish_bytes_max = 1_000 + random.below(4_000);
+        is_limited = true;
+    }
+    if random.percent(30) {
+        limits.client_publishes_max = 1 + random.below(4);
+    }
+    if random.percent(25) {
+        limits.unsent_bytes_max = 200 + random.below(4_000);
+    }
+    (limits, is_small, is_limited)
+}
+
+/// Each run likes other things.
+fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
+    use Happening as It;
+    let usual = [
+        (It::Connect, 30),
+        (It::Ask, 80),
+        (It::ToCore, 120),
+        (It::Read, 120),
+        (It::Stall, 8),
+        (It::Transmit, 150),
+        (It::TransmitMany, 30),
+        (It::EndTurn, 80),
+        (It::OtherCommit, 60),
+        (It::HandOver, 80),
+        (It::Work, 200),
+        (It::Feed, 120),
+        (It::FlowBackends, 8),
+        (It::LinkOrdered, 40),
+        (It::Tick, 25),
+        (It::Ghost, 8),
+        (It::Writable, 20),
+        (It::Flow, 6),
+    ];
+    let rare = [
+        (It::Reset, 6),
+        (It::Leave, 2),
+        (It::LinkDies, 5),
+        (It::LinkFlaps, 2),
+        (It::Jump, 2),
+        (It::Storm, 1),
+    ];
+    let usual = usual.map(|(it, weight)| (it, weight * random.pick(&[1, 2, 2, 4])));
+    // In some runs little goes wrong, so that much is under way when it does.
+    let trouble = random.pick(&[0, 1, 1, 3]);
+    let rare = rare.map(|(it, weight)| (it, weight * trouble * random.pick(&[0, 1, 1, 3])));
+    usual.into_iter().chain(rare).collect()
+}
+
+const NAMES: [&str; 6] = ["a", "b", "Two Words", "q\"uote", "ünï", "z.z"];
+const FLOW_TURNS_MAX: usize = 1_000;
+/// Refused channels are asked for again after at most 30 s, as is a session after a wrong password.
+const SETTLING_TIME_MAX: Duration = Duration::from_secs(180);

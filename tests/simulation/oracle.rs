@@ -1,0 +1,316 @@
+//! What must be true of every run.
+//!
+//! [`Tap`] reads what passes between the core and PostgreSQL, and writes down in [`Truth`] when
+//! each LISTEN was confirmed and which notifications reached the core after it. What a client is to
+//! see follows from that and from when its own requests reached the core; [`View`] follows one
+//! client and compares. Every call of the core is one step: "before" and "after" are by step.
+
+#[path = "view.rs"]
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use self::view::{Request, View};
+use crate::backend::{bound, take_message, text};
+
+pub const NEVER: u64 = u64::MAX;
+
+/// One unbroken LISTEN of a channel.
+pub struct Listen {
+    /// The step in which ReadyForQuery reached the core.
+    pub confirmed: u64,
+    /// The step in which the core asked for UNLISTEN, or lost the session.
+    pub ended: u64,
+    fed: Vec<Fed>,
+    /// As clients were told.
+    epoch: Option<String>,
+}
+
+struct Fed {
+    step: u64,
+    /// Counts the notifications of all channels.
+    order: u64,
+    payload: String,
+}
+
+impl Listen {
+    fn fed_before(&self, step: u64) -> u64 {
+        self.fed.partition_point(|fed| fed.step < step) as u64
+    }
+}
+
+/// Publishes of one client with the same channel and payload.
+#[derive(Default, Debug)]
+pub struct Group {
+    pub requested: u32,
+    /// Binds the core wrote.
+    pub emitted: u32,
+    pub committed: u32,
+    pub notified: u32,
+    pub unknown: u32,
+    /// Answered in a way that means it never happened.
+    pub failed: u32,
+    pub has_id: bool,
+}
+
+/// What happened between the core and PostgreSQL.
+#[derive(Default)]
+pub struct Truth {
+    pub step: u64,
+    fed: u64,
+    /// What clients were told, by type, code of an error and close code.
+    pub told: BTreeMap<String, u64>,
+    /// Limits are so small that requests may be refused for them.
+    is_limited: bool,
+    channels: BTreeMap<String, Channel>,
+    pub groups: BTreeMap<String, Group>,
+    last_committed: BTreeMap<String, u32>,
+    epochs: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Channel {
+    listens: Vec<Listen>,
+    refused: Vec<u64>,
+}
+
+impl Truth {
+    pub fn new(is_limited: bool) -> Self {
+        Self {
+            is_limited,
+            ..Self::default()
+        }
+    }
+
+    pub fn count(&mut self, kind: &str) {
+        match self.told.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(self.told.insert(kind.to_owned(), 1)),
+        }
+    }
+
+    fn live(&mut self, channel: &str) -> Option<&mut Listen> {
+        let listen = self.channels.get_mut(channel)?.listens.last_mut()?;
+        (listen.ended == NEVER).then_some(listen)
+    }
+
+    fn end(&mut self, channel: &str) {
+        let step = self.step;
+        if let Some(listen) = self.live(channel) {
+            listen.ended = step;
+        }
+    }
+
+    fn lose_session(&mut self) {
+        let names: Vec<_> = self.channels.keys().cloned().collect();
+        for name in names {
+            self.end(&name);
+        }
+    }
+
+    fn feed(&mut self, channel: &str, payload: String) {
+        let step = self.step;
+        self.fed += 1;
+        let order = self.fed;
+        if let Some(listen) = self.live(channel) {
+            listen.fed.push(Fed {
+                step,
+                order,
+                payload,
+            });
+        }
+    }
+
+    /// A commit of a client's publish: in the order its client asked.
+    pub fn note_commit(&mut self, payload: &str) {
+        let Some(name) = group_name(payload) else {
+            return;
+        };
+        let group = self.groups.get_mut(name).expect("somebody asked for it");
+        group.committed += 1;
+        assert!(
+            group.committed <= group.requested - group.failed,
+            "{name} was committed once too often: {group:?}"
+        );
+        let (client, number) = name.split_once('.').expect("a client and a number");
+        let number: u32 = number.parse().expect("a number");
+        let last = self.last_committed.entry(client.to_owned()).or_default();
+        assert!(*last <= number, "{client}: {number} commits after {last}");
+        *last = number;
+    }
+
+    /// At the end: what was acknowledged is committed, once, and what was refused is not.
+    pub fn check_publishes(&self) {
+        for (name, group) in &self.groups {
+            let most = group.requested - group.failed;
+            assert!(
+                (group.notified..=most).contains(&group.committed),
+                "{name}: {group:?}"
+            );
+        }
+    }
+
+    /// The LISTEN that answers a subscribe which reached the core in step `asked`.
+    fn answering(&self, channel: &str, asked: u64, epoch: &str) -> Option<usize> {
+        let listens = &self.channels.get(channel)?.listens;
+        listens.iter().position(|it| {
+            // Within one step a client may leave and come back.
+            it.ended > asked || it.ended == asked && it.epoch.as_deref() == Some(epoch)
+        })
+    }
+
+    fn bind(&mut self, channel: &str, at: usize, epoch: &str) {
+        let listens = &mut self.channels.get_mut(channel).expect("listened to").listens;
+        match &listens[at].epoch {
+            Some(known) => assert_eq!(known, epoch, "{channel}: one epoch a LISTEN"),
+            None => {
+                listens[at].epoch = Some(epoch.to_owned());
+                assert!(epoch.len() > 16, "an epoch has 64 random bits");
+                assert!(
+                    self.epochs.insert(epoch.to_owned()),
+                    "{channel}: epoch {epoch} is used again for another LISTEN"
+                );
+            }
+        }
+    }
+
+    fn listen(&self, channel: &str, at: usize) -> &Listen {
+        &self.channels[channel].listens[at]
+    }
+}
+
+/// `c7.12` of `c7.12-xxxx`.
+fn group_name(payload: &str) -> Option<&str> {
+    let name = payload.split('-').next()?;
+    (name.starts_with('c') && name.contains('.')).then_some(name)
+}
+
+enum Ask {
+    /// Start-up, set-up, heartbeat.
+    Other,
+    Listen(String),
+    Unlisten(String),
+    Notify,
+}
+
+/// Reads along on the connection of one session.
+#[derive(Default)]
+pub struct Tap {
+    written: VecDeque<u8>,
+    read: VecDeque<u8>,
+    started: bool,
+    asked: VecDeque<Ask>,
+    failed: bool,
+    listened: BTreeSet<String>,
+    /// Channels with a LISTEN or UNLISTEN under way.
+    under_way: BTreeSet<String>,
+}
+
+impl Tap {
+    /// The core wrote this.
+    pub fn write(&mut self, bytes: &[u8], truth: &mut Truth) {
+        self.written.extend(bytes);
+        while let Some((tag, body)) = take_message(&mut self.written, self.started) {
+            if !std::mem::replace(&mut self.started, true) {
+                self.asked.push_back(Ask::Other);
+                continue;
+            }
+            match tag {
+                b'Q' => self.query(&text(&body[..body.len() - 1]), truth),
+                b'B' => {
+                    let (_, payload) = bound(&body);
+                    let name = group_name(&payload).expect("only clients publish here");
+                    let group = truth.groups.get_mut(name).expect("somebody asked for it");
+                    group.emitted += 1;
+                    assert!(
+                        group.emitted <= group.requested,
+                        "{name} is sent again: {group:?}"
+                    );
+                }
+                b'S' => self.asked.push_back(Ask::Notify),
+                _ => {}
+            }
+        }
+    }
+
+    fn query(&mut self, sql: &str, truth: &mut Truth) {
+        let Some((tag, name)) = sql.split_once(" \"") else {
+            self.asked.push_back(Ask::Other);
+            return;
+        };
+        let name = name
+            .strip_suffix('"')
+            .expect("quoted")
+            .replace("\"\"", "\"");
+        assert!(
+            self.under_way.insert(name.clone()),
+            "{sql}: one LISTEN or UNLISTEN of a channel at a time"
+        );
+        let listened = self.listened.contains(&name);
+        self.asked.push_back(if tag == "LISTEN" {
+            assert!(!listened, "{sql}: it is listened to");
+            Ask::Listen(name)
+        } else {
+            assert!(listened, "{sql}: it is not listened to");
+            truth.end(&name);
+            Ask::Unlisten(name)
+        });
+    }
+
+    /// The core is about to read this.
+    pub fn read(&mut self, bytes: &[u8], truth: &mut Truth) {
+        self.read.extend(bytes);
+        while let Some((tag, body)) = take_message(&mut self.read, true) {
+            match tag {
+                b'E' => self.failed = true,
+                b'A' => {
+                    let mut parts = body[4..].split(|&byte| byte == 0);
+                    let mut part = || text(parts.next().expect("two texts"));
+                    let (channel, payload) = (part(), part());
+                    truth.feed(&channel, payload);
+                }
+                b'Z' => self.answer(truth),
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, truth: &mut Truth) {
+        let failed = std::mem::take(&mut self.failed);
+        match self.asked.pop_front() {
+            Some(Ask::Listen(name)) => {
+                self.under_way.remove(&name);
+                let channel = truth.channels.entry(name.clone()).or_default();
+                if failed {
+                    channel.refused.push(truth.step);
+                } else {
+                    channel.listens.push(Listen {
+                        confirmed: truth.step,
+                        ended: NEVER,
+                        fed: Vec::new(),
+                        epoch: None,
+                    });
+                    self.listened.insert(name);
+                }
+            }
+            Some(Ask::Unlisten(name)) => {
+                self.under_way.remove(&name);
+                self.listened.remove(&name);
+            }
+            Some(Ask::Other | Ask::Notify) => {}
+            None => panic!("the simulated PostgreSQL answers what nobody asked"),
+        }
+    }
+
+    /// The core gave the session up.
+    pub fn lose(&mut self, is_listening: bool, truth: &mut Truth) {
+        if is_listening {
+            truth.lose_session();
+        }
+        *self = Self::default();
+    }
+
+    pub fn listened(&self) -> impl Iterator<Item = &str> {
+        self.listened.iter().map(String::as_str)
+    }
+}

@@ -1,0 +1,190 @@
+//! Between the core and its clients: what moves, in which pieces, and what ends.
+
+use alle::bridge::{
+    hub::ClientId,
+    transmit::{Outgoing, Written},
+};
+
+use super::World;
+use crate::client::{Client, Stage};
+
+impl World {
+    pub(super) fn connect(&mut self) {
+        if self.clients.len() >= self.clients_max {
+            return;
+        }
+        self.truth.step += 1;
+        let id = self.core.handle_connected(self.at());
+        self.client_count += 1;
+        let (number, now) = (self.client_count, self.now);
+        self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
+        let client = Client::new(number, self.capacity_max, now, &mut self.random);
+        let twin = self.clients.insert(id, client);
+        assert!(twin.is_none(), "no two clients have the same name");
+        self.ghosts.retain(|&ghost| ghost != id);
+        self.after();
+        // Mostly the upgrade follows at once.
+        if self.random.percent(80) {
+            let bytes = self.clients.get(&id).map_or(0, Client::waiting_bytes);
+            self.send(id, bytes);
+        }
+    }
+
+    pub(super) fn choose(&mut self) -> Option<ClientId> {
+        let at = self.random.below(self.clients.len());
+        self.clients.keys().nth(at).copied()
+    }
+
+    pub(super) fn send(&mut self, id: ClientId, bytes: usize) {
+        // The reactor does not read whom the core does not want to hear.
+        if bytes == 0 || self.core.is_paused(id) {
+            return;
+        }
+        self.truth.step += 1;
+        let client = self.clients.get_mut(&id).expect("chosen");
+        let mut bytes = client.take_bytes(bytes, &mut self.truth);
+        client.silence = client.silence.max(self.now - client.fed_at);
+        client.fed_at = self.now;
+        let (number, length) = (client.number, bytes.len());
+        let asked = client.take_asked();
+        self.note(|_| format!("c{number} says {length} bytes {asked:?}"));
+        let now = self.at();
+        self.core.handle_client_input(id, &mut bytes, now);
+        self.after();
+    }
+
+    pub(super) fn read(&mut self, id: ClientId, bytes: usize) {
+        let client = self.clients.get_mut(&id).expect("chosen");
+        let had_closed = client.stage == Stage::Closed;
+        client.read(bytes, &mut self.truth, &mut self.trace, self.keep);
+        if client.stage == Stage::Closed && !had_closed {
+            let code = client.close_code;
+            self.check_close(id, code);
+            if self.random.percent(70) {
+                self.clients.get_mut(&id).expect("here").leave(true);
+            }
+        }
+        let client = &self.clients[&id];
+        if client.is_shut_down && client.socket.is_empty() {
+            client.check_end();
+            self.reset(id);
+        } else if self.random.percent(70) {
+            self.tell_writable(id);
+        }
+    }
+
+    pub(super) fn tell_writable(&mut self, id: ClientId) {
+        let client = self.clients.get_mut(&id).expect("chosen");
+        if client.socket.len() < client.capacity {
+            client.is_full = false;
+            self.truth.step += 1;
+            self.core.handle_client_writable(id);
+            self.after();
+        }
+    }
+
+    /// The model knows why the server ends this connection.
+    pub(super) fn check_close(&self, id: ClientId, code: Option<u16>) {
+        let client = &self.clients[&id];
+        let standstill = client.standstill.max(self.now - client.moved_at);
+        let silence = client.silence.max(self.now - client.fed_at);
+        let is_slow = self.is_small || standstill >= self.limits.stall_timeout;
+        let is_silent = silence >= self.limits.ping_interval + self.limits.pong_timeout;
+        let is_justified = match code {
+            Some(4008) => is_slow,
+            Some(1011) => is_silent,
+            Some(1000 | 1002) => client.is_leaving,
+            Some(_) => false,
+            None => {
+                let is_late = silence >= self.limits.handshake_timeout;
+                is_slow || is_silent || client.is_leaving || !client.is_upgraded && is_late
+            }
+        };
+        assert!(
+            is_justified,
+            "c{} is closed with {code:?} for no reason",
+            client.number
+        );
+    }
+
+    pub(super) fn reset(&mut self, id: ClientId) {
+        let Some(client) = self.clients.remove(&id) else {
+            return;
+        };
+        self.note(|_| format!("c{} is gone", client.number));
+        self.ghosts.push(id);
+        self.truth.step += 1;
+        self.core.handle_client_closed(id);
+        self.after();
+    }
+
+    /// An event of a socket that is closed already.
+    pub(super) fn ghost(&mut self) {
+        if self.ghosts.is_empty() {
+            return;
+        }
+        let at = self.random.below(self.ghosts.len());
+        let id = self.ghosts[at];
+        let now = self.at();
+        self.truth.step += 1;
+        self.note(|_| format!("a late event of {}.{}", id.slot, id.generation));
+        match self.random.below(3) {
+            0 => self.core.handle_client_closed(id),
+            1 => self.core.handle_client_writable(id),
+            _ => {
+                let text = br#"{"type":"subscribe","channel":"a","id":999999}"#;
+                let mut bytes = crate::client::frame(1, text);
+                self.core.handle_client_input(id, &mut bytes, now);
+            }
+        }
+        self.after();
+    }
+
+    pub(super) fn transmit(&mut self) -> bool {
+        let now = self.at();
+        let has_transmit = self.core.has_transmit();
+        let Some(transmit) = self.core.poll_transmit() else {
+            return false;
+        };
+        assert!(has_transmit, "whoever has something says so");
+        let mut bytes = Vec::new();
+        match &transmit.bytes {
+            Outgoing::One(piece) => bytes.extend_from_slice(piece),
+            Outgoing::Many(slices, count) => {
+                for slice in &slices[..*count] {
+                    bytes.extend_from_slice(slice);
+                }
+            }
+        }
+        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
+        let client = self.clients.get_mut(&transmit.client);
+        let client = client.expect("what is written is for somebody who is there");
+        assert!(!client.is_full, "a full socket says when it takes more");
+        let room = client.capacity.saturating_sub(client.socket.len());
+        let taken = bytes.len().min(room);
+        let written = if taken == bytes.len() {
+            Written::All
+        } else {
+            client.is_full = true;
+            Written::Full(taken)
+        };
+        client.socket.extend_from_slice(&bytes[..taken]);
+        client.standstill = client.standstill.max(self.now - client.moved_at);
+        if taken > 0 {
+            client.moved_at = self.now;
+        }
+        let number = client.number;
+        self.truth.step += 1;
+        self.note(|_| format!("{taken} of {} bytes to c{number}", bytes.len()));
+        self.core.handle_transmitted(written, now);
+        self.after();
+        true
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        self.truth.step += 1;
+        self.note(|_| "the turn ends".to_owned());
+        self.core.end_turn(self.at());
+        self.after();
+    }
+}
