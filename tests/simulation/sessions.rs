@@ -108,7 +108,7 @@ impl World {
         self.taps[role.index()].read(&bytes, &mut self.truth);
         let now = self.at();
         let backend = self.core.backend().expect("there is a PostgreSQL");
-        backend.handle_input(role, &bytes);
+        backend.handle_input(role, &bytes, now);
         self.core.handle_backend(now);
         self.after();
         true

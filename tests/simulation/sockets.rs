@@ -143,15 +143,16 @@ impl World {
     pub(super) fn transmit(&mut self) -> bool {
         let now = self.at();
         let has_transmit = self.core.has_transmit();
-        let Some(transmit) = self.core.poll_transmit() else {
+        let Some(transmit) = self.core.poll_transmit(now) else {
             return false;
         };
         assert!(has_transmit, "whoever has something says so");
         let mut bytes = Vec::new();
         match &transmit.bytes {
             Outgoing::One(piece) => bytes.extend_from_slice(piece),
-            Outgoing::Many(slices, count) => {
-                for slice in &slices[..*count] {
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
+                for slice in &slices[..count] {
                     bytes.extend_from_slice(slice);
                 }
             }
