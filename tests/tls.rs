@@ -3,6 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::unwrap_used,
     reason = "tests are a shell: they run programs and wait, with a time-out, for what they expect"
 )]
@@ -11,7 +12,6 @@
     unreachable_pub,
     reason = "a test binary has no public interface"
 )]
-#![cfg(feature = "tls")]
 
 #[path = "support/certificates.rs"]
 mod certificates;
@@ -21,17 +21,24 @@ mod program;
 
 use std::{
     fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
+    thread,
     time::{Duration, Instant},
 };
 
 use alle::sandbox::Sandbox;
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 
 use self::{
     certificates::{Authority, Identity, self_signed, write_private},
-    program::{Program, alle_with},
+    program::{Program, alle_with, run},
 };
 
 const PASSWORD: &str = "very-secret-indeed";
@@ -359,5 +366,115 @@ fn several_hosts_are_tried_in_order() {
         ),
     ] {
         expect(&format!("{both} port={ports} {parameters}"), expected, "");
+    }
+}
+
+#[test]
+fn what_is_said_in_the_clear_before_tls_is_not_believed() {
+    let in_the_clear = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+    for (answer, words) in [
+        (&b"S"[..], "TLS handshake"),
+        (b"ESFATAL\0C00000\0Mbelieve me\0\0", "failed"),
+        (b"N", "does not support TLS"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let mut request = [0; 8];
+                let _ = client.read_exact(&mut request);
+                let _ = client.write_all(&[answer, in_the_clear].concat());
+                // Until the other side gave up.
+                let _ = client.read_to_end(&mut Vec::new());
+            }
+        });
+        let settings = format!("host=127.0.0.1 port={port} user=u sslmode=require");
+        let (outcome, log) = alle(&settings);
+        assert_eq!(outcome, "refused", "{log}");
+        assert!(log.contains(words) && !log.contains("believe me"), "{log}");
+    }
+}
+
+/// Ends TLS in front of `bridge` as a proxy does; answers its own port.
+fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            thread::spawn(move || {
+                let interval = Some(Duration::from_millis(5));
+                client.set_read_timeout(interval).unwrap();
+                let mut back = TcpStream::connect(bridge).unwrap();
+                back.set_read_timeout(interval).unwrap();
+                let mut front = StreamOwned::new(connection, client);
+                while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
+            });
+        }
+    });
+    port
+}
+
+/// What there is to copy; whether there may be more.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
+    let mut buffer = [0; 4_096];
+    match from.read(&mut buffer) {
+        Ok(0) => false,
+        Ok(bytes) => to
+            .write_all(&buffer[..bytes])
+            .and_then(|()| to.flush())
+            .is_ok(),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+#[test]
+fn listen_and_publish_speak_tls_to_a_bridge_they_trust() {
+    let world = world();
+    let postgres = world.plain.url();
+    let serve = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", &postgres]);
+    let bridge = Program::start(serve);
+    let address = loop {
+        let line = bridge.stderr.next();
+        if let Some((_, address)) = line.split_once("listening on ws://") {
+            break address.trim().parse().unwrap();
+        }
+    };
+    let identity = world
+        .authority
+        .sign("proxy", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let port = proxy(&identity, address);
+    let by_name = format!("wss://localhost:{port}");
+    let command = |arguments: &[&str], roots: &str| {
+        let mut command = alle_with(arguments);
+        command.env("SSL_CERT_FILE", expand(roots));
+        command
+    };
+    let listener = Program::start(command(&["listen", "-w", &by_name, "c"], "FILES/good.crt"));
+    while !listener.stderr.next().contains("Waiting for notifications") {}
+    let publish = ["publish", "-w", &by_name, "c", "p"];
+    let (code, _, stderr) = run(command(&publish, "FILES/good.crt"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(listener.stdout.next(), "[c] p");
+
+    let by_address = format!("wss://127.0.0.1:{port}");
+    let other_name = ["publish", "-w", &by_address, "c", "p"];
+    for (arguments, roots) in [
+        (&publish, "FILES/wrong.crt"),
+        (&other_name, "FILES/good.crt"),
+    ] {
+        let (code, _, stderr) = run(command(arguments, roots));
+        assert_eq!(code, Some(1), "{arguments:?} {roots}: {stderr}");
+        assert!(stderr.contains("TLS: invalid peer certificate"), "{stderr}");
     }
 }

@@ -196,9 +196,12 @@ impl Read for TlsSocket {
         loop {
             match self.connection.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A server that dies does not take leave of TLS; the protocol above has its own
+                // lengths, so nothing cut off goes unseen.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 done => return done,
             }
-            // At its end too: then the reader knows whether that was the server's will.
+            // Also at the end of the socket, of which the reader learns in this way.
             self.connection.read_tls(&mut self.socket)?;
             self.connection
                 .process_new_packets()
