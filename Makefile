@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test bench fuzz clean
 
+ARGS ?=
 TARGET ?=
 SECONDS ?= 60
 
@@ -24,11 +25,12 @@ test: setup-test ## everything CI runs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
 	cargo test --locked
-	# Each benchmark once: as a test criterion measures nothing, and needs no optimized build.
+	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
 	cargo test --locked --bench '*'
 
-bench: setup ## run the benchmarks
-	cargo bench --locked --bench '*'
+bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --only burst"
+	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
+	cargo bench --locked --bench end_to_end -- $(ARGS)
 
 fuzz: ## run one fuzz target: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"

@@ -17,13 +17,15 @@ pub struct Backlog {
     items: VecDeque<Item>,
     /// The sum of what `items` refer to.
     bytes: usize,
+    /// Memory of the items that are this client's own, in bytes.
+    owned_bytes: usize,
 }
 
 #[derive(Debug)]
 enum Item {
     Shared(Span),
-    /// Bytes of this client alone, the first `sent` of them gone: an HTTP head of `head` bytes,
-    /// mostly none, and whole frames behind it.
+    /// Bytes of this client alone, the first `sent` of them gone: `head` bytes that belong
+    /// together, such as an HTTP head or the rest of a frame, and whole frames behind them.
     Owned {
         bytes: Vec<u8>,
         head: usize,
@@ -38,12 +40,24 @@ impl Item {
             Self::Owned { bytes, sent, .. } => bytes.len() - sent,
         }
     }
+
+    fn owned_bytes(&self) -> usize {
+        match self {
+            Self::Shared(_) => 0,
+            Self::Owned { bytes, .. } => bytes.len(),
+        }
+    }
 }
 
 impl Backlog {
     /// Bytes still to send, shared ones counted in full.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Memory that is this client's alone, in bytes: what it asked for and does not read.
+    pub fn owned_bytes(&self) -> usize {
+        self.owned_bytes
     }
 
     /// Whether everything went out.
@@ -73,6 +87,7 @@ impl Backlog {
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.bytes += bytes.len();
+        self.owned_bytes += bytes.len();
         let head = bytes.len();
         self.items.push_back(Item::Owned {
             bytes,
@@ -88,12 +103,14 @@ impl Backlog {
                 let before = bytes.len();
                 write(bytes);
                 self.bytes += bytes.len() - before;
+                self.owned_bytes += bytes.len() - before;
                 return;
             }
         }
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.bytes += bytes.len();
+        self.owned_bytes += bytes.len();
         if !bytes.is_empty() {
             self.items.push_back(Item::Owned {
                 bytes,
@@ -116,6 +133,11 @@ impl Backlog {
         count
     }
 
+    /// How many bytes the first so many pieces have.
+    pub fn head_bytes(&self, pieces: usize) -> usize {
+        self.items.iter().take(pieces).map(Item::bytes).sum()
+    }
+
     /// Takes note that the first `sent` bytes are gone.
     pub fn consume(&mut self, mut sent: usize, batches: &mut Batches) {
         debug_assert!(sent <= self.bytes, "more sent than there was");
@@ -131,8 +153,10 @@ impl Backlog {
                 return;
             }
             sent -= item.bytes();
-            if let Some(Item::Shared(span)) = self.items.pop_front() {
-                batches.release(span.batch);
+            match self.items.pop_front() {
+                Some(Item::Shared(span)) => batches.release(span.batch),
+                Some(Item::Owned { bytes, .. }) => self.owned_bytes -= bytes.len(),
+                None => {}
             }
         }
     }
@@ -147,12 +171,17 @@ impl Backlog {
         let rest = match first {
             Item::Shared(span) => {
                 let end = batches.frame_end(span.batch, span.start);
-                let rest = Item::Shared(Span { end, ..span });
-                if end == span.start {
-                    batches.release(span.batch);
+                // Copied out: a closing client must not hold a batch for as long as it dawdles.
+                let rest = batches.bytes(Span { end, ..span }).to_vec();
+                batches.release(span.batch);
+                if rest.is_empty() {
                     return;
                 }
-                rest
+                Item::Owned {
+                    head: rest.len(),
+                    bytes: rest,
+                    sent: 0,
+                }
             }
             Item::Owned {
                 mut bytes,
@@ -171,6 +200,7 @@ impl Backlog {
             }
         };
         self.bytes = rest.bytes();
+        self.owned_bytes = rest.owned_bytes();
         self.items.push_back(rest);
     }
 
@@ -192,6 +222,7 @@ impl Backlog {
                 ..span
             };
             let bytes = batches.bytes(whole).to_vec();
+            self.owned_bytes += bytes.len();
             *item = Item::Owned {
                 bytes,
                 head: 0,
@@ -204,6 +235,7 @@ impl Backlog {
     /// Drops everything.
     pub fn clear(&mut self, batches: &mut Batches) {
         self.bytes = 0;
+        self.owned_bytes = 0;
         for item in self.items.drain(..) {
             if let Item::Shared(span) = item {
                 batches.release(span.batch);
@@ -218,6 +250,8 @@ impl Backlog {
             self.items.iter().map(Item::bytes).sum::<usize>()
         );
         assert!(self.items.iter().all(|item| item.bytes() > 0));
+        let owned_bytes = self.items.iter().map(Item::owned_bytes).sum::<usize>();
+        assert_eq!(self.owned_bytes, owned_bytes);
     }
 }
 

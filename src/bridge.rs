@@ -5,11 +5,14 @@
 
 pub mod backend;
 mod client;
+mod closing;
 pub mod feed;
 mod http;
 pub mod hub;
 pub mod interest;
+mod lingering;
 mod listening;
+mod publishing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,7 @@ pub mod transmit;
 
 use std::time::{Duration, Instant};
 
-pub use self::listening::Published;
+pub use self::publishing::Published;
 use self::{
     backend::{Backend, Event, Role},
     feed::Feed,
@@ -46,6 +49,8 @@ pub struct Core {
     hub: Hub,
     upstream: Upstream,
     started: Instant,
+    /// The last time a tick was asked for, and the tick.
+    tick_at: (Instant, Tick),
     sweep_at: Instant,
     sweep_cursor: usize,
     stopping: Option<Stopping>,
@@ -76,6 +81,8 @@ pub struct Settings {
     pub page: Option<&'static str>,
     /// Listened to from the start.
     pub channels: Vec<Channel>,
+    /// For how long a channel stays listened to after its last subscriber left.
+    pub unlisten_delay: Duration,
     /// Random: the first half of every epoch, and the jitter of reconnects.
     pub seed: u64,
 }
@@ -98,6 +105,7 @@ impl Core {
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
         let mut hub = Hub::new(settings.limits, settings.access, settings.page);
         hub.listening.epoch_seed = settings.seed;
+        hub.listening.unlisten_delay = settings.unlisten_delay;
         for channel in settings.channels {
             hub.pin(channel);
         }
@@ -105,6 +113,7 @@ impl Core {
             hub,
             upstream,
             started: now,
+            tick_at: (now, 0),
             sweep_at: now + sweep::STEP,
             sweep_cursor: 0,
             stopping: None,
@@ -119,6 +128,13 @@ impl Core {
     /// Clients, whatever they are doing.
     pub fn client_count(&self) -> usize {
         self.hub.clients.len()
+    }
+
+    /// Whether another connection may be accepted: beyond the clients there is room for a few
+    /// that are answered with 503.
+    pub fn has_room(&self) -> bool {
+        let max = self.hub.limits.clients_max.unwrap_or(usize::MAX);
+        self.hub.clients.len() < max.saturating_add(REFUSED_MAX)
     }
 
     /// The two sessions, unless a program feeds us.
@@ -139,12 +155,14 @@ impl Core {
 
     /// A socket was accepted.
     pub fn handle_connected(&mut self, now: Instant) -> ClientId {
-        self.hub.handle_connected(self.tick(now))
+        let tick = self.tick(now);
+        self.hub.handle_connected(tick)
     }
 
     /// Bytes came from a client; they are unmasked in place.
     pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8], now: Instant) {
-        self.hub.handle_input(client, input, self.tick(now));
+        let tick = self.tick(now);
+        self.hub.handle_input(client, input, tick);
         self.forward_commands(now);
     }
 
@@ -222,13 +240,15 @@ impl Core {
     }
 
     /// What is to be written next, and to whom.
-    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
-        self.hub.poll_transmit()
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        let tick = self.tick(now);
+        self.hub.poll_transmit(tick)
     }
 
     /// What became of it.
     pub fn handle_transmitted(&mut self, written: Written, now: Instant) {
-        self.hub.handle_transmitted(written, self.tick(now));
+        let tick = self.tick(now);
+        self.hub.handle_transmitted(written, tick);
     }
 
     /// Whether [`Self::poll_transmit`] has something.
@@ -248,7 +268,8 @@ impl Core {
 
     /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let sweep = (!self.hub.clients.is_empty()).then_some(self.sweep_at);
+        let is_idle = self.hub.clients.is_empty() && !self.hub.listening.has_deadlines();
+        let sweep = (!is_idle).then_some(self.sweep_at);
         let backend = match &self.upstream {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
             Upstream::Feed(_) => None,
@@ -266,7 +287,11 @@ impl Core {
 
     /// The time has come for whatever was due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let is_unread = self.is_backend_paused();
         if let Upstream::Postgres(backend) = &mut self.upstream {
+            if is_unread {
+                backend.handle_unread(now);
+            }
             backend.handle_timeout(now);
         }
         self.handle_backend(now);
@@ -275,6 +300,7 @@ impl Core {
             self.sweep_cursor = self.hub.sweep(self.sweep_cursor, tick);
             self.sweep_at = now + sweep::STEP;
             self.hub.retry_refused(tick);
+            self.hub.end_lingerings(tick);
             self.forward_commands(now);
         }
         self.close_rest(now);
@@ -286,9 +312,16 @@ impl Core {
         let hub = &self.hub;
         hub.index.check_invariants();
         hub.fanout.check_invariants(&hub.batches);
+        hub.history.check_invariants();
         for (_, stalled) in &hub.backlogs {
             stalled.backlog.check_invariants();
         }
+        let open = hub
+            .hot
+            .iter()
+            .filter(|hot| hot.flags & hub::OPEN != 0)
+            .count();
+        assert_eq!(hub.open_clients, open);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!((hub.backlogs.len(), hub.batches.count()), (0, 0));
@@ -299,7 +332,8 @@ impl Core {
     /// slots are freed. Nothing may be lent now.
     pub fn end_turn(&mut self, now: Instant) {
         self.hub.end_slice();
-        self.hub.reap(self.tick(now));
+        let tick = self.tick(now);
+        self.hub.reap(tick);
         self.forward_commands(now);
     }
 
@@ -320,7 +354,9 @@ impl Core {
     /// Whether [`Self::stop`] was called and nothing is left to wait for.
     pub fn is_stopped(&self, now: Instant) -> bool {
         self.stopping.is_some_and(|stopping| {
-            self.hub.clients.is_empty() || now >= stopping.since + STOP_TIMEOUT
+            let grace_over = now >= stopping.since + PUBLISH_GRACE;
+            let is_idle = self.hub.publishes.is_empty() || grace_over;
+            self.hub.clients.is_empty() && is_idle || now >= stopping.since + STOP_TIMEOUT
         })
     }
 
@@ -330,17 +366,18 @@ impl Core {
         };
         let grace_over = now >= stopping.since + PUBLISH_GRACE;
         stopping.all_closed |= grace_over;
-        let tick = Self::tick_since(self.started, now);
+        let tick = self.tick(now);
         self.hub.close_idle(grace_over, tick);
     }
 
-    fn tick(&self, now: Instant) -> Tick {
-        Self::tick_since(self.started, now)
-    }
-
-    fn tick_since(started: Instant, now: Instant) -> Tick {
-        let milliseconds = now.saturating_duration_since(started).as_millis();
-        Tick::try_from(milliseconds & u128::from(u32::MAX)).expect("masked")
+    /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
+    fn tick(&mut self, now: Instant) -> Tick {
+        if self.tick_at.0 != now {
+            let milliseconds = now.saturating_duration_since(self.started).as_millis();
+            let wrapped = Tick::try_from(milliseconds & u128::from(Tick::MAX)).expect("masked");
+            self.tick_at = (now, wrapped);
+        }
+        self.tick_at.1
     }
 
     /// Gives the hub's commands to the upstream, until neither has anything to say.
@@ -382,12 +419,14 @@ impl Hub {
             } else if matches!(self.clients[slot as usize].phase, hub::Phase::Handshake(_))
                 && self.is_alive(self.id(slot))
             {
-                self.drop_client(slot);
+                self.drop_client(slot, Disconnect::Drop);
             }
         }
     }
 }
 
+/// Connections beyond the most clients: their heads are read and answered.
+const REFUSED_MAX: usize = 32;
 /// At a stop, publishes under way get this long.
 const PUBLISH_GRACE: Duration = Duration::from_secs(2);
 /// At a stop, everything is over after this long.

@@ -26,6 +26,9 @@ pub struct BridgeConfig {
     pub allow_origins: Vec<String>,
     /// Names, beside localhost, under which a loopback address may be reached.
     pub allow_hosts: Vec<String>,
+    /// For how long a channel stays listened to, and its history is kept, after its last
+    /// subscriber left.
+    pub unlisten_delay: Duration,
     /// What each peer may cost.
     pub limits: Limits,
 }
@@ -40,6 +43,7 @@ impl BridgeConfig {
             playground: false,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            unlisten_delay: Duration::ZERO,
             limits: Limits::default(),
         }
     }
@@ -72,6 +76,29 @@ impl BridgeConfig {
         self
     }
 
+    /// Keeps listening to a channel for this long after its last subscriber left.
+    #[must_use]
+    pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
+        self.unlisten_delay = delay;
+        self
+    }
+
+    /// Keeps the last `frames` notifications of each channel, and `bytes` of them in all, for
+    /// clients that come back; 0 keeps none.
+    #[must_use]
+    pub fn with_history(mut self, frames: usize, bytes: usize) -> Self {
+        self.limits.history_frames_max = frames;
+        self.limits.history_bytes_max = bytes;
+        self
+    }
+
+    /// Takes at most so many clients at a time.
+    #[must_use]
+    pub fn with_max_clients(mut self, clients: usize) -> Self {
+        self.limits.clients_max = Some(clients);
+        self
+    }
+
     /// Replaces the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -84,6 +111,9 @@ impl BridgeConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
+    /// Clients at a time; over it an upgrade gets 503. `None`: what the limit of open files
+    /// carries, less 64 for everything else.
+    pub clients_max: Option<usize>,
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
@@ -105,8 +135,14 @@ pub struct Limits {
     pub pong_timeout: Duration,
     /// Publishes of one client awaiting their commit; at it, the client is not read.
     pub client_publishes_max: usize,
+    /// Answers of one client that it has not read, in bytes; over it, the client is not read.
+    pub client_answer_bytes_max: usize,
     /// Publishes of all clients awaiting their commit, in bytes; over it: `rate_limited`.
     pub publish_bytes_max: usize,
+    /// Notifications kept per channel for clients that come back; older ones go.
+    pub history_frames_max: usize,
+    /// Bytes of them over all channels; the oldest of all go first.
+    pub history_bytes_max: usize,
     /// Frames not yet passed to their clients, in bytes; over it PostgreSQL is not read.
     pub unsent_bytes_max: usize,
 }
@@ -114,6 +150,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            clients_max: None,
             subscriptions_max: 1_000,
             message_bytes_max: 64 * 1024,
             client_queue_bytes_max: 16 * 1024 * 1024,
@@ -124,7 +161,10 @@ impl Default for Limits {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             client_publishes_max: 256,
+            client_answer_bytes_max: 64 * 1024,
             publish_bytes_max: 64 * 1024 * 1024,
+            history_frames_max: 64,
+            history_bytes_max: 16 * 1024 * 1024,
             unsent_bytes_max: 8 * 1024 * 1024,
         }
     }

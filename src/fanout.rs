@@ -133,6 +133,36 @@ impl Fanout {
         }
     }
 
+    /// Whether `key` is the only one with unsent frames: then a subscriber's other channels owe it
+    /// nothing and need no look.
+    pub fn is_alone(&self, key: ChannelKey) -> bool {
+        if key == EVERYONE {
+            self.pending.is_empty()
+        } else {
+            self.pending.len() == 1 && self.everyone.pass.is_none()
+        }
+    }
+
+    /// The sequence of the channel's first unsent frame behind `seen`.
+    pub fn first_after(&self, key: ChannelKey, seen: u64, batches: &Batches) -> Option<u64> {
+        let (sequence, _) = self.stream(key)?.first_after(seen, batches)?;
+        Some(sequence)
+    }
+
+    /// The channel's frames behind `seen` and before `bound`, as far as they are contiguous.
+    pub fn run_before(
+        &self,
+        key: ChannelKey,
+        seen: u64,
+        bound: u64,
+        batches: &Batches,
+    ) -> Option<Run> {
+        let (_, batch) = self.stream(key)?.first_after(seen, batches)?;
+        batches
+            .span_between(batch, seen, bound)
+            .map(|(span, last)| Run { span, last })
+    }
+
     /// What a client that has seen everything up to `seen` gets next of the channels `keys` and
     /// of [`EVERYONE`]'s stream.
     pub fn next_run(

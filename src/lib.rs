@@ -109,6 +109,7 @@ pub mod config;
 mod control;
 pub mod fanout;
 pub mod frame;
+pub mod history;
 pub mod index;
 mod listener;
 pub mod message;

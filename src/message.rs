@@ -22,14 +22,24 @@ pub struct Request {
 /// A message of a client, made of valid parts.
 #[derive(Debug, PartialEq)]
 pub enum ClientMessage {
-    /// `{"type":"subscribe","channel":C}`
-    Subscribe(Channel),
+    /// `{"type":"subscribe","channel":C}`, with `"since":{"epoch":E,"seq":N}` from a client that
+    /// comes back.
+    Subscribe(Channel, Option<Since>),
     /// `{"type":"unsubscribe","channel":C}`
     Unsubscribe(Channel),
     /// `{"type":"notify","channel":C,"payload":P}`
     Notify(Channel, Payload),
     /// `{"type":"ping"}`: a browser cannot see WebSocket pings.
     Ping,
+}
+
+/// The position on a channel up to which a client has everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The epoch of what it got last.
+    pub epoch: Box<str>,
+    /// The number of what it got last.
+    pub seq: u64,
 }
 
 /// An id chosen by the client: a JSON string of at most 128 bytes, or an integer of 64 bits.
@@ -123,6 +133,8 @@ pub fn parse(text: &str, measure: Measure) -> Request {
         payload: Option<Value>,
         #[serde(default)]
         id: Option<Value>,
+        #[serde(default)]
+        since: Option<Value>,
     }
     // serde would read an array as the fields in order.
     if text.trim_start().starts_with('[') {
@@ -153,7 +165,13 @@ pub fn parse(text: &str, measure: Measure) -> Request {
     };
     Request {
         id,
-        message: interpret(fields.kind, fields.channel, fields.payload, measure),
+        message: interpret(
+            fields.kind,
+            fields.channel,
+            fields.payload,
+            fields.since,
+            measure,
+        ),
     }
 }
 
@@ -161,13 +179,20 @@ fn interpret(
     kind: Option<Value>,
     channel: Option<Value>,
     payload: Option<Value>,
+    since: Option<Value>,
     measure: Measure,
 ) -> Result<ClientMessage, Refusal> {
     let Some(Value::String(kind)) = kind else {
         return Err(Refusal::bad_message("\"type\" is missing or not a string"));
     };
     match kind.as_str() {
-        "subscribe" => Ok(ClientMessage::Subscribe(parse_channel(channel, measure)?)),
+        "subscribe" => {
+            let channel = parse_channel(channel, measure)?;
+            let since = since
+                .map(|since| parse_since(since, &channel))
+                .transpose()?;
+            Ok(ClientMessage::Subscribe(channel, since))
+        }
         "unsubscribe" => Ok(ClientMessage::Unsubscribe(parse_channel(channel, measure)?)),
         "notify" => {
             let channel = parse_channel(channel, measure)?;
@@ -194,6 +219,25 @@ fn parse_channel(value: Option<Value>, measure: Measure) -> Result<Channel, Refu
         text: error.to_string().into(),
         channel: (name.len() <= CHANNEL_ECHO_BYTES_MAX).then_some(name),
     })
+}
+
+fn parse_since(value: Value, channel: &Channel) -> Result<Since, Refusal> {
+    let epoch = value.get("epoch").and_then(Value::as_str);
+    let seq = value.get("seq").and_then(Value::as_u64);
+    match (epoch, seq) {
+        (Some(epoch), Some(seq)) => Ok(Since {
+            epoch: epoch.into(),
+            seq,
+        }),
+        _ => {
+            let text = "\"since\" needs an \"epoch\", a string, and a \"seq\", a number from 0";
+            let channel = Some(channel.as_str().to_owned());
+            Err(Refusal {
+                channel,
+                ..Refusal::bad_message(text)
+            })
+        }
+    }
 }
 
 fn parse_payload(
@@ -241,8 +285,12 @@ pub enum ServerMessage<'a> {
         channel: &'a str,
         /// Names the unbroken LISTEN.
         epoch: &'a str,
-        /// The last notification before this subscription.
+        /// The last notification before this subscription; where it recovered, the last one
+        /// before what follows.
         seq: u64,
+        /// Where the client said since when: whether it misses nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recovered: Option<bool>,
         /// As asked.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,

@@ -221,6 +221,10 @@ impl Reactor {
             return;
         };
         for _ in 0..ACCEPTS_PER_TURN {
+            if !self.core.has_room() {
+                acceptor.pause(now);
+                return;
+            }
             let Some(stream) = acceptor.accept(now) else {
                 return;
             };

@@ -6,7 +6,7 @@ use crate::{
     bridge::{Core, Settings},
     channel::{Channel, ChannelError},
     config::BridgeConfig,
-    control::{Handle, Shared},
+    control::{Handle, Owner},
     pg::config::ConfigError,
     reactor::Reactor,
     shell,
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Bridge {
     config: BridgeConfig,
-    shared: Arc<Shared>,
+    owner: Owner,
     signals: bool,
 }
 
@@ -36,7 +36,7 @@ impl Bridge {
     pub fn new(config: BridgeConfig) -> Self {
         Self {
             config,
-            shared: Arc::default(),
+            owner: Owner::default(),
             signals: false,
         }
     }
@@ -50,16 +50,13 @@ impl Bridge {
 
     /// Stops the bridge, and tells its address, from another thread.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.shared))
+        Handle::new(Arc::clone(&self.owner.0))
     }
 
     /// Serves on this thread until stopped. Returns an error only if it cannot start: PostgreSQL
     /// that is down, or refuses us, is tried for ever.
     pub fn run(self) -> Result<(), BridgeError> {
-        let shared = Arc::clone(&self.shared);
-        let result = self.serve();
-        shared.detach();
-        result
+        self.serve()
     }
 
     fn serve(self) -> Result<(), BridgeError> {
@@ -70,8 +67,14 @@ impl Bridge {
         });
         let channels = channels.collect::<Result<_, _>>()?;
         let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let mut limits = self.config.limits;
+        limits.clients_max.get_or_insert_with(|| {
+            shell::open_files_max()
+                .saturating_sub(RESERVED_FILES)
+                .max(1)
+        });
         let settings = Settings {
-            limits: self.config.limits,
+            limits,
             access: Access {
                 loopback_bind: address.ip().is_loopback(),
                 allow_origins: self.config.allow_origins,
@@ -79,11 +82,12 @@ impl Bridge {
             },
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
+            unlisten_delay: self.config.unlisten_delay,
             seed: shell::seed()?,
         };
         let core = Core::new(settings, postgres, shell::now());
         let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, self.shared).map_err(bind)?;
+        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
         if self.signals {
             reactor.handle_signals().map_err(BridgeError::Io)?;
         }
@@ -138,4 +142,6 @@ impl fmt::Display for BridgeError {
 
 impl Error for BridgeError {}
 
+/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+const RESERVED_FILES: usize = 64;
 const PLAYGROUND: &str = include_str!("../assets/playground.html");

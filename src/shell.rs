@@ -13,6 +13,8 @@ use std::{
     time::Instant,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::{
     pg::config::{Config, ConfigError, File, Surroundings},
     server::BridgeError,
@@ -55,6 +57,24 @@ pub(crate) fn seed() -> Result<u64, BridgeError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| BridgeError::Io(error.into()))?;
     Ok(u64::from_ne_bytes(seed))
+}
+
+/// How many files may be open at a time, the limit raised as far as it may be.
+pub(crate) fn open_files_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!("the limit of open files stays: {error}");
+        }
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
 }
 
 /// The time.

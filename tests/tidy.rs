@@ -385,17 +385,18 @@ const CORE: [&str; 10] = [
     "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     (
         "bridge",
         &[
-            "backlog", "batch", "channel", "config", "fanout", "frame", "index", "message",
-            "metrics", "pg", "ws",
+            "backlog", "batch", "channel", "config", "fanout", "frame", "history", "index",
+            "message", "metrics", "pg", "ws",
         ],
     ),
     ("fanout", &["batch", "channel"]),
     ("backlog", &["batch", "frame"]),
     ("index", &["channel"]),
+    ("history", &["channel"]),
     ("pg", &["channel"]),
     ("ws", &[]),
     ("batch", &[]),

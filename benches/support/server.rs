@@ -62,12 +62,12 @@ impl Server {
     fn turn(&mut self) -> usize {
         let mut writes = 0;
         for _ in 0..SLICE_WRITES {
-            let Some(transmit) = self.core.poll_transmit() else {
+            let Some(transmit) = self.core.poll_transmit(self.now) else {
                 break;
             };
             match &transmit.bytes {
                 Outgoing::One(bytes) => drop(black_box(bytes.as_ptr())),
-                Outgoing::Many(slices, count) => drop(black_box(&slices[..*count])),
+                Outgoing::Many(pieces) => drop(black_box(pieces.slices().1)),
             }
             self.core.handle_transmitted(Written::All, self.now);
             writes += 1;

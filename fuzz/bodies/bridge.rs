@@ -281,15 +281,16 @@ impl Run {
     /// Writes what is next, all of it, or less than all of it.
     fn transmit(&mut self, part: Option<u8>) -> bool {
         let has_transmit = self.core.has_transmit();
-        let Some(transmit) = self.core.poll_transmit() else {
+        let Some(transmit) = self.core.poll_transmit(self.now) else {
             return false;
         };
         assert!(has_transmit, "whoever has something says so");
         let mut bytes = Vec::new();
         match &transmit.bytes {
             Outgoing::One(piece) => bytes.extend_from_slice(piece),
-            Outgoing::Many(slices, count) => {
-                for slice in &slices[..*count] {
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
+                for slice in &slices[..count] {
                     bytes.extend_from_slice(slice);
                 }
             }
@@ -320,7 +321,7 @@ impl Run {
                         peer.handle_shutdown();
                     }
                 }
-                Disconnect::Drop => drop(self.peers.remove(&client)),
+                Disconnect::Drop | Disconnect::Reset => drop(self.peers.remove(&client)),
             }
         }
         while self.core.poll_resumed().is_some() {}
@@ -386,7 +387,7 @@ impl Run {
         let said = server.take_said();
         for piece in said.chunks(chunk) {
             let backend = self.core.backend().expect("there is a PostgreSQL");
-            backend.handle_input(role, piece);
+            backend.handle_input(role, piece, self.now);
             self.core.handle_backend(self.now);
         }
         !said.is_empty()

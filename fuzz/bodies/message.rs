@@ -98,12 +98,15 @@ fn written(request: &Request, taken: &ClientMessage) -> String {
     if let Some(id) = &request.id {
         value["id"] = id_as_value(id);
     }
+    if let ClientMessage::Subscribe(_, Some(since)) = taken {
+        value["since"] = json!({ "epoch": &*since.epoch, "seq": since.seq });
+    }
     value.to_string()
 }
 
 fn parts(taken: &ClientMessage) -> (&'static str, Option<&Channel>, Option<&Payload>) {
     match taken {
-        ClientMessage::Subscribe(channel) => ("subscribe", Some(channel), None),
+        ClientMessage::Subscribe(channel, _) => ("subscribe", Some(channel), None),
         ClientMessage::Unsubscribe(channel) => ("unsubscribe", Some(channel), None),
         ClientMessage::Notify(channel, payload) => ("notify", Some(channel), Some(payload)),
         ClientMessage::Ping => ("ping", None, None),

@@ -29,7 +29,7 @@ pub use self::{
     cause::{Failure, FailureError},
     route::{Encryption, Route},
 };
-use super::{hub::Command, listening::Published};
+use super::{hub::Command, publishing::Published};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{
@@ -207,10 +207,18 @@ impl Backend {
         }
     }
 
-    /// Bytes of the server.
-    pub fn handle_input(&mut self, role: Role, input: &[u8]) {
+    /// Bytes of the server: whoever speaks lives, whatever it says.
+    pub fn handle_input(&mut self, role: Role, input: &[u8], now: Instant) {
+        self.links[role.index()].note_life(now);
         if let Some(session) = self.links[role.index()].session_mut() {
             session.handle_input(input);
+        }
+    }
+
+    /// The server is not being read for now: its silence is ours.
+    pub fn handle_unread(&mut self, now: Instant) {
+        for link in &mut self.links {
+            link.note_life(now);
         }
     }
 
@@ -305,7 +313,9 @@ impl Backend {
                     let timed_out = Cause::Connection("timed out", io::ErrorKind::TimedOut);
                     self.fail(role, &timed_out, now);
                 }
-                State::Ready { session, heartbeat } => match heartbeat {
+                State::Ready {
+                    session, heartbeat, ..
+                } => match heartbeat {
                     Heartbeat::Due(_) => {
                         session.heartbeat(Asked::Heartbeat.ticket());
                         *heartbeat = Heartbeat::Asked {
@@ -353,8 +363,11 @@ impl Backend {
             );
             let measure = Measure::of(session.server_encoding());
             let heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-            link.state = State::Ready { session, heartbeat };
-            link.failures = 0;
+            link.state = State::Ready {
+                session,
+                heartbeat,
+                since: now,
+            };
             link.complaints.clear();
             link.is_misconfigured = false;
             link.complaint = None;

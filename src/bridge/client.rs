@@ -1,11 +1,11 @@
 //! Reactions to what clients send: heads, frames and messages.
 
 use super::{
-    hub::{Client, ClientId, Command, Hub, Phase, Publish, Tick},
+    hub::{Client, ClientId, Hub, Phase, Subscribe, Tick},
     interest::Interest,
 };
 use crate::{
-    channel::{Channel, ChannelKey, Payload},
+    channel::{Channel, ChannelKey},
     frame,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
     ws::{
@@ -41,11 +41,18 @@ impl Hub {
     }
 
     /// Whether the client's input is to be left in its socket for now: it published faster than
-    /// PostgreSQL commits. [`Hub::resumed`] tells when to go on.
+    /// PostgreSQL commits, or does not read the answers to what it asks. `Hub::resumed` tells when
+    /// to go on.
     pub(super) fn is_paused(&self, id: ClientId) -> bool {
-        self.is_alive(id)
-            && usize::from(self.clients[id.slot as usize].publishes_waiting)
-                >= self.limits.client_publishes_max
+        if !self.is_alive(id) || !self.is_open(id.slot) {
+            return false;
+        }
+        let publishes = self.clients[id.slot as usize].publishes_waiting as usize;
+        let backlog = self
+            .backlog_key_of(id.slot)
+            .map(|key| &self.backlogs[key].backlog);
+        publishes >= self.limits.client_publishes_max
+            || backlog.is_some_and(|it| it.owned_bytes() > self.limits.client_answer_bytes_max)
     }
 
     fn handle_head(&mut self, slot: u32, input: &mut [u8], now: Tick) {
@@ -149,7 +156,9 @@ impl Hub {
         let request = message::parse(text, self.listening.measure);
         let id = request.id;
         match request.message {
-            Ok(ClientMessage::Subscribe(channel)) => self.subscribe(slot, channel, id, now),
+            Ok(ClientMessage::Subscribe(channel, since)) => {
+                self.subscribe(slot, channel, Subscribe { id, since }, now);
+            }
             Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, id, now),
             Ok(ClientMessage::Notify(channel, payload)) => {
                 self.notify(slot, channel, payload, id, now);
@@ -178,72 +187,95 @@ impl Hub {
         self.answer(slot, &ServerMessage::error(code, text, channel, id), now);
     }
 
-    fn subscribe(&mut self, slot: u32, channel: Channel, id: Option<RequestId>, now: Tick) {
+    fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe, now: Tick) {
         let name = channel.as_str();
         let known = self.index.find(name);
         let client = &self.clients[slot as usize];
         let waiting = client.waiting.as_deref().map_or(&[][..], Vec::as_slice);
         let is_new =
             known.is_none_or(|key| !self.index.is_subscribed(slot, key) && !waiting.contains(&key));
-        let subscriptions = self.index.subscriptions(slot).len() + waiting.len();
-        if is_new && subscriptions >= self.limits.subscriptions_max {
+        let subscribed = self.index.subscriptions(slot).len();
+        let max = self.limits.subscriptions_max;
+        let is_full = || {
+            let again = |&&key: &&ChannelKey| self.index.is_subscribed(slot, key);
+            subscribed + waiting.len() - waiting.iter().filter(again).count() >= max
+        };
+        if is_new && subscribed + waiting.len() >= max && is_full() {
             let text = format!(
                 "a client may have {} subscriptions",
                 self.limits.subscriptions_max
             );
             let code = ErrorCode::TooManySubscriptions;
-            self.refuse(slot, code, &text, Some(name), id.as_ref(), now);
+            self.refuse(slot, code, &text, Some(name), request.id.as_ref(), now);
             return;
         }
-        if usize::from(client.subscribes_waiting) >= self.limits.subscriptions_max {
+        if client.subscribes_waiting as usize >= self.limits.subscriptions_max {
             let text = "too many subscribes are waiting for PostgreSQL already";
             self.refuse(
                 slot,
                 ErrorCode::RateLimited,
                 text,
                 Some(name),
-                id.as_ref(),
+                request.id.as_ref(),
                 now,
             );
             return;
         }
         let key = self.index.intern(channel.clone());
-        let up = self.listening.session_up;
         let state = self.listening.state_mut(key);
+        state.deserted = None;
         if state.interest == Interest::Listened {
-            self.deliver(slot, now);
-            self.index.subscribe(slot, key);
-            self.answer_subscribed(slot, key, id.as_ref(), now);
+            self.admit(slot, key, &request, now);
             return;
         }
         let requests = state.waiting.entry(slot).or_default();
-        requests.push(id);
+        requests.push(request);
         let is_first = requests.len() == 1;
-        let command = state.interest.want(up);
         let client = &mut self.clients[slot as usize];
         client.subscribes_waiting += 1;
         if is_first {
             client.waiting.get_or_insert_default().push(key);
         }
-        self.send_command(key, command);
+        self.want(key);
     }
 
-    pub(super) fn answer_subscribed(
-        &mut self,
-        slot: u32,
-        key: ChannelKey,
-        id: Option<&RequestId>,
-        now: Tick,
-    ) {
+    /// The subscription holds from now on. What the client missed since it was here last follows
+    /// its answer, if all of that is still there.
+    pub(super) fn admit(&mut self, slot: u32, key: ChannelKey, request: &Subscribe, now: Tick) {
+        if self.is_open(slot) {
+            self.deliver(slot, now);
+        }
+        // It may have been closed for what it was owed.
+        if !self.is_open(slot) {
+            return;
+        }
+        self.index.subscribe(slot, key);
         let channel = self.index.name(key).clone();
-        let (epoch, seq) = self.listening.position(key);
+        let (epoch, current) = self.listening.position(key);
+        let since = request.since.as_ref();
+        let missed = since
+            .filter(|since| *since.epoch == *epoch)
+            .and_then(|since| self.history.since(key, since.seq, current));
+        let recovered = since.map(|_| missed.is_some());
+        let seq = match since {
+            Some(since) if missed.is_some() => since.seq,
+            Some(_) | None => current,
+        };
+        let mut frames = std::mem::take(&mut self.scratch);
+        frames.clear();
+        frames.extend(missed.into_iter().flatten().flatten());
         let message = ServerMessage::Subscribed {
             channel: channel.as_str(),
             epoch: &epoch,
             seq,
-            id,
+            recovered,
+            id: request.id.as_ref(),
         };
         self.answer(slot, &message, now);
+        if self.is_open(slot) && !frames.is_empty() {
+            self.push_own(slot, now, |out| out.extend_from_slice(&frames));
+        }
+        self.scratch = frames;
     }
 
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>, now: Tick) {
@@ -251,7 +283,7 @@ impl Hub {
         let key = self.index.find(name);
         if let Some(key) = key {
             self.deliver(slot, now);
-            for overtaken in self.stop_waiting(slot, key) {
+            for Subscribe { id: overtaken, .. } in self.stop_waiting(slot, key) {
                 let text = "an unsubscribe overtook this subscribe";
                 let code = ErrorCode::Cancelled;
                 self.refuse(slot, code, text, Some(name), overtaken.as_ref(), now);
@@ -267,12 +299,12 @@ impl Hub {
             now,
         );
         if let Some(key) = key {
-            self.unwant_if_deserted(key);
+            self.unwant_if_deserted(key, now);
         }
     }
 
     /// The client awaits this channel no longer; its unanswered requests, in the order asked.
-    fn stop_waiting(&mut self, slot: u32, key: ChannelKey) -> Vec<Option<RequestId>> {
+    fn stop_waiting(&mut self, slot: u32, key: ChannelKey) -> Vec<Subscribe> {
         let requests = self
             .listening
             .state_mut(key)
@@ -286,62 +318,23 @@ impl Hub {
     }
 
     /// Cuts all links of a client that left.
-    pub(super) fn leave_channels(&mut self, slot: u32) {
+    pub(super) fn leave_channels(&mut self, slot: u32, now: Tick) {
         let waiting = self.clients[slot as usize].waiting.take();
         for key in waiting.into_iter().flat_map(|waiting| *waiting) {
             self.listening.state_mut(key).waiting.remove(&slot);
-            self.unwant_if_deserted(key);
+            self.unwant_if_deserted(key, now);
         }
         self.clients[slot as usize].subscribes_waiting = 0;
         while let Some(key) = self.index.unsubscribe_any(slot) {
-            self.unwant_if_deserted(key);
+            self.unwant_if_deserted(key, now);
         }
-    }
-
-    fn notify(
-        &mut self,
-        slot: u32,
-        channel: Channel,
-        payload: Payload,
-        id: Option<RequestId>,
-        now: Tick,
-    ) {
-        let bytes = channel.as_str().len() + payload.as_str().len() + PUBLISH_BYTES;
-        let refusal = if !self.listening.publishing_up {
-            Some((ErrorCode::PostgresDown, "PostgreSQL is not connected"))
-        } else if self.publish_bytes + bytes > self.limits.publish_bytes_max {
-            Some((
-                ErrorCode::RateLimited,
-                "too many publishes are waiting for PostgreSQL",
-            ))
-        } else {
-            None
-        };
-        if let Some((code, text)) = refusal {
-            self.refuse(slot, code, text, Some(channel.as_str()), id.as_ref(), now);
-            return;
-        }
-        self.publish_bytes += bytes;
-        self.metrics.publishes += 1;
-        self.clients[slot as usize].publishes_waiting += 1;
-        let client = self.id(slot);
-        let publish = Publish {
-            client,
-            id,
-            channel: channel.clone(),
-            bytes,
-        };
-        let ticket = self.publishes.insert(publish);
-        let ticket = u32::try_from(ticket).expect("bounded by publish_bytes_max");
-        self.commands
-            .push_back(Command::Notify(ticket, channel, payload));
     }
 }
 
 impl Client {
     /// One of the channels waited for, and so many requests for it, are answered.
     pub(super) fn forget_waiting(&mut self, key: ChannelKey, requests: usize) {
-        let answered = u16::try_from(requests).unwrap_or(u16::MAX);
+        let answered = u32::try_from(requests).unwrap_or(u32::MAX);
         self.subscribes_waiting = self.subscribes_waiting.saturating_sub(answered);
         if let Some(waiting) = &mut self.waiting {
             waiting.retain(|&other| other != key);
@@ -351,6 +344,3 @@ impl Client {
         }
     }
 }
-
-/// What a waiting publish costs beside its texts, in bytes.
-const PUBLISH_BYTES: usize = 160;

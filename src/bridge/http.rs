@@ -32,6 +32,13 @@ impl Hub {
                 if self.stopping {
                     return respond(Status::ServiceUnavailable, TEXT, "shutting down\n");
                 }
+                if self
+                    .limits
+                    .clients_max
+                    .is_some_and(|max| self.open_clients >= max)
+                {
+                    return respond(Status::ServiceUnavailable, TEXT, "too many clients\n");
+                }
                 Reply::Upgrade {
                     key: (*key).to_owned(),
                 }

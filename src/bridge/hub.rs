@@ -6,7 +6,10 @@
 //! The rule that keeps every client's order: whatever is pending for a client is moved to its
 //! backlog (`deliver`) *before* its subscriptions change and *before* an answer is queued to it.
 
-use std::collections::VecDeque;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
 
 use slab::Slab;
 
@@ -18,14 +21,11 @@ use crate::{
     config::Limits,
     fanout::{EVERYONE, Fanout},
     frame,
+    history::History,
     index::Index,
-    message::{RequestId, ServerMessage},
+    message::{RequestId, ServerMessage, Since},
     metrics::Metrics,
-    ws::{
-        access::Access,
-        close::{self, CloseReason},
-        decoder::Decoder,
-    },
+    ws::{access::Access, close::CloseReason, decoder::Decoder},
 };
 
 /// Milliseconds since the start; wraps after 49 days, so only differences mean something.
@@ -48,6 +48,8 @@ pub struct Hub {
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
     pub(super) clients: Slab<Client>,
+    /// Clients with their handshake behind them and no close begun.
+    pub(super) open_clients: usize,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -55,6 +57,7 @@ pub struct Hub {
     pub(super) batches: Batches,
     pub(super) backlogs: Slab<Stalled>,
     pub(super) listening: Listening,
+    pub(super) history: History,
     /// Publishes awaiting their outcome; the key is the ticket.
     pub(super) publishes: Slab<Publish>,
     pub(super) publish_bytes: usize,
@@ -63,7 +66,7 @@ pub struct Hub {
     pub(super) metrics: Metrics,
     /// No client is taken any more; those there are being closed.
     pub(super) stopping: bool,
-    /// Clients with a backlog and a socket that takes bytes; each once.
+    /// Clients with a backlog and a socket that takes bytes, and some that left: [`READY`] tells.
     pub(super) ready: VecDeque<u32>,
     pub(super) ready_first: bool,
     pub(super) sending: Option<Sending>,
@@ -71,9 +74,11 @@ pub struct Hub {
     /// Clients to be read again after a pause.
     pub(super) resumed: VecDeque<ClientId>,
     /// Clients whose links are to be cut at the end of the turn.
-    leaving: Vec<u32>,
+    pub(super) leaving: Vec<u32>,
     /// Clients whose slots are to be freed at the end of the turn.
-    dead: Vec<u32>,
+    pub(super) dead: Vec<u32>,
+    /// Channels that owe a client something, by the first frame owed: `deliver`'s own.
+    pub(super) owing: BinaryHeap<Reverse<(u64, ChannelKey)>>,
     /// One frame on its way into a batch.
     pub(super) scratch: Vec<u8>,
 }
@@ -85,7 +90,7 @@ pub(super) struct Hot {
     pub(super) seen: u64,
     /// Its key in `Hub::backlogs`, or [`NO_BACKLOG`].
     pub(super) backlog: u32,
-    generation: u16,
+    pub(super) generation: u16,
     pub(super) flags: u16,
 }
 
@@ -111,9 +116,11 @@ pub(super) struct Client {
     )]
     pub(super) waiting: Option<Box<Vec<ChannelKey>>>,
     /// Subscribes not yet answered.
-    pub(super) subscribes_waiting: u16,
+    pub(super) subscribes_waiting: u32,
     /// Publishes not yet answered.
-    pub(super) publishes_waiting: u16,
+    pub(super) publishes_waiting: u32,
+    /// Unlike its id, never used again.
+    pub(super) serial: u64,
 }
 
 /// Where a connection stands.
@@ -146,10 +153,19 @@ pub(super) struct Stalled {
     pub(super) progressed: Tick,
 }
 
+/// A subscribe awaiting its answer.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) id: Option<RequestId>,
+    pub(super) since: Option<Since>,
+}
+
 /// A publish awaiting its outcome.
 #[derive(Debug)]
 pub(super) struct Publish {
     pub(super) client: ClientId,
+    /// The client's: ids come again after enough connections.
+    pub(super) serial: u64,
     pub(super) id: Option<RequestId>,
     pub(super) channel: Channel,
     pub(super) bytes: usize,
@@ -173,15 +189,19 @@ pub enum Disconnect {
     Shutdown,
     /// Forget it.
     Drop,
+    /// Forget it so that the peer sees that not all was sent.
+    Reset,
 }
 
 impl Hub {
     pub(super) fn new(limits: Limits, access: Access, page: Option<&'static str>) -> Self {
         Self {
+            history: History::new(limits.history_frames_max, limits.history_bytes_max),
             limits,
             access,
             page,
             clients: Slab::new(),
+            open_clients: 0,
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -200,6 +220,7 @@ impl Hub {
             resumed: VecDeque::new(),
             leaving: Vec::new(),
             dead: Vec::new(),
+            owing: BinaryHeap::new(),
             scratch: Vec::new(),
         }
     }
@@ -214,6 +235,7 @@ impl Hub {
             waiting: None,
             subscribes_waiting: 0,
             publishes_waiting: 0,
+            serial: self.metrics.connections,
         });
         if self.hot.len() <= slot {
             self.hot.push(Hot {
@@ -227,13 +249,6 @@ impl Hub {
         ClientId {
             slot: u32::try_from(slot).expect("sockets are fewer than 2^32"),
             generation,
-        }
-    }
-
-    /// The socket is gone.
-    pub(super) fn handle_closed(&mut self, id: ClientId) {
-        if self.is_alive(id) {
-            self.bury(id.slot);
         }
     }
 
@@ -251,63 +266,6 @@ impl Hub {
 
     pub(super) fn poll_disconnect(&mut self) -> Option<(ClientId, Disconnect)> {
         self.disconnects.pop_front()
-    }
-
-    /// Cuts the links of clients that left and frees their slots. Nothing walks now.
-    pub(super) fn reap(&mut self, now: Tick) {
-        while let Some(slot) = self.leaving.pop() {
-            self.leave_channels(slot);
-        }
-        while let Some(slot) = self.dead.pop() {
-            self.clients.remove(slot as usize);
-            let hot = &mut self.hot[slot as usize];
-            *hot = Hot {
-                seen: 0,
-                backlog: NO_BACKLOG,
-                generation: hot.generation.wrapping_add(1),
-                flags: 0,
-            };
-        }
-        self.close_slowest(now);
-    }
-
-    /// Closes the slowest clients until what all of them refer to is within its bound.
-    fn close_slowest(&mut self, now: Tick) {
-        while self.batches.retained_bytes() > self.limits.retained_bytes_max {
-            let open = self
-                .backlogs
-                .iter()
-                .filter(|(_, stalled)| self.is_open(stalled.slot));
-            let slowest = open.max_by_key(|(_, stalled)| stalled.backlog.bytes());
-            let Some((_, slowest)) = slowest else { return };
-            self.close(slowest.slot, CloseReason::SlowConsumer, now);
-        }
-    }
-
-    /// Begins to close an open connection; the close frame follows at a frame boundary. A client
-    /// that cannot follow loses what lies behind the frame begun, any other gets what it is owed.
-    pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Tick) {
-        self.note_close(slot, reason);
-        if matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout) {
-            if let Some(key) = self.backlog_key_of(slot) {
-                self.backlogs[key].backlog.cut_at_frame(&mut self.batches);
-            }
-        } else {
-            self.deliver(slot, now);
-        }
-        // What it was owed may have been too much for it.
-        if self.is_open(slot) {
-            self.leave(slot, Phase::Closing, now);
-            self.push_own(slot, now, |out| {
-                close::close_frame(reason.code(), reason.text(), out);
-            });
-        }
-    }
-
-    /// Queues `write`'s bytes behind what is queued already, and hangs up behind them.
-    pub(super) fn hang_up(&mut self, slot: u32, now: Tick, write: impl FnOnce(&mut Vec<u8>)) {
-        self.leave(slot, Phase::Flushing, now);
-        self.push_own(slot, now, write);
     }
 
     /// Tells one client something, behind everything its channels still owe it.
@@ -348,24 +306,11 @@ impl Hub {
         self.clients[slot as usize].phase = Phase::Open { pinged: false };
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
+        self.open_clients += 1;
         hot.seen = self.fanout.sequence();
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);
         self.mark_ready(slot);
-    }
-
-    /// The peer's close frame answers ours: what is queued still leaves, then we hang up.
-    pub(super) fn finish_closing(&mut self, slot: u32, now: Tick) {
-        let has_backlog = self.hot[slot as usize].backlog != NO_BACKLOG;
-        let client = &mut self.clients[slot as usize];
-        client.since = now;
-        if has_backlog {
-            client.phase = Phase::Flushing;
-        } else {
-            client.phase = Phase::Lingering;
-            self.disconnects
-                .push_back((self.id(slot), Disconnect::Shutdown));
-        }
     }
 
     pub(super) fn is_open(&self, slot: u32) -> bool {
@@ -393,13 +338,6 @@ impl Hub {
         (key != NO_BACKLOG).then_some(key as usize)
     }
 
-    /// Lets the socket go at once.
-    pub(super) fn drop_client(&mut self, slot: u32) {
-        self.disconnects
-            .push_back((self.id(slot), Disconnect::Drop));
-        self.bury(slot);
-    }
-
     /// Queues bytes of the client's own.
     pub(super) fn push_own(&mut self, slot: u32, now: Tick, write: impl FnOnce(&mut Vec<u8>)) {
         let key = self.backlog_key(slot, now);
@@ -425,45 +363,6 @@ impl Hub {
             hot.backlog = u32::try_from(key).expect("no more backlogs than clients");
         }
         hot.backlog as usize
-    }
-
-    /// The client takes no part any more: its links are cut at the end of the turn.
-    fn leave(&mut self, slot: u32, phase: Phase, now: Tick) {
-        let hot = &mut self.hot[slot as usize];
-        if hot.is(OPEN) {
-            hot.flags &= !OPEN;
-            self.leaving.push(slot);
-        }
-        let client = &mut self.clients[slot as usize];
-        client.phase = phase;
-        client.since = now;
-    }
-
-    fn bury(&mut self, slot: u32) {
-        let hot = &mut self.hot[slot as usize];
-        if hot.is(OPEN) {
-            self.leaving.push(slot);
-        }
-        if hot.backlog != NO_BACKLOG {
-            let mut stalled = self.backlogs.remove(hot.backlog as usize);
-            stalled.backlog.clear(&mut self.batches);
-        }
-        hot.backlog = NO_BACKLOG;
-        hot.flags = DEAD;
-        self.dead.push(slot);
-    }
-
-    fn note_close(&mut self, slot: u32, reason: CloseReason) {
-        tracing::debug!(client = slot, reason = reason.label(), "closing");
-        match reason {
-            CloseReason::SlowConsumer => self.metrics.slow_consumers += 1,
-            CloseReason::PingTimeout => self.metrics.ping_timeouts += 1,
-            CloseReason::Normal | CloseReason::GoingAway => {}
-            CloseReason::Protocol(_)
-            | CloseReason::UnsupportedData
-            | CloseReason::InvalidPayload
-            | CloseReason::MessageTooBig => self.metrics.violations += 1,
-        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! Reactions to what PostgreSQL's sessions report: which channels hold, and what they carry.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{
-    hub::{Hub, Tick},
+    hub::{Hub, Subscribe, Tick},
     interest::{self, Interest},
     sweep::elapsed,
 };
@@ -11,7 +15,7 @@ use crate::{
     bridge::hub::Command,
     channel::{Channel, ChannelKey, Measure},
     frame,
-    message::{ErrorCode, GapReason, PostgresStatus, RequestId, ServerMessage},
+    message::{GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
 };
 
@@ -28,10 +32,19 @@ pub(super) struct Listening {
     pub(super) publishing_up: bool,
     /// What clients were told last.
     pub(super) announced: PostgresStatus,
+    /// Channels to be listened to, in the order they were wanted; some are not any more, which
+    /// then cost PostgreSQL nothing.
+    to_listen: VecDeque<ChannelKey>,
+    /// LISTENs and UNLISTENs not yet answered.
+    asked: usize,
     /// Channels not yet listened to again since the session came up.
     unsettled: usize,
     /// When refused channels are asked for again, and how long after that.
     retry: Option<Retry>,
+    /// Deserted channels, in the order they were; some are wanted again by now.
+    pub(super) lingering: VecDeque<(Tick, ChannelKey)>,
+    /// For how long they linger.
+    pub(super) unlisten_delay: Duration,
     /// The random half of every epoch of this process.
     pub(super) epoch_seed: u64,
     epochs: u64,
@@ -55,7 +68,9 @@ pub(super) struct ChannelState {
     /// Counted in `Listening::unsettled`.
     settling: bool,
     /// Unanswered subscribes by slot of the client, in the order asked.
-    pub(super) waiting: BTreeMap<u32, Vec<Option<RequestId>>>,
+    pub(super) waiting: BTreeMap<u32, Vec<Subscribe>>,
+    /// The last one left then; it stays listened to for a while.
+    pub(super) deserted: Option<Tick>,
 }
 
 impl Default for Listening {
@@ -66,27 +81,16 @@ impl Default for Listening {
             measure: Measure::Utf8,
             publishing_up: false,
             announced: PostgresStatus::Down,
+            to_listen: VecDeque::new(),
+            asked: 0,
             unsettled: 0,
             retry: None,
+            lingering: VecDeque::new(),
+            unlisten_delay: Duration::ZERO,
             epoch_seed: 0,
             epochs: 0,
         }
     }
-}
-
-/// What became of a publish.
-#[derive(Debug)]
-pub enum Published {
-    /// Committed.
-    Committed,
-    /// PostgreSQL refused it.
-    Refused(ServerError),
-    /// It was handed to PostgreSQL, and the connection died before the answer.
-    Unknown,
-    /// It was not handed to PostgreSQL.
-    NotSent,
-    /// Too many waited already for the program around a stand-alone server.
-    Crowded,
 }
 
 impl Listening {
@@ -126,6 +130,16 @@ impl Listening {
         }
     }
 
+    /// Whether another LISTEN may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.session_up && self.asked < ASKED_MAX
+    }
+
+    /// Whether something falls due though no client is there.
+    pub(super) fn has_deadlines(&self) -> bool {
+        self.retry.is_some() || !self.lingering.is_empty()
+    }
+
     fn next_epoch(&mut self) -> u64 {
         self.epochs += 1;
         self.epochs
@@ -136,11 +150,31 @@ impl Hub {
     /// Listens to the channel from now on, whoever subscribes.
     pub(super) fn pin(&mut self, channel: Channel) {
         let key = self.index.intern(channel);
-        let up = self.listening.session_up;
-        let state = self.listening.state_mut(key);
-        state.pinned = true;
-        let command = state.interest.want(up);
+        self.listening.state_mut(key).pinned = true;
+        self.want(key);
+    }
+
+    /// Somebody wants the channel: it is listened to, now or when there is room.
+    pub(super) fn want(&mut self, key: ChannelKey) {
+        let has_room = self.listening.has_room();
+        let interest = &mut self.listening.state_mut(key).interest;
+        let was_waiting = *interest == Interest::Waiting;
+        let command = interest.want(has_room);
+        if *interest == Interest::Waiting && !was_waiting && self.listening.session_up {
+            self.listening.to_listen.push_back(key);
+        }
         self.send_command(key, command);
+    }
+
+    /// Listens to what waits, as far as there is room.
+    fn listen_to_waiting(&mut self) {
+        while self.listening.has_room() {
+            let Some(key) = self.listening.to_listen.pop_front() else {
+                return;
+            };
+            let command = self.listening.state_mut(key).interest.ready();
+            self.send_command(key, command);
+        }
     }
 
     /// The listening session takes commands.
@@ -150,13 +184,13 @@ impl Hub {
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
             let state = self.listening.state_mut(key);
-            let command = state.interest.ready();
-            if command.is_some() {
+            if state.interest == Interest::Waiting {
                 state.settling = true;
                 self.listening.unsettled += 1;
+                self.listening.to_listen.push_back(key);
             }
-            self.send_command(key, command);
         }
+        self.listen_to_waiting();
         if self.listening.unsettled == 0 {
             self.announce(PostgresStatus::Up);
         }
@@ -168,10 +202,13 @@ impl Hub {
             self.metrics.listening_lost += 1;
         }
         self.listening.session_up = false;
+        self.listening.to_listen.clear();
+        self.listening.asked = 0;
         self.listening.unsettled = 0;
         self.listening.retry = None;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
+            self.end_lingering(key);
             let state = self.listening.state_mut(key);
             state.interest.lost();
             state.settling = false;
@@ -191,6 +228,7 @@ impl Hub {
         result: Result<(), ServerError>,
         now: Tick,
     ) {
+        self.listening.asked -= 1;
         match result {
             Ok(()) => {
                 let epoch = self.listening.next_epoch();
@@ -199,6 +237,7 @@ impl Hub {
                 if state.interest == Interest::Listened {
                     state.epoch = epoch;
                     state.seq = 0;
+                    self.history.clear(key);
                     self.report_gap(key, GapReason::PostgresReconnect);
                     self.admit_waiting(key, now);
                 }
@@ -207,12 +246,15 @@ impl Hub {
             Err(error) => self.handle_listen_refused(key, &error, now),
         }
         self.settle(key);
+        self.listen_to_waiting();
     }
 
     pub(super) fn handle_unlistened(&mut self, key: ChannelKey) {
+        self.listening.asked -= 1;
         let command = self.listening.state_mut(key).interest.unlistened();
         self.send_command(key, command);
         self.release_if_idle(key);
+        self.listen_to_waiting();
     }
 
     /// PostgreSQL sent a notification; the bytes may be anything.
@@ -235,7 +277,9 @@ impl Hub {
         let seq = state.seq;
         if self.index.subscribers(key).is_empty() {
             self.metrics.notifications_unheard += 1;
-            return;
+            if !self.history.is_on() {
+                return;
+            }
         }
         let payload = String::from_utf8_lossy(payload);
         let lossy = matches!(payload, Cow::Owned(_));
@@ -249,58 +293,10 @@ impl Hub {
             lossy,
         };
         frame::append_message(&message, &mut self.scratch);
+        if self.history.is_on() {
+            self.history.push(key, seq, &self.scratch);
+        }
         self.fan_out_scratch(key);
-    }
-
-    /// A publish ended one way or the other.
-    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published, now: Tick) {
-        let Some(publish) = self.publishes.try_remove(ticket as usize) else {
-            debug_assert!(false, "a publish ends once");
-            return;
-        };
-        self.publish_bytes -= publish.bytes;
-        if !self.is_alive(publish.client) {
-            return;
-        }
-        let slot = publish.client.slot;
-        let was_paused = self.is_paused(publish.client);
-        self.clients[slot as usize].publishes_waiting -= 1;
-        if was_paused {
-            self.resumed.push_back(publish.client);
-        }
-        let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
-        match outcome {
-            Published::Committed => {
-                if let Some(id) = id {
-                    self.answer(slot, &ServerMessage::Notified { channel, id }, now);
-                }
-            }
-            Published::Refused(error) => {
-                self.metrics.refusals += 1;
-                let text = &error.message;
-                let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
-                self.answer(slot, &message, now);
-            }
-            Published::Unknown => {
-                let text = "the connection to PostgreSQL was lost before it answered";
-                self.refuse(
-                    slot,
-                    ErrorCode::UnknownOutcome,
-                    text,
-                    Some(channel),
-                    id,
-                    now,
-                );
-            }
-            Published::NotSent => {
-                let text = "PostgreSQL is not connected";
-                self.refuse(slot, ErrorCode::PostgresDown, text, Some(channel), id, now);
-            }
-            Published::Crowded => {
-                let text = "too many publishes are waiting to be taken";
-                self.refuse(slot, ErrorCode::RateLimited, text, Some(channel), id, now);
-            }
-        }
     }
 
     /// The feed of a stand-alone server dropped something.
@@ -324,6 +320,7 @@ impl Hub {
         if state.interest == Interest::Listened {
             state.epoch = epoch;
             state.seq = 0;
+            self.history.clear(key);
             self.report_gap(key, reason);
         }
     }
@@ -351,6 +348,7 @@ impl Hub {
 
     pub(super) fn send_command(&mut self, key: ChannelKey, command: Option<interest::Command>) {
         let Some(command) = command else { return };
+        self.listening.asked += 1;
         let channel = self.index.name(key).clone();
         self.commands.push_back(match command {
             interest::Command::Listen => Command::Listen(key, channel),
@@ -359,15 +357,24 @@ impl Hub {
     }
 
     /// When the last one who wanted the channel is gone, PostgreSQL is told.
-    pub(super) fn unwant_if_deserted(&mut self, key: ChannelKey) {
+    pub(super) fn unwant_if_deserted(&mut self, key: ChannelKey, now: Tick) {
         let deserted = self.index.subscribers(key).is_empty();
         let state = self.listening.state_mut(key);
-        if !deserted || state.pinned || !state.waiting.is_empty() {
+        if !deserted || state.pinned || !state.waiting.is_empty() || self.linger(key, now) {
             return;
         }
-        let command = state.interest.unwant();
+        self.unwant(key);
+    }
+
+    pub(super) fn unwant(&mut self, key: ChannelKey) {
+        let command = self.listening.state_mut(key).interest.unwant();
         self.send_command(key, command);
-        self.release_if_idle(key);
+        let state = self.listening.state_mut(key);
+        if state.interest == Interest::Idle && state.settling {
+            self.settle(key);
+        } else {
+            self.release_if_idle(key);
+        }
     }
 
     fn handle_listen_refused(&mut self, key: ChannelKey, error: &ServerError, now: Tick) {
@@ -378,9 +385,9 @@ impl Hub {
         );
         let name = channel.as_str();
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
-        for (slot, ids) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
-            self.clients[slot as usize].forget_waiting(key, ids.len());
-            for id in ids {
+        for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
+            self.clients[slot as usize].forget_waiting(key, requests.len());
+            for Subscribe { id, .. } in requests {
                 let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
                 self.answer(slot, &refusal, now);
             }
@@ -397,7 +404,7 @@ impl Hub {
                 after: RETRY_MIN,
             });
         }
-        self.unwant_if_deserted(key);
+        self.unwant_if_deserted(key, now);
     }
 
     /// A frame of the channel: nothing overtakes it and it overtakes nothing.
@@ -419,19 +426,14 @@ impl Hub {
     }
 
     fn admit_waiting(&mut self, key: ChannelKey, now: Tick) {
-        for (slot, ids) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
-            self.clients[slot as usize].forget_waiting(key, ids.len());
-            if !self.is_open(slot) {
-                continue;
-            }
-            self.deliver(slot, now);
-            self.index.subscribe(slot, key);
-            for id in ids {
-                self.answer_subscribed(slot, key, id.as_ref(), now);
+        for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
+            self.clients[slot as usize].forget_waiting(key, requests.len());
+            for request in requests {
+                self.admit(slot, key, &request, now);
             }
         }
         // Those who waited may all have been closed meanwhile.
-        self.unwant_if_deserted(key);
+        self.unwant_if_deserted(key, now);
     }
 
     fn settle(&mut self, key: ChannelKey) {
@@ -461,12 +463,15 @@ impl Hub {
                 "an idle channel is deserted"
             );
             *state = ChannelState::default();
+            self.history.clear(key);
             self.fanout.forget(key, &mut self.batches);
             self.index.release(key);
         }
     }
 }
 
+/// LISTENs and UNLISTENs under way at a time: what comes and goes meanwhile is never asked for.
+const ASKED_MAX: usize = 256;
 /// Refused channels are asked for again after this long, doubling
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// up to this long.

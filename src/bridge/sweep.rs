@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::hub::{Client, Hub, Phase, Tick};
+use super::hub::{Client, Disconnect, Hub, Phase, Tick};
 use crate::{frame, ws::close::CloseReason};
 
 impl Hub {
@@ -37,15 +37,18 @@ impl Hub {
         match *phase {
             Phase::Handshake(_) => {
                 if in_phase >= self.limits.handshake_timeout {
-                    self.drop_client(slot);
+                    self.drop_client(slot, Disconnect::Drop);
                 }
             }
             Phase::Open { pinged } => {
                 if self.is_stalled(slot, now) {
                     self.close(slot, CloseReason::SlowConsumer, now);
-                } else if self.is_paused(self.id(slot)) {
-                    // We do not read it: its silence is ours.
-                    self.clients[slot as usize].heard = now;
+                } else if self.is_paused(self.id(slot)) || self.backlog_key_of(slot).is_some() {
+                    // We do not read it, or it has not got our ping yet: the silence is ours.
+                    // Whether it follows at all, its backlog tells.
+                    let client = &mut self.clients[slot as usize];
+                    client.heard = now;
+                    client.since = now;
                 } else if !pinged && silence >= self.limits.ping_interval {
                     let client = &mut self.clients[slot as usize];
                     client.phase = Phase::Open { pinged: true };
@@ -57,7 +60,13 @@ impl Hub {
             }
             Phase::Closing | Phase::Flushing | Phase::Lingering => {
                 if in_phase >= self.limits.closing_timeout {
-                    self.drop_client(slot);
+                    let all_sent = self.backlog_key_of(slot).is_none();
+                    let how = if all_sent {
+                        Disconnect::Drop
+                    } else {
+                        Disconnect::Reset
+                    };
+                    self.drop_client(slot, how);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
+mod limits;
+mod server;
 mod world;
 
 use std::time::Duration;
@@ -7,7 +9,6 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::world::World;
-use crate::config::Limits;
 
 #[test]
 fn subscribed_is_sent_only_after_listen_is_confirmed() {
@@ -260,164 +261,6 @@ fn a_refused_listen_is_told_and_tried_again() {
     assert_eq!(world.postgres_asked(), [r#"LISTEN "a""#]);
     world.postgres_answers_all();
     assert_eq!(world.types(ann), ["gap"]);
-}
-
-#[test]
-fn a_reader_without_progress_is_closed_with_4008_behind_the_frame_begun() {
-    let mut world = World::connected();
-    let ann = world.subscriber("a");
-    world.stall(ann, 5);
-    world.notify("a", "0123456789");
-    world.notify("a", "dropped");
-    world.pass(Duration::from_secs(12));
-    world.unstall(ann);
-    let (frames, close) = world.frames_and_close(ann);
-    assert_eq!(
-        frames.len(),
-        1,
-        "the frame begun is finished, what lies behind it is dropped"
-    );
-    assert!(frames[0].contains("0123456789"));
-    assert_eq!(close, Some(4008));
-}
-
-#[test]
-fn a_backlog_over_its_limit_closes_its_reader_alone() {
-    let limits = Limits {
-        client_queue_bytes_max: 10_000,
-        ..Limits::default()
-    };
-    let mut world = World::with_limits(limits);
-    let (ann, bob) = (world.subscriber("a"), world.subscriber("a"));
-    world.stall(ann, 0);
-    let payload = "x".repeat(1_000);
-    for _ in 0..11 {
-        world.notify("a", &payload);
-    }
-    world.unstall(ann);
-    assert_eq!(world.frames_and_close(ann).1, Some(4008));
-    assert_eq!(world.types(bob).len(), 11);
-}
-
-#[test]
-fn the_slowest_is_closed_when_all_retained_batches_exceed_their_limit() {
-    let limits = Limits {
-        retained_bytes_max: 200_000,
-        ..Limits::default()
-    };
-    let mut world = World::with_limits(limits);
-    let (ann, bob) = (world.subscriber("a"), world.subscriber("b"));
-    world.stall(ann, 0);
-    world.stall(bob, 0);
-    let payload = "x".repeat(7_000);
-    world.notify("b", &payload);
-    for _ in 0..40 {
-        world.notify("a", &payload);
-    }
-    world.unstall(ann);
-    world.unstall(bob);
-    assert_eq!(world.frames_and_close(ann).1, Some(4008));
-    assert_eq!(world.types(bob), ["notification"]);
-}
-
-#[test]
-fn silence_is_pinged_and_then_closed() {
-    let mut world = World::connected();
-    let (ann, bob) = (world.client(), world.client());
-    world.pass(Duration::from_secs(27));
-    assert_eq!(world.pings(ann), 1);
-    world.send_pong(ann);
-    world.pass(Duration::from_secs(12));
-    assert!(world.is_connected(ann));
-    world.pass(Duration::from_secs(7));
-    assert!(
-        !world.is_connected(bob),
-        "no pong came, nor an answer to the close"
-    );
-}
-
-#[test]
-fn a_handshake_has_ten_seconds() {
-    let mut world = World::connected();
-    let ann = world.connect();
-    world.input(ann, b"GET / HTTP/1.1\r\nHost: localhost\r\n");
-    world.pass(Duration::from_secs(9));
-    assert!(world.is_connected(ann));
-    world.pass(Duration::from_secs(3));
-    assert!(!world.is_connected(ann));
-}
-
-#[test]
-fn subscriptions_have_a_limit() {
-    let limits = Limits {
-        subscriptions_max: 3,
-        ..Limits::default()
-    };
-    let mut world = World::with_limits(limits);
-    let ann = world.client();
-    for channel in ["a", "b", "c", "c", "d"] {
-        world.send(
-            ann,
-            &format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#),
-        );
-    }
-    assert_eq!(
-        world.messages(ann)[0]["code"],
-        "rate_limited",
-        "three may wait"
-    );
-    world.postgres_answers_all();
-    assert_eq!(world.types(ann).len(), 3);
-    world.send(ann, r#"{"type":"subscribe","channel":"d"}"#);
-    assert_eq!(world.messages(ann)[0]["code"], "too_many_subscriptions");
-    world.send(ann, r#"{"type":"subscribe","channel":"c"}"#);
-    assert_eq!(world.types(ann), ["subscribed"], "again is not one more");
-}
-
-#[test]
-fn a_client_that_publishes_too_fast_is_not_read_until_its_publishes_commit() {
-    let limits = Limits {
-        client_publishes_max: 2,
-        ..Limits::default()
-    };
-    let mut world = World::with_limits(limits);
-    let ann = world.client();
-    for paused in [false, true] {
-        world.send(ann, r#"{"type":"notify","channel":"a","payload":"p"}"#);
-        assert_eq!(world.core.is_paused(ann), paused);
-    }
-    assert_eq!(world.core.poll_resumed(), None);
-    world.pass(Duration::from_secs(60));
-    assert!(world.is_connected(ann), "its silence is ours");
-    world.postgres_answers_all();
-    assert!(!world.core.is_paused(ann));
-    assert_eq!(world.resumed, [ann]);
-}
-
-#[test]
-fn a_stop_closes_everybody_and_waits_for_publishes() {
-    let mut world = World::connected();
-    let (ann, bob) = (world.client(), world.client());
-    world.send(
-        bob,
-        r#"{"type":"notify","channel":"a","payload":"p","id":1}"#,
-    );
-    world.stop();
-    assert_eq!(world.frames_and_close(ann).1, Some(1001));
-    assert_eq!(
-        world.frames_and_close(bob).1,
-        None,
-        "its publish has two seconds"
-    );
-    world.postgres_answers_all();
-    let (frames, close) = world.frames_and_close(bob);
-    assert!(frames[0].contains("notified"));
-    assert_eq!(close, None, "closed at the next look");
-    world.pass(Duration::from_millis(2_100));
-    assert_eq!(world.frames_and_close(bob).1, Some(1001));
-    assert!(!world.is_stopped());
-    world.pass(Duration::from_secs(3));
-    assert!(world.is_stopped());
 }
 
 #[test]

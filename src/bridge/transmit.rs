@@ -4,13 +4,14 @@
 //! and what is kept for one whose socket is full. Nothing here allocates per recipient of a
 //! fan-out while sockets take what they are given.
 
-use std::io::IoSlice;
+use std::{cmp::Reverse, io::IoSlice};
 
 use super::hub::{
     BLOCKED, ClientId, DEAD, Disconnect, Hub, NO_BACKLOG, OPEN, Phase, READY, Stalled, Tick,
 };
 use crate::{
-    batch::Span,
+    backlog::Backlog,
+    batch::{Batches, Span},
     channel::ChannelKey,
     fanout::{EVERYONE, Run},
     ws::close::CloseReason,
@@ -33,15 +34,28 @@ pub struct Transmit<'a> {
 
 /// One piece, as nearly always, or several.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one system call"
-)]
 pub enum Outgoing<'a> {
     /// Contiguous.
     One(&'a [u8]),
-    /// The first so many slices of the array, in order.
-    Many([IoSlice<'a>; SLICES_MAX], usize),
+    /// What heads a backlog.
+    Many(Pieces<'a>),
+}
+
+/// The pieces at the head of a backlog. A view: an array of slices in every [`Transmit`] would
+/// cost the many more than it gives the few.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    backlog: &'a Backlog,
+    batches: &'a Batches,
+}
+
+impl<'a> Pieces<'a> {
+    /// The first so many slices of the array are to be written, in order.
+    pub fn slices(&self) -> ([IoSlice<'a>; SLICES_MAX], usize) {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = self.backlog.slices(self.batches, &mut slices);
+        (slices, count)
+    }
 }
 
 /// What became of lent bytes.
@@ -61,13 +75,13 @@ impl Hub {
 
     /// Whose turn it is to be written to, and what. Each must be answered by
     /// [`Self::handle_transmitted`] before the next.
-    pub(super) fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+    pub(super) fn poll_transmit(&mut self, now: Tick) -> Option<Transmit<'_>> {
         debug_assert!(self.sending.is_none(), "the last transmit was not answered");
         self.ready_first = !self.ready_first;
         let sending = if self.ready_first {
-            self.next_ready().or_else(|| self.next_of_pass())
+            self.next_ready().or_else(|| self.next_of_pass(now))
         } else {
-            self.next_of_pass().or_else(|| self.next_ready())
+            self.next_of_pass(now).or_else(|| self.next_ready())
         }?;
         self.sending = Some(sending);
         Some(match sending {
@@ -76,14 +90,13 @@ impl Hub {
                 bytes: Outgoing::One(self.batches.bytes(run.span)),
             },
             Sending::Backlog(slot) => {
-                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
                 let key = self.hot[slot as usize].backlog as usize;
-                let count = self.backlogs[key]
-                    .backlog
-                    .slices(&self.batches, &mut slices);
                 Transmit {
                     client: self.id(slot),
-                    bytes: Outgoing::Many(slices, count),
+                    bytes: Outgoing::Many(Pieces {
+                        backlog: &self.backlogs[key].backlog,
+                        batches: &self.batches,
+                    }),
                 }
             }
         })
@@ -96,14 +109,17 @@ impl Hub {
                 return Some(Sending::Backlog(slot));
             }
             self.ready.pop_front();
+            self.hot[slot as usize].flags &= !READY;
         }
         None
     }
 
     /// Walks passes to the next client that is owed something and whose socket takes it.
-    fn next_of_pass(&mut self) -> Option<Sending> {
+    fn next_of_pass(&mut self, now: Tick) -> Option<Sending> {
+        let mut budget = DELIVERIES_MAX;
         while let Some((key, cursor)) = self.fanout.pass() {
             let newest = self.fanout.newest(key);
+            let is_alone = self.fanout.is_alone(key);
             let audience = self.audience(key);
             let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
             while let Some(below) = cursor.checked_sub(1) {
@@ -117,17 +133,30 @@ impl Hub {
                     cursor = below;
                     continue;
                 }
-                let Some(run) = self.next_run(slot) else {
+                let run = if is_alone {
+                    self.fanout
+                        .run_before(key, hot.seen, u64::MAX, &self.batches)
+                } else {
+                    self.next_run(slot)
+                };
+                let Some(run) = run else {
                     debug_assert!(false, "a client behind its channel is owed something");
                     cursor = below;
                     continue;
                 };
-                if hot.backlog == NO_BACKLOG {
-                    self.fanout.advance(cursor);
+                if hot.backlog == NO_BACKLOG && run.last >= newest {
+                    self.fanout.advance(below);
                     return Some(Sending::Direct(slot, run));
                 }
-                let progressed = self.backlogs[hot.backlog as usize].progressed;
-                self.push_run(slot, run, progressed);
+                // It has a backlog already, or is owed several ranges: they gather, for one write.
+                self.deliver(slot, now);
+                cursor = below;
+                budget -= 1;
+                if budget == 0 {
+                    // Many are behind; the turn goes on, and this pass with the next one.
+                    self.fanout.advance(cursor);
+                    return None;
+                }
             }
             self.fanout.advance(0);
             self.fanout.finish(audience, &mut self.batches);
@@ -146,16 +175,24 @@ impl Hub {
     /// The next range of frames the client is owed, over all its channels.
     fn next_run(&self, slot: u32) -> Option<Run> {
         let seen = self.hot[slot as usize].seen;
+        self.fanout
+            .next_run(seen, self.subscribed_and_pending(slot), &self.batches)
+    }
+
+    /// Channels of the client, among them all that may owe it something: the smaller of its own
+    /// and the pending ones is walked, where looking those up among its own is cheap.
+    fn subscribed_and_pending(&self, slot: u32) -> impl Iterator<Item = ChannelKey> {
         let links = self.index.subscriptions(slot);
         let pending = self.fanout.pending();
-        if pending.len() < links.len() {
-            let keys = pending.iter().copied();
-            let keys = keys.filter(|&key| links.iter().any(|link| link.channel() == key));
-            self.fanout.next_run(seen, keys, &self.batches)
+        let few = if pending.len() <= FEW { pending } else { &[] };
+        let own = if few.len() == pending.len() {
+            &[]
         } else {
-            self.fanout
-                .next_run(seen, links.iter().map(|link| link.channel()), &self.batches)
-        }
+            links
+        };
+        let subscribed = move |key: &ChannelKey| links.iter().any(|link| link.channel() == *key);
+        let few = few.iter().copied().filter(subscribed);
+        few.chain(own.iter().map(|link| link.channel()))
     }
 
     pub(super) fn handle_transmitted(&mut self, written: Written, now: Tick) {
@@ -176,19 +213,16 @@ impl Hub {
 
     /// Bytes of a backlog went out: it shrinks, moves to the end of the queue, or is done.
     fn note_progress(&mut self, slot: u32, written: Written, now: Tick) {
+        let was_paused = self.is_paused(self.id(slot));
         let key = self.hot[slot as usize].backlog as usize;
         let Stalled {
             backlog,
             progressed,
             ..
         } = &mut self.backlogs[key];
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let bytes = match written {
             Written::Full(bytes) => bytes,
-            Written::All => {
-                let count = backlog.slices(&self.batches, &mut slices);
-                slices[..count].iter().map(|slice| slice.len()).sum()
-            }
+            Written::All => backlog.head_bytes(SLICES_MAX),
         };
         if bytes > 0 {
             *progressed = now;
@@ -211,16 +245,35 @@ impl Hub {
         } else {
             self.mark_ready(slot);
         }
+        if was_paused && !self.is_paused(self.id(slot)) {
+            self.resumed.push_back(self.id(slot));
+        }
     }
 
     /// Moves everything the client's channels owe it to its backlog: afterwards it has seen all.
     pub(super) fn deliver(&mut self, slot: u32, now: Tick) {
-        while let Some(run) = self.next_run(slot) {
-            self.push_run(slot, run, now);
-            if !self.is_open(slot) {
-                return;
+        let mut owing = std::mem::take(&mut self.owing);
+        owing.clear();
+        let seen = self.hot[slot as usize].seen;
+        for key in self.subscribed_and_pending(slot).chain([EVERYONE]) {
+            if let Some(first) = self.fanout.first_after(key, seen, &self.batches) {
+                owing.push(Reverse((first, key)));
             }
         }
+        while let Some(Reverse((_, key))) = owing.pop() {
+            let seen = self.hot[slot as usize].seen;
+            let bound = owing.peek().map_or(u64::MAX, |&Reverse((first, _))| first);
+            let run = self.fanout.run_before(key, seen, bound, &self.batches);
+            let Some(run) = run else { continue };
+            self.push_run(slot, run, now);
+            if !self.is_open(slot) {
+                break;
+            }
+            if let Some(first) = self.fanout.first_after(key, run.last, &self.batches) {
+                owing.push(Reverse((first, key)));
+            }
+        }
+        self.owing = owing;
         self.hot[slot as usize].seen = self.fanout.sequence();
     }
 
@@ -250,5 +303,9 @@ impl Hub {
     }
 }
 
+/// So many pending channels are looked up in a client's own.
+const FEW: usize = 4;
+/// Backlogs added to without a write in between.
+const DELIVERIES_MAX: u32 = 1_024;
 /// Slices lent for one write: more than a backlog usually has.
 pub const SLICES_MAX: usize = 16;

@@ -69,6 +69,25 @@ pub(crate) struct ServeOptions {
     pub(crate) allow_hosts: Vec<String>,
     /// Whether `/` shows the playground page.
     pub(crate) playground: bool,
+    /// What each peer may cost, where it was said.
+    pub(crate) limits: LimitOptions,
+}
+
+/// Limits of `alle serve`; `None`: the library's.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct LimitOptions {
+    /// Clients at a time.
+    pub(crate) max_clients: Option<usize>,
+    /// Notifications kept per channel.
+    pub(crate) history: Option<usize>,
+    /// Bytes of them over all channels.
+    pub(crate) history_bytes: Option<usize>,
+    /// Seconds a deserted channel stays listened to.
+    pub(crate) unlisten_delay: Option<usize>,
+    /// Bytes a client may be behind.
+    pub(crate) client_queue: Option<usize>,
+    /// Bytes all clients together may hold.
+    pub(crate) retained: Option<usize>,
 }
 
 /// `alle listen`.
@@ -164,7 +183,29 @@ impl Meaning<'_> {
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),
             playground: self.has(Name::Playground),
+            limits: LimitOptions {
+                max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
+                history: self.number(Name::History, "--history", 0)?,
+                history_bytes: self.number(Name::HistoryBytes, "--history-bytes", 0)?,
+                unlisten_delay: self.number(Name::UnlistenDelay, "--unlisten-delay", 0)?,
+                client_queue: self.number(Name::ClientQueue, "--client-queue", 1)?,
+                retained: self.number(Name::Retained, "--retained", 1)?,
+            },
         })
+    }
+
+    /// A whole number from `min` up.
+    fn number(&self, name: Name, option: &str, min: usize) -> Result<Option<usize>, Failure> {
+        let values = self.values(name);
+        let Some(text) = values.last() else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) if number >= min => Ok(Some(number)),
+            Ok(_) | Err(_) => Err(self.wrong(format!(
+                "{option} takes a whole number from {min} up, not '{text}'"
+            ))),
+        }
     }
 
     fn listen(&self) -> Result<ListenOptions, Failure> {

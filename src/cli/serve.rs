@@ -1,23 +1,46 @@
 //! `alle serve`: the library's bridge, stopped by signals.
 
-use alle::{Bridge, BridgeConfig, BridgeError};
+use std::time::Duration;
+
+use alle::{Bridge, BridgeConfig, BridgeError, Limits};
 
 use super::{
     Failure,
-    args::{CommandName, ServeOptions},
+    args::{CommandName, LimitOptions, ServeOptions},
 };
 
 /// Serves until a signal.
 pub(crate) fn run(options: ServeOptions) -> Result<(), Failure> {
+    let limits = with_limits(&options.limits);
     let config = BridgeConfig::new(options.postgres_url, options.ws_bind_addr)
         .with_channels(options.channels)
         .with_playground(options.playground)
         .with_allow_origins(options.allow_origins)
-        .with_allow_hosts(options.allow_hosts);
+        .with_allow_hosts(options.allow_hosts)
+        .with_unlisten_delay(seconds(options.limits.unlisten_delay))
+        .with_limits(limits);
     Bridge::new(config)
         .with_signals()
         .run()
         .map_err(|error| failure(&error, CommandName::Serve))
+}
+
+fn with_limits(options: &LimitOptions) -> Limits {
+    let mut limits = Limits::default();
+    limits.clients_max = options.max_clients;
+    for (limit, option) in [
+        (&mut limits.history_frames_max, options.history),
+        (&mut limits.history_bytes_max, options.history_bytes),
+        (&mut limits.client_queue_bytes_max, options.client_queue),
+        (&mut limits.retained_bytes_max, options.retained),
+    ] {
+        *limit = option.unwrap_or(*limit);
+    }
+    limits
+}
+
+fn seconds(number: Option<usize>) -> Duration {
+    Duration::from_secs(number.unwrap_or(0) as u64)
 }
 
 /// Whether the bridge was asked for the impossible or could not do the possible.

@@ -75,6 +75,15 @@ Options:
                              https://app.example; repeat it or separate by comma
       --allow-host HOST      On a loopback address, also take requests for HOST
       --playground           Show the playground page at /
+      --max-clients N        Answer 503 beyond N clients
+                             [default: what the limit of open files carries, less 64]
+      --history N            Notifications kept per channel for clients that come back [default: 64]
+      --history-bytes BYTES  Bytes of them over all channels [default: 16777216]
+      --unlisten-delay SECONDS
+                             Keep a channel and its history after its last subscriber [default: 0]
+      --client-queue BYTES   A client further behind is closed with 4008 [default: 16777216]
+      --retained BYTES       What all slow clients may hold together; beyond it the slowest is
+                             closed with 4008 [default: 268435456]
   -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
   -h, --help                 Show this help
   -V, --version              Show the version

@@ -16,7 +16,7 @@ fn the_messages_of_the_protocol_are_read() {
     let check = |text, expect| assert_eq!(parse(text).message, Ok(expect), "{text}");
     check(
         r#"{"type":"subscribe","channel":"orders"}"#,
-        ClientMessage::Subscribe(orders.clone()),
+        ClientMessage::Subscribe(orders.clone(), None),
     );
     check(
         r#" { "channel" : "orders" , "type" : "unsubscribe", "new": [1,{}] } "#,
@@ -27,6 +27,14 @@ fn the_messages_of_the_protocol_are_read() {
         ClientMessage::Notify(orders, Payload::new("a\nb").unwrap()),
     );
     check(r#"{"type":"ping"}"#, ClientMessage::Ping);
+    let since = Since {
+        epoch: "e1".into(),
+        seq: 7,
+    };
+    check(
+        r#"{"type":"subscribe","channel":"orders","since":{"epoch":"e1","seq":7}}"#,
+        ClientMessage::Subscribe(Channel::new("orders").unwrap(), Some(since)),
+    );
 }
 
 #[test]
@@ -78,6 +86,18 @@ fn what_is_wrong_gets_its_code() {
         (r#"{"type":7}"#, ErrorCode::BadMessage),
         (r#"{"type":"subscribe"}"#, ErrorCode::BadMessage),
         (r#"{"type":"subscribe","channel":7}"#, ErrorCode::BadMessage),
+        (
+            r#"{"type":"subscribe","channel":"a","since":7}"#,
+            ErrorCode::BadMessage,
+        ),
+        (
+            r#"{"type":"subscribe","channel":"a","since":{"epoch":"e","seq":-1}}"#,
+            ErrorCode::BadMessage,
+        ),
+        (
+            r#"{"type":"subscribe","channel":"a","since":{"seq":1}}"#,
+            ErrorCode::BadMessage,
+        ),
         (
             r#"{"type":"subscribe","type":"subscribe","channel":"a"}"#,
             ErrorCode::BadMessage,
@@ -138,6 +158,7 @@ fn server_messages_have_the_fields_of_the_contract() {
             channel: "c",
             epoch: "e",
             seq: 0,
+            recovered: None,
             id: Some(&id)
         }),
         r#"{"type":"subscribed","channel":"c","epoch":"e","seq":0,"id":5}"#

@@ -23,6 +23,8 @@ pub(super) struct Acceptor {
     ready: bool,
     /// Out of descriptors: not before then.
     resume_at: Option<Instant>,
+    /// The shortage was logged.
+    complained: bool,
 }
 
 impl Acceptor {
@@ -33,6 +35,7 @@ impl Acceptor {
             listener,
             ready: false,
             resume_at: None,
+            complained: false,
         })
     }
 
@@ -54,6 +57,11 @@ impl Acceptor {
         self.resume_at
     }
 
+    /// There is no room: connections wait in the kernel for a moment.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.resume_at = Some(now + ACCEPT_PAUSE);
+    }
+
     /// The next connection, if one waits.
     pub(super) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
         if self.resume_at.is_some_and(|at| now >= at) {
@@ -61,7 +69,10 @@ impl Acceptor {
         }
         while self.is_ready() {
             match self.listener.accept() {
-                Ok((stream, _)) => return Some(stream),
+                Ok((stream, _)) => {
+                    self.complained = false;
+                    return Some(stream);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 // The peer gave up before we came, or a signal did: the next one may be there.
                 Err(error)
@@ -70,8 +81,11 @@ impl Acceptor {
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                     ) => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept connections for now: {error}");
-                    self.resume_at = Some(now + ACCEPT_PAUSE);
+                    if !self.complained {
+                        tracing::warn!("cannot accept connections for now: {error}");
+                    }
+                    self.complained = true;
+                    self.pause(now);
                 }
             }
         }

@@ -168,7 +168,7 @@ impl BackendSockets {
             }
             match stream.read(buffer) {
                 Ok(0) => backend.handle_lost(role, "was closed by the server", now),
-                Ok(bytes) => backend.handle_input(role, &buffer[..bytes]),
+                Ok(bytes) => backend.handle_input(role, &buffer[..bytes], now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => backend.handle_lost(role, &format!("was lost: {error}"), now),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use mio::{Interest, Registry, net::TcpStream};
+use socket2::SockRef;
 
 use super::{socket, token::Source};
 use crate::{
@@ -25,15 +26,11 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct ClientSockets {
     sockets: Vec<Option<TcpStream>>,
-    /// Sockets with bytes that no event will tell us of again.
-    readable: VecDeque<Readable>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Readable {
-    client: ClientId,
-    /// The peer sent its end: read until it shows.
-    ended: bool,
+    /// By slot: [`QUEUED`], [`ENDED`].
+    flags: Vec<u8>,
+    /// Sockets with bytes that no event will tell us of again; each client once, so that who
+    /// sends without end waits for its turn like anybody.
+    readable: VecDeque<ClientId>,
 }
 
 impl ClientSockets {
@@ -56,8 +53,10 @@ impl ClientSockets {
         let slot = client.slot as usize;
         if self.sockets.len() <= slot {
             self.sockets.resize_with(slot + 1, || None);
+            self.flags.resize(slot + 1, 0);
         }
         self.sockets[slot] = Some(stream);
+        self.flags[slot] = 0;
     }
 
     pub(super) fn handle_event(
@@ -70,8 +69,17 @@ impl ClientSockets {
             core.handle_client_writable(client);
         }
         let ended = event.is_read_closed() || event.is_error();
-        if event.is_readable() || ended {
-            self.readable.push_back(Readable { client, ended });
+        if (event.is_readable() || ended) && core.is_current(client) {
+            self.flags[client.slot as usize] |= if ended { ENDED } else { 0 };
+            self.queue(client);
+        }
+    }
+
+    fn queue(&mut self, client: ClientId) {
+        let flags = &mut self.flags[client.slot as usize];
+        if *flags & QUEUED == 0 {
+            *flags |= QUEUED;
+            self.readable.push_back(client);
         }
     }
 
@@ -83,45 +91,53 @@ impl ClientSockets {
     /// Reads once from each socket that has something, until the budget is spent.
     pub(super) fn read(&mut self, core: &mut Core, buffer: &mut [u8], now: Instant) {
         let buffer = &mut buffer[..READ_BYTES];
+        let began = Instant::now();
         for turn in 1..=self.readable.len() {
-            let Some(readable) = self.readable.pop_front() else {
+            let Some(client) = self.readable.pop_front() else {
                 return;
             };
-            if let Some(again) = self.read_one(readable, core, buffer, now) {
-                self.readable.push_back(again);
+            if !core.is_current(client) {
+                continue;
             }
-            if turn % READS_PER_LOOK_AT_CLOCK == 0 && now.elapsed() > READ_BUDGET {
+            self.flags[client.slot as usize] &= !QUEUED;
+            if self.read_one(client, core, buffer, now) {
+                self.queue(client);
+            }
+            if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {
                 return;
             }
         }
     }
 
+    /// Whether there may be more, and no event will say so.
     fn read_one(
         &mut self,
-        readable: Readable,
+        client: ClientId,
         core: &mut Core,
         buffer: &mut [u8],
         now: Instant,
-    ) -> Option<Readable> {
-        let Readable { client, ended } = readable;
+    ) -> bool {
         // A paused client is read again when the core says so; until then its bytes, and its
         // end, wait in the socket.
-        if core.is_paused(client) || !core.is_current(client) {
-            return None;
+        if core.is_paused(client) {
+            return false;
         }
-        let mut stream = self.sockets.get(client.slot as usize)?.as_ref()?;
+        let slot = client.slot as usize;
+        let Some(Some(mut stream)) = self.sockets.get(slot).map(Option::as_ref) else {
+            return false;
+        };
         match stream.read(buffer) {
             Ok(0) => self.lose(client, core),
             Ok(bytes) => {
                 core.handle_client_input(client, &mut buffer[..bytes], now);
                 // A short read has emptied the socket (epoll(7)), unless its end is behind it.
-                return (bytes == buffer.len() || ended).then_some(readable);
+                return bytes == buffer.len() || self.flags[slot] & ENDED != 0;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Some(readable),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
             Err(_) => self.lose(client, core),
         }
-        None
+        false
     }
 
     /// Writes one slice: what is ready, as far as the budget goes.
@@ -129,7 +145,7 @@ impl ClientSockets {
         // The turn has one time; only the budget is counted from here.
         let began = Instant::now();
         for turn in 1..=SLICE_WRITES {
-            let Some(transmit) = core.poll_transmit() else {
+            let Some(transmit) = core.poll_transmit(now) else {
                 return;
             };
             let client = transmit.client;
@@ -156,19 +172,24 @@ impl ClientSockets {
             let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
                 continue;
             };
-            match (disconnect, &socket) {
+            // An error of either means that the peer is gone already.
+            match (disconnect, socket.as_ref()) {
                 (Disconnect::Shutdown, Some(stream)) => {
-                    // An error means that the peer is gone already: its event follows.
                     let _gone = stream.shutdown(Shutdown::Write);
                 }
-                _ => *socket = None,
+                (Disconnect::Reset, Some(stream)) => {
+                    let _gone = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    *socket = None;
+                }
+                (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
             }
         }
         while let Some(client) = core.poll_resumed() {
-            self.readable.push_back(Readable {
-                client,
-                ended: true,
-            });
+            if core.is_current(client) {
+                // Its end may have come, and been left unread.
+                self.flags[client.slot as usize] |= ENDED;
+                self.queue(client);
+            }
         }
     }
 
@@ -178,6 +199,10 @@ impl ClientSockets {
     }
 }
 
+/// In `ClientSockets::readable`.
+const QUEUED: u8 = 1;
+/// The peer sent its end: read until it shows.
+const ENDED: u8 = 2;
 /// One read of one client: what 32 large requests take.
 const READ_BYTES: usize = 16 * 1024;
 /// All clients' reads of one turn.

@@ -39,8 +39,9 @@ pub(super) fn write(mut stream: &TcpStream, bytes: &Outgoing<'_>) -> io::Result<
     loop {
         let (result, length) = match bytes {
             Outgoing::One(bytes) => (stream.write(bytes), bytes.len()),
-            Outgoing::Many(slices, count) => {
-                let slices = &slices[..*count];
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
+                let slices = &slices[..count];
                 let length = slices.iter().map(|slice| slice.len()).sum();
                 (stream.write_vectored(slices), length)
             }

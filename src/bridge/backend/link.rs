@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, fmt, time::Instant};
 
-use super::{Failure, Route};
+use super::{Failure, HEARTBEAT_TIMEOUT, Route};
 use crate::{bridge::hub::Command, pg::session::Session};
 
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub(super) enum State {
     Ready {
         session: Box<Session>,
         heartbeat: Heartbeat,
+        since: Instant,
     },
 }
 
@@ -60,6 +61,17 @@ impl Link {
             is_misconfigured: false,
             complaint: None,
             failure: None,
+        }
+    }
+
+    /// Bytes came: whatever we wait for is on its way.
+    pub(super) fn note_life(&mut self, now: Instant) {
+        if let State::Ready {
+            heartbeat: Heartbeat::Asked { deadline },
+            ..
+        } = &mut self.state
+        {
+            *deadline = now + HEARTBEAT_TIMEOUT;
         }
     }
 

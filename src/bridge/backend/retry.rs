@@ -54,6 +54,9 @@ impl Backend {
         link.failure = Some(cause.failure(address));
         let complaint = link.complaints.join("; ");
         link.complaints.clear();
+        if matches!(link.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
+            link.failures = 0;
+        }
         let delay = self.delay(role);
         let link = &mut self.links[role.index()];
         link.is_misconfigured = false;
@@ -115,6 +118,8 @@ impl Backend {
     }
 }
 
+/// A session that lived for this long was a good one: the next is tried at once.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// A wrong password or an unknown database does not mend itself.

@@ -1,12 +1,13 @@
 //! A core, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
+use super::server::{Server, message};
 use crate::{
     bridge::{
         Core, Settings,
@@ -39,29 +40,32 @@ struct Socket {
     room: Option<usize>,
 }
 
-/// One backend process of the fake PostgreSQL.
-#[derive(Default)]
-struct Server {
-    connected: bool,
-    inbox: Vec<u8>,
-    asked: Vec<String>,
-    unanswered: VecDeque<String>,
-    completed: bool,
-}
-
 impl World {
     pub(super) fn connected() -> Self {
         Self::with_limits(Limits::default())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
     pub(super) fn with_limits(limits: Limits) -> Self {
+        Self::with_settings(Settings {
+            limits,
+            ..Settings::default()
+        })
+    }
+
+    pub(super) fn with_unlisten_delay(unlisten_delay: Duration) -> Self {
+        Self::with_settings(Settings {
+            unlisten_delay,
+            ..Settings::default()
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn with_settings(settings: Settings) -> Self {
         let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
         let now = Instant::now();
         let settings = Settings {
-            limits,
             seed: 0x5eed_5eed_5eed_5eed,
-            ..Settings::default()
+            ..settings
         };
         let mut world = Self {
             core: Core::new(settings, config, now),
@@ -116,6 +120,10 @@ impl World {
 
     pub(super) fn send(&mut self, client: ClientId, text: &str) {
         self.input(client, &masked(0x81, text.as_bytes()));
+    }
+
+    pub(super) fn received(&self, client: ClientId) -> String {
+        String::from_utf8_lossy(&self.sockets[&client].received).into_owned()
     }
 
     pub(super) fn send_pong(&mut self, client: ClientId) {
@@ -320,7 +328,7 @@ impl World {
 
     fn backend_says(&mut self, role: Role, bytes: &[u8]) {
         if let Some(backend) = self.core.backend() {
-            backend.handle_input(role, bytes);
+            backend.handle_input(role, bytes, self.now);
         }
         self.core.handle_backend(self.now);
         self.settle();
@@ -350,7 +358,7 @@ impl World {
             self.core.end_turn(self.now);
             while let Some((client, disconnect)) = self.core.poll_disconnect() {
                 quiet = false;
-                if disconnect == Disconnect::Drop {
+                if disconnect != Disconnect::Shutdown {
                     self.sockets.remove(&client);
                 }
             }
@@ -366,12 +374,13 @@ impl World {
     }
 
     fn write_one(&mut self) -> bool {
-        let Some(transmit) = self.core.poll_transmit() else {
+        let Some(transmit) = self.core.poll_transmit(self.now) else {
             return false;
         };
         let bytes = match transmit.bytes {
             Outgoing::One(bytes) => bytes.to_vec(),
-            Outgoing::Many(slices, count) => {
+            Outgoing::Many(pieces) => {
+                let (slices, count) = pieces.slices();
                 slices[..count].iter().flat_map(|it| it.to_vec()).collect()
             }
         };
@@ -423,59 +432,13 @@ impl World {
             let answer = self.backends[role.index()].read();
             if !answer.is_empty() {
                 if let Some(backend) = self.core.backend() {
-                    backend.handle_input(role, &answer);
+                    backend.handle_input(role, &answer, self.now);
                 }
                 self.core.handle_backend(self.now);
             }
         }
         moved
     }
-}
-
-impl Server {
-    /// Reads whole messages; start-up and set-up are answered at once, the rest waits.
-    fn read(&mut self) -> Vec<u8> {
-        let mut answer = Vec::new();
-        loop {
-            let header = usize::from(self.connected);
-            let Some(length) = self.inbox.get(header..header + 4) else {
-                return answer;
-            };
-            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize + header;
-            if self.inbox.len() < length {
-                return answer;
-            }
-            let bytes: Vec<u8> = self.inbox.drain(..length).collect();
-            if !self.connected {
-                self.connected = true;
-                answer.extend(message(b'R', &[0; 4]));
-                answer.extend(message(b'S', b"server_encoding\0UTF8\0"));
-                answer.extend(message(b'Z', b"I"));
-                continue;
-            }
-            match bytes[0] {
-                b'Q' => {
-                    let sql = String::from_utf8(bytes[5..bytes.len() - 1].to_vec()).unwrap();
-                    if sql.to_lowercase().contains("set_config") {
-                        answer.extend(message(b'C', b"SELECT 1\0"));
-                        answer.extend(message(b'Z', b"I"));
-                    } else {
-                        if !sql.is_empty() {
-                            self.asked.push(sql.clone());
-                        }
-                        self.unanswered.push_back(sql);
-                    }
-                }
-                b'S' => self.unanswered.push_back("notify".to_owned()),
-                _ => {}
-            }
-        }
-    }
-}
-
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-    [&[tag], &length[..], body].concat()
 }
 
 /// A client's frame (RFC 6455, 5.3), masked with zeros.
