@@ -4,7 +4,6 @@
 //! its answers. Knows nothing of sessions and sockets.
 
 mod channels;
-mod diagnosis;
 mod requests;
 mod turn;
 
@@ -22,7 +21,7 @@ use crate::{
     channel::{Channel, ChannelError, Payload, PayloadError},
     notifications::{Arrivals, Notifications, Queue},
     pg::{
-        config::{Config, ConfigError},
+        config::ConfigError,
         session::{ServerError, SessionError},
     },
     shell,
@@ -58,10 +57,11 @@ pub struct PostgresListener {
 }
 
 impl PostgresListener {
-    /// Connects, and waits until both sessions are ready: five seconds at most.
+    /// Connects, and waits until both sessions are ready: five seconds at most for each server, or
+    /// `connect_timeout`.
     ///
-    /// `url` is a connection string (PostgreSQL, "Connection URIs"); what it leaves out comes from
-    /// the `PG*` variables. `capacity` is how many notifications may wait to be received, at least
+    /// `url` is a connection string (PostgreSQL, "Connection Strings"); what it leaves out comes from
+    /// the service file, the `PG*` variables and the password file. `capacity` is how many notifications may wait to be received, at least
     /// one; [`Received::Overflow`](crate::Received::Overflow) stands for what came while it was
     /// exhausted.
     ///
@@ -71,7 +71,7 @@ impl PostgresListener {
     /// [`ListenerError::Session`] if the first attempt fails: later ones are repeated, this one is
     /// not; [`ListenerError::Io`] if the system refuses a thread or its means of waiting.
     pub fn connect(url: &str, capacity: usize) -> Result<(Self, Notifications), ListenerError> {
-        let config = Config::parse(url, &shell::environment).map_err(ListenerError::Url)?;
+        let config = shell::postgres_config(url).map_err(ListenerError::Url)?;
         let seed = shell::seed().map_err(|error| ListenerError::Io(io::Error::other(error)))?;
         let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
         let notifications = Notifications::new(Arc::clone(&queue));

@@ -13,6 +13,8 @@ mod backend;
 mod clients;
 mod resolve;
 mod socket;
+#[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
+mod tls;
 mod token;
 
 use std::{

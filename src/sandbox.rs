@@ -12,7 +12,7 @@
 
 use std::{
     collections::hash_map::RandomState,
-    env, fmt,
+    env, fmt, fs,
     hash::BuildHasher,
     io::Write,
     net::{Ipv4Addr, TcpListener},
@@ -131,6 +131,17 @@ impl Sandbox {
     /// The cluster's data directory, with `pg_hba.conf`.
     pub fn data_dir(&self) -> PathBuf {
         self.directory.join("data")
+    }
+
+    /// Adds lines to `postgresql.conf`; they count from the next start on.
+    pub fn append_configuration(&self, lines: &str) -> Result<(), SandboxError> {
+        let path = self.data_dir().join("postgresql.conf");
+        let file = fs::OpenOptions::new().append(true).open(path);
+        file.and_then(|mut file| file.write_all(lines.as_bytes()))
+            .map_err(|source| SandboxError::Io {
+                attempt: "write postgresql.conf",
+                source,
+            })
     }
 
     /// What the server logged, over all its starts.

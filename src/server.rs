@@ -7,7 +7,7 @@ use crate::{
     channel::{Channel, ChannelError},
     config::BridgeConfig,
     control::{Handle, Owner},
-    pg::config::{Config, ConfigError},
+    pg::config::ConfigError,
     reactor::Reactor,
     shell,
     ws::access::Access,
@@ -60,8 +60,8 @@ impl Bridge {
     }
 
     fn serve(self) -> Result<(), BridgeError> {
-        let postgres = Config::parse(&self.config.postgres_url, &shell::environment)
-            .map_err(BridgeError::PostgresUrl)?;
+        let postgres =
+            shell::postgres_config(&self.config.postgres_url).map_err(BridgeError::PostgresUrl)?;
         let channels = self.config.channels.iter().map(|name| {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
         });

@@ -6,17 +6,41 @@
 )]
 
 use std::{
-    io,
+    fs, io,
     net::{SocketAddr, ToSocketAddrs},
+    os::unix::fs::MetadataExt,
+    path::Path,
     time::Instant,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::server::BridgeError;
+use crate::{
+    pg::config::{Config, ConfigError, File, Surroundings},
+    server::BridgeError,
+};
+
+/// Reads a connection string, and what lies around the program with it.
+pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
+    let around = Surroundings {
+        variable: &environment,
+        file: &read_file,
+        exists: &|path| path.exists(),
+    };
+    Config::parse_in(text, around)
+}
+
+/// A file of settings or passwords; `None` where we cannot read it.
+fn read_file(path: &Path) -> Option<File> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(File {
+        text: fs::read_to_string(path).ok()?,
+        is_private: metadata.mode() & 0o077 == 0,
+    })
+}
 
 /// A variable of the environment, where it is set and UTF-8.
-pub(crate) fn environment(name: &str) -> Option<String> {
+fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

@@ -107,8 +107,8 @@ fn wrong_usage_is_2_with_the_usage_line_and_the_nearest_option() {
             "Usage: alle publish [OPTIONS] CHANNEL PAYLOAD",
         ),
         (
-            "listen -w wss://x",
-            "alle: WebSocket URL 'wss://x': TLS is not supported yet, only ws://",
+            "listen -w http://x",
+            "alle: WebSocket URL 'http://x' must begin with ws:// or wss://",
             "Usage: alle listen [OPTIONS] [CHANNELS]...",
         ),
         (

@@ -46,6 +46,11 @@ fn client_message() {
 }
 
 #[test]
+fn pg_url() {
+    replay("pg_url", bodies::dsn::pg_url);
+}
+
+#[test]
 fn request_head() {
     replay("request_head", bodies::ws::request_head);
 }
@@ -75,6 +80,14 @@ proptest! {
     #[test]
     fn any_text_may_come_as_a_message(text in ".{0,200}") {
         bodies::message::client_message(text.as_bytes());
+    }
+
+    #[test]
+    fn any_text_may_be_a_connection_string(
+        start in "(postgres://|host=db |password=')?",
+        text in "[a-z%:@/?=&,'\\\\ \\[\\]0-9é\0\n*#]{0,80}",
+    ) {
+        bodies::dsn::pg_url((start + &text).as_bytes());
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Publisher {
     /// Connects, and returns when the session is ready.
     pub(crate) fn connect(postgres_url: &str, channels: u64) -> io::Result<Self> {
         let config = Config::parse(postgres_url, &|_| None).map_err(io::Error::other)?;
-        let address = SocketAddr::from(([127, 0, 0, 1], config.port));
+        let address = SocketAddr::from(([127, 0, 0, 1], config.servers[0].port));
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let mut session = Session::new(&config, "end_to_end");

@@ -7,6 +7,7 @@
 )]
 
 pub mod bridge;
+pub mod dsn;
 pub mod message;
 pub mod pg;
 pub mod ws;

@@ -10,20 +10,31 @@
 
 mod asked;
 mod cause;
+mod link;
+mod retry;
+mod route;
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, io,
     time::{Duration, Instant},
 };
 
-use self::{asked::Asked, cause::Cause};
+use self::{
+    asked::Asked,
+    cause::Cause,
+    link::{Heartbeat, Link, State},
+};
+pub use self::{
+    cause::{Failure, FailureError},
+    route::{Encryption, Route},
+};
 use super::{hub::Command, publishing::Published};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{
-        config::Config,
-        session::{self, HandedOver, ServerError, Session, Ticket},
+        config::{Config, Server},
+        session::{self, HandedOver, Protection, ServerError, Session, Ticket},
     },
 };
 
@@ -68,7 +79,8 @@ impl fmt::Display for Role {
 /// What the reactor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Resolve and connect; report `handle_connected` or `handle_lost`.
+    /// Resolve and connect to the [`Backend::server`] by the [`Backend::route`]; report
+    /// `handle_connected`, `handle_secured`, `handle_tls_failed` or `handle_lost`.
     Connect(Role),
     /// Let the socket go; nothing is reported.
     Disconnect(Role),
@@ -106,52 +118,15 @@ pub struct Backend {
     events: VecDeque<Event<'static>>,
 }
 
-#[derive(Debug)]
-struct Link {
-    state: State,
-    /// Not yet given to the session.
-    commands: VecDeque<Command>,
-    /// Failures since the session was last ready.
-    failures: u32,
-    /// What was last logged against it, so that it is logged once.
-    complaint: Option<String>,
-}
-
-enum State {
-    Waiting {
-        until: Instant,
-    },
-    Connecting {
-        deadline: Instant,
-    },
-    Starting {
-        session: Box<Session>,
-        deadline: Instant,
-    },
-    Ready {
-        session: Box<Session>,
-        heartbeat: Heartbeat,
-        since: Instant,
-    },
-}
-
-enum Heartbeat {
-    Due(Instant),
-    Asked { deadline: Instant },
-}
-
 impl Backend {
     /// Both sessions are wanted at once. `seed` spreads the retries of many bridges.
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
-        let link = || Link {
-            state: State::Waiting { until: now },
-            commands: VecDeque::new(),
-            failures: 0,
-            complaint: None,
-        };
+        let route = Route::first(&config, seed);
+        let link = || Link::new(route, now);
+        let links = [link(), link()];
         Self {
             config,
-            links: [link(), link()],
+            links,
             random: seed,
             orders: VecDeque::new(),
             events: VecDeque::new(),
@@ -168,19 +143,67 @@ impl Backend {
         matches!(self.links[role.index()].state, State::Ready { .. })
     }
 
-    /// The socket is connected.
+    /// How to connect now.
+    pub fn route(&self, role: Role) -> Route {
+        self.links[role.index()].route
+    }
+
+    /// The server to connect to now.
+    pub fn server(&self, role: Role) -> &Server {
+        &self.config.servers[self.route(role).server]
+    }
+
+    /// Why a session could not be had from any server, until it can.
+    pub fn failure(&self, role: Role) -> Option<&Failure> {
+        self.links[role.index()].failure.as_ref()
+    }
+
+    /// For connecting to one server and starting up together.
+    pub fn connect_timeout(&self) -> Duration {
+        self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    /// The socket is connected, and without TLS.
     pub fn handle_connected(&mut self, role: Role) {
+        self.begin(role, Protection::None);
+    }
+
+    /// The socket is connected, and TLS is established with whom the configuration lets us trust.
+    /// `end_point` is the hash of the server's certificate (RFC 5929, 4.1).
+    pub fn handle_secured(&mut self, role: Role, end_point: Option<Vec<u8>>) {
+        self.begin(role, Protection::Tls { end_point });
+    }
+
+    fn begin(&mut self, role: Role, protection: Protection) {
         let link = &mut self.links[role.index()];
         if let State::Connecting { deadline } = link.state {
-            let session = Box::new(Session::new(&self.config, role.application_name()));
-            link.state = State::Starting { session, deadline };
+            let is_secure = protection != Protection::None;
+            let server = &self.config.servers[link.route.server];
+            let name = role.application_name();
+            link.state = State::Starting {
+                session: Box::new(Session::begin(&self.config, server, protection, name)),
+                is_secure,
+                deadline,
+            };
         }
     }
 
     /// The socket could not be connected, or ended; `why` completes the sentence "connection ...".
     pub fn handle_lost(&mut self, role: Role, why: &str, now: Instant) {
+        self.handle_unreachable(role, why, io::ErrorKind::ConnectionReset, now);
+    }
+
+    /// The same, where the kind of error is known.
+    pub fn handle_unreachable(&mut self, role: Role, why: &str, kind: io::ErrorKind, now: Instant) {
         if !matches!(self.links[role.index()].state, State::Waiting { .. }) {
-            self.fail(role, &Cause::Connection(why), now);
+            self.fail(role, &Cause::Connection(why, kind), now);
+        }
+    }
+
+    /// There is no TLS with this server; `why` completes the sentence "connection ...".
+    pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
+        if !matches!(self.links[role.index()].state, State::Waiting { .. }) {
+            self.fail(role, &Cause::Tls(why), now);
         }
     }
 
@@ -218,7 +241,7 @@ impl Backend {
                         tracing::debug!("PostgreSQL says: {notice}");
                     }
                     Some(session::Event::Failed(error)) => {
-                        self.fail(role, &Cause::Session(&error), now);
+                        self.fail_session(role, &error, now);
                     }
                     None => break,
                 }
@@ -282,12 +305,13 @@ impl Backend {
             match &mut link.state {
                 State::Waiting { .. } => {
                     link.state = State::Connecting {
-                        deadline: now + CONNECT_TIMEOUT,
+                        deadline: now + self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
                     };
                     self.orders.push_back(Order::Connect(role));
                 }
                 State::Connecting { .. } | State::Starting { .. } => {
-                    self.fail(role, &Cause::Connection("timed out"), now);
+                    let timed_out = Cause::Connection("timed out", io::ErrorKind::TimedOut);
+                    self.fail(role, &timed_out, now);
                 }
                 State::Ready {
                     session, heartbeat, ..
@@ -299,7 +323,8 @@ impl Backend {
                         };
                     }
                     Heartbeat::Asked { .. } => {
-                        self.fail(role, &Cause::Connection("went silent"), now);
+                        let silent = Cause::Connection("went silent", io::ErrorKind::TimedOut);
+                        self.fail(role, &silent, now);
                     }
                 },
             }
@@ -317,12 +342,24 @@ impl Backend {
 
     fn ready(&mut self, role: Role, now: Instant) {
         let link = &mut self.links[role.index()];
+        let State::Starting { session, .. } = &link.state else {
+            return;
+        };
+        let target = link.route.target(&self.config);
+        if !target.accept(session.in_hot_standby(), session.is_read_only()) {
+            self.fail(role, &Cause::OtherKind(target.description()), now);
+            return;
+        }
         let waiting = State::Waiting { until: now };
-        if let State::Starting { session, .. } = std::mem::replace(&mut link.state, waiting) {
+        if let State::Starting {
+            session, is_secure, ..
+        } = std::mem::replace(&mut link.state, waiting)
+        {
             tracing::info!(
-                "{role} session connected to PostgreSQL {} at {}",
+                "{role} session connected to PostgreSQL {} at {}{}",
                 session.server_version().unwrap_or("of unknown version"),
-                self.config.address(),
+                self.config.servers[link.route.server],
+                if is_secure { " over TLS" } else { "" },
             );
             let measure = Measure::of(session.server_encoding());
             let heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
@@ -331,7 +368,10 @@ impl Backend {
                 heartbeat,
                 since: now,
             };
+            link.complaints.clear();
+            link.is_misconfigured = false;
             link.complaint = None;
+            link.failure = None;
             self.events.push_back(Event::Up(role, measure));
         }
     }
@@ -391,135 +431,12 @@ impl Backend {
             }
         }
     }
-
-    /// The session, whatever state it is in, is over: what it was asked is settled, the next
-    /// attempt is planned.
-    fn fail(&mut self, role: Role, cause: &Cause<'_>, now: Instant) {
-        self.orders.push_back(Order::Disconnect(role));
-        let link = &mut self.links[role.index()];
-        if matches!(link.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
-            link.failures = 0;
-        }
-        let delay = self.delay(role, cause);
-        let link = &mut self.links[role.index()];
-        link.failures += 1;
-        let complaint = cause.complaint(role, &self.config);
-        if link.complaint.as_ref() != Some(&complaint) {
-            tracing::warn!("{complaint}");
-            link.complaint = Some(complaint);
-        }
-        let before = std::mem::replace(&mut link.state, State::Waiting { until: now + delay });
-        if let State::Ready { mut session, .. } = before {
-            for (ticket, handed_over) in session.unanswered() {
-                if let Asked::Notify(number) = Asked::from_ticket(ticket) {
-                    let published = match handed_over {
-                        HandedOver::Yes => Published::Unknown,
-                        HandedOver::No => Published::NotSent,
-                    };
-                    self.events.push_back(Event::Published(number, published));
-                }
-            }
-            for command in link.commands.drain(..) {
-                if let Command::Notify(number, ..) = command {
-                    self.events
-                        .push_back(Event::Published(number, Published::NotSent));
-                }
-            }
-            self.events.push_back(Event::Down(role));
-        }
-    }
-
-    /// At once after a session that worked; then 100 ms doubling to 2 s; 30 s where only a person
-    /// can help. Between half and all of it, so that many bridges do not come at the same time.
-    fn delay(&mut self, role: Role, cause: &Cause<'_>) -> Duration {
-        let link = &self.links[role.index()];
-        let whole = match cause {
-            Cause::Session(error) if error.is_configuration() => RETRY_CONFIGURATION,
-            Cause::Connection(_) | Cause::Session(_)
-                if link.failures == 0 && matches!(link.state, State::Ready { .. }) =>
-            {
-                return Duration::ZERO;
-            }
-            Cause::Connection(_) | Cause::Session(_) => RETRY_MIN
-                .saturating_mul(1 << link.failures.min(10))
-                .min(RETRY_MAX),
-        };
-        whole.mul_f64(0.5 + 0.5 * self.fraction())
-    }
-
-    /// The next of a sequence that looks random, in 0..1 (SplitMix64).
-    fn fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.random;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let top = u32::try_from((bits ^ (bits >> 31)) >> 32).unwrap_or(0);
-        f64::from(top) / f64::from(u32::MAX)
-    }
-}
-
-impl Link {
-    fn note_life(&mut self, now: Instant) {
-        if let State::Ready {
-            heartbeat: Heartbeat::Asked { deadline },
-            ..
-        } = &mut self.state
-        {
-            *deadline = now + HEARTBEAT_TIMEOUT;
-        }
-    }
-
-    fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
-    }
-
-    fn session_mut(&mut self) -> Option<&mut Session> {
-        match &mut self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
-    }
-
-    fn deadline(&self) -> Instant {
-        match &self.state {
-            State::Waiting { until } => *until,
-            State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
-            State::Ready {
-                heartbeat: Heartbeat::Due(at),
-                ..
-            } => *at,
-            State::Ready {
-                heartbeat: Heartbeat::Asked { deadline },
-                ..
-            } => *deadline,
-        }
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting { .. } => "Waiting",
-            Self::Connecting { .. } => "Connecting",
-            Self::Starting { .. } => "Starting",
-            Self::Ready { .. } => "Ready",
-        })
-    }
 }
 
 /// Requests in flight on one session: a server that is written to without being read stalls.
 const WINDOW: usize = 256;
 /// For connecting and starting up together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A session that lived for this long was a good one: the next is tried at once.
-const PROVEN_AFTER: Duration = Duration::from_secs(10);
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(2);
-/// A wrong password or an unknown database does not mend itself.
-const RETRY_CONFIGURATION: Duration = Duration::from_secs(30);
 /// `idle_session_timeout` does not count what the server sends, and a middlebox may forget us.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);

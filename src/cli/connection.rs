@@ -9,6 +9,8 @@
     reason = "the command line is a shell: it opens sockets and reads the clock"
 )]
 
+mod stream;
+
 use std::{
     error::Error as StdError,
     fmt,
@@ -26,10 +28,12 @@ use tungstenite::{
     protocol::{CloseFrame, WebSocketConfig},
 };
 
-/// An open connection.
-pub(crate) type Socket = WebSocket<mio::net::TcpStream>;
+use self::stream::Stream;
 
-/// The URL of a bridge, `ws://` and with a host.
+/// An open connection.
+pub(crate) type Socket = WebSocket<Stream>;
+
+/// The URL of a bridge, `ws://` or `wss://` and with a host.
 #[derive(Clone, Debug)]
 pub(crate) struct WsUrl {
     /// As it was typed.
@@ -47,6 +51,7 @@ impl WsUrl {
         let uri: Uri = text.parse().map_err(|_| wrong(WsUrlCause::Malformed))?;
         match uri.scheme_str() {
             Some("ws") => {}
+            Some("wss") if cfg!(feature = "tls") => {}
             Some("wss") => return Err(wrong(WsUrlCause::Tls)),
             _ => return Err(wrong(WsUrlCause::Scheme)),
         }
@@ -79,7 +84,12 @@ impl WsUrl {
     }
 
     fn port(&self) -> u16 {
-        self.uri.port_u16().unwrap_or(80)
+        let default = if self.is_secure() { 443 } else { 80 };
+        self.uri.port_u16().unwrap_or(default)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.uri.scheme_str() == Some("wss")
     }
 }
 
@@ -114,11 +124,13 @@ impl fmt::Display for WsUrlError {
                     "WebSocket URL '{text}' is malformed, expected ws://HOST:PORT"
                 )
             }
-            WsUrlCause::Scheme => write!(f, "WebSocket URL '{text}' must begin with ws://"),
+            WsUrlCause::Scheme => {
+                write!(f, "WebSocket URL '{text}' must begin with ws:// or wss://")
+            }
             WsUrlCause::Tls => {
                 write!(
                     f,
-                    "WebSocket URL '{text}': TLS is not supported yet, only ws://"
+                    "WebSocket URL '{text}': this program was built without TLS, only ws://"
                 )
             }
             WsUrlCause::Password => {
@@ -160,7 +172,12 @@ fn shake_hands(url: &WsUrl, stream: TcpStream, deadline: Instant) -> Result<Sock
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX));
-    let stream = mio::net::TcpStream::from_std(stream);
+    let tcp = mio::net::TcpStream::from_std(stream);
+    let stream = if url.is_secure() {
+        Stream::secure(tcp, url.host()).map_err(ConnectError::tls)?
+    } else {
+        Stream::Plain(tcp)
+    };
     let mut handshake = ClientHandshake::start(stream, request, Some(config))
         .map_err(ConnectError::Handshake)?
         .handshake();
@@ -195,8 +212,21 @@ pub(crate) enum ConnectError {
     Name(io::Error),
     /// No address of it could be reached.
     Tcp(io::Error),
+    /// No TLS with it, or it is not whom we asked for.
+    Tls(io::Error),
     /// Something is there but does not speak WebSocket to us.
     Handshake(Error),
+}
+
+impl ConnectError {
+    /// How a time-out of a blocking socket shows depends on the system.
+    fn tls(error: io::Error) -> Self {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            Self::Tcp(ErrorKind::TimedOut.into())
+        } else {
+            Self::Tls(error)
+        }
+    }
 }
 
 impl fmt::Display for ConnectError {
@@ -210,6 +240,10 @@ impl fmt::Display for ConnectError {
                 f.write_str("no answer in time")
             }
             Self::Tcp(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(
+                f,
+                "TLS: {error} (whom to trust, the system says, or the file in SSL_CERT_FILE)"
+            ),
             Self::Handshake(Error::Http(response)) => {
                 write!(f, "the server answered {}", response.status())?;
                 let body = response.body().as_deref().unwrap_or_default();
@@ -253,6 +287,8 @@ mod tests {
             ("ws://[::1]:9/ws?x=1", "::1", 9),
             ("ws://bridge.example", "bridge.example", 80),
             ("ws://[::1]", "::1", 80),
+            ("wss://bridge.example", "bridge.example", 443),
+            ("wss://bridge.example:9", "bridge.example", 9),
         ] {
             let url = WsUrl::parse(text).unwrap();
             assert_eq!((url.host(), url.port()), (host, port), "{text}");
@@ -263,13 +299,12 @@ mod tests {
     fn anything_else_is_refused_in_words() {
         for (text, expected) in [
             (
-                "wss://x",
-                "WebSocket URL 'wss://x': TLS is not supported yet, only ws://",
+                "http://x",
+                "WebSocket URL 'http://x' must begin with ws:// or wss://",
             ),
-            ("http://x", "WebSocket URL 'http://x' must begin with ws://"),
             (
                 "localhost:8080",
-                "WebSocket URL 'localhost:8080' must begin with ws://",
+                "WebSocket URL 'localhost:8080' must begin with ws:// or wss://",
             ),
             (
                 "ws://",

@@ -46,7 +46,7 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
         id: ID,
     };
     let deadline = Instant::now() + TIMEOUT;
-    let _ = SockRef::from(socket.get_ref()).set_write_timeout(Some(TIMEOUT));
+    let _ = SockRef::from(socket.get_ref().tcp()).set_write_timeout(Some(TIMEOUT));
     socket
         .send(Frame::text(request.to_json()))
         .map_err(|error| Failure::Run(format!("cannot send the notification: {error}")))?;
@@ -85,7 +85,7 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
         if Instant::now() >= deadline {
             return Err(unknown("no answer in 10 s"));
         }
-        connection::set_read_timeout(SockRef::from(socket.get_ref()), deadline)
+        connection::set_read_timeout(SockRef::from(socket.get_ref().tcp()), deadline)
             .map_err(|error| unknown(&error.to_string()))?;
         let text = match socket.read() {
             Ok(Frame::Text(text)) => text,

@@ -114,6 +114,8 @@ Options:
 Prints '[channel] payload', one line each: a line break in a payload is printed as \\n, --json
 has the exact text. Where stdout is not a terminal only notifications go there.
 
+Over wss:// the bridge is whom the system trusts, or the file in SSL_CERT_FILE.
+
 Commands on stdin:
   sub CHANNEL, unsub CHANNEL, list, help, quit
 
@@ -136,6 +138,8 @@ Options:
   -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
   -h, --help                 Show this help
   -V, --version              Show the version
+
+Over wss:// the bridge is whom the system trusts, or the file in SSL_CERT_FILE.
 
 Examples:
   alle publish orders '{\"id\": 123, \"status\": \"pending\"}'

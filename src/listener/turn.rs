@@ -21,13 +21,12 @@ use slab::Slab;
 use super::{
     ListenerError,
     channels::Channels,
-    diagnosis::{diagnose, lost},
     requests::{Reply, Request, answer},
 };
 use crate::{
     bridge::{
         Published,
-        backend::{Backend, Event, Role},
+        backend::{Backend, Event, Failure, FailureError, Role},
         hub::Command,
     },
     notifications::{Arrivals, Notification, Queue, Received},
@@ -49,17 +48,21 @@ pub(super) fn spawn(
         Waker::new(poll.registry(), BackendSockets::waker_token()).map_err(ListenerError::Io)?;
     let waker = Arc::new(waker);
     let now = Instant::now();
+    let backend = Backend::new(config, seed, now);
+    // Each server may be tried twice, with TLS and without, and once more for the second best.
+    let attempts = u32::try_from(backend.config().servers.len()).unwrap_or(1) * 4;
+    let deadline = now + backend.connect_timeout().saturating_mul(attempts) + MARGIN;
     let link = Link {
         poll,
         sockets: BackendSockets::new(Arc::clone(&waker)),
-        backend: Backend::new(config, seed, now),
+        backend,
         channels: Channels::default(),
         notifies: Slab::new(),
         requests,
         arrivals: Sender(queue),
         starting: Some(Starting {
             reply: started,
-            deadline: now + START_TIMEOUT,
+            deadline,
         }),
         buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
     };
@@ -136,8 +139,8 @@ impl Link {
         self.sockets.write(&mut self.backend, now);
         self.report(now);
         let registry = self.poll.registry();
-        let failed = self.sockets.carry_out(&mut self.backend, registry, now);
-        Ok(self.start(failed, now))
+        self.sockets.carry_out(&mut self.backend, registry, now);
+        Ok(self.start(now))
     }
 
     fn timeout(&self, now: Instant) -> Duration {
@@ -220,18 +223,20 @@ impl Link {
         }
     }
 
-    /// Tells who waits for the first attempt how it went, once that is known. `failed` says that a
-    /// session ended in this turn.
-    fn start(&mut self, failed: bool, now: Instant) -> Flow {
+    /// Tells who waits for the first round of attempts how it went, once that is known.
+    fn start(&mut self, now: Instant) -> Flow {
         let Some(Starting { reply, deadline }) = &self.starting else {
             return Flow::GoOn;
         };
-        let config = self.backend.config();
-        if failed || now >= *deadline {
-            let error = if now >= *deadline {
-                lost(config, io::ErrorKind::TimedOut)
-            } else {
-                diagnose(config, deadline.saturating_duration_since(now))
+        let mut failures = Role::ALL.into_iter().map(|role| self.backend.failure(role));
+        if let Some(failure) = failures.find_map(|failure| failure) {
+            answer(reply, Err(error_of(failure)));
+            return Flow::End;
+        }
+        if now >= *deadline {
+            let error = ListenerError::Connection {
+                address: self.backend.config().address(),
+                error: io::ErrorKind::TimedOut.into(),
             };
             answer(reply, Err(error));
             return Flow::End;
@@ -241,6 +246,17 @@ impl Link {
             self.starting = None;
         }
         Flow::GoOn
+    }
+}
+
+fn error_of(failure: &Failure) -> ListenerError {
+    let address = failure.address.clone();
+    match failure.error.clone() {
+        FailureError::Connection(kind, why) => ListenerError::Connection {
+            address,
+            error: io::Error::new(kind, why),
+        },
+        FailureError::Session(error) => ListenerError::Session { address, error },
     }
 }
 
@@ -267,8 +283,8 @@ impl Drop for Sender {
     }
 }
 
-/// For both sessions together, until they are ready for the first time.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// The backend's own time-outs come first, with better words.
+const MARGIN: Duration = Duration::from_secs(1);
 /// For every read.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Two sockets and a waker.

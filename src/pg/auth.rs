@@ -1,22 +1,35 @@
 //! Proving to the server who we are, and with SCRAM the server to us.
 //!
 //! Authentication requests in, password messages out (PostgreSQL, "SASL Authentication"; RFC 5802,
-//! RFC 7677). Knows nothing of what comes before or after; needs no TLS and uses none.
+//! RFC 7677, RFC 5929). Knows nothing of what comes before or after, and of TLS only what ties SCRAM
+//! to it.
 
 use std::mem;
 
 use bytes::BytesMut;
 use postgres_protocol::authentication::{
     md5_hash,
-    sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+    sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256},
 };
 
 use super::{
     codec::text_until_nul,
     command,
-    config::{Config, Password},
-    error::{AuthenticationError, ProtocolError, SessionError, bounded_text},
+    config::{ChannelBinding, Config, Password, Server},
+    error::{AuthenticationError, BindingError, ProtocolError, SessionError, bounded_text},
 };
+
+/// What protects the bytes of a session on their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Nothing, or that they stay within a Unix socket.
+    None,
+    /// TLS.
+    Tls {
+        /// The hash of the server's certificate (RFC 5929, 4.1), if its signature has one.
+        end_point: Option<Vec<u8>>,
+    },
+}
 
 /// One exchange, from the first request to AuthenticationOk.
 pub(super) struct Authentication {
@@ -24,6 +37,8 @@ pub(super) struct Authentication {
     password: Option<Password>,
     /// Whether nobody but the server can overhear us.
     allow_cleartext: bool,
+    protection: Protection,
+    channel_binding: ChannelBinding,
     state: State,
 }
 
@@ -43,11 +58,13 @@ enum State {
 }
 
 impl Authentication {
-    pub(super) fn new(config: &Config, allow_cleartext: bool) -> Self {
+    pub(super) fn new(config: &Config, server: &Server, protection: Protection) -> Self {
         Self {
             user: config.user.clone(),
-            password: config.password.clone(),
-            allow_cleartext,
+            password: server.password.clone(),
+            allow_cleartext: server.is_local() || protection != Protection::None,
+            protection,
+            channel_binding: config.channel_binding,
             state: State::Waiting,
         }
     }
@@ -60,6 +77,7 @@ impl Authentication {
     ) -> Result<bool, SessionError> {
         let (code, data) = body.split_first_chunk().ok_or(MALFORMED)?;
         let request = Request::of(u32::from_be_bytes(*code));
+        self.check_binding(&request)?;
         self.state = match (mem::replace(&mut self.state, State::Over), request) {
             (State::Waiting | State::PasswordSent | State::ScramProven, Request::Ok) => {
                 return Ok(true);
@@ -108,7 +126,24 @@ impl Authentication {
         Ok(false)
     }
 
-    /// Picks SCRAM-SHA-256 out of what the server offers. Its `-PLUS` form needs TLS.
+    /// Where binding is demanded, nothing but SCRAM will do: whoever asks for less, or for nothing,
+    /// may be anybody.
+    fn check_binding(&self, request: &Request) -> Result<(), AuthenticationError> {
+        if self.channel_binding != ChannelBinding::Require {
+            return Ok(());
+        }
+        let cause = match (&self.protection, request) {
+            (_, Request::SaslContinue | Request::SaslFinal) => return Ok(()),
+            (_, Request::Ok) if matches!(self.state, State::ScramProven) => return Ok(()),
+            (Protection::None, _) => BindingError::NoTls,
+            (Protection::Tls { end_point: None }, _) => BindingError::NoHash,
+            (Protection::Tls { .. }, Request::Sasl) => return Ok(()),
+            (Protection::Tls { .. }, _) => BindingError::NotOffered,
+        };
+        Err(AuthenticationError::BindingMissing(cause))
+    }
+
+    /// Picks SCRAM-SHA-256 out of what the server offers, tied to the TLS connection if it can be.
     fn begin_scram(&self, mut offered: &[u8], out: &mut BytesMut) -> Result<State, SessionError> {
         let mut mechanisms = Vec::new();
         loop {
@@ -119,12 +154,34 @@ impl Authentication {
             mechanisms.push(mechanism);
             offered = rest;
         }
-        if !mechanisms.contains(&SCRAM_SHA_256.as_bytes()) {
+        let offers = |mechanism: &str| mechanisms.contains(&mechanism.as_bytes());
+        let (mechanism, binding) = match (&self.protection, self.channel_binding) {
+            (
+                Protection::Tls {
+                    end_point: Some(end_point),
+                },
+                ChannelBinding::Prefer | ChannelBinding::Require,
+            ) if offers(SCRAM_SHA_256_PLUS) => (
+                SCRAM_SHA_256_PLUS,
+                sasl::ChannelBinding::tls_server_end_point(end_point.clone()),
+            ),
+            (_, ChannelBinding::Require) => {
+                return Err(AuthenticationError::BindingMissing(BindingError::NotOffered).into());
+            }
+            // "We could have, you did not offer it": the server finds out who took it away.
+            (Protection::Tls { end_point: Some(_) }, ChannelBinding::Prefer) => {
+                (SCRAM_SHA_256, sasl::ChannelBinding::unrequested())
+            }
+            (Protection::None | Protection::Tls { .. }, _) => {
+                (SCRAM_SHA_256, sasl::ChannelBinding::unsupported())
+            }
+        };
+        if !offers(mechanism) {
             let method = bounded_text(&mechanisms.join(&b", "[..]));
             return Err(AuthenticationError::MethodUnsupported { method }.into());
         }
-        let scram = ScramSha256::new(self.password()?, ChannelBinding::unsupported());
-        command::sasl_initial(SCRAM_SHA_256, scram.message(), out)?;
+        let scram = ScramSha256::new(self.password()?, binding);
+        command::sasl_initial(mechanism, scram.message(), out)?;
         Ok(State::ScramBegun(scram))
     }
 
@@ -181,7 +238,7 @@ mod tests {
 
     fn authentication(url: &str) -> Authentication {
         let config = Config::parse(url, &|_| None).unwrap();
-        Authentication::new(&config, config.is_local())
+        Authentication::new(&config, &config.servers[0], Protection::None)
     }
 
     fn request(code: u32, data: &[u8]) -> Vec<u8> {
@@ -257,6 +314,65 @@ mod tests {
             let expected = AuthenticationError::MethodUnsupported { method }.into();
             assert_eq!(answer("postgres://u:pw@db", &[asked]), Err(expected));
         }
+    }
+
+    fn over_tls(url: &str, end_point: Option<&[u8]>, asked: &[u8]) -> Result<String, SessionError> {
+        let config = Config::parse(url, &|_| None).unwrap();
+        let end_point = end_point.map(<[u8]>::to_vec);
+        let protection = Protection::Tls { end_point };
+        let mut authentication = Authentication::new(&config, &config.servers[0], protection);
+        let mut out = BytesMut::new();
+        authentication.handle_request(asked, &mut out)?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn scram_is_tied_to_tls_where_both_sides_can() {
+        let both = request(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+        let plain = request(10, b"SCRAM-SHA-256\0\0");
+        let disabled = "postgres://u:pw@db?channel_binding=disable";
+        let required = "postgres://u:pw@db?channel_binding=require";
+        for (url, end_point, asked, expected) in [
+            ("postgres://u:pw@db", true, &both, "SCRAM-SHA-256-PLUS\0"),
+            (
+                "postgres://u:pw@db",
+                true,
+                &both,
+                "p=tls-server-end-point,,",
+            ),
+            (required, true, &both, "p=tls-server-end-point,,"),
+            ("postgres://u:pw@db", true, &plain, "y,,"),
+            ("postgres://u:pw@db", false, &both, "n,,"),
+            (disabled, true, &both, "n,,"),
+        ] {
+            let answer = over_tls(url, end_point.then_some(b"hash"), asked).unwrap();
+            assert!(answer.contains(expected), "{url}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_demanded_binding_is_never_given_up() {
+        let url = "postgres://u:pw@localhost?channel_binding=require";
+        let both = request(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+        let missing = |cause| Err(AuthenticationError::BindingMissing(cause).into());
+        for asked in [
+            request(0, b""),
+            request(3, b""),
+            request(5, b"salt"),
+            request(10, b"SCRAM-SHA-256\0\0"),
+        ] {
+            let not_offered = missing(BindingError::NotOffered);
+            assert_eq!(over_tls(url, Some(b"hash"), &asked), not_offered);
+        }
+        assert_eq!(over_tls(url, None, &both), missing(BindingError::NoHash));
+        let no_tls = missing(BindingError::NoTls);
+        assert_eq!(answer(url, &[both]).map(|_| String::new()), no_tls);
+    }
+
+    #[test]
+    fn the_password_travels_in_the_clear_over_tls() {
+        let sent = over_tls("postgres://u:pw@db", None, &request(3, b"")).unwrap();
+        assert_eq!(sent, "p\0\0\0\x07pw\0");
     }
 
     /// Plays a server up to a point of the exchange; its nonce extends ours as it must.

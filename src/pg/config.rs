@@ -1,142 +1,259 @@
 //! Where the server is and who we are to it: one connection string, read once.
 //!
-//! The URL form of libpq ("Connection URIs"), then the `PG*` variables, then defaults. Reads no
-//! environment itself, resolves no name, opens nothing; below this line nobody parses again.
+//! A connection URI or keywords and values, then the service file, then the `PG*` variables, then
+//! defaults, then the password file: libpq's order (PostgreSQL, "Database Connection Control
+//! Functions"). Reads no environment and no file itself, resolves no name, opens nothing; below
+//! this line nobody parses again.
 
+mod choices;
 mod error;
+mod keyword;
+mod passfile;
+mod server;
+mod service;
+mod settings;
+#[cfg(test)]
+mod tests;
 mod url;
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-pub use self::error::ConfigError;
-use self::url::{Parts, port_of};
+use self::{
+    choices::choose,
+    passfile::PasswordFile,
+    settings::{Settings, UNSUPPORTED},
+};
+pub use self::{
+    choices::{ChannelBinding, RootCertificates, SslMode, TargetSessionAttrs, TlsVersions},
+    error::ConfigError,
+    server::{Host, Server},
+};
 
-/// What a session needs to know about its server, complete and checked.
+/// What a session needs to know about its servers, complete and checked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
-    /// Where the server listens.
-    pub host: Host,
-    /// TCP port, or the number in the Unix socket's name.
-    pub port: u16,
+    /// Tried in this order at each connect; never empty.
+    pub servers: Vec<Server>,
+    /// Whether each attempt begins at a server of chance instead of the first.
+    pub shuffle_servers: bool,
     /// The role to log in as.
     pub user: String,
-    /// The password, if one was given and is not empty.
-    pub password: Option<Password>,
     /// The database; notifications never leave it.
     pub database: String,
     /// What `pg_stat_activity` shall show instead of our own names.
     pub application_name: Option<String>,
     /// Command-line options for the backend, such as `-c search_path=a`.
     pub options: Option<String>,
+    /// How long one server may take to let us in; `None` leaves it to whoever connects.
+    pub connect_timeout: Option<Duration>,
+    /// Which kind of server is wanted.
+    pub target_session_attrs: TargetSessionAttrs,
+    /// Whether SCRAM is tied to the TLS connection it runs in.
+    pub channel_binding: ChannelBinding,
+    /// Whether and how the connection is encrypted.
+    pub tls: Tls,
 }
 
-/// Where the server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// A name or an address (IPv6 without brackets).
-    Tcp(String),
-    /// The directory that holds the socket `.s.PGSQL.PORT`.
-    Unix(PathBuf),
+/// Whether and how TLS is spoken; on a Unix socket never.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Tls {
+    /// How much of it is demanded.
+    pub mode: SslMode,
+    /// Who may vouch for the server.
+    pub roots: RootCertificates,
+    /// Our certificate, shown if the file exists.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// Whether the server's name is told in the clear, which lets a proxy tell servers apart.
+    pub server_name_indication: bool,
+    /// Whether TLS begins at once, without asking for it first (PostgreSQL 17).
+    pub direct: bool,
+    /// Which versions of the protocol may be spoken.
+    pub versions: TlsVersions,
 }
 
 /// A password that no log line can show by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
+/// What lies around the program and counts besides the connection string: lent by the shell.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// A variable of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What a file holds; `None` if there is none.
+    pub file: &'a dyn Fn(&Path) -> Option<File>,
+    /// Whether something is there, such as a socket.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+}
+
+/// A file that the shell read for us.
+#[derive(Clone)]
+pub struct File {
+    /// Its text.
+    pub text: String,
+    /// Whether nobody but its owner may read it.
+    pub is_private: bool,
+}
+
 impl Config {
-    /// Reads `url`, takes what it leaves out from `environment`, then from the defaults.
+    /// Reads `text`, takes what it leaves out from `environment`, then from the defaults; there is
+    /// no file.
     ///
-    /// An empty value counts as left out, as it does for libpq.
+    /// An empty value counts as left out.
     pub fn parse(
-        url: &str,
+        text: &str,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let mut parts = Parts::default();
-        parts.read_url(url)?;
-        let of = |part: Option<String>, variable: &'static str| match part
-            .or_else(|| environment(variable))
-            .filter(|text| !text.is_empty())
-        {
-            Some(text) if text.contains('\0') => Err(ConfigError::Nul { part: variable }),
-            found => Ok(found),
-        };
-
-        let host = of(parts.host, "PGHOST")?.unwrap_or_else(|| "localhost".to_owned());
-        let host = Host::parse(host)?;
-        let port = match parts.port {
-            Some(port) => port,
-            None => of(None, "PGPORT")?.map_or(Ok(PORT), |text| {
-                port_of(&text).map_err(|_| ConfigError::Port { value: Some(text) })
-            })?,
-        };
-        check_sslmode(of(parts.sslmode, "PGSSLMODE")?, &host)?;
-        let user = match of(parts.user, "PGUSER")? {
-            Some(user) => user,
-            None => match of(None, "USER")? {
-                Some(user) => user,
-                None => of(None, "LOGNAME")?.ok_or(ConfigError::UserMissing)?,
+        Self::parse_in(
+            text,
+            Surroundings {
+                variable: environment,
+                file: &|_| None,
+                exists: &|_| false,
             },
+        )
+    }
+
+    /// Reads `text`, takes what it leaves out from the service file, the environment and the
+    /// defaults, and the password from the password file.
+    ///
+    /// An empty value counts as left out.
+    pub fn parse_in(text: &str, around: Surroundings<'_>) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        settings.read_string(text)?;
+        service::read(&mut settings, around)?;
+        settings.read_environment(around.variable)?;
+        refuse_unsupported(&settings)?;
+
+        let user = match settings.take("user") {
+            Some(user) => user,
+            None => Settings::variable(around, "USER")?
+                .or(Settings::variable(around, "LOGNAME")?)
+                .ok_or(ConfigError::UserMissing)?,
         };
+        let database = settings.take("dbname").unwrap_or_else(|| user.clone());
+        let mut servers = server::read(&mut settings, around)?;
+        match settings.take("password") {
+            Some(password) => {
+                let password = Password::new(password);
+                for server in &mut servers {
+                    server.password = Some(password.clone());
+                }
+            }
+            None => {
+                let named = settings.take("passfile").map(PathBuf::from);
+                let path = named.or_else(|| in_home(around, ".pgpass"));
+                let file = path.and_then(|path| PasswordFile::open(&path, around));
+                for server in servers.iter_mut().filter(|_| file.is_some()) {
+                    let file = file.as_ref();
+                    server.password = file.and_then(|file| file.find(server, &database, &user));
+                }
+            }
+        }
+        let target = choose(&mut settings, "target_session_attrs", TARGETS)?;
+        let several = servers.len() > 1;
+        let tls = Tls::read(&mut settings, around, &servers)?;
         Ok(Self {
-            host,
-            port,
-            password: of(parts.password, "PGPASSWORD")?.map(Password::new),
-            database: of(parts.database, "PGDATABASE")?.unwrap_or_else(|| user.clone()),
+            servers,
+            shuffle_servers: choose(&mut settings, "load_balance_hosts", LOAD_BALANCE)?
+                .unwrap_or(false),
             user,
-            application_name: of(parts.application_name, "PGAPPNAME")?,
-            options: of(parts.options, "PGOPTIONS")?,
+            database,
+            application_name: settings
+                .take("application_name")
+                .or_else(|| settings.take("fallback_application_name")),
+            options: settings.take("options"),
+            connect_timeout: connect_timeout(&mut settings)?,
+            // Nobody can listen on a standby: of several servers the one that works is meant.
+            target_session_attrs: target.unwrap_or(if several {
+                TargetSessionAttrs::ReadWrite
+            } else {
+                TargetSessionAttrs::Any
+            }),
+            channel_binding: choose(&mut settings, "channel_binding", BINDINGS)?
+                .unwrap_or(ChannelBinding::Prefer),
+            tls,
         })
     }
 
-    /// The socket to connect to, if the server is reached by one.
-    pub fn unix_socket_path(&self) -> Option<PathBuf> {
-        match &self.host {
-            Host::Tcp(_) => None,
-            Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
-        }
-    }
-
-    /// The address in words, `host:port` or the socket's path; never a password.
+    /// The addresses in words, `host:port` or the socket's path each; never a password.
     pub fn address(&self) -> String {
         self.to_string()
-    }
-
-    /// Whether what we send cannot leave this machine: a Unix socket or a loopback address.
-    pub fn is_local(&self) -> bool {
-        match &self.host {
-            Host::Unix(_) => true,
-            Host::Tcp(host) => {
-                host.eq_ignore_ascii_case("localhost")
-                    || host
-                        .parse::<IpAddr>()
-                        .is_ok_and(|address| address.is_loopback())
-            }
-        }
     }
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.host, self.unix_socket_path()) {
-            (_, Some(path)) => path.display().fmt(f),
-            (Host::Tcp(host), None) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
-            (Host::Tcp(host), None) => write!(f, "{host}:{}", self.port),
-            (Host::Unix(directory), None) => directory.display().fmt(f),
+        for (index, server) in self.servers.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            server.fmt(f)?;
         }
+        Ok(())
     }
 }
 
-impl Host {
-    fn parse(text: String) -> Result<Self, ConfigError> {
-        if text.contains(',') {
-            Err(ConfigError::SeveralHosts)
-        } else if text.starts_with('/') {
-            Ok(Self::Unix(text.into()))
-        } else if text.contains('@') {
-            Err(ConfigError::StrayAt)
-        } else {
-            Ok(Self::Tcp(text))
+impl Tls {
+    fn read(
+        settings: &mut Settings,
+        around: Surroundings<'_>,
+        servers: &[Server],
+    ) -> Result<Self, ConfigError> {
+        let roots = match settings.take("sslrootcert") {
+            Some(text) if text == "system" => RootCertificates::System,
+            Some(path) => RootCertificates::File(path.into()),
+            None => in_home(around, ".postgresql/root.crt")
+                .map_or(RootCertificates::None, RootCertificates::File),
+        };
+        let mode = choose(settings, "sslmode", SSL_MODES)?;
+        let is_system = matches!(roots, RootCertificates::System);
+        let mode = match mode {
+            Some(mode) if is_system && mode != SslMode::VerifyFull => {
+                return Err(ConfigError::SystemRootsNeedVerifyFull);
+            }
+            Some(mode) => mode,
+            None if is_system => SslMode::VerifyFull,
+            None => SslMode::Prefer,
+        };
+        let direct = choose(settings, "sslnegotiation", NEGOTIATIONS)?.unwrap_or(false);
+        if direct && mode < SslMode::Require {
+            return Err(ConfigError::DirectNeedsRequire);
         }
+        let nameless = |server: &Server| matches!(&server.host, Host::Tcp(host) if host.is_empty());
+        if mode == SslMode::VerifyFull && servers.iter().any(nameless) {
+            return Err(ConfigError::HostMissing);
+        }
+        let wants_certificate = choose(settings, "sslcertmode", CERTIFICATE_MODES)?.unwrap_or(true);
+        let mut path = |name, default| {
+            let named = settings.take(name).map(PathBuf::from);
+            named
+                .or_else(|| in_home(around, default))
+                .filter(|_| wants_certificate)
+        };
+        let certificate = path("sslcert", ".postgresql/postgresql.crt");
+        let key = path("sslkey", ".postgresql/postgresql.key");
+        Ok(Self {
+            mode,
+            roots,
+            certificate,
+            key,
+            server_name_indication: choose(settings, "sslsni", SWITCHES)?.unwrap_or(true),
+            direct,
+            versions: TlsVersions {
+                tls12: choose(settings, "ssl_min_protocol_version", ORDINARY_12)?.unwrap_or(true),
+                tls13: choose(settings, "ssl_max_protocol_version", ORDINARY_13)?.unwrap_or(true),
+            }
+            .check()?,
+        })
     }
 }
 
@@ -158,281 +275,83 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A demand for TLS is refused, never dropped; on a Unix socket it says nothing, as for libpq.
-fn check_sslmode(sslmode: Option<String>, host: &Host) -> Result<(), ConfigError> {
-    let Some(sslmode) = sslmode else {
-        return Ok(());
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+/// A demand that we cannot meet is refused, never dropped.
+fn refuse_unsupported(settings: &Settings) -> Result<(), ConfigError> {
+    for (name, harmless) in UNSUPPORTED {
+        let value = settings.get(name).filter(|value| !harmless.contains(value));
+        if value.is_some() {
+            return Err(ConfigError::Unsupported { name });
+        }
+    }
+    Ok(())
+}
+
+/// libpq waits for at least two seconds, and for ever at zero, which here means our own limit.
+fn connect_timeout(settings: &mut Settings) -> Result<Option<Duration>, ConfigError> {
+    let Some(text) = settings.take("connect_timeout") else {
+        return Ok(None);
     };
-    match (sslmode.as_str(), host) {
-        ("disable" | "allow" | "prefer", _) => Ok(()),
-        ("require" | "verify-ca" | "verify-full", Host::Unix(_)) => Ok(()),
-        ("require" | "verify-ca" | "verify-full", Host::Tcp(_)) => {
-            Err(ConfigError::TlsUnsupported { sslmode })
-        }
-        _ => Err(ConfigError::Value {
-            name: "sslmode",
-            value: sslmode,
-        }),
-    }
+    let seconds: i32 = text.trim().parse().map_err(|_| ConfigError::Value {
+        name: "connect_timeout",
+        value: text.clone(),
+    })?;
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds.clamp(2, CONNECT_TIMEOUT_SECONDS_MAX))))
 }
 
-/// PostgreSQL's registered port.
-const PORT: u16 = 5432;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(url: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::parse(url, &|name| {
-            let found = environment.iter().find(|(variable, _)| *variable == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    /// `user:password@address/database` of what was read, or the error's sentence.
-    fn summary(url: &str, environment: &[(&str, &str)]) -> String {
-        match parse(url, environment) {
-            Ok(config) => {
-                let password = config.password.as_ref().map_or("-", Password::as_str);
-                format!("{}:{password}@{config}/{}", config.user, config.database)
-            }
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn urls_mean_what_they_mean_to_libpq() {
-        for (url, expected) in [
-            ("postgres://", "me:-@localhost:5432/me"),
-            ("postgresql://", "me:-@localhost:5432/me"),
-            ("postgresql:///", "me:-@localhost:5432/me"),
-            ("postgresql://db", "me:-@db:5432/me"),
-            ("postgresql://db/", "me:-@db:5432/me"),
-            ("postgresql://db:/", "me:-@db:5432/me"),
-            ("postgresql://db:6000", "me:-@db:6000/me"),
-            ("postgresql://db:1/x", "me:-@db:1/x"),
-            ("postgresql://db:65535/x", "me:-@db:65535/x"),
-            ("postgresql://ann@db", "ann:-@db:5432/ann"),
-            ("postgresql://ann@", "ann:-@localhost:5432/ann"),
-            ("postgresql://ann:@db/x", "ann:-@db:5432/x"),
-            ("postgresql://@db", "me:-@db:5432/me"),
-            ("postgresql://:pw@db", "me:pw@db:5432/me"),
-            ("postgresql://ann:p:w@db/x", "ann:p:w@db:5432/x"),
-            ("postgresql://ann:p?w@db/x", "ann:p?w@db:5432/x"),
-            ("postgresql://ann:p#w@db/x", "ann:p#w@db:5432/x"),
-            (
-                "postgresql://a%40b:p%2Fw%3a%25@d%62:54%332/x%20y%2Fz",
-                "a@b:p/w:%@db:5432/x y/z",
-            ),
-            (
-                "postgresql://%C3%A9@db/%F0%9F%90%98",
-                "\u{e9}:-@db:5432/\u{1f418}",
-            ),
-            ("postgresql://[::1]", "me:-@[::1]:5432/me"),
-            (
-                "postgresql://ann@[2001:db8::7]:99/x?application_name=q",
-                "ann:-@[2001:db8::7]:99/x",
-            ),
-            ("postgresql://%2Ftmp%2Fpg/x", "me:-@/tmp/pg/.s.PGSQL.5432/x"),
-            ("postgresql://%2Ftmp:7/x", "me:-@/tmp/.s.PGSQL.7/x"),
-            ("postgresql:///x?host=/tmp&port=7", "me:-@/tmp/.s.PGSQL.7/x"),
-            ("postgresql:///x?host=%2Ftmp", "me:-@/tmp/.s.PGSQL.5432/x"),
-            ("postgresql://db?", "me:-@db:5432/me"),
-            (
-                "postgresql://db?user=ann&password=p%26w&dbname=x",
-                "ann:p&w@db:5432/x",
-            ),
-            (
-                "postgresql://one/x?host=two&port=2&dbname=y",
-                "me:-@two:2/y",
-            ),
-            (
-                "postgresql:///x?user=ann@corp",
-                "ann@corp:-@localhost:5432/x",
-            ),
-            (
-                "postgresql://db?connect_timeout=10&sslmode=prefer",
-                "me:-@db:5432/me",
-            ),
-            ("postgresql://db?sslmode=disable", "me:-@db:5432/me"),
-            ("postgresql://db?sslmode=allow", "me:-@db:5432/me"),
-            (
-                "postgresql:///?host=/tmp&sslmode=require",
-                "me:-@/tmp/.s.PGSQL.5432/me",
-            ),
-        ] {
-            assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_refused_in_words() {
-        let scheme = "connection string does not begin with postgres:// or postgresql://";
-        let port = "port is not a number from 1 to 65535 \
-                    (in a password '/' is written %2F and '@' %40)";
-        let brackets = "IPv6 address is not of the form [address], optionally followed by :port";
-        for (url, expected) in [
-            ("", scheme),
-            ("host=db user=ann", scheme),
-            ("Postgres://db", scheme),
-            ("postgres:/db", scheme),
-            ("mysql://db", scheme),
-            ("postgres://db:0", port),
-            ("postgres://db:65536", port),
-            ("postgres://db:+80", port),
-            ("postgres://ann:secret", port),
-            ("postgres://ann:se/cret@db", port),
-            (
-                "postgres://db?port=x",
-                "port \"x\" is not a number from 1 to 65535",
-            ),
-            ("postgres://[::1", brackets),
-            ("postgres://[]", brackets),
-            ("postgres://[::1]z", brackets),
-            ("postgres://%zz@db", "invalid percent-encoding in user name"),
-            (
-                "postgres://db/x%4",
-                "invalid percent-encoding in database name",
-            ),
-            ("postgres://ann:%00@db", "password contains a NUL character"),
-            ("postgres://ann:%ff@db", "password is not UTF-8"),
-            (
-                "postgres://ann:se@cret@db",
-                "host contains '@' (one in a user name or password is written %40)",
-            ),
-            ("postgres://one,two/x", "several hosts not supported yet"),
-            (
-                "postgres://one:1,two:2/x",
-                "several hosts not supported yet",
-            ),
-            (
-                "postgres:///x?host=one,two",
-                "several hosts not supported yet",
-            ),
-            (
-                "postgres:///x?host=one&port=1,2",
-                "several hosts not supported yet",
-            ),
-        ] {
-            assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
-        }
-        assert_eq!(
-            parse("postgres://db", &[]).unwrap_err(),
-            ConfigError::UserMissing
-        );
-    }
-
-    #[test]
-    fn parameters_are_known_or_named() {
-        for (url, expected) in [
-            ("postgres://db?uzer=ann", "unknown parameter \"uzer\""),
-            ("postgres://db?&user=ann", "a parameter has no '='"),
-            ("postgres://db?user", "a parameter has no '='"),
-            (
-                "postgres://db?options=-c a=b",
-                "parameter \"options\" has a second '=' (in a value it is written %3D)",
-            ),
-            (
-                "postgres://db?connect_timeout=soon",
-                "invalid connect_timeout \"soon\"",
-            ),
-            ("postgres://db?sslmode=maybe", "invalid sslmode \"maybe\""),
-            (
-                "postgres://db?sslmode=require",
-                "TLS is not supported yet, and sslmode \"require\" demands it",
-            ),
-            (
-                "postgres://db?ssl=true",
-                "TLS is not supported yet, and sslmode \"require\" demands it",
-            ),
-        ] {
-            assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn the_environment_fills_in_what_the_url_leaves_out() {
-        let environment = [
-            ("PGHOST", "/run/pg"),
-            ("PGPORT", "6543"),
-            ("PGUSER", "eve"),
-            ("PGPASSWORD", "hush"),
-            ("PGDATABASE", "stage"),
-            ("PGAPPNAME", "tool"),
-            ("USER", "me"),
-        ];
-        for (url, expected) in [
-            ("postgres://", "eve:hush@/run/pg/.s.PGSQL.6543/stage"),
-            ("postgres://db:1/x", "eve:hush@db:1/x"),
-            ("postgres://ann:pw@db", "ann:pw@db:6543/stage"),
-        ] {
-            assert_eq!(summary(url, &environment), expected, "{url}");
-        }
-        let config = parse("postgres://", &environment).unwrap();
-        assert_eq!(config.application_name.as_deref(), Some("tool"));
-        let config = parse("postgres://?application_name=own", &environment).unwrap();
-        assert_eq!(config.application_name.as_deref(), Some("own"));
-
-        for (environment, expected) in [
-            (
-                &[("LOGNAME", "log"), ("USER", "")][..],
-                "log:-@localhost:5432/log",
-            ),
-            (
-                &[("USER", "me"), ("PGHOST", ""), ("PGPASSWORD", "")],
-                "me:-@localhost:5432/me",
-            ),
-            (
-                &[("USER", "me"), ("PGPORT", "x")],
-                "port \"x\" is not a number from 1 to 65535",
-            ),
-            (
-                &[("USER", "me"), ("PGHOST", "a,b")],
-                "several hosts not supported yet",
-            ),
-            (&[("USER", "m\0e")], "USER contains a NUL character"),
-            (
-                &[("USER", "me"), ("PGSSLMODE", "verify-full")],
-                "TLS is not supported yet, and sslmode \"verify-full\" demands it",
-            ),
-        ] {
-            assert_eq!(summary("postgres://", environment), expected);
-        }
-    }
-
-    #[test]
-    fn no_output_holds_the_password() {
-        let config = parse("postgres://ann:hush@db/x", &[]).unwrap();
-        assert!(format!("{config:?}").contains("Some(***)"));
-        assert!(!format!("{config:?} {config} {}", config.address()).contains("hush"));
-        for url in [
-            "postgres://ann:hush",
-            "postgres://ann:hush/x@db",
-            "postgres://ann:hush@h@db",
-            "postgres://ann:hush%@db",
-            "postgres://ann:x[hush@[",
-            "postgres://ann@db?password=x&hush",
-        ] {
-            let error = parse(url, &[]).unwrap_err();
-            assert!(
-                !format!("{error:?} {error}").contains("hush"),
-                "{url}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn loopback_and_unix_sockets_are_local() {
-        for (url, local) in [
-            ("postgres://u@localhost", true),
-            ("postgres://u@127.3.2.1", true),
-            ("postgres://u@[::1]", true),
-            ("postgres://u@%2Ftmp", true),
-            ("postgres://u@localhost.example.org", false),
-            ("postgres://u@10.0.0.1", false),
-        ] {
-            assert_eq!(parse(url, &[]).unwrap().is_local(), local, "{url}");
-        }
-    }
+/// A file below the home directory.
+fn in_home(around: Surroundings<'_>, name: &str) -> Option<PathBuf> {
+    let home = (around.variable)("HOME").filter(|home| !home.is_empty())?;
+    Some(Path::new(&home).join(name))
 }
+
+const SSL_MODES: &[(&str, SslMode)] = &[
+    ("disable", SslMode::Disable),
+    ("allow", SslMode::Allow),
+    ("prefer", SslMode::Prefer),
+    ("require", SslMode::Require),
+    ("verify-ca", SslMode::VerifyCa),
+    ("verify-full", SslMode::VerifyFull),
+];
+const BINDINGS: &[(&str, ChannelBinding)] = &[
+    ("disable", ChannelBinding::Disable),
+    ("prefer", ChannelBinding::Prefer),
+    ("require", ChannelBinding::Require),
+];
+const TARGETS: &[(&str, TargetSessionAttrs)] = &[
+    ("any", TargetSessionAttrs::Any),
+    ("read-write", TargetSessionAttrs::ReadWrite),
+    ("read-only", TargetSessionAttrs::ReadOnly),
+    ("primary", TargetSessionAttrs::Primary),
+    ("standby", TargetSessionAttrs::Standby),
+    ("prefer-standby", TargetSessionAttrs::PreferStandby),
+];
+const LOAD_BALANCE: &[(&str, bool)] = &[("disable", false), ("random", true)];
+const NEGOTIATIONS: &[(&str, bool)] = &[("postgres", false), ("direct", true)];
+/// Which of them the server demands, only the server can know.
+const CERTIFICATE_MODES: &[(&str, bool)] =
+    &[("disable", false), ("allow", true), ("require", true)];
+const SWITCHES: &[(&str, bool)] = &[("0", false), ("1", true)];
+/// Whether TLS 1.2 stays allowed under this lower limit; older versions are never spoken.
+const ORDINARY_12: &[(&str, bool)] = &[
+    ("TLSv1", true),
+    ("TLSv1.1", true),
+    ("TLSv1.2", true),
+    ("TLSv1.3", false),
+];
+/// Whether TLS 1.3 stays allowed under this upper limit.
+const ORDINARY_13: &[(&str, bool)] = &[("TLSv1.2", false), ("TLSv1.3", true)];
+/// A day: beyond it nobody waits, and a deadline must not overflow.
+const CONNECT_TIMEOUT_SECONDS_MAX: u64 = 86_400;

@@ -182,6 +182,19 @@ pub enum AuthenticationError {
     },
     /// The server says we are in without having proved who it is, as SCRAM demands.
     ServerUnproven,
+    /// `channel_binding=require` demands what this connection cannot give.
+    BindingMissing(BindingError),
+}
+
+/// Why SCRAM cannot be tied to the connection it runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindingError {
+    /// There is no TLS to tie it to.
+    NoTls,
+    /// The server asks for something else than SCRAM-SHA-256-PLUS.
+    NotOffered,
+    /// The certificate is signed in a way that names no hash, such as Ed25519.
+    NoHash,
 }
 
 impl fmt::Display for AuthenticationError {
@@ -202,6 +215,17 @@ impl fmt::Display for AuthenticationError {
             Self::ServerUnproven => {
                 f.write_str("server skipped its own proof at the end of the SCRAM exchange")
             }
+            Self::BindingMissing(cause) => write!(
+                f,
+                "channel binding is required, and {}",
+                match cause {
+                    BindingError::NoTls => "the connection is not encrypted",
+                    BindingError::NotOffered => "the server does not ask for SCRAM-SHA-256-PLUS",
+                    BindingError::NoHash => {
+                        "the signature of the server's certificate has no hash to bind to"
+                    }
+                }
+            ),
         }
     }
 }
@@ -228,6 +252,7 @@ impl SessionError {
             Self::Authentication(error) => match error {
                 AuthenticationError::MethodUnsupported { .. }
                 | AuthenticationError::PasswordMissing
+                | AuthenticationError::BindingMissing(_)
                 | AuthenticationError::CleartextRefused => true,
                 AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => false,
             },
@@ -252,7 +277,17 @@ impl SessionError {
                     "let pg_hba.conf ask for scram-sha-256 for this user"
                 }
                 AuthenticationError::PasswordMissing => {
-                    "put the password in the connection string, or set PGPASSWORD"
+                    "put the password in the connection string or in ~/.pgpass, or set PGPASSWORD"
+                }
+                AuthenticationError::BindingMissing(BindingError::NoTls) => {
+                    "set sslmode=require and let the server speak TLS"
+                }
+                AuthenticationError::BindingMissing(BindingError::NotOffered) => {
+                    "let pg_hba.conf ask for scram-sha-256 for this user, or set \
+                     channel_binding=prefer"
+                }
+                AuthenticationError::BindingMissing(BindingError::NoHash) => {
+                    "sign the certificate with RSA or ECDSA, or set channel_binding=prefer"
                 }
                 AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => {
                     "check that the address is that of your PostgreSQL server"

@@ -12,10 +12,19 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 use self::incoming::Step;
-use super::{auth::Authentication, codec::Codec, command, config::Config, outbox::Outbox};
+use super::{
+    auth::Authentication,
+    codec::Codec,
+    command,
+    config::{Config, Server as Address},
+    outbox::Outbox,
+};
 use crate::channel::{Channel, Payload};
 
-pub use super::error::{AuthenticationError, ProtocolError, ServerError, SessionError};
+pub use super::{
+    auth::Protection,
+    error::{AuthenticationError, BindingError, ProtocolError, ServerError, SessionError},
+};
 
 /// Names one request; the session hands it back and reads nothing into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +75,8 @@ pub struct Session {
     /// Asked and not answered, oldest first; empty before `Phase::Ready`.
     requests: VecDeque<Request>,
     server: Server,
+    /// Stays once it is true, also when the session is over.
+    is_admitted: bool,
 }
 
 /// What happened; borrows the bytes of a notification from the session.
@@ -142,15 +153,29 @@ struct Server {
     version: Option<String>,
     encoding: Option<String>,
     in_hot_standby: bool,
+    is_read_only: bool,
     backend_pid: Option<i32>,
 }
 
 impl Session {
-    /// Begins a session: the StartupMessage is queued at once.
+    /// Begins a session with the first server of `config`, over a connection without TLS: the
+    /// StartupMessage is queued at once.
     pub fn new(config: &Config, default_application_name: &str) -> Self {
+        let server = &config.servers[0];
+        Self::begin(config, server, Protection::None, default_application_name)
+    }
+
+    /// Begins a session with `server`, which is one of `config`'s: the StartupMessage is queued at
+    /// once.
+    pub fn begin(
+        config: &Config,
+        server: &Address,
+        protection: Protection,
+        default_application_name: &str,
+    ) -> Self {
         let mut outbox = Outbox::default();
         let phase = match command::startup(config, default_application_name, outbox.tail()) {
-            Ok(()) => Phase::Authenticating(Authentication::new(config, config.is_local())),
+            Ok(()) => Phase::Authenticating(Authentication::new(config, server, protection)),
             Err(error) => {
                 outbox.clear();
                 Phase::Failing(error.into())
@@ -162,6 +187,7 @@ impl Session {
             phase,
             requests: VecDeque::new(),
             server: Server::default(),
+            is_admitted: false,
         }
     }
 
@@ -188,6 +214,16 @@ impl Session {
     /// Whether the server is a standby (from PostgreSQL 14 on), where nobody can listen.
     pub fn in_hot_standby(&self) -> bool {
         self.server.in_hot_standby
+    }
+
+    /// Whether transactions are read-only unless they say otherwise (from PostgreSQL 14 on).
+    pub fn is_read_only(&self) -> bool {
+        self.server.is_read_only
+    }
+
+    /// Whether the server believes who we are, and may as well have refused us before.
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted
     }
 
     /// The process that says it serves us, once it said so.

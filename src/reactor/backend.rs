@@ -1,6 +1,6 @@
 //! The sockets of PostgreSQL's two sessions: carries out orders, moves bytes.
 //!
-//! Knows nothing of what the bytes say.
+//! Knows nothing of what the bytes say; whether TLS carries them, the session learns once.
 
 use std::{
     collections::VecDeque,
@@ -12,11 +12,13 @@ use std::{
 
 use mio::{Interest, Registry, Token, Waker};
 
-use super::{resolve::Resolution, socket::BackendSocket, token::Source};
-use crate::{
-    bridge::backend::{Backend, Order, Role},
-    pg::config::Host,
+use super::{
+    resolve::{Resolution, Resolved, Unresolved},
+    socket::BackendSocket,
+    tls::{Connector, Progress, Securing, TlsSocket},
+    token::Source,
 };
+use crate::bridge::backend::{Backend, Order, Role};
 
 /// Both sockets.
 #[derive(Debug)]
@@ -34,13 +36,23 @@ enum Link {
         socket: BackendSocket,
         /// To be tried if this one fails.
         others: VecDeque<SocketAddr>,
+        /// Where TLS is wanted.
+        connector: Option<Connector>,
     },
+    Securing(Box<Securing>),
     Connected {
-        socket: BackendSocket,
+        stream: Stream,
         /// An event said so and nothing since has said otherwise.
         readable: bool,
         writable: bool,
     },
+}
+
+/// What carries a session's bytes.
+#[derive(Debug)]
+enum Stream {
+    Plain(BackendSocket),
+    Tls(TlsSocket),
 }
 
 impl BackendSockets {
@@ -78,7 +90,7 @@ impl BackendSockets {
             match order {
                 Order::Connect(role) => {
                     if let Err(error) = self.connect(backend, role, registry) {
-                        backend.handle_lost(role, &refused(&error), now);
+                        backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                     }
                 }
                 Order::Disconnect(role) => {
@@ -102,6 +114,7 @@ impl BackendSockets {
         match &mut self.sockets[role.index()] {
             Link::None | Link::Resolving(_) => {}
             Link::Connecting { .. } => self.check_connecting(role, backend, registry, now),
+            Link::Securing(_) => self.secure(role, backend, now),
             Link::Connected {
                 readable, writable, ..
             } => {
@@ -119,13 +132,16 @@ impl BackendSockets {
             };
             match resolution.poll() {
                 None => {}
-                Some(Ok(addresses)) => {
-                    let addresses = addresses.into();
-                    self.connect_next(role, addresses, None, backend, registry, now);
+                Some(Ok(resolved)) => {
+                    self.connect_next(role, resolved, None, backend, registry, now);
                 }
-                Some(Err(error)) => {
+                Some(Err(Unresolved::Name(error))) => {
                     self.sockets[role.index()] = Link::None;
-                    backend.handle_lost(role, &format!("failed: {error}"), now);
+                    backend.handle_unreachable(role, &refused(&error), error.kind(), now);
+                }
+                Some(Err(Unresolved::Tls(error))) => {
+                    self.sockets[role.index()] = Link::None;
+                    backend.handle_tls_failed(role, &format!("failed: {error}"), now);
                 }
             }
         }
@@ -142,7 +158,7 @@ impl BackendSockets {
     pub(crate) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
             let Link::Connected {
-                socket, readable, ..
+                stream, readable, ..
             } = &mut self.sockets[role.index()]
             else {
                 continue;
@@ -150,7 +166,7 @@ impl BackendSockets {
             if !*readable {
                 continue;
             }
-            match socket.read(buffer) {
+            match stream.read(buffer) {
                 Ok(0) => backend.handle_lost(role, "was closed by the server", now),
                 Ok(bytes) => backend.handle_input(role, &buffer[..bytes], now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => *readable = false,
@@ -164,16 +180,19 @@ impl BackendSockets {
     pub(crate) fn write(&mut self, backend: &mut Backend, now: Instant) {
         for role in Role::ALL {
             let Link::Connected {
-                socket, writable, ..
+                stream, writable, ..
             } = &mut self.sockets[role.index()]
             else {
                 continue;
             };
             while *writable {
-                let Some(bytes) = backend.poll_transmit(role) else {
-                    break;
+                // Of TLS something older may wait, which is flushed even where nothing follows.
+                let written = match (stream.flush(), backend.poll_transmit(role)) {
+                    (Ok(()), None) => break,
+                    (Ok(()), Some(bytes)) => stream.write(bytes),
+                    (Err(error), _) => Err(error),
                 };
-                match socket.write(bytes) {
+                match written {
                     Ok(written) => backend.handle_transmitted(role, written),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => *writable = false,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -192,32 +211,40 @@ impl BackendSockets {
         role: Role,
         registry: &Registry,
     ) -> io::Result<()> {
-        let config = backend.config();
-        if let Some(path) = config.unix_socket_path() {
+        let server = backend.server(role);
+        if let Some(path) = server.unix_socket_path() {
             let mut socket = BackendSocket::connect_unix(&path)?;
             register(&mut socket, role, registry)?;
-            self.sockets[role.index()] = Link::Connected {
-                socket,
-                readable: true,
-                writable: true,
-            };
+            self.connected(role, Stream::Plain(socket));
             backend.handle_connected(role);
-        } else if let Host::Tcp(host) = &config.host {
-            let resolution = Resolution::start(host, config.port, Arc::clone(&self.waker))?;
+        } else {
+            let encryption = backend.route(role).encryption;
+            let tls = &backend.config().tls;
+            let waker = Arc::clone(&self.waker);
+            let resolution = Resolution::start(server, tls, encryption, waker)?;
             self.sockets[role.index()] = Link::Resolving(resolution);
         }
         Ok(())
     }
 
+    fn connected(&mut self, role: Role, stream: Stream) {
+        self.sockets[role.index()] = Link::Connected {
+            stream,
+            readable: true,
+            writable: true,
+        };
+    }
+
     fn connect_next(
         &mut self,
         role: Role,
-        mut addresses: VecDeque<SocketAddr>,
+        resolved: Resolved,
         mut failure: Option<io::Error>,
         backend: &mut Backend,
         registry: &Registry,
         now: Instant,
     ) {
+        let mut addresses = VecDeque::from(resolved.addresses);
         while let Some(address) = addresses.pop_front() {
             let connecting = BackendSocket::connect_tcp(address)
                 .and_then(|mut socket| register(&mut socket, role, registry).map(|()| socket));
@@ -226,6 +253,7 @@ impl BackendSockets {
                     self.sockets[role.index()] = Link::Connecting {
                         socket,
                         others: addresses,
+                        connector: resolved.connector,
                     };
                     return;
                 }
@@ -233,11 +261,9 @@ impl BackendSockets {
             }
         }
         self.sockets[role.index()] = Link::None;
-        let why = failure.map_or_else(
-            || "failed: the name has no address".to_owned(),
-            |error| refused(&error),
-        );
-        backend.handle_lost(role, &why, now);
+        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let error = failure.unwrap_or_else(none);
+        backend.handle_unreachable(role, &refused(&error), error.kind(), now);
     }
 
     fn check_connecting(
@@ -247,25 +273,87 @@ impl BackendSockets {
         registry: &Registry,
         now: Instant,
     ) {
-        let Link::Connecting { socket, others } = std::mem::take(&mut self.sockets[role.index()])
+        let Link::Connecting {
+            socket,
+            others,
+            connector,
+        } = std::mem::take(&mut self.sockets[role.index()])
         else {
             return;
         };
-        match socket.check_connected() {
-            Ok(()) => {
-                self.sockets[role.index()] = Link::Connected {
-                    socket,
-                    readable: true,
-                    writable: true,
-                };
+        match (socket.check_connected(), connector) {
+            (Ok(()), None) => {
+                self.connected(role, Stream::Plain(socket));
                 backend.handle_connected(role);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.sockets[role.index()] = Link::Connecting { socket, others };
+            (Ok(()), Some(connector)) => {
+                let encryption = backend.route(role).encryption;
+                let securing = Securing::new(socket, connector, encryption);
+                self.sockets[role.index()] = Link::Securing(Box::new(securing));
+                self.secure(role, backend, now);
             }
-            Err(error) => {
-                self.connect_next(role, others, Some(error), backend, registry, now);
+            (Err(error), connector) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.sockets[role.index()] = Link::Connecting {
+                    socket,
+                    others,
+                    connector,
+                };
             }
+            (Err(error), connector) => {
+                let resolved = Resolved {
+                    addresses: others.into(),
+                    connector,
+                };
+                self.connect_next(role, resolved, Some(error), backend, registry, now);
+            }
+        }
+    }
+
+    fn secure(&mut self, role: Role, backend: &mut Backend, now: Instant) {
+        let Link::Securing(securing) = std::mem::take(&mut self.sockets[role.index()]) else {
+            return;
+        };
+        match securing.advance() {
+            Progress::Pending(securing) => {
+                self.sockets[role.index()] = Link::Securing(securing);
+            }
+            Progress::Plain(socket) => {
+                self.connected(role, Stream::Plain(socket));
+                backend.handle_connected(role);
+            }
+            Progress::Secured(socket, end_point) => {
+                self.connected(role, Stream::Tls(socket));
+                backend.handle_secured(role, end_point);
+            }
+            Progress::Lost(error) => {
+                backend.handle_unreachable(role, &refused(&error), error.kind(), now);
+            }
+            Progress::Failed(error) => {
+                backend.handle_tls_failed(role, &format!("failed: {error}"), now);
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(socket) => socket.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(socket) => socket.flush(),
         }
     }
 }

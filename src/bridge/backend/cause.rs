@@ -1,27 +1,101 @@
 //! Why a session ended, in words.
 
-use super::Role;
-use crate::pg::{config::Config, session::SessionError};
+use std::io;
+
+use super::route::Reached;
+use crate::pg::session::SessionError;
 
 /// What ended a session, or kept it from beginning.
 pub(super) enum Cause<'a> {
-    Connection(&'a str),
-    Session(&'a SessionError),
+    /// The connection; the words complete the sentence "connection ...".
+    Connection(&'a str, io::ErrorKind),
+    /// TLS.
+    Tls(&'a str),
+    /// The session itself, and whether the server had believed who we are.
+    Session {
+        error: &'a SessionError,
+        is_admitted: bool,
+        is_secure: bool,
+    },
+    /// The server is not of this kind.
+    OtherKind(&'static str),
+}
+
+/// Why nothing came of a round of attempts.
+#[derive(Debug)]
+pub struct Failure {
+    /// The server that was tried last.
+    pub address: String,
+    /// What was wrong with it.
+    pub error: FailureError,
+}
+
+/// What was wrong with a server.
+#[derive(Clone, Debug)]
+pub enum FailureError {
+    /// The connection.
+    Connection(io::ErrorKind, String),
+    /// The server did not let us in, or we did not trust it.
+    Session(Box<SessionError>),
 }
 
 impl Cause<'_> {
-    /// The line for the log.
-    pub(super) fn complaint(&self, role: Role, config: &Config) -> String {
-        let address = config.address();
+    /// The sentence for the log.
+    pub(super) fn complaint(&self, address: &str) -> String {
         match self {
-            Self::Connection(why) => {
-                format!("{role} session: connection to PostgreSQL at {address} {why}; retrying")
+            Self::Connection(why, _) | Self::Tls(why) => {
+                format!("connection to PostgreSQL at {address} {why}")
             }
-            Self::Session(error) => {
+            Self::Session { error, .. } => {
                 let remedy = error.remedy().map(|remedy| format!(" ({remedy})"));
                 let remedy = remedy.unwrap_or_default();
-                format!("{role} session: PostgreSQL at {address}: {error}{remedy}; retrying")
+                format!("PostgreSQL at {address}: {error}{remedy}")
+            }
+            Self::OtherKind(wanted) => {
+                format!("PostgreSQL at {address} is not {wanted}, as target_session_attrs demands")
             }
         }
     }
+
+    /// How far it came.
+    pub(super) fn reached(&self) -> Reached {
+        match self {
+            Self::Connection(..) => Reached::Nobody,
+            Self::Tls(_) => Reached::Tls,
+            Self::OtherKind(_) => Reached::OtherKind,
+            Self::Session {
+                error: SessionError::Server(error),
+                is_admitted: false,
+                is_secure,
+            } => Reached::Refusal {
+                is_secure: *is_secure,
+                is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
+            },
+            Self::Session { .. } => Reached::End,
+        }
+    }
+
+    /// Whether only a person can help.
+    pub(super) fn is_configuration(&self) -> bool {
+        matches!(self, Self::Session { error, .. } if error.is_configuration())
+    }
+
+    pub(super) fn failure(&self, address: String) -> Failure {
+        let error = match self {
+            Self::Connection(why, kind) => {
+                FailureError::Connection(*kind, format!("connection {why}"))
+            }
+            Self::Tls(why) => {
+                FailureError::Connection(io::ErrorKind::Other, format!("connection {why}"))
+            }
+            Self::Session { error, .. } => FailureError::Session(Box::new((*error).clone())),
+            Self::OtherKind(wanted) => {
+                FailureError::Connection(io::ErrorKind::Other, format!("server is not {wanted}"))
+            }
+        };
+        Failure { address, error }
+    }
 }
+
+/// The server starts up, shuts down or recovers.
+const CANNOT_CONNECT_NOW: &str = "57P03";

@@ -48,9 +48,9 @@ impl Up {
         token: Token,
         now: Instant,
     ) -> io::Result<Self> {
-        SockRef::from(socket.get_ref()).set_nonblocking(true)?;
+        SockRef::from(socket.get_ref().tcp()).set_nonblocking(true)?;
         registry.register(
-            socket.get_mut(),
+            socket.get_mut().tcp_mut(),
             token,
             Interest::READABLE | Interest::WRITABLE,
         )?;

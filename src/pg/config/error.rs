@@ -2,7 +2,7 @@
 //!
 //! The facts and their sentences, none with a password in it. Knows no grammar.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, path::PathBuf};
 
 /// Why a connection string cannot be used.
 ///
@@ -10,8 +10,12 @@ use std::{error::Error, fmt};
 /// shifts the later parts, so only the names and values of parameters are repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// It does not begin with `postgres://` or `postgresql://`.
+    /// Neither a connection URI nor keywords and values.
     Scheme,
+    /// A keyword without `=`; not repeated, for it may be a piece of a password with a space.
+    KeywordWithoutValue,
+    /// A `'` that is not closed.
+    QuoteOpen,
     /// A `%` without two hexadecimal digits behind it.
     PercentEncoding {
         /// Where.
@@ -31,8 +35,34 @@ pub enum ConfigError {
     Brackets,
     /// A second `@`.
     StrayAt,
-    /// A list of hosts or ports.
-    SeveralHosts,
+    /// A list of addresses or ports that is not as long as that of the hosts.
+    ListLengths {
+        /// Which.
+        name: &'static str,
+    },
+    /// `hostaddr` alone, where the certificate must name the host.
+    HostMissing,
+    /// No service file has it.
+    ServiceUnknown {
+        /// The wanted one.
+        service: String,
+    },
+    /// A line of the service file that is no setting.
+    ServiceFile {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// What it asks for, we cannot do.
+    Unsupported {
+        /// Its name.
+        name: &'static str,
+    },
+    /// `sslrootcert=system` trusts so many that the name has to be checked.
+    SystemRootsNeedVerifyFull,
+    /// `sslnegotiation=direct` leaves no way back to a connection without TLS.
+    DirectNeedsRequire,
     /// Not a port; repeated only where it cannot be a piece of a password.
     Port {
         /// What stood there.
@@ -57,21 +87,43 @@ pub enum ConfigError {
         /// What stood there.
         value: String,
     },
-    /// `sslmode` demands what we cannot do.
-    TlsUnsupported {
-        /// What was asked for.
-        sslmode: String,
-    },
     /// Nothing says which role to log in as.
     UserMissing,
 }
 
+impl ConfigError {
+    pub(super) fn unknown(name: &str) -> Self {
+        Self::UnknownParameter {
+            name: Self::shown(name),
+        }
+    }
+
+    /// A name as it may be repeated.
+    pub(super) fn shown(name: &str) -> String {
+        name.chars().take(NAME_CHARS_MAX).collect()
+    }
+}
+
+/// Whether `text` may be the name of a parameter.
+pub(super) fn is_word(text: &str) -> bool {
+    let mut letters = text.bytes();
+    letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !text.is_empty()
+}
+
+/// Longer than any name we know.
+const NAME_CHARS_MAX: usize = 40;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Scheme => {
-                f.write_str("connection string does not begin with postgres:// or postgresql://")
-            }
+            Self::Scheme => f.write_str(
+                "connection string does not begin with postgres:// or postgresql://, \
+                 nor with KEYWORD=",
+            ),
+            Self::KeywordWithoutValue => f.write_str(
+                "a keyword has no '=' (a value with a space is written between single quotes)",
+            ),
+            Self::QuoteOpen => f.write_str("a single quote is not closed"),
             Self::PercentEncoding { part } => write!(f, "invalid percent-encoding in {part}"),
             Self::NotUtf8 { part } => write!(f, "{part} is not UTF-8"),
             Self::Nul { part } => write!(f, "{part} contains a NUL character"),
@@ -81,7 +133,31 @@ impl fmt::Display for ConfigError {
             Self::StrayAt => {
                 f.write_str("host contains '@' (one in a user name or password is written %40)")
             }
-            Self::SeveralHosts => f.write_str("several hosts not supported yet"),
+            Self::ListLengths { name } => {
+                write!(
+                    f,
+                    "{name} is a list of another length than that of the hosts"
+                )
+            }
+            Self::HostMissing => {
+                f.write_str("sslmode \"verify-full\" needs a host, not only a hostaddr")
+            }
+            Self::ServiceUnknown { service } => {
+                write!(
+                    f,
+                    "no service file has a definition of service \"{service}\""
+                )
+            }
+            Self::ServiceFile { path, line } => {
+                write!(f, "{}:{line}: no setting of a service", path.display())
+            }
+            Self::Unsupported { name } => write!(f, "parameter \"{name}\" is not supported"),
+            Self::SystemRootsNeedVerifyFull => {
+                f.write_str("sslrootcert \"system\" demands sslmode \"verify-full\"")
+            }
+            Self::DirectNeedsRequire => f.write_str(
+                "sslnegotiation \"direct\" demands sslmode \"require\" or a stronger one",
+            ),
             Self::Port { value: None } => f.write_str(
                 "port is not a number from 1 to 65535 \
                  (in a password '/' is written %2F and '@' %40)",
@@ -98,12 +174,6 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::Value { name, value } => write!(f, "invalid {name} \"{value}\""),
-            Self::TlsUnsupported { sslmode } => {
-                write!(
-                    f,
-                    "TLS is not supported yet, and sslmode \"{sslmode}\" demands it"
-                )
-            }
             Self::UserMissing => f.write_str(
                 "no user name: write one as in postgres://USER@HOST/DATABASE, or set PGUSER",
             ),

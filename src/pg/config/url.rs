@@ -3,121 +3,104 @@
 //! Follows libpq's grammar (PostgreSQL, "Connection URIs"). Knows no default, no environment and
 //! not what the parts are for.
 
-use super::ConfigError;
+use super::{ConfigError, settings::Settings};
 
-/// What the URL says, each part decoded, nothing filled in.
-#[derive(Default)]
-pub(super) struct Parts {
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) database: Option<String>,
-    pub(super) application_name: Option<String>,
-    pub(super) options: Option<String>,
-    pub(super) sslmode: Option<String>,
+/// Whether `text` begins as one.
+pub(super) fn is_url(text: &str) -> bool {
+    without_scheme(text).is_some()
 }
 
-impl Parts {
-    /// Splits where libpq's `conninfo_uri_parse_options` splits, so that one string means one
-    /// server to both: the first `@` before the first `/` ends the credentials, even behind a `?`.
-    pub(super) fn read_url(&mut self, url: &str) -> Result<(), ConfigError> {
-        let rest = url
-            .strip_prefix("postgresql://")
-            .or_else(|| url.strip_prefix("postgres://"))
-            .ok_or(ConfigError::Scheme)?;
-        let rest = match rest.find(['@', '/']) {
-            Some(at) if rest[at..].starts_with('@') => {
-                self.read_credentials(&rest[..at])?;
-                &rest[at + 1..]
-            }
-            Some(_) | None => rest,
-        };
-        let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        self.read_authority(authority)?;
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        self.database = text_of(path.strip_prefix('/').unwrap_or(path), "database name")?;
-        for parameter in query.split('&').filter(|_| !query.is_empty()) {
-            self.read_parameter(parameter)?;
+/// Splits where libpq's `conninfo_uri_parse_options` splits, so that one string means one server to
+/// both: the first `@` before the first `/` ends the credentials, even behind a `?`.
+pub(super) fn read(url: &str, settings: &mut Settings) -> Result<(), ConfigError> {
+    let rest = without_scheme(url).ok_or(ConfigError::Scheme)?;
+    let rest = match rest.find(['@', '/']) {
+        Some(at) if rest[at..].starts_with('@') => {
+            let (user, password) = rest[..at].split_once(':').unwrap_or((&rest[..at], ""));
+            settings.set("user", text_of(user, "user name")?);
+            settings.set("password", text_of(password, "password")?);
+            &rest[at + 1..]
         }
-        Ok(())
+        Some(_) | None => rest,
+    };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    read_authority(authority, settings)?;
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let database = path.strip_prefix('/').unwrap_or(path);
+    settings.set("dbname", text_of(database, "database name")?);
+    for parameter in query.split('&').filter(|_| !query.is_empty()) {
+        read_parameter(parameter, settings)?;
     }
+    Ok(())
+}
 
-    fn read_credentials(&mut self, text: &str) -> Result<(), ConfigError> {
-        let (user, password) = text.split_once(':').unwrap_or((text, ""));
-        self.user = text_of(user, "user name")?;
-        self.password = text_of(password, "password")?;
-        Ok(())
+fn without_scheme(text: &str) -> Option<&str> {
+    text.strip_prefix("postgresql://")
+        .or_else(|| text.strip_prefix("postgres://"))
+}
+
+/// Hosts and ports, as two lists of one length.
+fn read_authority(mut text: &str, settings: &mut Settings) -> Result<(), ConfigError> {
+    if text.contains('@') {
+        return Err(ConfigError::StrayAt);
     }
-
-    fn read_authority(&mut self, text: &str) -> Result<(), ConfigError> {
-        if text.contains('@') {
-            return Err(ConfigError::StrayAt);
-        }
-        if text.contains(',') {
-            return Err(ConfigError::SeveralHosts);
-        }
-        let (host, port) = match text.strip_prefix('[') {
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    loop {
+        let (host, behind) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or(ConfigError::Brackets)?;
-                if host.is_empty() || !(rest.is_empty() || rest.starts_with(':')) {
+                let (host, behind) = rest.split_once(']').ok_or(ConfigError::Brackets)?;
+                if host.is_empty() || !(behind.is_empty() || behind.starts_with([':', ','])) {
                     return Err(ConfigError::Brackets);
                 }
-                (host, rest.strip_prefix(':').unwrap_or(rest))
+                (host, behind)
             }
-            None => text.split_once(':').unwrap_or((text, "")),
+            None => text.split_at(text.find([':', ',']).unwrap_or(text.len())),
         };
-        self.host = text_of(host, "host")?;
-        self.port = text_of(port, "port")?
-            .map(|text| port_of(&text).map_err(|_| ConfigError::Port { value: None }))
-            .transpose()?;
-        Ok(())
-    }
-
-    fn read_parameter(&mut self, parameter: &str) -> Result<(), ConfigError> {
-        let (name, value) = parameter
-            .split_once('=')
-            .ok_or(ConfigError::ParameterWithoutValue)?;
-        let name = text_of(name, "name of a parameter")?.unwrap_or_default();
-        if value.contains('=') {
-            return Err(ConfigError::ParameterWithTwoValues { name });
+        let (port, behind) = match behind.strip_prefix(':') {
+            Some(rest) => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+            None => ("", behind),
+        };
+        let port = text_of(port, "port")?;
+        // Not repeated: behind a password with a '/' in it, this is a piece of the password.
+        if !port.is_empty() && port_of(&port).is_err() {
+            return Err(ConfigError::Port { value: None });
         }
-        match name.as_str() {
-            "host" => self.host = text_of(value, "host")?,
-            "port" => {
-                self.port = text_of(value, "port")?
-                    .map(|text| match port_of(&text) {
-                        Err(_) if text.contains(',') => Err(ConfigError::SeveralHosts),
-                        Err(_) => Err(ConfigError::Port { value: Some(text) }),
-                        Ok(port) => Ok(port),
-                    })
-                    .transpose()?;
-            }
-            "user" => self.user = text_of(value, "user")?,
-            "password" => self.password = text_of(value, "password")?,
-            "dbname" => self.database = text_of(value, "dbname")?,
-            "application_name" => self.application_name = text_of(value, "application_name")?,
-            "options" => self.options = text_of(value, "options")?,
-            "sslmode" => self.sslmode = text_of(value, "sslmode")?,
-            // JDBC's spelling, which libpq reads too.
-            "ssl" if value == "true" => self.sslmode = Some("require".to_owned()),
-            "connect_timeout" => {
-                let value = text_of(value, "connect_timeout")?.unwrap_or_default();
-                if value.parse::<i32>().is_err() {
-                    return Err(ConfigError::Value {
-                        name: "connect_timeout",
-                        value,
-                    });
-                }
-            }
-            _ => return Err(ConfigError::UnknownParameter { name }),
+        hosts.push(text_of(host, "host")?);
+        ports.push(port);
+        match behind.strip_prefix(',') {
+            Some(rest) => text = rest,
+            None => break,
         }
-        Ok(())
     }
+    settings.set("host", hosts.join(","));
+    if ports.iter().any(|port| !port.is_empty()) {
+        settings.set("port", ports.join(","));
+    }
+    Ok(())
 }
 
-/// Decodes `%XX`; `None` if nothing is there.
-fn text_of(text: &str, part: &'static str) -> Result<Option<String>, ConfigError> {
+fn read_parameter(parameter: &str, settings: &mut Settings) -> Result<(), ConfigError> {
+    let (name, value) = parameter
+        .split_once('=')
+        .ok_or(ConfigError::ParameterWithoutValue)?;
+    let name = text_of(name, "name of a parameter")?;
+    if value.contains('=') {
+        return Err(ConfigError::ParameterWithTwoValues {
+            name: ConfigError::shown(&name),
+        });
+    }
+    // JDBC's spelling, which libpq reads too.
+    if name == "ssl" && value == "true" {
+        settings.set("sslmode", "require".to_owned());
+        return Ok(());
+    }
+    let known = Settings::name_of(&name).ok_or_else(|| ConfigError::unknown(&name))?;
+    settings.set(known, text_of(value, known)?);
+    Ok(())
+}
+
+/// Decodes `%XX`.
+fn text_of(text: &str, part: &'static str) -> Result<String, ConfigError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -136,8 +119,7 @@ fn text_of(text: &str, part: &'static str) -> Result<Option<String>, ConfigError
     if bytes.contains(&0) {
         return Err(ConfigError::Nul { part });
     }
-    let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8 { part })?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8 { part })
 }
 
 /// Digits only, where `u16::from_str` would take a sign.

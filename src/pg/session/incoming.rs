@@ -88,6 +88,7 @@ impl Session {
                     }
                     if authentication.handle_request(body, self.outbox.tail())? {
                         self.phase = Phase::Starting;
+                        self.is_admitted = true;
                     }
                     Ok(Step::Silent)
                 }
@@ -227,6 +228,7 @@ impl Server {
             b"server_version" => self.version = Some(bounded_text(value)),
             b"server_encoding" => self.encoding = Some(bounded_text(value)),
             b"in_hot_standby" => self.in_hot_standby = value == b"on",
+            b"default_transaction_read_only" => self.is_read_only = value == b"on",
             _ => {}
         }
         rest.is_empty().then_some(())

@@ -1,0 +1,126 @@
+//! What follows when a session fails: another way, or another time.
+//!
+//! Knows how often and how long; the order of the servers is `route`'s.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Asked, Backend, Event, HandedOver, Order, Published, Role, Route, cause::Cause, link::State,
+};
+use crate::{
+    bridge::hub::Command,
+    pg::session::{Session, SessionError},
+};
+
+impl Backend {
+    pub(super) fn fail_session(&mut self, role: Role, error: &SessionError, now: Instant) {
+        let link = &self.links[role.index()];
+        let is_secure = matches!(
+            link.state,
+            State::Starting {
+                is_secure: true,
+                ..
+            }
+        );
+        let cause = Cause::Session {
+            error,
+            is_admitted: link.session().is_some_and(Session::is_admitted),
+            is_secure,
+        };
+        self.fail(role, &cause, now);
+    }
+
+    /// The session, whatever state it is in, is over: what it was asked is settled, the next
+    /// attempt is planned: at once where another way is left, else after a while.
+    pub(super) fn fail(&mut self, role: Role, cause: &Cause<'_>, now: Instant) {
+        self.orders.push_back(Order::Disconnect(role));
+        let timeout = self.connect_timeout();
+        let random = self.random_bits();
+        let link = &mut self.links[role.index()];
+        let address = self.config.servers[link.route.server].to_string();
+        link.complaints.push(cause.complaint(&address));
+        link.is_misconfigured |= cause.is_configuration();
+        let was_ready = matches!(link.state, State::Ready { .. });
+        let next = link.route.next(cause.reached(), &self.config);
+        if let Some(next) = next.filter(|_| !was_ready) {
+            link.route = next;
+            link.state = State::Connecting {
+                deadline: now + timeout,
+            };
+            self.orders.push_back(Order::Connect(role));
+            return;
+        }
+        link.route = Route::first(&self.config, random);
+        link.failure = Some(cause.failure(address));
+        let complaint = link.complaints.join("; ");
+        link.complaints.clear();
+        if matches!(link.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
+            link.failures = 0;
+        }
+        let delay = self.delay(role);
+        let link = &mut self.links[role.index()];
+        link.is_misconfigured = false;
+        link.failures += 1;
+        if link.complaint.as_ref() != Some(&complaint) {
+            tracing::warn!("{role} session: {complaint}; retrying");
+            link.complaint = Some(complaint);
+        }
+        let before = std::mem::replace(&mut link.state, State::Waiting { until: now + delay });
+        if let State::Ready { mut session, .. } = before {
+            for (ticket, handed_over) in session.unanswered() {
+                if let Asked::Notify(number) = Asked::from_ticket(ticket) {
+                    let published = match handed_over {
+                        HandedOver::Yes => Published::Unknown,
+                        HandedOver::No => Published::NotSent,
+                    };
+                    self.events.push_back(Event::Published(number, published));
+                }
+            }
+            for command in link.commands.drain(..) {
+                if let Command::Notify(number, ..) = command {
+                    self.events
+                        .push_back(Event::Published(number, Published::NotSent));
+                }
+            }
+            self.events.push_back(Event::Down(role));
+        }
+    }
+
+    /// At once after a session that worked; then 100 ms doubling to 2 s; 30 s where only a person
+    /// can help. Between half and all of it, so that many bridges do not come at the same time.
+    fn delay(&mut self, role: Role) -> Duration {
+        let link = &self.links[role.index()];
+        let whole = if link.is_misconfigured {
+            RETRY_CONFIGURATION
+        } else if link.failures == 0 && matches!(link.state, State::Ready { .. }) {
+            return Duration::ZERO;
+        } else {
+            RETRY_MIN
+                .saturating_mul(1 << link.failures.min(10))
+                .min(RETRY_MAX)
+        };
+        whole.mul_f64(0.5 + 0.5 * self.fraction())
+    }
+
+    /// In 0..1.
+    fn fraction(&mut self) -> f64 {
+        let top = u32::try_from(self.random_bits() >> 32).unwrap_or(0);
+        f64::from(top) / f64::from(u32::MAX)
+    }
+
+    /// The next of a sequence that looks random (SplitMix64).
+    fn random_bits(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut bits = self.random;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
+    }
+}
+
+/// A session that lived for this long was a good one: the next is tried at once.
+const PROVEN_AFTER: Duration = Duration::from_secs(10);
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A wrong password or an unknown database does not mend itself.
+const RETRY_CONFIGURATION: Duration = Duration::from_secs(30);

@@ -1,0 +1,480 @@
+//! TLS and logging in, against real servers: what `sslmode` and `channel_binding` mean, side by
+//! side with `psql`.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests are a shell: they run programs and wait, with a time-out, for what they expect"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no public interface"
+)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "support/program.rs"]
+#[expect(dead_code, reason = "the other tests of the program need the rest")]
+mod program;
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use alle::sandbox::Sandbox;
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use self::{
+    certificates::{Authority, Identity, self_signed, write_private},
+    program::{Program, alle_with, run},
+};
+
+const PASSWORD: &str = "very-secret-indeed";
+
+/// A server with TLS, one without, and whom to trust.
+struct World {
+    /// Its certificate is for localhost, signed by `authority.crt`.
+    tls: Sandbox,
+    plain: Sandbox,
+    files: PathBuf,
+    authority: Authority,
+}
+
+fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let authority = Authority::new("good");
+        let tls = Sandbox::start().unwrap();
+        let files = tls.socket_dir().to_owned();
+        fs::write(files.join("good.crt"), &authority.pem).unwrap();
+        fs::write(files.join("wrong.crt"), Authority::new("wrong").pem).unwrap();
+        let identity = authority.sign("localhost", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+        let roles = format!(
+            "CREATE ROLE scram LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE cert LOGIN; \
+             SET password_encryption = 'md5'; CREATE ROLE md5 LOGIN PASSWORD '{PASSWORD}'; \
+             CREATE ROLE clear LOGIN PASSWORD '{PASSWORD}';"
+        );
+        tls.psql("postgres", &roles).unwrap();
+        let rules = "local   all postgres trust\n\
+                     host    all postgres all trust\n\
+                     hostssl all cert all cert\n\
+                     hostssl all scram all scram-sha-256\n\
+                     hostssl all md5 all md5\n\
+                     hostssl all clear all password\n";
+        serve_tls(&tls, &identity, &authority.pem, rules);
+        World {
+            tls,
+            plain: Sandbox::start().unwrap(),
+            files,
+            authority,
+        }
+    })
+}
+
+/// Lets `server` speak TLS as `identity`.
+fn serve_tls(server: &Sandbox, identity: &Identity, authority: &str, rules: &str) {
+    let data = server.data_dir();
+    write_private(&data.join("server.crt"), &identity.certificate);
+    write_private(&data.join("server.key"), &identity.key);
+    write_private(&data.join("clients.crt"), authority);
+    fs::write(data.join("pg_hba.conf"), rules).unwrap();
+    server
+        .append_configuration("ssl = on\nssl_ca_file = 'clients.crt'\nlog_connections = on\n")
+        .unwrap();
+    server.restart().unwrap();
+}
+
+fn expand(text: &str) -> String {
+    let world = world();
+    text.replace("FILES", &world.files.to_string_lossy())
+        .replace("TLS", &format!("port={}", world.tls.port()))
+        .replace("PLAIN", &format!("port={}", world.plain.port()))
+}
+
+/// The environment of both programs: nobody's settings but ours.
+fn isolated(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("HOME", "/nonexistent");
+}
+
+/// What `psql` says: `tls`, `plain`, or `refused`.
+fn psql(settings: &str) -> &'static str {
+    let mut command = Command::new("psql");
+    isolated(&mut command);
+    let output = command
+        .args(["-X", "-A", "-t", "-w", "-c"])
+        .arg("SELECT CASE WHEN ssl THEN 'tls' ELSE 'plain' END FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        .args(["-d", settings])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "tls" => "tls",
+        "plain" => "plain",
+        _ => "refused",
+    }
+}
+
+/// What `alle serve` says: the same, and all it logged.
+fn alle(settings: &str) -> (&'static str, String) {
+    let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-l", "trace", "-p", settings]);
+    isolated(&mut command);
+    let program = Program::start(command);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut log = String::new();
+    let outcome = loop {
+        assert!(Instant::now() < deadline, "{settings}: {log}");
+        let line = program.stderr.next();
+        log += &line;
+        log += "\n";
+        if line.contains("session connected") {
+            break if line.contains("over TLS") {
+                "tls"
+            } else {
+                "plain"
+            };
+        } else if line.contains("retrying") {
+            break "refused";
+        }
+    };
+    assert!(!log.contains(PASSWORD), "{log}");
+    (outcome, log)
+}
+
+/// Both programs come to `expected`; alle's log has `words`.
+#[track_caller]
+fn expect(settings: &str, expected: &str, words: &str) {
+    let settings = expand(settings);
+    let (outcome, log) = alle(&settings);
+    assert_eq!(outcome, expected, "alle, {settings}:\n{log}");
+    assert!(log.contains(words), "{words:?}, {settings}:\n{log}");
+    assert_eq!(psql(&settings), expected, "psql, {settings}");
+}
+
+#[test]
+fn sslmode_means_what_it_means_to_psql() {
+    // What comes of disable, allow, prefer, require, verify-ca, verify-full: in the clear, over
+    // TLS, or not at all; and what is said where nothing comes of it.
+    for (server, outcomes, words) in [
+        // No root certificate: anybody is believed, or nobody can be.
+        ("localhost TLS", "--++xx", "sslrootcert"),
+        // A file that is not there vouches for nobody.
+        (
+            "localhost sslrootcert=/nonexistent TLS",
+            "--++xx",
+            "/nonexistent",
+        ),
+        ("localhost sslrootcert=FILES/good.crt TLS", "--++++", ""),
+        (
+            "localhost sslrootcert=FILES/wrong.crt TLS",
+            "---xxx",
+            "is signed by nobody that sslrootcert names",
+        ),
+        (
+            "127.0.0.1 sslrootcert=FILES/good.crt TLS",
+            "--+++x",
+            "is not for 127.0.0.1 but for localhost",
+        ),
+        (
+            "localhost hostaddr=127.0.0.1 sslrootcert=FILES/good.crt TLS",
+            "--++++",
+            "",
+        ),
+        (
+            "localhost sslrootcert=FILES/good.crt PLAIN",
+            "---xxx",
+            "does not support TLS",
+        ),
+        // A Unix socket never.
+        ("FILES sslrootcert=FILES/good.crt TLS", "------", ""),
+    ] {
+        let modes = [
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "verify-full",
+        ];
+        for (mode, outcome) in modes.into_iter().zip(outcomes.chars()) {
+            let settings = format!("host={server} user=postgres dbname=postgres sslmode={mode}");
+            match outcome {
+                '+' => expect(&settings, "tls", ""),
+                '-' => expect(&settings, "plain", ""),
+                _ => expect(&settings, "refused", words),
+            }
+        }
+    }
+}
+
+#[test]
+fn scram_is_tied_to_tls_where_it_is_demanded() {
+    let user = format!("host=localhost TLS dbname=postgres password={PASSWORD} sslmode=require");
+    for (parameters, expected, words) in [
+        ("user=scram channel_binding=require", "tls", ""),
+        ("user=scram channel_binding=prefer", "tls", ""),
+        ("user=scram channel_binding=disable", "tls", ""),
+        (
+            "user=md5 channel_binding=require",
+            "refused",
+            "channel binding is required",
+        ),
+        ("user=md5 channel_binding=prefer", "tls", ""),
+        (
+            "user=clear channel_binding=require",
+            "refused",
+            "channel binding is required",
+        ),
+        ("user=clear channel_binding=prefer", "tls", ""),
+        (
+            "user=postgres channel_binding=require",
+            "refused",
+            "channel binding is required",
+        ),
+    ] {
+        expect(&format!("{user} {parameters}"), expected, words);
+    }
+    let plain = "host=localhost PLAIN dbname=postgres user=postgres channel_binding=require";
+    expect(plain, "refused", "the connection is not encrypted");
+}
+
+#[test]
+fn a_refusal_over_tls_is_tried_once_more_without_and_the_other_way_round() {
+    // This role is let in over TLS only.
+    let role = format!("host=localhost TLS dbname=postgres user=scram password={PASSWORD}");
+    expect(&format!("{role} sslmode=allow"), "tls", "");
+    expect(&format!("{role} sslmode=disable"), "refused", "pg_hba.conf");
+    let wrong = "host=localhost TLS dbname=postgres user=scram password=wrong sslmode=prefer";
+    expect(wrong, "refused", "password authentication failed");
+    expect(wrong, "refused", "no encryption");
+}
+
+#[test]
+fn a_certificate_of_ours_lets_in() {
+    let world = world();
+    let identity = world
+        .authority
+        .sign("cert", &[], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let directory = tempfile(&world.files, "client", &identity);
+    let user = "host=localhost TLS dbname=postgres user=cert sslmode=require";
+    let key = directory.join("client.key");
+    let with = format!(
+        "{user} sslcert={} sslkey={}",
+        directory.join("client.crt").display(),
+        key.display()
+    );
+    expect(&with, "tls", "");
+    expect(user, "refused", "certificate");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    fs::set_permissions(&key, open).unwrap();
+    expect(&with, "refused", "others may read it");
+}
+
+/// Writes `name.crt` and `name.key`.
+fn tempfile(directory: &Path, name: &str, identity: &Identity) -> PathBuf {
+    write_private(
+        &directory.join(format!("{name}.crt")),
+        &identity.certificate,
+    );
+    write_private(&directory.join(format!("{name}.key")), &identity.key);
+    directory.to_owned()
+}
+
+/// A server of its own with a role for SCRAM, and the settings that lead to it but for the roots.
+fn server_of(identity: &Identity) -> (Sandbox, String) {
+    let server = Sandbox::start().unwrap();
+    let role = format!("CREATE ROLE scram LOGIN PASSWORD '{PASSWORD}';");
+    server.psql("postgres", &role).unwrap();
+    let rules = "local all postgres trust\nhostssl all all all scram-sha-256\n";
+    serve_tls(&server, identity, &identity.certificate, rules);
+    let settings = format!(
+        "host=localhost port={} dbname=postgres user=scram password={PASSWORD} \
+         sslmode=verify-full",
+        server.port()
+    );
+    (server, settings)
+}
+
+#[test]
+fn a_self_signed_certificate_vouches_for_itself_where_it_is_named() {
+    let identity = self_signed(&["localhost"], &rcgen::PKCS_ECDSA_P384_SHA384);
+    let (server, settings) = server_of(&identity);
+    let own = server.socket_dir().join("own.crt");
+    fs::write(&own, &identity.certificate).unwrap();
+    let own = format!("{settings} sslrootcert={}", own.display());
+    expect(&own, "tls", "");
+    expect(&format!("{own} channel_binding=require"), "tls", "");
+    let other = format!("{settings} sslrootcert=FILES/good.crt");
+    expect(&other, "refused", "nobody that sslrootcert names");
+}
+
+#[test]
+fn a_signature_without_a_hash_has_no_channel_binding_and_says_so() {
+    let authority = Authority::signing_with("ed25519", &rcgen::PKCS_ED25519);
+    let identity = authority.sign("x", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let (server, settings) = server_of(&identity);
+    let root = server.socket_dir().join("root.crt");
+    fs::write(&root, &authority.pem).unwrap();
+    let settings = format!("{settings} sslrootcert={}", root.display());
+    let (outcome, log) = alle(&settings);
+    assert_eq!(outcome, "tls", "{log}");
+    let (outcome, log) = alle(&format!("{settings} channel_binding=require"));
+    assert_eq!(outcome, "refused", "{log}");
+    assert!(log.contains("has no hash to bind to"), "{log}");
+}
+
+#[test]
+fn several_hosts_are_tried_in_order() {
+    let both = "host=localhost,localhost dbname=postgres user=postgres";
+    let world = world();
+    let (tls, plain) = (world.tls.port(), world.plain.port());
+    for (ports, parameters, expected) in [
+        (format!("1,{plain}"), "sslmode=prefer", "plain"),
+        (format!("1,{tls}"), "sslmode=require", "tls"),
+        (format!("{plain},{tls}"), "sslmode=prefer", "plain"),
+        (format!("{tls},{plain}"), "sslmode=prefer", "tls"),
+        (
+            format!("1,{tls}"),
+            "target_session_attrs=standby",
+            "refused",
+        ),
+        (
+            format!("1,{tls}"),
+            "target_session_attrs=prefer-standby",
+            "tls",
+        ),
+        (
+            format!("{plain}"),
+            "target_session_attrs=primary sslmode=prefer",
+            "plain",
+        ),
+    ] {
+        expect(&format!("{both} port={ports} {parameters}"), expected, "");
+    }
+}
+
+#[test]
+fn what_is_said_in_the_clear_before_tls_is_not_believed() {
+    let in_the_clear = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+    for (answer, words) in [
+        (&b"S"[..], "TLS handshake"),
+        (b"ESFATAL\0C00000\0Mbelieve me\0\0", "failed"),
+        (b"N", "does not support TLS"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let mut request = [0; 8];
+                let _ = client.read_exact(&mut request);
+                let _ = client.write_all(&[answer, in_the_clear].concat());
+                // Until the other side gave up.
+                let _ = client.read_to_end(&mut Vec::new());
+            }
+        });
+        let settings = format!("host=127.0.0.1 port={port} user=u sslmode=require");
+        let (outcome, log) = alle(&settings);
+        assert_eq!(outcome, "refused", "{log}");
+        assert!(log.contains(words) && !log.contains("believe me"), "{log}");
+    }
+}
+
+/// Ends TLS in front of `bridge` as a proxy does; answers its own port.
+fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            thread::spawn(move || {
+                let interval = Some(Duration::from_millis(5));
+                client.set_read_timeout(interval).unwrap();
+                let mut back = TcpStream::connect(bridge).unwrap();
+                back.set_read_timeout(interval).unwrap();
+                let mut front = StreamOwned::new(connection, client);
+                while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
+            });
+        }
+    });
+    port
+}
+
+/// What there is to copy; whether there may be more.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
+    let mut buffer = [0; 4_096];
+    match from.read(&mut buffer) {
+        Ok(0) => false,
+        Ok(bytes) => to
+            .write_all(&buffer[..bytes])
+            .and_then(|()| to.flush())
+            .is_ok(),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+#[test]
+fn listen_and_publish_speak_tls_to_a_bridge_they_trust() {
+    let world = world();
+    let postgres = world.plain.url();
+    let serve = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", &postgres]);
+    let bridge = Program::start(serve);
+    let address = loop {
+        let line = bridge.stderr.next();
+        if let Some((_, address)) = line.split_once("listening on ws://") {
+            break address.trim().parse().unwrap();
+        }
+    };
+    let identity = world
+        .authority
+        .sign("proxy", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let port = proxy(&identity, address);
+    let by_name = format!("wss://localhost:{port}");
+    let command = |arguments: &[&str], roots: &str| {
+        let mut command = alle_with(arguments);
+        command.env("SSL_CERT_FILE", expand(roots));
+        command
+    };
+    let listener = Program::start(command(&["listen", "-w", &by_name, "c"], "FILES/good.crt"));
+    while !listener.stderr.next().contains("Waiting for notifications") {}
+    let publish = ["publish", "-w", &by_name, "c", "p"];
+    let (code, _, stderr) = run(command(&publish, "FILES/good.crt"));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(listener.stdout.next(), "[c] p");
+
+    let by_address = format!("wss://127.0.0.1:{port}");
+    let other_name = ["publish", "-w", &by_address, "c", "p"];
+    for (arguments, roots) in [
+        (&publish, "FILES/wrong.crt"),
+        (&other_name, "FILES/good.crt"),
+    ] {
+        let (code, _, stderr) = run(command(arguments, roots));
+        assert_eq!(code, Some(1), "{arguments:?} {roots}: {stderr}");
+        assert!(stderr.contains("TLS: invalid peer certificate"), "{stderr}");
+    }
+}
