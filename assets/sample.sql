@@ -42,6 +42,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER orders_notify
+DROP TRIGGER IF EXISTS orders_notify ON orders;
+CREATE TRIGGER orders_notify
     AFTER INSERT ON orders
     FOR EACH ROW EXECUTE FUNCTION notify_order();
