@@ -372,7 +372,10 @@ fn connect_gives_up_on_a_server_that_says_nothing() {
 fn connect_says_that_the_password_is_wrong_or_missing() {
     let sandbox = Sandbox::start().unwrap();
     sandbox
-        .psql("postgres", "CREATE ROLE ann LOGIN PASSWORD 'right';")
+        .psql(
+            "postgres",
+            "SET password_encryption = 'scram-sha-256'; CREATE ROLE ann LOGIN PASSWORD 'right';",
+        )
         .unwrap();
     let access = sandbox.data_dir().join("pg_hba.conf");
     fs::write(
