@@ -45,7 +45,7 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Fail
     // Ends by itself: `local_addr` answers once the bridge is bound or has ended.
     let guide = thread::spawn(move || {
         if let Some(address) = handle.local_addr() {
-            Output::new().text(&things_to_try(&postgres_url, address));
+            Output::new().text(&things_to_try(&program(), &postgres_url, address));
         }
     });
     let served = bridge.run();
@@ -66,7 +66,13 @@ fn default_or_free(output: &mut Output) -> &'static str {
     }
 }
 
-fn things_to_try(postgres_url: &str, bound: SocketAddr) -> String {
+/// This program as it was called: after `make demo` it is not on the PATH.
+fn program() -> String {
+    let called = std::env::args_os().next();
+    called.map_or_else(|| "alle".to_owned(), |it| it.to_string_lossy().into_owned())
+}
+
+fn things_to_try(program: &str, postgres_url: &str, bound: SocketAddr) -> String {
     let mut address = bound;
     if bound.ip().is_unspecified() {
         // Every address of this machine; the one that surely leads to it is the loopback's.
@@ -89,7 +95,7 @@ Three things to try:
      http://{address}/
 
   2. Listen in another terminal
-     alle listen orders{bridge}
+     {program} listen orders{bridge}
 
   3. Insert a row, or notify by hand
      psql '{postgres_url}'
@@ -134,7 +140,7 @@ mod tests {
                 "alle listen orders -w ws://[::1]:9\n",
             ),
         ] {
-            let text = things_to_try("postgresql://x/y", bound.parse().unwrap());
+            let text = things_to_try("alle", "postgresql://x/y", bound.parse().unwrap());
             for expected in [page, listen, "psql 'postgresql://x/y'"] {
                 assert!(text.contains(expected), "{expected} is not in {text}");
             }
