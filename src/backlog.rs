@@ -60,6 +60,12 @@ impl Backlog {
         self.owned_bytes
     }
 
+    /// Bytes still to send that are held in shared batches.
+    pub fn shared_bytes(&self) -> usize {
+        let shared = self.items.iter().filter(|item| item.owned_bytes() == 0);
+        shared.map(Item::bytes).sum()
+    }
+
     /// Whether everything went out.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()

@@ -85,9 +85,10 @@ impl Hub {
                 .backlogs
                 .iter()
                 .filter(|(_, stalled)| self.is_open(stalled.slot));
-            let slowest = open.max_by_key(|(_, stalled)| stalled.backlog.bytes());
+            let slowest = open.max_by_key(|(_, stalled)| stalled.backlog.shared_bytes());
             let Some((_, slowest)) = slowest else { return };
-            if slowest.backlog.bytes() == 0 {
+            if slowest.backlog.shared_bytes() == 0 {
+                // A pass holds it all: nobody is slow.
                 return;
             }
             let (slot, before) = (slowest.slot, self.batches.retained_bytes());

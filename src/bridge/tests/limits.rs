@@ -66,6 +66,24 @@ fn the_slowest_is_closed_when_all_retained_batches_exceed_their_limit() {
 }
 
 #[test]
+fn who_holds_no_batch_is_not_closed_for_what_is_retained() {
+    let limits = Limits {
+        retained_bytes_max: 200_000,
+        ..Limits::default()
+    };
+    let mut world = World::with_limits(limits);
+    let (ann, bob) = (world.subscriber("a"), world.client());
+    world.hold_writes = true;
+    world.send(bob, r#"{"type":"ping"}"#);
+    for _ in 0..40 {
+        world.notify("a", &"x".repeat(7_000));
+    }
+    world.hold_writes = false;
+    assert_eq!(world.frames_and_close(bob).1, None);
+    assert_eq!(world.types(ann).len(), 40);
+}
+
+#[test]
 fn silence_is_pinged_and_then_closed() {
     let mut world = World::connected();
     let (ann, bob) = (world.client(), world.client());
