@@ -397,8 +397,9 @@ impl Core {
                         feed.push(feed::Incoming::Unsubscribe(channel), None);
                         self.hub.handle_unlistened(key);
                     }
-                    Command::Notify(number, channel, payload) => {
-                        feed.push(feed::Incoming::Notify(channel, payload), Some(number));
+                    Command::Notify(it) => {
+                        let incoming = feed::Incoming::Notify(it.channel, it.payload);
+                        feed.push(incoming, Some(it.number));
                     }
                 },
             }

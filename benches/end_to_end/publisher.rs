@@ -72,7 +72,7 @@ impl Publisher {
             let number = messages.start;
             let channel = Channel::new(&channel(number)).expect("a name as any other");
             let payload = Payload::new(&message::payload(number)).expect("a short payload");
-            self.session.notify(&channel, &payload, Ticket(number));
+            self.session.notify([(&channel, &payload)], Ticket(number));
             return;
         }
         assert_eq!(self.session.in_flight(), 0, "bursts and singles do not mix");

@@ -362,13 +362,13 @@ impl Run {
         let Link::Connected(server) = &mut self.links[role.index()] else {
             return false;
         };
-        let Some(notification) = server.answer(refuse) else {
+        let Some(committed) = server.answer(refuse) else {
             return false;
         };
-        if let (Some((name, payload)), Link::Connected(listening)) =
-            (notification, &mut self.links[0])
-        {
-            listening.notify(&name, payload.as_bytes());
+        if let Link::Connected(listening) = &mut self.links[0] {
+            for (name, payload) in committed {
+                listening.notify(&name, payload.as_bytes());
+            }
         }
         self.feed(role, chunk);
         self.feed(Role::Listening, chunk);

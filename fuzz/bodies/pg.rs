@@ -63,7 +63,7 @@ impl Run {
             let ticket = Ticket(self.asked);
             match kind % 4 {
                 0 => self.session.listen(&channel, ticket),
-                1 => self.session.notify(&channel, &payload, ticket),
+                1 => self.session.notify([(&channel, &payload)], ticket),
                 2 => self.session.unlisten(&channel, ticket),
                 _ => self.session.heartbeat(ticket),
             }

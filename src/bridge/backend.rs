@@ -11,6 +11,7 @@
 mod asked;
 mod cause;
 mod link;
+mod outgoing;
 mod retry;
 mod route;
 
@@ -24,6 +25,7 @@ use self::{
     asked::Asked,
     cause::Cause,
     link::{Heartbeat, Link, State},
+    outgoing::Outgoing,
 };
 pub use self::{
     cause::{Failure, FailureError},
@@ -34,7 +36,7 @@ use crate::{
     channel::{ChannelKey, Measure},
     pg::{
         config::{Config, Server},
-        session::{self, HandedOver, Protection, ServerError, Session, Ticket},
+        session::{self, Protection, ServerError, Session, Ticket},
     },
 };
 
@@ -113,6 +115,10 @@ pub enum Event<'a> {
 pub struct Backend {
     config: Config,
     links: [Link; 2],
+    /// What the listening session is to be asked; empty while it is not up.
+    commands: VecDeque<Command>,
+    /// What the publishing session is asked; empty while it is not up.
+    outgoing: Outgoing,
     random: u64,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
@@ -127,6 +133,8 @@ impl Backend {
         Self {
             config,
             links,
+            commands: VecDeque::new(),
+            outgoing: Outgoing::default(),
             random: seed,
             orders: VecDeque::new(),
             events: VecDeque::new(),
@@ -249,7 +257,6 @@ impl Backend {
                     report(event);
                 }
             }
-            self.give_commands(role);
         }
         while let Some(event) = self.events.pop_front() {
             report(event);
@@ -259,16 +266,17 @@ impl Backend {
     /// Asks something of PostgreSQL. Without a session a publish fails at once and the rest is
     /// forgotten: whoever listens asks again when the session is up.
     pub fn push(&mut self, command: Command) {
-        let role = match command {
-            Command::Listen(..) | Command::Unlisten(..) => Role::Listening,
-            Command::Notify(..) => Role::Publishing,
-        };
-        if self.is_up(role) {
-            self.links[role.index()].commands.push_back(command);
-            self.give_commands(role);
-        } else if let Command::Notify(number, ..) = command {
-            self.events
-                .push_back(Event::Published(number, Published::NotSent));
+        match command {
+            Command::Listen(..) | Command::Unlisten(..) => {
+                if self.is_up(Role::Listening) {
+                    self.commands.push_back(command);
+                }
+            }
+            Command::Notify(notify) if self.is_up(Role::Publishing) => self.outgoing.push(notify),
+            Command::Notify(notify) => {
+                let event = Event::Published(notify.number, Published::NotSent);
+                self.events.push_back(event);
+            }
         }
     }
 
@@ -277,8 +285,15 @@ impl Backend {
         self.orders.pop_front()
     }
 
-    /// Bytes for the server.
-    pub fn poll_transmit(&self, role: Role) -> Option<&[u8]> {
+    /// Bytes for the server. What was pushed becomes bytes here and not before: until the socket
+    /// takes them, publishes gather.
+    pub fn poll_transmit(&mut self, role: Role) -> Option<&[u8]> {
+        if let State::Ready { session, .. } = &mut self.links[role.index()].state {
+            match role {
+                Role::Listening => give_commands(&mut self.commands, session),
+                Role::Publishing => give_publishes(&mut self.outgoing, session),
+            }
+        }
         self.links[role.index()].session()?.poll_transmit()
     }
 
@@ -391,12 +406,12 @@ impl Backend {
                 }
                 Some(Event::Unlistened(key))
             }
-            Asked::Notify(number) => {
-                let published = match result {
-                    Ok(()) => Published::Committed,
-                    Err(error) => Published::Refused(error),
-                };
-                Some(Event::Published(number, published))
+            Asked::Publish => {
+                let events = &mut self.events;
+                self.outgoing.handle_completed(result, |number, published| {
+                    events.push_back(Event::Published(number, published));
+                });
+                None
             }
             Asked::Heartbeat => {
                 if let State::Ready { heartbeat, .. } = &mut self.links[role.index()].state {
@@ -406,30 +421,27 @@ impl Backend {
             }
         }
     }
+}
 
-    fn give_commands(&mut self, role: Role) {
-        let Link {
-            state: State::Ready { session, .. },
-            commands,
-            ..
-        } = &mut self.links[role.index()]
-        else {
-            return;
-        };
-        while session.in_flight() < WINDOW {
-            match commands.pop_front() {
-                Some(Command::Listen(key, channel)) => {
-                    session.listen(&channel, Asked::Listen(key).ticket());
-                }
-                Some(Command::Unlisten(key, channel)) => {
-                    session.unlisten(&channel, Asked::Unlisten(key).ticket());
-                }
-                Some(Command::Notify(number, channel, payload)) => {
-                    session.notify(&channel, &payload, Asked::Notify(number).ticket());
-                }
-                None => return,
+fn give_commands(commands: &mut VecDeque<Command>, session: &mut Session) {
+    while session.in_flight() < WINDOW {
+        match commands.pop_front() {
+            Some(Command::Listen(key, channel)) => {
+                session.listen(&channel, Asked::Listen(key).ticket());
             }
+            Some(Command::Unlisten(key, channel)) => {
+                session.unlisten(&channel, Asked::Unlisten(key).ticket());
+            }
+            Some(Command::Notify(_)) | None => return,
         }
+    }
+}
+
+fn give_publishes(outgoing: &mut Outgoing, session: &mut Session) {
+    let measure = Measure::of(session.server_encoding());
+    while let Some(members) = outgoing.poll_transaction(measure) {
+        let pairs = members.iter().map(|it| (&it.channel, &it.payload));
+        session.notify(pairs, Asked::Publish.ticket());
     }
 }
 

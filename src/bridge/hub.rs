@@ -178,8 +178,21 @@ pub enum Command {
     Listen(ChannelKey, Channel),
     /// Hear it no more.
     Unlisten(ChannelKey, Channel),
-    /// Notify it; the number names the publish in its outcome.
-    Notify(u32, Channel, Payload),
+    /// Notify it.
+    Notify(Notify),
+}
+
+/// A publish on its way.
+#[derive(Debug)]
+pub struct Notify {
+    /// Names the publish in its outcome.
+    pub number: u32,
+    /// Who asks: what one source asks is committed in the order asked, and sources take turns.
+    pub source: u32,
+    /// The channel.
+    pub channel: Channel,
+    /// What it carries.
+    pub payload: Payload,
 }
 
 /// How a socket is to be let go.

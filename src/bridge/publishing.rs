@@ -1,6 +1,6 @@
 //! Publishes of clients: each ends once, whatever becomes of PostgreSQL.
 
-use super::hub::{Command, Hub, Publish, Tick};
+use super::hub::{Command, Hub, Notify, Publish, Tick};
 use crate::{
     channel::{Channel, Payload},
     message::{ErrorCode, RequestId, ServerMessage},
@@ -59,8 +59,12 @@ impl Hub {
         };
         let ticket = self.publishes.insert(publish);
         let ticket = u32::try_from(ticket).expect("bounded by publish_bytes_max");
-        self.commands
-            .push_back(Command::Notify(ticket, channel, payload));
+        self.commands.push_back(Command::Notify(Notify {
+            number: ticket,
+            source: slot,
+            channel,
+            payload,
+        }));
     }
 
     /// A publish ended one way or the other.

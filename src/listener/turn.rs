@@ -27,7 +27,7 @@ use crate::{
     bridge::{
         Published,
         backend::{Backend, Event, Failure, FailureError, Role},
-        hub::Command,
+        hub::{Command, Notify},
     },
     notifications::{Arrivals, Notification, Queue, Received},
     pg::config::Config,
@@ -177,7 +177,13 @@ impl Link {
                 Ok(Request::Notify(channel, payload, reply)) => {
                     let number = self.notifies.insert(reply);
                     let number = u32::try_from(number).expect("each waits in a thread of its own");
-                    self.backend.push(Command::Notify(number, channel, payload));
+                    // Each waits in a thread of its own: there is no order among them to keep.
+                    self.backend.push(Command::Notify(Notify {
+                        number,
+                        source: number,
+                        channel,
+                        payload,
+                    }));
                 }
                 Ok(Request::End) | Err(mpsc::TryRecvError::Disconnected) => return Flow::End,
                 Err(mpsc::TryRecvError::Empty) => return Flow::GoOn,

@@ -82,18 +82,23 @@ pub(super) fn unlisten(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("UNLISTEN {}", quoted(channel)), out);
 }
 
-/// Publishes `payload`, as parameters: nothing to quote.
-pub(super) fn notify(channel: &Channel, payload: &Payload, out: &mut BytesMut) {
+/// Publishes each of them, as parameters: nothing to quote. One Sync, so one transaction.
+pub(super) fn notify<'a>(
+    notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
+    out: &mut BytesMut,
+) {
     const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
     frontend::parse("", "SELECT pg_notify($1, $2)", [], out).expect(VALID);
-    let parameters = [channel.as_str(), payload.as_str()];
-    let write = |text: &str, out: &mut BytesMut| {
-        out.put_slice(text.as_bytes());
-        Ok(IsNull::No)
-    };
-    let bound = frontend::bind("", "", [], parameters, write, [], out);
-    assert!(bound.is_ok(), "{VALID}");
-    frontend::execute("", 0, out).expect(VALID);
+    for (channel, payload) in notifications {
+        let parameters = [channel.as_str(), payload.as_str()];
+        let write = |text: &str, out: &mut BytesMut| {
+            out.put_slice(text.as_bytes());
+            Ok(IsNull::No)
+        };
+        let bound = frontend::bind("", "", [], parameters, write, [], out);
+        assert!(bound.is_ok(), "{VALID}");
+        frontend::execute("", 0, out).expect(VALID);
+    }
     frontend::sync(out);
 }
 
@@ -149,14 +154,17 @@ mod tests {
     }
 
     #[test]
-    fn notify_is_one_extended_query_with_its_own_sync() {
+    fn notifications_of_one_transaction_are_executed_one_by_one_before_one_sync() {
         let channel = Channel::new("c'").unwrap();
-        let payload = Payload::new("$1").unwrap();
+        let payloads = ["$1", "x"].map(|it| Payload::new(it).unwrap());
         let expected: &[u8] = b"P\0\0\0\x20\0SELECT pg_notify($1, $2)\0\0\0\
               B\0\0\0\x18\0\0\0\0\0\x02\0\0\0\x02c'\0\0\0\x02$1\0\0\
               E\0\0\0\x09\0\0\0\0\0\
+              B\0\0\0\x17\0\0\0\0\0\x02\0\0\0\x02c'\0\0\0\x01x\0\0\
+              E\0\0\0\x09\0\0\0\0\0\
               S\0\0\0\x04";
-        assert_eq!(bytes(|out| notify(&channel, &payload, out)), expected);
+        let pairs = payloads.iter().map(|payload| (&channel, payload));
+        assert_eq!(bytes(|out| notify(pairs, out)), expected);
     }
 
     #[test]

@@ -282,10 +282,16 @@ impl Session {
         });
     }
 
-    /// Publishes `payload` on `channel`.
-    pub fn notify(&mut self, channel: &Channel, payload: &Payload, ticket: Ticket) {
+    /// Publishes each payload on its channel, in this order and all or none of them.
+    ///
+    /// PostgreSQL takes equal pairs in one transaction for one: the caller keeps them apart.
+    pub fn notify<'a>(
+        &mut self,
+        notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
+        ticket: Ticket,
+    ) {
         self.request(Kind::Notify, ticket, |out| {
-            command::notify(channel, payload, out)
+            command::notify(notifications, out);
         });
     }
 

@@ -86,6 +86,8 @@ pub struct World {
     clients_max: usize,
     capacity_max: usize,
     publishing: usize,
+    /// How often the publishing session's socket is not even asked to take bytes, in percent.
+    reluctance: usize,
     links: [Link; 2],
     taps: [Tap; 2],
     /// Bytes the core offers for each session and that are not handed over.
@@ -143,6 +145,7 @@ impl World {
             clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
             capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
             publishing: random.pick(&[0, 20, 50, 80]),
+            reluctance: random.pick(&[0, 50, 90]),
             links: Default::default(),
             taps: Default::default(),
             offered: [0; 2],
@@ -354,22 +357,29 @@ impl World {
     }
 
     fn look_at_writes(&mut self) {
-        let backend = self.core.backend().expect("there is a PostgreSQL");
         for role in Role::ALL {
-            let offered = backend.poll_transmit(role).unwrap_or_default();
-            let before = self.offered[role.index()];
-            if offered.len() > before {
-                let written = &offered[before..];
-                if self.keep {
-                    let text = written.escape_ascii().to_string();
-                    let text: String = text.chars().take(200).collect();
-                    let step = self.truth.step;
-                    self.trace
-                        .push(format!("step {step}: for the {role} session: {text}"));
-                }
-                self.taps[role.index()].write(written, &mut self.truth);
-                self.offered[role.index()] = offered.len();
+            // A socket that takes nothing for a while: publishes gather.
+            if role == Role::Listening || !self.random.percent(self.reluctance) {
+                self.look_at_write(role);
             }
+        }
+    }
+
+    fn look_at_write(&mut self, role: Role) {
+        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let offered = backend.poll_transmit(role).unwrap_or_default();
+        let before = self.offered[role.index()];
+        if offered.len() > before {
+            let written = &offered[before..];
+            if self.keep {
+                let text = written.escape_ascii().to_string();
+                let text: String = text.chars().take(200).collect();
+                let step = self.truth.step;
+                self.trace
+                    .push(format!("step {step}: for the {role} session: {text}"));
+            }
+            self.taps[role.index()].write(written, &mut self.truth);
+            self.offered[role.index()] = offered.len();
         }
     }
 

@@ -43,7 +43,7 @@ impl Listen {
 #[derive(Default, Debug)]
 pub struct Group {
     pub requested: u32,
-    /// Binds the core wrote.
+    /// Binds the core wrote, less those of transactions that ran and were rolled back.
     pub emitted: u32,
     pub committed: u32,
     pub notified: u32,
@@ -190,7 +190,8 @@ enum Ask {
     Other,
     Listen(String),
     Unlisten(String),
-    Notify,
+    /// One transaction, by the names of its groups.
+    Notify(Vec<String>),
 }
 
 /// Reads along on the connection of one session.
@@ -200,6 +201,8 @@ pub struct Tap {
     read: VecDeque<u8>,
     started: bool,
     asked: VecDeque<Ask>,
+    /// What was bound and not yet synced.
+    bound: Vec<(String, String)>,
     failed: bool,
     listened: BTreeSet<String>,
     /// Channels with a LISTEN or UNLISTEN under way.
@@ -218,19 +221,37 @@ impl Tap {
             match tag {
                 b'Q' => self.query(&text(&body[..body.len() - 1]), truth),
                 b'B' => {
-                    let (_, payload) = bound(&body);
-                    let name = group_name(&payload).expect("only clients publish here");
+                    let pair = bound(&body);
+                    let name = group_name(&pair.1).expect("only clients publish here");
                     let group = truth.groups.get_mut(name).expect("somebody asked for it");
                     group.emitted += 1;
                     assert!(
                         group.emitted <= group.requested,
                         "{name} is sent again: {group:?}"
                     );
+                    assert!(
+                        !self.bound.contains(&pair),
+                        "{name}: PostgreSQL makes one notification of equal ones"
+                    );
+                    self.bound.push(pair);
                 }
-                b'S' => self.asked.push_back(Ask::Notify),
+                b'S' => self.sync(),
                 _ => {}
             }
         }
+    }
+
+    fn sync(&mut self) {
+        let members = self.bound.drain(..);
+        let names: Vec<String> = members
+            .filter_map(|(_, payload)| group_name(&payload).map(str::to_owned))
+            .collect();
+        let is_gathered = |ask: &Ask| matches!(ask, Ask::Notify(names) if names.len() > 1);
+        assert!(
+            !self.asked.iter().any(is_gathered),
+            "behind a transaction whose members may run again nothing is sent"
+        );
+        self.asked.push_back(Ask::Notify(names));
     }
 
     fn query(&mut self, sql: &str, truth: &mut Truth) {
@@ -297,7 +318,13 @@ impl Tap {
                 self.under_way.remove(&name);
                 self.listened.remove(&name);
             }
-            Some(Ask::Other | Ask::Notify) => {}
+            Some(Ask::Notify(names)) => {
+                let may_run_again = failed && names.len() > 1;
+                for name in names.iter().filter(|_| may_run_again) {
+                    truth.groups.get_mut(name).expect("it was asked for").emitted -= 1;
+                }
+            }
+            Some(Ask::Other) => {}
             None => panic!("the simulated PostgreSQL answers what nobody asked"),
         }
     }

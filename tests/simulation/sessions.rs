@@ -40,6 +40,7 @@ impl World {
     }
 
     pub(super) fn hand_over(&mut self, role: Role, bytes: usize) -> bool {
+        self.look_at_write(role);
         let Link::Connected { process, .. } = &mut self.links[role.index()] else {
             return false;
         };

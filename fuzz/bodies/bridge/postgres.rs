@@ -10,6 +10,8 @@ pub struct Server {
     inbox: Vec<u8>,
     started: bool,
     asked: VecDeque<Request>,
+    /// Executed, and waiting for their Sync.
+    transaction: Vec<(String, String)>,
     said: Vec<u8>,
     listens: BTreeSet<String>,
     /// It said something no PostgreSQL says: what the frontend believes is not its fault.
@@ -19,7 +21,7 @@ pub struct Server {
 enum Request {
     StartUp,
     Query(String),
-    Notify(String, String),
+    Notify(Vec<(String, String)>),
 }
 
 impl Server {
@@ -29,8 +31,8 @@ impl Server {
         while self.take_message() {}
     }
 
-    /// Answers the oldest request; a notification that is now committed is handed back.
-    pub fn answer(&mut self, refuse: bool) -> Option<Option<(String, String)>> {
+    /// Answers the oldest request; the notifications that are now committed are handed back.
+    pub fn answer(&mut self, refuse: bool) -> Option<Vec<(String, String)>> {
         let request = self.asked.pop_front()?;
         let is_start_up = matches!(request, Request::StartUp);
         let refuse = refuse
@@ -39,7 +41,7 @@ impl Server {
                 Request::Query(sql) => sql.starts_with("LISTEN"),
                 Request::Notify(..) => true,
             };
-        let mut committed = None;
+        let mut committed = Vec::new();
         if refuse {
             self.message(b'E', b"SERROR\0VERROR\0C42501\0Mnot allowed\0\0");
         } else {
@@ -51,12 +53,16 @@ impl Server {
                     self.message(b'K', &[0, 0, 0, 7, 0, 0, 0, 8]);
                 }
                 Request::Query(sql) => self.carry_out(&sql),
-                Request::Notify(channel, payload) => {
+                Request::Notify(transaction) => {
                     self.message(b'1', b"");
-                    self.message(b'2', b"");
-                    self.message(b'D', &[0, 1, 0, 0, 0, 0]);
-                    self.message(b'C', b"SELECT 1\0");
-                    committed = Some((channel, payload));
+                    for _ in &transaction {
+                        self.message(b'2', b"");
+                        self.message(b'D', &[0, 1, 0, 0, 0, 0]);
+                        self.message(b'C', b"SELECT 1\0");
+                    }
+                    let pairs: BTreeSet<_> = transaction.iter().collect();
+                    assert_eq!(pairs.len(), transaction.len(), "equal pairs become one");
+                    committed = transaction;
                 }
             }
         }
@@ -142,8 +148,12 @@ impl Server {
             b'Q' => self
                 .asked
                 .push_back(Request::Query(text(&body[..body.len() - 1]))),
-            b'B' => self.asked.push_back(bound(body)),
-            b'P' | b'E' | b'S' | b'X' => {}
+            b'B' => self.transaction.push(bound(body)),
+            b'S' => {
+                let transaction = std::mem::take(&mut self.transaction);
+                self.asked.push_back(Request::Notify(transaction));
+            }
+            b'P' | b'E' | b'X' => {}
             tag => panic!("nobody sends {}", tag.escape_ascii()),
         }
         true
@@ -158,7 +168,7 @@ impl Server {
 }
 
 /// The two parameters of a Bind without formats for them.
-fn bound(body: &[u8]) -> Request {
+fn bound(body: &[u8]) -> (String, String) {
     let (head, mut rest) = body.split_at(6);
     assert_eq!(head, [0, 0, 0, 0, 0, 2], "two parameters, both text");
     let mut parameter = || {
@@ -168,7 +178,7 @@ fn bound(body: &[u8]) -> Request {
         rest = behind;
         text(value)
     };
-    Request::Notify(parameter(), parameter())
+    (parameter(), parameter())
 }
 
 fn unquoted(sql: &str) -> String {

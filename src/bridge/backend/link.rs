@@ -2,18 +2,16 @@
 //!
 //! Its state and what is remembered from one attempt to the next; decides nothing.
 
-use std::{collections::VecDeque, fmt, time::Instant};
+use std::{fmt, time::Instant};
 
 use super::{Failure, HEARTBEAT_TIMEOUT, Route};
-use crate::{bridge::hub::Command, pg::session::Session};
+use crate::pg::session::Session;
 
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) state: State,
     /// Where this attempt leads, or the next one.
     pub(super) route: Route,
-    /// Not yet given to the session.
-    pub(super) commands: VecDeque<Command>,
     /// Failures since the session was last ready.
     pub(super) failures: u32,
     /// What is wrong with the servers tried in this round.
@@ -55,7 +53,6 @@ impl Link {
         Self {
             state: State::Waiting { until: now },
             route,
-            commands: VecDeque::new(),
             failures: 0,
             complaints: Vec::new(),
             is_misconfigured: false,

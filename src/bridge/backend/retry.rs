@@ -4,13 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Asked, Backend, Event, HandedOver, Order, Published, Role, Route, cause::Cause, link::State,
-};
-use crate::{
-    bridge::hub::Command,
-    pg::session::{Session, SessionError},
-};
+use super::{Asked, Backend, Event, Order, Role, Route, cause::Cause, link::State};
+use crate::pg::session::{Session, SessionError};
 
 impl Backend {
     pub(super) fn fail_session(&mut self, role: Role, error: &SessionError, now: Instant) {
@@ -67,19 +62,17 @@ impl Backend {
         }
         let before = std::mem::replace(&mut link.state, State::Waiting { until: now + delay });
         if let State::Ready { mut session, .. } = before {
-            for (ticket, handed_over) in session.unanswered() {
-                if let Asked::Notify(number) = Asked::from_ticket(ticket) {
-                    let published = match handed_over {
-                        HandedOver::Yes => Published::Unknown,
-                        HandedOver::No => Published::NotSent,
-                    };
-                    self.events.push_back(Event::Published(number, published));
-                }
-            }
-            for command in link.commands.drain(..) {
-                if let Command::Notify(number, ..) = command {
-                    self.events
-                        .push_back(Event::Published(number, Published::NotSent));
+            match role {
+                Role::Listening => self.commands.clear(),
+                Role::Publishing => {
+                    let transactions = session.unanswered().filter_map(|(ticket, handed_over)| {
+                        let publishes = matches!(Asked::from_ticket(ticket), Asked::Publish);
+                        publishes.then_some(handed_over)
+                    });
+                    let events = &mut self.events;
+                    self.outgoing.handle_lost(transactions, |number, published| {
+                        events.push_back(Event::Published(number, published));
+                    });
                 }
             }
             self.events.push_back(Event::Down(role));

@@ -209,7 +209,7 @@ fn events_are_the_same_for_every_split_point() {
             events.extend(feed(&mut session, &piece));
         }
         session.listen(&channel("c"), Ticket(1));
-        session.notify(&channel("c"), &Payload::new("p").unwrap(), Ticket(2));
+        session.notify([(&channel("c"), &Payload::new("p").unwrap())], Ticket(2));
         session.heartbeat(Ticket(3));
         transmit(&mut session);
         for piece in split(&rest) {

@@ -1,0 +1,335 @@
+//! Publishes on their way to PostgreSQL: sources take turns, and many make one transaction.
+//!
+//! A transaction costs PostgreSQL a lock that all who notify share, so whatever waits while one is
+//! under way gathers into the next; nothing waits for a timer. Four rules keep what each client may
+//! count on:
+//!
+//! - At most one transaction of several is under way. When PostgreSQL refuses it nothing of it was
+//!   committed, and each member runs again alone, before anything that came later: so one refused
+//!   publish harms no other, and each source's order holds.
+//! - A transaction holds no pair of channel and payload twice: PostgreSQL would make one
+//!   notification of it ("NOTIFY").
+//! - A server that converts from UTF-8 may make equal what was not: there each runs alone.
+//! - What one source asks leaves in the order asked.
+//!
+//! Knows neither sessions' states nor time, nor what a publish is for.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque, hash_map::RandomState},
+    hash::BuildHasher,
+};
+
+use crate::{
+    bridge::{hub::Notify, publishing::Published},
+    channel::Measure,
+    pg::session::{HandedOver, ServerError},
+};
+
+/// Publishes that wait, and those under way.
+///
+/// [`Self::push`] what is asked. Whenever bytes can leave, [`Self::poll_transaction`] until `None`,
+/// each answered, in this order, by [`Self::handle_completed`] or at the end of the session by
+/// [`Self::handle_lost`].
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// By source, in the order asked; no queue is empty.
+    waiting: HashMap<u32, VecDeque<Notify>>,
+    /// Sources in `waiting`, each once, the next one first.
+    turns: VecDeque<u32>,
+    /// Of a refused transaction: each runs alone, before all else.
+    again: VecDeque<Notify>,
+    /// Transactions in the order sent, none empty.
+    under_way: VecDeque<Vec<Notify>>,
+    /// One of `under_way` has several members.
+    is_gathered: bool,
+    /// Hashes of the pairs of the transaction that is being gathered. Two pairs of one hash are
+    /// kept apart like equal ones, which costs a transaction and is never wrong.
+    pairs: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Outgoing {
+    /// One more publish.
+    pub(super) fn push(&mut self, notify: Notify) {
+        let queue = self.waiting.entry(notify.source).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(notify.source);
+        }
+        queue.push_back(notify);
+    }
+
+    /// The next transaction to be sent, its members in the order to be executed.
+    pub(super) fn poll_transaction(&mut self, measure: Measure) -> Option<&[Notify]> {
+        if self.is_gathered || self.under_way.len() >= TRANSACTIONS_MAX {
+            return None;
+        }
+        let members = match self.again.pop_front() {
+            Some(notify) => vec![notify],
+            None => self.gather(match measure {
+                Measure::Utf8 => MEMBERS_MAX,
+                Measure::Server => 1,
+            }),
+        };
+        if members.is_empty() {
+            return None;
+        }
+        self.is_gathered = members.len() > 1;
+        self.under_way.push_back(members);
+        self.under_way.back().map(Vec::as_slice)
+    }
+
+    /// PostgreSQL answered the oldest transaction; `report` learns how its members ended. Returns
+    /// how many of them were committed.
+    pub(super) fn handle_completed(
+        &mut self,
+        result: Result<(), ServerError>,
+        mut report: impl FnMut(u32, Published),
+    ) -> usize {
+        let Some(members) = self.under_way.pop_front() else {
+            debug_assert!(false, "what is answered was asked");
+            return 0;
+        };
+        self.is_gathered &= members.len() == 1;
+        match result {
+            Ok(()) => {
+                for member in &members {
+                    report(member.number, Published::Committed);
+                }
+                members.len()
+            }
+            Err(error) if members.len() == 1 => {
+                report(members[0].number, Published::Refused(error));
+                0
+            }
+            Err(error) => {
+                tracing::debug!("running {} publishes one by one: {error}", members.len());
+                debug_assert!(self.again.is_empty(), "one gathered transaction at a time");
+                self.again.extend(members);
+                0
+            }
+        }
+    }
+
+    /// The session is gone. `handed_over` says of each transaction under way, oldest first,
+    /// whether the server may have seen it; everything ends here, nothing is sent again.
+    pub(super) fn handle_lost(
+        &mut self,
+        mut handed_over: impl Iterator<Item = HandedOver>,
+        mut report: impl FnMut(u32, Published),
+    ) {
+        for members in self.under_way.drain(..) {
+            let handed_over = handed_over.next();
+            for member in members {
+                report(
+                    member.number,
+                    match handed_over {
+                        Some(HandedOver::Yes) => Published::Unknown,
+                        Some(HandedOver::No) | None => Published::NotSent,
+                    },
+                );
+            }
+        }
+        // Rolled back, or never sent. In each source's order.
+        for notify in self.again.drain(..) {
+            report(notify.number, Published::NotSent);
+        }
+        for source in self.turns.drain(..) {
+            for notify in self.waiting.remove(&source).into_iter().flatten() {
+                report(notify.number, Published::NotSent);
+            }
+        }
+        self.is_gathered = false;
+    }
+
+    /// Takes from each source in turn. One whose next pair is in the transaction already waits
+    /// for the next one, with all that is behind it.
+    fn gather(&mut self, members_max: usize) -> Vec<Notify> {
+        let mut members = Vec::new();
+        let mut held_back = VecDeque::new();
+        self.pairs.clear();
+        while members.len() < members_max {
+            let Some(source) = self.turns.pop_front() else {
+                break;
+            };
+            let Some(queue) = self.waiting.get_mut(&source) else {
+                debug_assert!(false, "a source in turn has something waiting");
+                continue;
+            };
+            let is_new = queue.front().is_some_and(|next| {
+                let pair = (next.channel.as_str(), next.payload.as_str());
+                self.pairs.insert(self.hasher.hash_one(pair))
+            });
+            if !is_new {
+                held_back.push_back(source);
+                continue;
+            }
+            members.extend(queue.pop_front());
+            if queue.is_empty() {
+                self.waiting.remove(&source);
+            } else {
+                self.turns.push_back(source);
+            }
+        }
+        // They were due first.
+        held_back.append(&mut self.turns);
+        self.turns = held_back;
+        members
+    }
+}
+
+/// Publishes in one transaction: beyond this PostgreSQL gains nothing, and the last one waits.
+const MEMBERS_MAX: usize = 256;
+/// Transactions under way at a time, all but one of a single publish: a server that is written
+/// to without being read stalls.
+const TRANSACTIONS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Channel, Payload};
+
+    fn push(outgoing: &mut Outgoing, source: u32, texts: &[&str]) {
+        for text in texts {
+            let number = text.parse().unwrap_or(0);
+            outgoing.push(Notify {
+                number,
+                source,
+                channel: Channel::new("a").unwrap(),
+                payload: Payload::new(text).unwrap(),
+            });
+        }
+    }
+
+    fn next(outgoing: &mut Outgoing) -> Vec<String> {
+        let members = outgoing.poll_transaction(Measure::Utf8).unwrap_or_default();
+        let texts = members.iter().map(|it| it.payload.as_str().to_owned());
+        texts.collect()
+    }
+
+    fn complete(outgoing: &mut Outgoing, result: Result<(), ServerError>) -> Vec<String> {
+        let mut ends = Vec::new();
+        outgoing.handle_completed(result, |number, published| {
+            ends.push(format!("{number} {published:?}"));
+        });
+        ends
+    }
+
+    fn refusal() -> ServerError {
+        ServerError::parse(b"SERROR\0VERROR\0C22023\0Mno\0\0").unwrap()
+    }
+
+    #[test]
+    fn what_waits_gathers_and_sources_take_turns() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 7, &["1", "2", "3"]);
+        push(&mut outgoing, 8, &["4"]);
+        push(&mut outgoing, 9, &["5", "6"]);
+        assert_eq!(next(&mut outgoing), ["1", "4", "5", "2", "6", "3"]);
+        push(&mut outgoing, 9, &["7", "8"]);
+        assert!(next(&mut outgoing).is_empty(), "one of several at a time");
+        assert_eq!(complete(&mut outgoing, Ok(())).len(), 6);
+        assert_eq!(next(&mut outgoing), ["7", "8"]);
+        assert_eq!(
+            complete(&mut outgoing, Ok(())),
+            ["7 Committed", "8 Committed"]
+        );
+        assert!(next(&mut outgoing).is_empty());
+    }
+
+    #[test]
+    fn a_single_one_holds_up_nothing() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["1"]);
+        assert_eq!(next(&mut outgoing), ["1"]);
+        push(&mut outgoing, 1, &["2", "3"]);
+        assert_eq!(next(&mut outgoing), ["2", "3"]);
+        assert_eq!(complete(&mut outgoing, Ok(())), ["1 Committed"]);
+        push(&mut outgoing, 1, &["4"]);
+        assert!(next(&mut outgoing).is_empty(), "2 and 3 may run again");
+    }
+
+    #[test]
+    fn equal_pairs_never_meet_and_no_source_overtakes_itself() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["1", "1", "2"]);
+        push(&mut outgoing, 2, &["1", "3"]);
+        push(&mut outgoing, 3, &["4"]);
+        assert_eq!(next(&mut outgoing), ["1", "4"]);
+        complete(&mut outgoing, Ok(()));
+        assert_eq!(next(&mut outgoing), ["1", "3"], "source 2 was due first");
+        complete(&mut outgoing, Ok(()));
+        assert_eq!(next(&mut outgoing), ["1", "2"]);
+    }
+
+    #[test]
+    fn members_of_a_refused_transaction_run_again_alone_before_anything_else() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["1", "2"]);
+        push(&mut outgoing, 2, &["3"]);
+        assert_eq!(next(&mut outgoing), ["1", "3", "2"]);
+        push(&mut outgoing, 1, &["4"]);
+        push(&mut outgoing, 2, &["5"]);
+        assert!(complete(&mut outgoing, Err(refusal())).is_empty());
+        for alone in ["1", "3", "2"] {
+            assert_eq!(next(&mut outgoing), [alone]);
+        }
+        assert_eq!(next(&mut outgoing), ["4", "5"]);
+        assert_eq!(complete(&mut outgoing, Ok(())), ["1 Committed"]);
+        let refused = complete(&mut outgoing, Err(refusal()));
+        assert!(refused[0].starts_with("3 Refused"), "{refused:?}");
+        assert_eq!(complete(&mut outgoing, Ok(())), ["2 Committed"]);
+        assert_eq!(complete(&mut outgoing, Ok(())).len(), 2);
+    }
+
+    #[test]
+    fn where_the_server_converts_each_runs_alone() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["1", "2"]);
+        for _ in 0..2 {
+            let members = outgoing.poll_transaction(Measure::Server).unwrap();
+            assert_eq!(members.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_transaction_and_what_is_under_way_are_bounded() {
+        let mut outgoing = Outgoing::default();
+        for number in 0..=MEMBERS_MAX {
+            push(&mut outgoing, 1, &[&number.to_string()]);
+        }
+        assert_eq!(next(&mut outgoing).len(), MEMBERS_MAX);
+        complete(&mut outgoing, Ok(()));
+        assert_eq!(next(&mut outgoing).len(), 1);
+
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["same"; TRANSACTIONS_MAX + 1]);
+        for _ in 0..TRANSACTIONS_MAX {
+            assert_eq!(next(&mut outgoing).len(), 1);
+        }
+        assert!(next(&mut outgoing).is_empty());
+        complete(&mut outgoing, Ok(()));
+        assert_eq!(next(&mut outgoing).len(), 1);
+    }
+
+    #[test]
+    fn each_ends_once_when_the_session_is_lost() {
+        let mut outgoing = Outgoing::default();
+        push(&mut outgoing, 1, &["1"]);
+        assert_eq!(next(&mut outgoing), ["1"]);
+        push(&mut outgoing, 1, &["2", "3"]);
+        push(&mut outgoing, 2, &["4"]);
+        assert_eq!(next(&mut outgoing), ["2", "4", "3"]);
+        push(&mut outgoing, 2, &["5"]);
+        let mut ends = Vec::new();
+        let handed_over = [HandedOver::Yes, HandedOver::No].into_iter();
+        outgoing.handle_lost(handed_over, |number, published| {
+            ends.push(format!("{number} {published:?}"));
+        });
+        assert_eq!(
+            ends,
+            ["1 Unknown", "2 NotSent", "4 NotSent", "3 NotSent", "5 NotSent"]
+        );
+        push(&mut outgoing, 2, &["6", "7"]);
+        assert_eq!(next(&mut outgoing), ["6", "7"]);
+    }
+}
