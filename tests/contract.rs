@@ -27,6 +27,8 @@ mod listening;
 mod program;
 #[path = "contract/protocol.rs"]
 mod protocol;
+#[path = "contract/publishing.rs"]
+mod publishing;
 #[path = "contract/raw.rs"]
 mod raw;
 #[path = "contract/readme.rs"]

@@ -1,0 +1,131 @@
+//! Contract, section 3: many clients publish at once. However their publishes are gathered into
+//! transactions, each is acknowledged once, delivered once, and in its client's order.
+
+use std::{collections::HashMap, thread};
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::Client,
+    harness::{Bridge, Database, bridge_and_database},
+};
+
+const CLIENTS: usize = 50;
+const PUBLISHES: usize = 100;
+
+/// Everybody publishes everything without waiting, then reads the answers; `payload` names what
+/// the publish of this number by this client carries. The answers, by client and number.
+fn publish_all(bridge: &Bridge, payload: impl Fn(usize, usize) -> String + Sync) -> Vec<Vec<Value>> {
+    let publish = |number_of_client: usize| {
+        let mut client = bridge.client();
+        let payload = &payload;
+        let messages: Vec<_> = (0..PUBLISHES)
+            .map(|number| {
+                let payload = payload(number_of_client, number);
+                json!({"type": "notify", "channel": "c", "payload": payload, "id": number})
+            })
+            .collect();
+        client.send_all(&messages);
+        let answers: Vec<_> = (0..PUBLISHES).map(|_| client.next()).collect();
+        client.expect_silence();
+        answers
+    };
+    thread::scope(|scope| {
+        let publish = &publish;
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| scope.spawn(move || publish(number)))
+            .collect();
+        clients.into_iter().map(|it| it.join().unwrap()).collect()
+    })
+}
+
+fn subscriber(bridge: &Bridge) -> Client {
+    let mut client = bridge.client();
+    client.subscribe("c");
+    client
+}
+
+/// The payloads of the next `count` notifications.
+fn payloads(client: &mut Client, count: usize) -> Vec<String> {
+    (0..count).map(|_| client.payload()).collect()
+}
+
+#[test]
+fn unequal_publishes_of_many_clients_are_each_delivered_once_and_in_their_client_s_order() {
+    let (bridge, _database) = bridge_and_database();
+    let mut subscriber = subscriber(&bridge);
+    let answers = publish_all(&bridge, |client, number| format!("{client} {number}"));
+    for answers in answers {
+        for (number, answer) in answers.iter().enumerate() {
+            assert_eq!(answer["type"], "notified");
+            assert_eq!(answer["id"], number);
+        }
+    }
+    let mut next = HashMap::new();
+    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES) {
+        let (client, number) = payload.split_once(' ').unwrap();
+        let expected = next.entry(client.to_owned()).or_insert(0);
+        assert_eq!(number, expected.to_string(), "client {client}");
+        *expected += 1;
+    }
+    subscriber.expect_silence();
+}
+
+#[test]
+fn equal_publishes_of_many_clients_are_as_many_notifications() {
+    let (bridge, _database) = bridge_and_database();
+    let mut subscriber = subscriber(&bridge);
+    let answers = publish_all(&bridge, |_, number| (number % 3).to_string());
+    let committed = answers.iter().flatten();
+    let committed = committed.filter(|answer| answer["type"] == "notified");
+    assert_eq!(committed.count(), CLIENTS * PUBLISHES);
+    let mut counts = HashMap::new();
+    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES) {
+        *counts.entry(payload).or_insert(0) += 1;
+    }
+    let of = |number| (0..PUBLISHES).filter(|it| it % 3 == number).count() * CLIENTS;
+    for number in 0..3 {
+        assert_eq!(counts[&number.to_string()], of(number));
+    }
+    subscriber.expect_silence();
+}
+
+/// PostgreSQL is made to refuse what ends in 7: wherever it stands in a transaction, it alone is
+/// refused, and nothing of its transaction is lost, doubled or out of order.
+#[test]
+fn a_publish_that_postgresql_refuses_harms_no_other() {
+    let database = Database::create();
+    database.sql().run(&format!(
+        "CREATE FUNCTION public.pg_notify(channel text, payload text) RETURNS void
+         LANGUAGE plpgsql AS $$ BEGIN
+             IF payload LIKE '%7' THEN RAISE 'no sevens' USING ERRCODE = '22000'; END IF;
+             PERFORM pg_catalog.pg_notify(channel, payload);
+         END $$;
+         ALTER DATABASE {} SET search_path = public, pg_catalog",
+        database.name
+    ));
+    let bridge = Bridge::start(&database.url());
+    let mut subscriber = subscriber(&bridge);
+    let answers = publish_all(&bridge, |client, number| format!("{client} {number}"));
+    for answers in answers {
+        for (number, answer) in answers.iter().enumerate() {
+            assert_eq!(answer["id"], number);
+            let refused = number % 10 == 7;
+            let expected = if refused { "error" } else { "notified" };
+            assert_eq!(answer["type"], expected, "{answer}");
+            if refused {
+                assert_eq!(answer["code"], "postgres_error");
+                assert_eq!(answer["sqlstate"], "22000");
+                assert_eq!(answer["message"], "no sevens");
+            }
+        }
+    }
+    let mut last: HashMap<String, usize> = HashMap::new();
+    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES * 9 / 10) {
+        let (client, number) = payload.split_once(' ').unwrap();
+        let number = number.parse().unwrap();
+        let before = last.insert(client.to_owned(), number);
+        assert!(before < Some(number), "{client}: {number} after {before:?}");
+    }
+    subscriber.expect_silence();
+}
