@@ -13,6 +13,7 @@ pub mod interest;
 mod lingering;
 mod listening;
 mod publishing;
+mod refused;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use self::publishing::Published;
 use self::{
-    backend::{Backend, Event, Role},
+    backend::{Backend, Configs, Event, Role},
     feed::Feed,
     hub::{ClientId, Command, Disconnect, Hub, Tick},
     transmit::{Transmit, Written},
@@ -31,7 +32,6 @@ use crate::{
     channel::{Channel, Measure},
     config::Limits,
     metrics::Metrics,
-    pg,
     ws::access::Access,
     ws::close::CloseReason,
 };
@@ -89,8 +89,8 @@ pub struct Settings {
 
 impl Core {
     /// A bridge to PostgreSQL.
-    pub fn new(settings: Settings, config: pg::config::Config, now: Instant) -> Self {
-        let backend = Backend::new(config, settings.seed, now);
+    pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
+        let backend = Backend::new(configs, settings.seed, now);
         Self::start(settings, Upstream::Postgres(backend), now)
     }
 
@@ -99,6 +99,7 @@ impl Core {
         let mut core = Self::start(settings, Upstream::Feed(Feed::default()), now);
         core.hub.handle_listening_up(Measure::Utf8);
         core.hub.handle_publishing(true);
+        core.hub.handle_proved(true);
         core
     }
 
@@ -205,6 +206,8 @@ impl Core {
                 Event::Down(Role::Listening) => hub.handle_listening_down(),
                 Event::Up(Role::Publishing, _) => hub.handle_publishing(true),
                 Event::Down(Role::Publishing) => hub.handle_publishing(false),
+                Event::Proved(proved) => hub.handle_proved(proved),
+                Event::Unfit(unfit) => hub.handle_unfit(unfit),
                 Event::Listened(key, result) => hub.handle_listened(key, result, tick),
                 Event::Unlistened(key) => hub.handle_unlistened(key),
                 Event::Published(number, published) => {

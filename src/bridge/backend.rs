@@ -2,7 +2,9 @@
 //!
 //! Owns when to connect, how long to wait for it, the heartbeat, and which request is whose. The
 //! publishing session is apart because a backend that waits for the commit lock of a NOTIFY
-//! delivers nothing meanwhile. Knows no client and no socket: the reactor carries out
+//! delivers nothing meanwhile, and because only what somebody else said proves that we hear: the
+//! listening session counts as up once it heard a token of the other ([`probe`]). Knows no client
+//! and no socket: the reactor carries out
 //! [`Order`]s and reports what became of them.
 //!
 //! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then [`Backend::poll_order`],
@@ -12,6 +14,8 @@ mod asked;
 mod cause;
 mod link;
 mod outgoing;
+mod probe;
+mod readiness;
 mod retry;
 mod route;
 
@@ -26,9 +30,10 @@ use self::{
     cause::Cause,
     link::{Heartbeat, Link, State},
     outgoing::Outgoing,
+    probe::Probe,
 };
 pub use self::{
-    cause::{Failure, FailureError},
+    cause::{Failure, FailureError, Unfit},
     route::{Encryption, Route},
 };
 use super::{hub::Command, publishing::Published};
@@ -95,6 +100,10 @@ pub enum Event<'a> {
     Up(Role, Measure),
     /// The session is gone.
     Down(Role),
+    /// Whether the listening session, which is up, is known to hear what the publishing one says.
+    Proved(bool),
+    /// Why there can be no session with this server, though it lets us in.
+    Unfit(Unfit),
     /// LISTEN was answered.
     Listened(ChannelKey, Result<(), ServerError>),
     /// UNLISTEN was answered.
@@ -110,11 +119,31 @@ pub enum Event<'a> {
     Published(u32, Published),
 }
 
+/// Where the two sessions lead: mostly to the same place.
+#[derive(Clone, Debug)]
+pub struct Configs {
+    /// To hear.
+    pub listening: Config,
+    /// To speak.
+    pub publishing: Config,
+}
+
+impl From<Config> for Configs {
+    fn from(config: Config) -> Self {
+        Self {
+            listening: config.clone(),
+            publishing: config,
+        }
+    }
+}
+
 /// Both sessions.
 #[derive(Debug)]
 pub struct Backend {
-    config: Config,
+    /// By role.
+    configs: [Config; 2],
     links: [Link; 2],
+    probe: Probe,
     /// What the listening session is to be asked; empty while it is not up.
     commands: VecDeque<Command>,
     /// What the publishing session is asked; empty while it is not up.
@@ -126,13 +155,14 @@ pub struct Backend {
 
 impl Backend {
     /// Both sessions are wanted at once. `seed` spreads the retries of many bridges.
-    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
-        let route = Route::first(&config, seed);
-        let link = || Link::new(route, now);
-        let links = [link(), link()];
+    pub fn new(configs: impl Into<Configs>, seed: u64, now: Instant) -> Self {
+        let configs = configs.into();
+        let configs = [configs.listening, configs.publishing];
+        let link = |config| Link::new(Route::first(config, seed), now);
         Self {
-            config,
-            links,
+            links: [link(&configs[0]), link(&configs[1])],
+            configs,
+            probe: Probe::new(seed),
             commands: VecDeque::new(),
             outgoing: Outgoing::default(),
             random: seed,
@@ -142,13 +172,16 @@ impl Backend {
     }
 
     /// Where to connect to.
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self, role: Role) -> &Config {
+        &self.configs[role.index()]
     }
 
     /// Whether the session takes commands.
     pub fn is_up(&self, role: Role) -> bool {
-        matches!(self.links[role.index()].state, State::Ready { .. })
+        matches!(
+            self.links[role.index()].state,
+            State::Ready { is_up: true, .. }
+        )
     }
 
     /// How to connect now.
@@ -158,7 +191,7 @@ impl Backend {
 
     /// The server to connect to now.
     pub fn server(&self, role: Role) -> &Server {
-        &self.config.servers[self.route(role).server]
+        &self.config(role).servers[self.route(role).server]
     }
 
     /// Why a session could not be had from any server, until it can.
@@ -167,8 +200,8 @@ impl Backend {
     }
 
     /// For connecting to one server and starting up together.
-    pub fn connect_timeout(&self) -> Duration {
-        self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    pub fn connect_timeout(&self, role: Role) -> Duration {
+        self.config(role).connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
 
     /// The socket is connected, and without TLS.
@@ -186,10 +219,11 @@ impl Backend {
         let link = &mut self.links[role.index()];
         if let State::Connecting { deadline } = link.state {
             let is_secure = protection != Protection::None;
-            let server = &self.config.servers[link.route.server];
+            let config = &self.configs[role.index()];
+            let server = &config.servers[link.route.server];
             let name = role.application_name();
             link.state = State::Starting {
-                session: Box::new(Session::begin(&self.config, server, protection, name)),
+                session: Box::new(Session::begin(config, server, protection, name)),
                 is_secure,
                 deadline,
             };
@@ -228,6 +262,7 @@ impl Backend {
         for link in &mut self.links {
             link.note_life(now);
         }
+        self.probe.note_life(now);
     }
 
     /// Reports everything that happened, in order, to `report`: a notification borrows the bytes
@@ -237,7 +272,13 @@ impl Backend {
             while let Some(session) = self.links[role.index()].session_mut() {
                 match session.poll_event() {
                     Some(session::Event::Notification { channel, payload }) => {
-                        report(Event::Notification { channel, payload });
+                        if channel == self.probe.channel().as_str().as_bytes() {
+                            self.probe.handle_heard(payload);
+                            self.note_proof();
+                        } else {
+                            self.probe.note_life(now);
+                            report(Event::Notification { channel, payload });
+                        }
                     }
                     Some(session::Event::Completed { ticket, result }) => {
                         if let Some(event) = self.completed(role, ticket, result, now) {
@@ -267,6 +308,13 @@ impl Backend {
     /// forgotten: whoever listens asks again when the session is up.
     pub fn push(&mut self, command: Command) {
         match command {
+            // Whoever found out its name: it is being listened to, and stays so.
+            Command::Listen(key, channel) if channel == *self.probe.channel() => {
+                self.events.push_back(Event::Listened(key, Ok(())));
+            }
+            Command::Unlisten(key, channel) if channel == *self.probe.channel() => {
+                self.events.push_back(Event::Unlistened(key));
+            }
             Command::Listen(..) | Command::Unlisten(..) => {
                 if self.is_up(Role::Listening) {
                     self.commands.push_back(command);
@@ -307,12 +355,19 @@ impl Backend {
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&self) -> Instant {
         let [listening, publishing] = &self.links;
-        listening.deadline().min(publishing.deadline())
+        let sessions = listening.deadline().min(publishing.deadline());
+        self.probe
+            .deadline()
+            .map_or(sessions, |it| it.min(sessions))
     }
 
     /// The time has come for whatever was due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.probe.deadline().is_some_and(|it| it <= now) {
+            self.fail_as_deaf(now);
+        }
         for role in Role::ALL {
+            let timeout = self.connect_timeout(role);
             let link = &mut self.links[role.index()];
             if link.deadline() > now {
                 continue;
@@ -320,7 +375,7 @@ impl Backend {
             match &mut link.state {
                 State::Waiting { .. } => {
                     link.state = State::Connecting {
-                        deadline: now + self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+                        deadline: now + timeout,
                     };
                     self.orders.push_back(Order::Connect(role));
                 }
@@ -332,10 +387,17 @@ impl Backend {
                     session, heartbeat, ..
                 } => match heartbeat {
                     Heartbeat::Due(_) => {
-                        session.heartbeat(Asked::Heartbeat.ticket());
                         *heartbeat = Heartbeat::Asked {
                             deadline: now + HEARTBEAT_TIMEOUT,
                         };
+                        let ticket = Asked::Heartbeat.ticket();
+                        match role {
+                            Role::Publishing => session.measure_queue(ticket),
+                            Role::Listening => {
+                                session.heartbeat(ticket);
+                                self.begin_probe();
+                            }
+                        }
                     }
                     Heartbeat::Asked { .. } => {
                         let silent = Cause::Connection("went silent", io::ErrorKind::TimedOut);
@@ -355,42 +417,6 @@ impl Backend {
         }
     }
 
-    fn ready(&mut self, role: Role, now: Instant) {
-        let link = &mut self.links[role.index()];
-        let State::Starting { session, .. } = &link.state else {
-            return;
-        };
-        let target = link.route.target(&self.config);
-        if !target.accept(session.in_hot_standby(), session.is_read_only()) {
-            self.fail(role, &Cause::OtherKind(target.description()), now);
-            return;
-        }
-        let waiting = State::Waiting { until: now };
-        if let State::Starting {
-            session, is_secure, ..
-        } = std::mem::replace(&mut link.state, waiting)
-        {
-            tracing::info!(
-                "{role} session connected to PostgreSQL {} at {}{}",
-                session.server_version().unwrap_or("of unknown version"),
-                self.config.servers[link.route.server],
-                if is_secure { " over TLS" } else { "" },
-            );
-            let measure = Measure::of(session.server_encoding());
-            let heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-            link.state = State::Ready {
-                session,
-                heartbeat,
-                since: now,
-            };
-            link.complaints.clear();
-            link.is_misconfigured = false;
-            link.complaint = None;
-            link.failure = None;
-            self.events.push_back(Event::Up(role, measure));
-        }
-    }
-
     fn completed(
         &mut self,
         role: Role,
@@ -399,7 +425,15 @@ impl Backend {
         now: Instant,
     ) -> Option<Event<'static>> {
         match Asked::from_ticket(ticket) {
-            Asked::Listen(key) => Some(Event::Listened(key, result)),
+            Asked::Listen(key) => {
+                if let Err(error) = &result
+                    && error.is_lost_transaction_status()
+                    && let Some(session) = self.links[role.index()].session_mut()
+                {
+                    session.measure_queue(Asked::Heartbeat.ticket());
+                }
+                Some(Event::Listened(key, result))
+            }
             Asked::Unlisten(key) => {
                 if let Err(error) = result {
                     tracing::warn!("PostgreSQL refused to UNLISTEN: {error}");
@@ -411,6 +445,10 @@ impl Backend {
                 self.outgoing.handle_completed(result, |number, published| {
                     events.push_back(Event::Published(number, published));
                 });
+                None
+            }
+            Asked::Probe => {
+                self.handle_probe_answered(role, result, now);
                 None
             }
             Asked::Heartbeat => {

@@ -9,10 +9,10 @@ use std::{
 use super::{
     hub::{Hub, Subscribe, Tick},
     interest::{self, Interest},
-    sweep::elapsed,
+    refused::Retry,
 };
 use crate::{
-    bridge::hub::Command,
+    bridge::{backend::Unfit, hub::Command},
     channel::{Channel, ChannelKey, Measure},
     frame,
     message::{GapReason, PostgresStatus, ServerMessage},
@@ -28,6 +28,10 @@ pub(super) struct Listening {
     pub(super) session_up: bool,
     /// How the server counts the bytes of names and payloads.
     pub(super) measure: Measure,
+    /// What is published was heard, as far as we know.
+    proved: bool,
+    /// Why the last server that let us in would not do.
+    unfit: Option<Unfit>,
     /// Publishes can be sent.
     pub(super) publishing_up: bool,
     /// What clients were told last.
@@ -40,7 +44,7 @@ pub(super) struct Listening {
     /// Channels not yet listened to again since the session came up.
     unsettled: usize,
     /// When refused channels are asked for again, and how long after that.
-    retry: Option<Retry>,
+    pub(super) retry: Option<Retry>,
     /// Deserted channels, in the order they were; some are wanted again by now.
     pub(super) lingering: VecDeque<(Tick, ChannelKey)>,
     /// For how long they linger.
@@ -48,12 +52,6 @@ pub(super) struct Listening {
     /// The random half of every epoch of this process.
     pub(super) epoch_seed: u64,
     epochs: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    since: Tick,
-    after: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +77,8 @@ impl Default for Listening {
             channels: Vec::new(),
             session_up: false,
             measure: Measure::Utf8,
+            proved: false,
+            unfit: None,
             publishing_up: false,
             announced: PostgresStatus::Down,
             to_listen: VecDeque::new(),
@@ -114,7 +114,12 @@ impl Listening {
     /// Why not every wanted channel is heard and publishable, if so.
     pub(super) fn readiness(&self) -> Result<(), &'static str> {
         if !self.session_up {
-            Err("PostgreSQL is not connected")
+            Err(match self.unfit {
+                None => "PostgreSQL is not connected",
+                Some(Unfit::Standby) => "PostgreSQL is a standby, where nobody can listen",
+                Some(Unfit::Pooler) => "a pooler stands before PostgreSQL: notifications get lost",
+                Some(Unfit::Deaf) => "notifications sent to PostgreSQL do not come back",
+            })
         } else if self.unsettled > 0 {
             Err("channels are being listened to")
         } else if self
@@ -125,6 +130,8 @@ impl Listening {
             Err("PostgreSQL refused to listen to a channel")
         } else if !self.publishing_up {
             Err("the publishing session is not connected")
+        } else if !self.proved {
+            Err("no notification of the publishing session was heard yet")
         } else {
             Ok(())
         }
@@ -180,6 +187,7 @@ impl Hub {
     /// The listening session takes commands.
     pub(super) fn handle_listening_up(&mut self, measure: Measure) {
         self.listening.session_up = true;
+        self.listening.unfit = None;
         self.listening.measure = measure;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
@@ -202,6 +210,7 @@ impl Hub {
             self.metrics.listening_lost += 1;
         }
         self.listening.session_up = false;
+        self.listening.proved = false;
         self.listening.to_listen.clear();
         self.listening.asked = 0;
         self.listening.unsettled = 0;
@@ -219,6 +228,14 @@ impl Hub {
 
     pub(super) fn handle_publishing(&mut self, up: bool) {
         self.listening.publishing_up = up;
+    }
+
+    pub(super) fn handle_proved(&mut self, proved: bool) {
+        self.listening.proved = proved;
+    }
+
+    pub(super) fn handle_unfit(&mut self, unfit: Unfit) {
+        self.listening.unfit = Some(unfit);
     }
 
     /// LISTEN was answered: those who waited are subscribed, those who were are told of the gap.
@@ -325,27 +342,6 @@ impl Hub {
         }
     }
 
-    /// Asks again for channels PostgreSQL refused, when their time has come.
-    pub(super) fn retry_refused(&mut self, now: Tick) {
-        let Some(retry) = self.listening.retry else {
-            return;
-        };
-        if elapsed(retry.since, now) < retry.after || !self.listening.session_up {
-            return;
-        }
-        self.listening.retry = None;
-        let keys: Vec<_> = self.index.channels().collect();
-        for key in keys {
-            let state = self.listening.state_mut(key);
-            if state.interest == Interest::Refused {
-                let command = state.interest.ready();
-                let after = (retry.after * 2).min(RETRY_MAX);
-                self.listening.retry = Some(Retry { since: now, after });
-                self.send_command(key, command);
-            }
-        }
-    }
-
     pub(super) fn send_command(&mut self, key: ChannelKey, command: Option<interest::Command>) {
         let Some(command) = command else { return };
         self.listening.asked += 1;
@@ -375,36 +371,6 @@ impl Hub {
         } else {
             self.release_if_idle(key);
         }
-    }
-
-    fn handle_listen_refused(&mut self, key: ChannelKey, error: &ServerError, now: Tick) {
-        let channel = self.index.name(key).clone();
-        tracing::warn!(
-            channel = channel.as_str(),
-            "PostgreSQL refused to LISTEN: {error}"
-        );
-        let name = channel.as_str();
-        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
-        for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
-            self.clients[slot as usize].forget_waiting(key, requests.len());
-            for Subscribe { id, .. } in requests {
-                let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
-                self.answer(slot, &refusal, now);
-            }
-        }
-        self.scratch.clear();
-        let refusal = ServerMessage::postgres_error(text, sqlstate, name, None);
-        frame::append_message(&refusal, &mut self.scratch);
-        self.fan_out_scratch(key);
-        let state = self.listening.state_mut(key);
-        state.interest.refused();
-        if state.interest == Interest::Refused {
-            self.listening.retry.get_or_insert(Retry {
-                since: now,
-                after: RETRY_MIN,
-            });
-        }
-        self.unwant_if_deserted(key, now);
     }
 
     /// A frame of the channel: nothing overtakes it and it overtakes nothing.
@@ -472,7 +438,3 @@ impl Hub {
 
 /// LISTENs and UNLISTENs under way at a time: what comes and goes meanwhile is never asked for.
 const ASKED_MAX: usize = 256;
-/// Refused channels are asked for again after this long, doubling
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// up to this long.
-const RETRY_MAX: Duration = Duration::from_secs(30);

@@ -50,8 +50,12 @@ pub(super) fn spawn(
     let now = Instant::now();
     let backend = Backend::new(config, seed, now);
     // Each server may be tried twice, with TLS and without, and once more for the second best.
-    let attempts = u32::try_from(backend.config().servers.len()).unwrap_or(1) * 4;
-    let deadline = now + backend.connect_timeout().saturating_mul(attempts) + MARGIN;
+    let attempts = u32::try_from(backend.config(Role::Listening).servers.len()).unwrap_or(1) * 4;
+    let deadline = now
+        + backend
+            .connect_timeout(Role::Listening)
+            .saturating_mul(attempts)
+        + MARGIN;
     let link = Link {
         poll,
         sockets: BackendSockets::new(Arc::clone(&waker)),
@@ -211,7 +215,10 @@ impl Link {
             }
             Event::Up(Role::Listening, _) => channels.handle_up(),
             Event::Down(Role::Listening) => channels.handle_down(),
-            Event::Up(Role::Publishing, _) | Event::Down(Role::Publishing) => {}
+            Event::Up(Role::Publishing, _)
+            | Event::Down(Role::Publishing)
+            | Event::Proved(_)
+            | Event::Unfit(_) => {}
             Event::Listened(key, result) => {
                 if let Some(channel) = channels.handle_listened(key, result, now) {
                     arrivals.hand_over(Received::Gap(channel));
@@ -241,7 +248,7 @@ impl Link {
         }
         if now >= *deadline {
             let error = ListenerError::Connection {
-                address: self.backend.config().address(),
+                address: self.backend.config(Role::Listening).address(),
                 error: io::ErrorKind::TimedOut.into(),
             };
             answer(reply, Err(error));
@@ -261,6 +268,10 @@ fn error_of(failure: &Failure) -> ListenerError {
         FailureError::Connection(kind, why) => ListenerError::Connection {
             address,
             error: io::Error::new(kind, why),
+        },
+        FailureError::Unfit(unfit) => ListenerError::Connection {
+            address,
+            error: io::Error::other(format!("server {}", unfit.text())),
         },
         FailureError::Session(error) => ListenerError::Session { address, error },
     }

@@ -117,6 +117,18 @@ pub fn split_notification(body: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.is_empty().then_some((channel, payload))
 }
 
+/// The first value in the body of a DataRow; empty where it is null or there is none.
+pub(super) fn first_column(body: &[u8]) -> Option<&[u8]> {
+    let (columns, body) = body.split_first_chunk()?;
+    if u16::from_be_bytes(*columns) == 0 {
+        return Some(&[]);
+    }
+    let (bytes, body) = body.split_first_chunk()?;
+    // Null is -1.
+    let bytes = usize::try_from(i32::from_be_bytes(*bytes)).unwrap_or(0);
+    body.get(..bytes)
+}
+
 /// The protocol's `String`, and what stands behind it.
 pub(super) fn text_until_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = CStr::from_bytes_until_nul(bytes).ok()?.to_bytes();

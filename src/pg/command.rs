@@ -56,10 +56,11 @@ pub(super) fn sasl(data: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError>
 }
 
 /// Lifts every timeout this server knows: `idle_session_timeout` kills a listener even while
-/// notifications reach it, and a name missing from `pg_settings` is passed over in silence.
+/// notifications reach it, and a name missing from `pg_settings` is passed over in silence. Each
+/// row begins with who did it.
 pub(super) fn set_up(out: &mut BytesMut) {
     simple(
-        "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+        "SELECT pg_backend_pid(), set_config(name, '0', false) FROM pg_settings WHERE name IN \
          ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', \
          'idle_in_transaction_session_timeout', 'lock_timeout')",
         out,
@@ -105,6 +106,12 @@ pub(super) fn notify<'a>(
 /// An empty query, the cheapest question that is answered by ReadyForQuery.
 pub(super) fn heartbeat(out: &mut BytesMut) {
     simple("", out);
+}
+
+/// Asks how full the queue of notifications is, from 0 to 1. On the way the server forgets what
+/// every listener has read (PostgreSQL, "Session Information Functions").
+pub(super) fn queue_usage(out: &mut BytesMut) {
+    simple("SELECT pg_notification_queue_usage()", out);
 }
 
 /// Terminate.

@@ -54,6 +54,14 @@ impl ServerError {
         }
     }
 
+    /// Whether an entry of the queue of notifications is so old that the server no longer knows
+    /// what became of its transaction; LISTEN fails until the server forgets the entry. It does so
+    /// when it measures the queue.
+    pub fn is_lost_transaction_status(&self) -> bool {
+        self.message
+            .starts_with("could not access status of transaction")
+    }
+
     /// Whether the server ends the session with it.
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")

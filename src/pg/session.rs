@@ -145,6 +145,7 @@ enum Kind {
     Unlisten,
     Notify,
     Heartbeat,
+    QueueUsage,
 }
 
 /// What the server told about itself.
@@ -155,6 +156,9 @@ struct Server {
     in_hot_standby: bool,
     is_read_only: bool,
     backend_pid: Option<i32>,
+    /// The process that answered us.
+    serving_pid: Option<i32>,
+    queue_usage: Option<f64>,
 }
 
 impl Session {
@@ -231,6 +235,23 @@ impl Session {
         self.server.backend_pid
     }
 
+    /// Whether another process than the one that greeted us did what we asked: a pooler, which may
+    /// give us another one each time.
+    pub fn is_relayed(&self) -> bool {
+        let Server {
+            backend_pid,
+            serving_pid,
+            ..
+        } = self.server;
+        backend_pid.is_some() && serving_pid.is_some() && backend_pid != serving_pid
+    }
+
+    /// How full the server's queue of notifications was when last measured, from 0 to 1; when it
+    /// is full every NOTIFY of the server fails.
+    pub fn queue_usage(&self) -> Option<f64> {
+        self.server.queue_usage
+    }
+
     /// Takes what the socket read.
     pub fn handle_input(&mut self, input: &[u8]) {
         match self.phase {
@@ -298,6 +319,11 @@ impl Session {
     /// Asks for a sign of life.
     pub fn heartbeat(&mut self, ticket: Ticket) {
         self.request(Kind::Heartbeat, ticket, command::heartbeat);
+    }
+
+    /// Asks how full the queue of notifications is: a sign of life, too.
+    pub fn measure_queue(&mut self, ticket: Ticket) {
+        self.request(Kind::QueueUsage, ticket, command::queue_usage);
     }
 
     /// Takes leave, behind whatever is queued; the server closes the connection.

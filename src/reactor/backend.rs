@@ -219,7 +219,7 @@ impl BackendSockets {
             backend.handle_connected(role);
         } else {
             let encryption = backend.route(role).encryption;
-            let tls = &backend.config().tls;
+            let tls = &backend.config(role).tls;
             let waker = Arc::clone(&self.waker);
             let resolution = Resolution::start(server, tls, encryption, waker)?;
             self.sockets[role.index()] = Link::Resolving(resolution);

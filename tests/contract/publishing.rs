@@ -15,7 +15,10 @@ const PUBLISHES: usize = 100;
 
 /// Everybody publishes everything without waiting, then reads the answers; `payload` names what
 /// the publish of this number by this client carries. The answers, by client and number.
-fn publish_all(bridge: &Bridge, payload: impl Fn(usize, usize) -> String + Sync) -> Vec<Vec<Value>> {
+fn publish_all(
+    bridge: &Bridge,
+    payload: impl Fn(usize, usize) -> String + Sync,
+) -> Vec<Vec<Value>> {
     let publish = |number_of_client: usize| {
         let mut client = bridge.client();
         let payload = &payload;

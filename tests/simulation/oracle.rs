@@ -11,7 +11,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::view::{Request, View};
-use crate::backend::{bound, take_message, text};
+use crate::backend::{bound, is_probe, take_message, text};
 
 pub const NEVER: u64 = u64::MAX;
 
@@ -222,6 +222,9 @@ impl Tap {
                 b'Q' => self.query(&text(&body[..body.len() - 1]), truth),
                 b'B' => {
                     let pair = bound(&body);
+                    if is_probe(&pair.0) {
+                        continue;
+                    }
                     let name = group_name(&pair.1).expect("only clients publish here");
                     let group = truth.groups.get_mut(name).expect("somebody asked for it");
                     group.emitted += 1;
@@ -242,6 +245,10 @@ impl Tap {
     }
 
     fn sync(&mut self) {
+        if self.bound.is_empty() {
+            self.asked.push_back(Ask::Other);
+            return;
+        }
         let members = self.bound.drain(..);
         let names: Vec<String> = members
             .filter_map(|(_, payload)| group_name(&payload).map(str::to_owned))
@@ -263,6 +270,10 @@ impl Tap {
             .strip_suffix('"')
             .expect("quoted")
             .replace("\"\"", "\"");
+        if is_probe(&name) {
+            self.asked.push_back(Ask::Other);
+            return;
+        }
         assert!(
             self.under_way.insert(name.clone()),
             "{sql}: one LISTEN or UNLISTEN of a channel at a time"
@@ -288,7 +299,9 @@ impl Tap {
                     let mut parts = body[4..].split(|&byte| byte == 0);
                     let mut part = || text(parts.next().expect("two texts"));
                     let (channel, payload) = (part(), part());
-                    truth.feed(&channel, payload);
+                    if !is_probe(&channel) {
+                        truth.feed(&channel, payload);
+                    }
                 }
                 b'Z' => self.answer(truth),
                 _ => {}
@@ -321,7 +334,11 @@ impl Tap {
             Some(Ask::Notify(names)) => {
                 let may_run_again = failed && names.len() > 1;
                 for name in names.iter().filter(|_| may_run_again) {
-                    truth.groups.get_mut(name).expect("it was asked for").emitted -= 1;
+                    truth
+                        .groups
+                        .get_mut(name)
+                        .expect("it was asked for")
+                        .emitted -= 1;
                 }
             }
             Some(Ask::Other) => {}

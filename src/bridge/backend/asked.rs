@@ -9,6 +9,8 @@ pub(super) enum Asked {
     /// The oldest transaction that publishes.
     Publish,
     Heartbeat,
+    /// What the proof that one hears the other takes of either.
+    Probe,
 }
 
 impl Asked {
@@ -18,6 +20,7 @@ impl Asked {
             Self::Unlisten(key) => (1, key.0),
             Self::Publish => (2, 0),
             Self::Heartbeat => (3, 0),
+            Self::Probe => (4, 0),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -28,7 +31,8 @@ impl Asked {
             0 => Self::Listen(ChannelKey(number)),
             1 => Self::Unlisten(ChannelKey(number)),
             2 => Self::Publish,
-            _ => Self::Heartbeat,
+            3 => Self::Heartbeat,
+            _ => Self::Probe,
         }
     }
 }
@@ -48,5 +52,6 @@ mod tests {
         let back = |asked: Asked| Asked::from_ticket(asked.ticket());
         assert!(matches!(back(Asked::Publish), Asked::Publish));
         assert!(matches!(back(Asked::Heartbeat), Asked::Heartbeat));
+        assert!(matches!(back(Asked::Probe), Asked::Probe));
     }
 }

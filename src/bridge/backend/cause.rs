@@ -19,6 +19,8 @@ pub(super) enum Cause<'a> {
     },
     /// The server is not of this kind.
     OtherKind(&'static str),
+    /// The server lets us in and is of no use.
+    Unfit(Unfit),
 }
 
 /// Why nothing came of a round of attempts.
@@ -35,8 +37,46 @@ pub struct Failure {
 pub enum FailureError {
     /// The connection.
     Connection(io::ErrorKind, String),
+    /// The server let us in, and is of no use.
+    Unfit(Unfit),
     /// The server did not let us in, or we did not trust it.
     Session(Box<SessionError>),
+}
+
+/// Why a server will not do, though it lets us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Nobody can LISTEN or NOTIFY on a standby.
+    Standby,
+    /// What one session says the other does not hear, and neither is served by the process it was
+    /// told it is served by.
+    Pooler,
+    /// What one session says the other does not hear.
+    Deaf,
+}
+
+impl Unfit {
+    /// What is wrong, in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Standby => "is a standby in recovery, where nobody can LISTEN",
+            Self::Pooler => {
+                "is reached through a pooler that does not keep sessions apart:                  what one session notifies, the other does not hear"
+            }
+            Self::Deaf => "does not deliver: what one session notifies, the other does not hear",
+        }
+    }
+
+    /// What to do about it, in words.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Standby => "name the primary, or all servers of the cluster",
+            Self::Pooler => {
+                "connect to PostgreSQL itself or to a pool in session mode;                  --pg-listen-url does so for the listening session alone"
+            }
+            Self::Deaf => "both sessions must reach the same database of the same server",
+        }
+    }
 }
 
 impl Cause<'_> {
@@ -54,6 +94,10 @@ impl Cause<'_> {
             Self::OtherKind(wanted) => {
                 format!("PostgreSQL at {address} is not {wanted}, as target_session_attrs demands")
             }
+            Self::Unfit(unfit) => {
+                let (text, remedy) = (unfit.text(), unfit.remedy());
+                format!("PostgreSQL at {address} {text} ({remedy})")
+            }
         }
     }
 
@@ -62,7 +106,7 @@ impl Cause<'_> {
         match self {
             Self::Connection(..) => Reached::Nobody,
             Self::Tls(_) => Reached::Tls,
-            Self::OtherKind(_) => Reached::OtherKind,
+            Self::OtherKind(_) | Self::Unfit(_) => Reached::OtherKind,
             Self::Session {
                 error: SessionError::Server(error),
                 is_admitted: false,
@@ -77,7 +121,12 @@ impl Cause<'_> {
 
     /// Whether only a person can help.
     pub(super) fn is_configuration(&self) -> bool {
-        matches!(self, Self::Session { error, .. } if error.is_configuration())
+        match self {
+            Self::Session { error, .. } => error.is_configuration(),
+            // A standby may be promoted, and deafness has many causes.
+            Self::Unfit(unfit) => *unfit == Unfit::Pooler,
+            Self::Connection(..) | Self::Tls(_) | Self::OtherKind(_) => false,
+        }
     }
 
     pub(super) fn failure(&self, address: String) -> Failure {
@@ -92,6 +141,7 @@ impl Cause<'_> {
             Self::OtherKind(wanted) => {
                 FailureError::Connection(io::ErrorKind::Other, format!("server is not {wanted}"))
             }
+            Self::Unfit(unfit) => FailureError::Unfit(*unfit),
         };
         Failure { address, error }
     }

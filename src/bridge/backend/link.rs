@@ -40,6 +40,9 @@ pub(super) enum State {
         session: Box<Session>,
         heartbeat: Heartbeat,
         since: Instant,
+        is_secure: bool,
+        /// Said to be up: it is known to work, as far as it can be.
+        is_up: bool,
     },
 }
 

@@ -327,7 +327,13 @@ mod tests {
         });
         assert_eq!(
             ends,
-            ["1 Unknown", "2 NotSent", "4 NotSent", "3 NotSent", "5 NotSent"]
+            [
+                "1 Unknown",
+                "2 NotSent",
+                "4 NotSent",
+                "3 NotSent",
+                "5 NotSent"
+            ]
         );
         push(&mut outgoing, 2, &["6", "7"]);
         assert_eq!(next(&mut outgoing), ["6", "7"]);

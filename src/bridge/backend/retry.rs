@@ -29,15 +29,22 @@ impl Backend {
     /// attempt is planned: at once where another way is left, else after a while.
     pub(super) fn fail(&mut self, role: Role, cause: &Cause<'_>, now: Instant) {
         self.orders.push_back(Order::Disconnect(role));
-        let timeout = self.connect_timeout();
+        let timeout = self.connect_timeout(role);
         let random = self.random_bits();
         let link = &mut self.links[role.index()];
-        let address = self.config.servers[link.route.server].to_string();
+        let config = &self.configs[role.index()];
+        let address = config.servers[link.route.server].to_string();
         link.complaints.push(cause.complaint(&address));
         link.is_misconfigured |= cause.is_configuration();
-        let was_ready = matches!(link.state, State::Ready { .. });
-        let next = link.route.next(cause.reached(), &self.config);
-        if let Some(next) = next.filter(|_| !was_ready) {
+        let was_up = matches!(link.state, State::Ready { is_up: true, .. });
+        let next = link.route.next(cause.reached(), config);
+        if let Cause::Unfit(unfit) = cause {
+            self.events.push_back(Event::Unfit(*unfit));
+        }
+        if role == Role::Listening {
+            self.probe.handle_lost();
+        }
+        if let Some(next) = next.filter(|_| !was_up) {
             link.route = next;
             link.state = State::Connecting {
                 deadline: now + timeout,
@@ -45,7 +52,7 @@ impl Backend {
             self.orders.push_back(Order::Connect(role));
             return;
         }
-        link.route = Route::first(&self.config, random);
+        link.route = Route::first(config, random);
         link.failure = Some(cause.failure(address));
         let complaint = link.complaints.join("; ");
         link.complaints.clear();
@@ -70,12 +77,19 @@ impl Backend {
                         publishes.then_some(handed_over)
                     });
                     let events = &mut self.events;
-                    self.outgoing.handle_lost(transactions, |number, published| {
-                        events.push_back(Event::Published(number, published));
-                    });
+                    self.outgoing
+                        .handle_lost(transactions, |number, published| {
+                            events.push_back(Event::Published(number, published));
+                        });
                 }
             }
-            self.events.push_back(Event::Down(role));
+            if was_up {
+                self.events.push_back(Event::Down(role));
+            }
+        }
+        if role == Role::Publishing {
+            self.probe.give_up();
+            self.note_missing_voice();
         }
     }
 
@@ -102,7 +116,7 @@ impl Backend {
     }
 
     /// The next of a sequence that looks random (SplitMix64).
-    fn random_bits(&mut self) -> u64 {
+    pub(super) fn random_bits(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.random;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -10,10 +10,16 @@ pub(super) struct Server {
     pub(super) asked: Vec<String>,
     pub(super) unanswered: VecDeque<String>,
     pub(super) completed: bool,
+    /// How often it measured its queue.
+    pub(super) measured: usize,
+    /// What is bound, with its channel.
+    bound: Vec<u8>,
+    /// NotificationResponses for the other session: tokens of the probe.
+    pub(super) tokens: Vec<u8>,
 }
 
 impl Server {
-    /// Reads whole messages; start-up and set-up are answered at once, the rest waits.
+    /// Reads whole messages; start-up, set-up and probes are answered at once, the rest waits.
     pub(super) fn read(&mut self) -> Vec<u8> {
         let mut answer = Vec::new();
         loop {
@@ -36,15 +42,27 @@ impl Server {
             match bytes[0] {
                 b'Q' => {
                     let sql = String::from_utf8(bytes[5..bytes.len() - 1].to_vec()).unwrap();
-                    if sql.to_lowercase().contains("set_config") {
-                        answer.extend(message(b'C', b"SELECT 1\0"));
+                    self.measured += usize::from(sql.contains("queue_usage"));
+                    let is_ours = sql.starts_with("SELECT") || sql.contains(PROBE);
+                    if is_ours && self.unanswered.is_empty() {
+                        answer.extend(message(b'C', b"OK\0"));
                         answer.extend(message(b'Z', b"I"));
                     } else {
-                        if !sql.is_empty() {
+                        if !sql.is_empty() && !is_ours {
                             self.asked.push(sql.clone());
                         }
-                        self.unanswered.push_back(sql);
+                        self.unanswered
+                            .push_back(if is_ours { String::new() } else { sql });
                     }
+                }
+                b'B' => self.bound = bytes[15..].to_vec(),
+                b'S' if self.bound.starts_with(PROBE.as_bytes()) => {
+                    let (channel, token) = self.bound.split_at(PROBE.len() + 16);
+                    let token = &token[4..20];
+                    let body = [&[0; 4], channel, b"\0", token, b"\0"].concat();
+                    self.tokens.extend(message(b'A', &body));
+                    answer.extend(message(b'C', b"OK\0"));
+                    answer.extend(message(b'Z', b"I"));
                 }
                 b'S' => self.unanswered.push_back("notify".to_owned()),
                 _ => {}
@@ -52,6 +70,9 @@ impl Server {
         }
     }
 }
+
+/// How the channel of the probe begins; sixteen characters follow.
+const PROBE: &str = "alle probe ";
 
 pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();

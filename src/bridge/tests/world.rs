@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) hold_backend: bool,
     pub(super) resumed: Vec<ClientId>,
     refuse_connections: bool,
+    /// What the publishing session says does not reach the listening one.
+    pub(super) is_deaf: bool,
 }
 
 #[derive(Default)]
@@ -59,8 +61,17 @@ impl World {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    /// Connected, and yet nothing is heard.
+    pub(super) fn deaf() -> Self {
+        Self::start(Settings::default(), true)
+    }
+
     fn with_settings(settings: Settings) -> Self {
+        Self::start(settings, false)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn start(settings: Settings, is_deaf: bool) -> Self {
         let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
         let now = Instant::now();
         let settings = Settings {
@@ -76,6 +87,7 @@ impl World {
             hold_backend: false,
             resumed: Vec::new(),
             refuse_connections: false,
+            is_deaf,
         };
         world.pass(Duration::ZERO);
         world
@@ -249,6 +261,11 @@ impl World {
     pub(super) fn postgres_asked(&mut self) -> Vec<String> {
         self.settle();
         std::mem::take(&mut self.backends[0].asked)
+    }
+
+    /// How often the listening session measured the queue.
+    pub(super) fn postgres_measured(&self) -> usize {
+        self.backends[0].measured
     }
 
     /// CommandComplete for the oldest LISTEN.
@@ -435,6 +452,11 @@ impl World {
                     backend.handle_input(role, &answer, self.now);
                 }
                 self.core.handle_backend(self.now);
+                moved = true;
+            }
+            let tokens = std::mem::take(&mut self.backends[role.index()].tokens);
+            if !tokens.is_empty() && !self.is_deaf {
+                self.backend_says(Role::Listening, &tokens);
             }
         }
         moved

@@ -3,11 +3,11 @@
 //! One message, one step: a change of phase, an answer counted, an event, or the end (PostgreSQL,
 //! "Message Flow"). Knows no verb of ours; what it sends is the exchange that start-up demands.
 
-use std::{mem, ops::Range};
+use std::{mem, ops::Range, str::FromStr};
 
 use super::{Event, Kind, Phase, Request, Server, Session};
 use crate::pg::{
-    codec::{Span, split_notification, text_until_nul},
+    codec::{Span, first_column, split_notification, text_until_nul},
     command,
     error::{ProtocolError, ServerError, SessionError, bounded_text},
 };
@@ -124,6 +124,16 @@ impl Session {
                 &[status @ (b'T' | b'E')] => Err(ProtocolError::TransactionOpen { status }.into()),
                 _ => Err(malformed.into()),
             },
+            b'D' if matches!(self.phase, Phase::SettingUp { .. }) => {
+                let text = first_column(body).ok_or(malformed)?;
+                self.server.serving_pid = parsed(text);
+                Ok(Step::Silent)
+            }
+            b'D' if self.asks_for_queue_usage() => {
+                let text = first_column(body).ok_or(malformed)?;
+                self.server.queue_usage = parsed(text);
+                Ok(Step::Silent)
+            }
             // Answers on the way to ReadyForQuery: what they say, it says too.
             b'1' | b'2' | b'3' | b'C' | b'D' | b'I' | b'T' | b'n' | b's' | b't'
                 if self.awaits_answer() =>
@@ -146,6 +156,11 @@ impl Session {
             Phase::Ready | Phase::Closing => !self.requests.is_empty(),
             Phase::Authenticating(_) | Phase::Starting | Phase::Failing(_) | Phase::Over => false,
         }
+    }
+
+    fn asks_for_queue_usage(&self) -> bool {
+        let request = self.requests.front();
+        request.is_some_and(|request| request.kind == Kind::QueueUsage)
     }
 
     fn handle_error(&mut self, error: ServerError) -> Result<Step, SessionError> {
@@ -233,6 +248,10 @@ impl Server {
         }
         rest.is_empty().then_some(())
     }
+}
+
+fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// `name_too_long`, also of the notice that a name was cut.

@@ -49,7 +49,7 @@ fn server_error(severity: &str, sqlstate: &str) -> ServerError {
 fn start_up(encoding: &str) -> Vec<u8> {
     let set_up = [
         message(b'T', b""),
-        message(b'D', b""),
+        message(b'D', b"\0\x02\0\0\0\x03258\0\0\0\x010"),
         message(b'C', b""),
         idle(),
     ]
@@ -102,6 +102,21 @@ fn ready() -> Session {
     assert_eq!(feed(&mut session, &start_up("UTF8")), ["Ready"]);
     transmit(&mut session);
     session
+}
+
+#[test]
+fn whoever_serves_us_under_another_s_number_is_a_pooler() {
+    assert!(!ready().is_relayed());
+    let mut session = Session::new(&config("postgres://ann@db"), "alle");
+    transmit(&mut session);
+    let key = message(b'K', b"\0\0\x01\x03key_");
+    let start_up = start_up("UTF8");
+    let own_key = message(b'K', b"\0\0\x01\x02key_");
+    let at = start_up.windows(own_key.len()).position(|it| it == own_key);
+    let (before, behind) = start_up.split_at(at.unwrap());
+    let input = [before, &key, &behind[key.len()..]].concat();
+    assert_eq!(feed(&mut session, &input), ["Ready"]);
+    assert!(session.is_relayed());
 }
 
 fn completed(ticket: u64, result: Result<(), ServerError>) -> String {

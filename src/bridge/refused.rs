@@ -1,0 +1,80 @@
+//! Channels that PostgreSQL refused to listen to: told to whom it concerns, and asked for again.
+
+use std::time::Duration;
+
+use super::{
+    hub::{Hub, Subscribe, Tick},
+    interest::Interest,
+    sweep::elapsed,
+};
+use crate::{channel::ChannelKey, frame, message::ServerMessage, pg::session::ServerError};
+
+/// When refused channels are asked for again, and how long after that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retry {
+    since: Tick,
+    after: Duration,
+}
+
+impl Hub {
+    pub(super) fn handle_listen_refused(
+        &mut self,
+        key: ChannelKey,
+        error: &ServerError,
+        now: Tick,
+    ) {
+        let channel = self.index.name(key).clone();
+        tracing::warn!(
+            channel = channel.as_str(),
+            "PostgreSQL refused to LISTEN: {error}"
+        );
+        let name = channel.as_str();
+        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
+        for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
+            self.clients[slot as usize].forget_waiting(key, requests.len());
+            for Subscribe { id, .. } in requests {
+                let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
+                self.answer(slot, &refusal, now);
+            }
+        }
+        self.scratch.clear();
+        let refusal = ServerMessage::postgres_error(text, sqlstate, name, None);
+        frame::append_message(&refusal, &mut self.scratch);
+        self.fan_out_scratch(key);
+        let state = self.listening.state_mut(key);
+        state.interest.refused();
+        if state.interest == Interest::Refused {
+            self.listening.retry.get_or_insert(Retry {
+                since: now,
+                after: RETRY_MIN,
+            });
+        }
+        self.unwant_if_deserted(key, now);
+    }
+
+    /// Asks again for channels PostgreSQL refused, when their time has come.
+    pub(super) fn retry_refused(&mut self, now: Tick) {
+        let Some(retry) = self.listening.retry else {
+            return;
+        };
+        if elapsed(retry.since, now) < retry.after || !self.listening.session_up {
+            return;
+        }
+        self.listening.retry = None;
+        let keys: Vec<_> = self.index.channels().collect();
+        for key in keys {
+            let state = self.listening.state_mut(key);
+            if state.interest == Interest::Refused {
+                let command = state.interest.ready();
+                let after = (retry.after * 2).min(RETRY_MAX);
+                self.listening.retry = Some(Retry { since: now, after });
+                self.send_command(key, command);
+            }
+        }
+    }
+}
+
+/// Refused channels are asked for again after this long, doubling
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// up to this long.
+const RETRY_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,71 @@
+//! A listening session is up when it heard what the publishing one said, and not before.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::world::World;
+
+const DOWN: &str = r#"{"type":"status","postgres":"down"}"#;
+const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"a"}"#;
+
+fn readiness(world: &mut World) -> String {
+    let stranger = world.connect();
+    world.input(stranger, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    world.received(stranger)
+}
+
+#[test]
+fn who_hears_nothing_is_not_up_and_says_so() {
+    let mut world = World::deaf();
+    let ann = world.client();
+    assert_eq!(world.texts(ann), [DOWN]);
+    world.send(ann, SUBSCRIBE);
+    world.pass(Duration::from_secs(20));
+    world.postgres_answers_all();
+    assert_eq!(world.texts(ann), [""; 0], "nothing is promised");
+    let ready = readiness(&mut world);
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("do not come back"), "{ready}");
+
+    world.is_deaf = false;
+    world.pass(Duration::from_secs(5));
+    world.postgres_answers_all();
+    assert_eq!(world.types(ann), ["subscribed", "status"]);
+    assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn who_falls_deaf_is_found_out_within_a_heartbeat_and_two_seconds() {
+    let mut world = World::connected();
+    let ann = world.subscriber("a");
+    world.is_deaf = true;
+    world.pass(Duration::from_secs(18));
+    assert_eq!(world.texts(ann), [DOWN]);
+    world.is_deaf = false;
+    world.pass(Duration::from_secs(5));
+    world.postgres_answers_all();
+    assert_eq!(world.types(ann), ["gap", "status"]);
+}
+
+#[test]
+fn who_hears_stays_up_for_ever() {
+    let mut world = World::connected();
+    let ann = world.subscriber("a");
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(20));
+        world.send_pong(ann);
+    }
+    assert_eq!(world.texts(ann), [""; 0]);
+}
+
+#[test]
+fn a_lost_transaction_status_is_mended_and_the_channel_asked_for_again() {
+    let mut world = World::connected();
+    let ann = world.client();
+    world.send(ann, SUBSCRIBE);
+    let before = world.postgres_measured();
+    world.postgres_refuses("58P01", "could not access status of transaction 563");
+    assert_eq!(world.messages(ann)[0]["code"], json!("postgres_error"));
+    assert_eq!(world.postgres_measured(), before + 1);
+}
