@@ -15,8 +15,8 @@ help: ## print this list
 setup: ## what `make demo` needs: cargo and PostgreSQL's server programs
 	@scripts/setup cargo postgres
 
-setup-test: setup ## what `make test` needs besides: Chromium
-	@scripts/setup chromium
+setup-test: setup ## what `make test` needs besides: pgbouncer and Chromium
+	@scripts/setup pgbouncer chromium
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 	cargo run --release --locked -- demo

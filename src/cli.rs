@@ -6,6 +6,7 @@
 mod args;
 mod connection;
 mod demo;
+mod doctor;
 mod listen;
 mod logs;
 mod output;
@@ -52,6 +53,7 @@ fn run(output: &mut Output) -> Result<(), Failure> {
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output)?,
+        Command::Doctor(options) => doctor::run(options, output)?,
     }
     Ok(())
 }

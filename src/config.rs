@@ -16,6 +16,10 @@ use std::time::Duration;
 pub struct BridgeConfig {
     /// A connection string (PostgreSQL, "Connection URIs").
     pub postgres_url: String,
+    /// Where the listening session leads instead of `postgres_url`: past a pooler, say.
+    pub postgres_listen_url: Option<String>,
+    /// Where the publishing session leads instead of `postgres_url`: the same database.
+    pub postgres_publish_url: Option<String>,
     /// `HOST:PORT`; port 0 picks a free one.
     pub ws_bind_addr: String,
     /// Listened to from the start and never unlistened.
@@ -38,6 +42,8 @@ impl BridgeConfig {
     pub fn new(postgres_url: impl Into<String>, ws_bind_addr: impl Into<String>) -> Self {
         Self {
             postgres_url: postgres_url.into(),
+            postgres_listen_url: None,
+            postgres_publish_url: None,
             ws_bind_addr: ws_bind_addr.into(),
             channels: Vec::new(),
             playground: false,
@@ -52,6 +58,20 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_channels<C: Into<String>>(mut self, channels: impl IntoIterator<Item = C>) -> Self {
         self.channels = channels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Listens there instead, since a pooler in front of PostgreSQL may break LISTEN.
+    #[must_use]
+    pub fn with_postgres_listen_url(mut self, url: Option<String>) -> Self {
+        self.postgres_listen_url = url;
+        self
+    }
+
+    /// Publishes there instead.
+    #[must_use]
+    pub fn with_postgres_publish_url(mut self, url: Option<String>) -> Self {
+        self.postgres_publish_url = url;
         self
     }
 

@@ -17,7 +17,7 @@
 //! ```text
 //! cli                        what was typed, what it means, one command each
 //! server, listener,          the library's front doors: configuration in, a running loop out
-//! web_socket_server
+//! web_socket_server, doctor
 //! reactor                    Poll, sockets, the turn            (the only IO, the only clock)
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! bridge                     Core = Hub + Backend: who wants what, who gets what, in which order
@@ -107,6 +107,7 @@ pub mod bridge;
 pub mod channel;
 pub mod config;
 mod control;
+pub mod doctor;
 pub mod fanout;
 pub mod frame;
 pub mod history;

@@ -60,8 +60,7 @@ impl Bridge {
     }
 
     fn serve(self) -> Result<(), BridgeError> {
-        let postgres =
-            shell::postgres_config(&self.config.postgres_url).map_err(BridgeError::PostgresUrl)?;
+        let postgres = shell::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.config.channels.iter().map(|name| {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
         });

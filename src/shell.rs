@@ -16,6 +16,8 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    bridge::backend::Configs,
+    config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
     server::BridgeError,
 };
@@ -28,6 +30,18 @@ pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
         exists: &|path| path.exists(),
     };
     Config::parse_in(text, around)
+}
+
+/// Where the two sessions of a bridge lead.
+pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigError> {
+    let or_common = |url: &Option<String>| {
+        let url = url.as_ref().unwrap_or(&config.postgres_url);
+        postgres_config(url)
+    };
+    Ok(Configs {
+        listening: or_common(&config.postgres_listen_url)?,
+        publishing: or_common(&config.postgres_publish_url)?,
+    })
 }
 
 /// A file of settings or passwords; `None` where we cannot read it.

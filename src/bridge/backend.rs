@@ -17,11 +17,12 @@ mod outgoing;
 mod probe;
 mod readiness;
 mod retry;
+mod role;
 mod route;
 
 use std::{
     collections::VecDeque,
-    fmt, io,
+    io,
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,7 @@ use self::{
 };
 pub use self::{
     cause::{Failure, FailureError, Unfit},
+    role::Role,
     route::{Encryption, Route},
 };
 use super::{hub::Command, publishing::Published};
@@ -44,44 +46,6 @@ use crate::{
         session::{self, Protection, ServerError, Session, Ticket},
     },
 };
-
-/// Which of the two sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// LISTENs and hears; does nothing else, so that nothing delays what it hears.
-    Listening,
-    /// NOTIFYs.
-    Publishing,
-}
-
-impl Role {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Listening, Self::Publishing];
-
-    /// The number, for arrays by role.
-    pub fn index(self) -> usize {
-        match self {
-            Self::Listening => 0,
-            Self::Publishing => 1,
-        }
-    }
-
-    fn application_name(self) -> &'static str {
-        match self {
-            Self::Listening => "alle",
-            Self::Publishing => "alle publish",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Listening => "listening",
-            Self::Publishing => "publishing",
-        })
-    }
-}
 
 /// What the reactor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +148,19 @@ impl Backend {
         )
     }
 
+    /// The session, from its first byte to its last.
+    pub fn session(&self, role: Role) -> Option<&Session> {
+        self.links[role.index()].session()
+    }
+
+    /// Whether TLS carries the session.
+    pub fn is_secure(&self, role: Role) -> bool {
+        match self.links[role.index()].state {
+            State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
+            State::Waiting { .. } | State::Connecting { .. } => false,
+        }
+    }
+
     /// How to connect now.
     pub fn route(&self, role: Role) -> Route {
         self.links[role.index()].route
@@ -271,6 +248,8 @@ impl Backend {
         for role in Role::ALL {
             while let Some(session) = self.links[role.index()].session_mut() {
                 match session.poll_event() {
+                    // It listens to nothing: a pooler mixed the two up.
+                    Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
                     Some(session::Event::Notification { channel, payload }) => {
                         if channel == self.probe.channel().as_str().as_bytes() {
                             self.probe.handle_heard(payload);

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Publish(PublishOptions),
     /// Start everything at once, to throw away.
     Demo(DemoOptions),
+    /// Check PostgreSQL.
+    Doctor(PostgresOptions),
 }
 
 /// The commands that have options and a help text of their own.
@@ -52,13 +54,26 @@ pub(crate) enum CommandName {
     Publish,
     /// `alle demo`.
     Demo,
+    /// `alle doctor`.
+    Doctor,
+}
+
+/// Where PostgreSQL is. The URLs are judged by the library.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PostgresOptions {
+    /// For both sessions,
+    pub(crate) url: String,
+    /// but for the one that listens, perhaps,
+    pub(crate) listen_url: Option<String>,
+    /// and for the one that publishes.
+    pub(crate) publish_url: Option<String>,
 }
 
 /// `alle serve`. URL and address are judged by the library.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServeOptions {
     /// Where PostgreSQL is.
-    pub(crate) postgres_url: String,
+    pub(crate) postgres: PostgresOptions,
     /// Where to listen for WebSocket clients.
     pub(crate) ws_bind_addr: String,
     /// Channels listened to from the start.
@@ -167,15 +182,17 @@ impl Meaning<'_> {
             CommandName::Listen => self.listen().map(Command::Listen),
             CommandName::Publish => self.publish().map(Command::Publish),
             CommandName::Demo => self.demo().map(Command::Demo),
+            CommandName::Doctor => {
+                self.no_positionals()?;
+                self.postgres().map(Command::Doctor)
+            }
         }
     }
 
     fn serve(&self) -> Result<ServeOptions, Failure> {
         self.no_positionals()?;
         Ok(ServeOptions {
-            postgres_url: self
-                .setting(Name::PostgresUrl, "POSTGRES_URL")?
-                .unwrap_or_else(|| DEFAULT_POSTGRES_URL.to_owned()),
+            postgres: self.postgres()?,
             ws_bind_addr: self
                 .setting(Name::WsBindAddr, "WS_BIND_ADDR")?
                 .unwrap_or_else(|| DEFAULT_WS_BIND_ADDR.to_owned()),
@@ -191,6 +208,16 @@ impl Meaning<'_> {
                 client_queue: self.number(Name::ClientQueue, "--client-queue", 1)?,
                 retained: self.number(Name::Retained, "--retained", 1)?,
             },
+        })
+    }
+
+    fn postgres(&self) -> Result<PostgresOptions, Failure> {
+        Ok(PostgresOptions {
+            url: self
+                .setting(Name::PostgresUrl, "POSTGRES_URL")?
+                .unwrap_or_else(|| DEFAULT_POSTGRES_URL.to_owned()),
+            listen_url: self.setting(Name::PgListenUrl, "PG_LISTEN_URL")?,
+            publish_url: self.setting(Name::PgPublishUrl, "PG_PUBLISH_URL")?,
         })
     }
 
@@ -272,7 +299,14 @@ impl Meaning<'_> {
 
     fn log_filter(&self) -> Result<Targets, Failure> {
         let directives = self.setting(Name::LogLevel, "RUST_LOG")?;
-        let directives = directives.as_deref().unwrap_or(DEFAULT_LOG_LEVEL);
+        let default = match self.command {
+            // What it finds it prints.
+            CommandName::Doctor => "off",
+            CommandName::Serve | CommandName::Listen | CommandName::Publish | CommandName::Demo => {
+                DEFAULT_LOG_LEVEL
+            }
+        };
+        let directives = directives.as_deref().unwrap_or(default);
         // `Targets` takes a word it does not know for a target's name: `-l verbose` would silence
         // everything without a word.
         let misspelt = split(&[directives.to_owned()])

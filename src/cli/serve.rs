@@ -12,7 +12,9 @@ use super::{
 /// Serves until a signal.
 pub(crate) fn run(options: ServeOptions) -> Result<(), Failure> {
     let limits = with_limits(&options.limits);
-    let config = BridgeConfig::new(options.postgres_url, options.ws_bind_addr)
+    let config = BridgeConfig::new(options.postgres.url, options.ws_bind_addr)
+        .with_postgres_listen_url(options.postgres.listen_url)
+        .with_postgres_publish_url(options.postgres.publish_url)
         .with_channels(options.channels)
         .with_playground(options.playground)
         .with_allow_origins(options.allow_origins)

@@ -17,6 +17,7 @@ pub(crate) fn help_command(command: Option<CommandName>) -> &'static str {
         Some(CommandName::Listen) => "alle help listen",
         Some(CommandName::Publish) => "alle help publish",
         Some(CommandName::Demo) => "alle help demo",
+        Some(CommandName::Doctor) => "alle help doctor",
     }
 }
 
@@ -28,6 +29,7 @@ pub(crate) fn help(command: Option<CommandName>) -> &'static str {
         Some(CommandName::Listen) => LISTEN,
         Some(CommandName::Publish) => PUBLISH,
         Some(CommandName::Demo) => DEMO,
+        Some(CommandName::Doctor) => DOCTOR,
     }
 }
 
@@ -43,6 +45,7 @@ Commands:
   listen   Listen to channels through a bridge, interactively
   publish  Send one notification through a bridge
   demo     Throw-away PostgreSQL, bridge and playground page, for a first run
+  doctor   Check whether LISTEN and NOTIFY work with this PostgreSQL, and say what to do
   help     Show the help of a command: alle help listen
 
 Options, before or after the command:
@@ -67,6 +70,8 @@ Usage: alle [serve] [OPTIONS]
 
 Options:
   -p, --postgres-url URL     PostgreSQL [POSTGRES_URL] [default: postgresql://localhost/postgres]
+      --pg-listen-url URL    For the listening session alone, past a pooler [PG_LISTEN_URL]
+      --pg-publish-url URL   For the publishing session alone [PG_PUBLISH_URL]
   -w, --ws-bind-addr ADDR    Listen for WebSocket clients on ADDR, port 0 picks one
                              [WS_BIND_ADDR] [default: 127.0.0.1:8080]
   -c, --channels LIST        Channels to listen to from the start, comma separated
@@ -165,14 +170,41 @@ Example:
   alle demo -w 127.0.0.1:9000
 ";
 
+const DOCTOR: &str = "\
+Check whether LISTEN and NOTIFY work with this PostgreSQL: connection, TLS, kind of server, and
+whether what one session notifies reaches the other. Each finding comes with what to do about it.
+
+Usage: alle doctor [OPTIONS]
+
+Options:
+  -p, --postgres-url URL     PostgreSQL [POSTGRES_URL] [default: postgresql://localhost/postgres]
+      --pg-listen-url URL    For the listening session alone, past a pooler [PG_LISTEN_URL]
+      --pg-publish-url URL   For the publishing session alone [PG_PUBLISH_URL]
+  -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: off]
+  -h, --help                 Show this help
+  -V, --version              Show the version
+
+Exit status: 0 if a bridge can work with it, 1 if not.
+
+Example:
+  alle doctor -p postgresql://app@db.example/app?sslmode=verify-full
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_help_text_has_a_usage_line_and_fits_100_columns() {
-        use CommandName::{Demo, Listen, Publish, Serve};
-        for command in [None, Some(Serve), Some(Listen), Some(Publish), Some(Demo)] {
+        use CommandName::{Demo, Doctor, Listen, Publish, Serve};
+        for command in [
+            None,
+            Some(Serve),
+            Some(Listen),
+            Some(Publish),
+            Some(Demo),
+            Some(Doctor),
+        ] {
             assert!(line(command).starts_with("alle "), "{command:?}");
             for text in help(command).lines() {
                 assert!(text.len() <= 100, "{text}");

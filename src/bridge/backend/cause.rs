@@ -1,6 +1,6 @@
 //! Why a session ended, in words.
 
-use std::io;
+use std::{fmt, io};
 
 use super::route::Reached;
 use crate::pg::session::SessionError;
@@ -75,6 +75,28 @@ impl Unfit {
                 "connect to PostgreSQL itself or to a pool in session mode;                  --pg-listen-url does so for the listening session alone"
             }
             Self::Deaf => "both sessions must reach the same database of the same server",
+        }
+    }
+}
+
+impl Failure {
+    /// What to do about it, in words, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match &self.error {
+            FailureError::Connection(..) => None,
+            FailureError::Unfit(unfit) => Some(unfit.remedy()),
+            FailureError::Session(error) => error.remedy(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = &self.address;
+        match &self.error {
+            FailureError::Connection(_, why) => write!(f, "PostgreSQL at {address}: {why}"),
+            FailureError::Unfit(unfit) => write!(f, "PostgreSQL at {address} {}", unfit.text()),
+            FailureError::Session(error) => write!(f, "PostgreSQL at {address}: {error}"),
         }
     }
 }

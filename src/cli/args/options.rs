@@ -2,12 +2,14 @@
 //!
 //! Also finds the nearest spelling for a typing error. Knows no defaults and no meaning.
 
-use super::CommandName::{self, Demo, Listen, Publish, Serve};
+use super::CommandName::{self, Demo, Doctor, Listen, Publish, Serve};
 
 /// What an option is about, however it was spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     PostgresUrl,
+    PgListenUrl,
+    PgPublishUrl,
     LogLevel,
     Help,
     Version,
@@ -52,6 +54,7 @@ pub(super) fn command_word(command: CommandName) -> &'static str {
         Listen => "listen",
         Publish => "publish",
         Demo => "demo",
+        Doctor => "doctor",
     }
 }
 
@@ -104,7 +107,7 @@ fn changes(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-const COMMANDS: &[CommandName] = &[Serve, Listen, Publish, Demo];
+const COMMANDS: &[CommandName] = &[Serve, Listen, Publish, Demo, Doctor];
 
 /// Shorter beginnings fit too much.
 const PREFIX_BYTES_MIN: usize = 3;
@@ -123,6 +126,8 @@ macro_rules! option {
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     option!(PostgresUrl, Some('p'), "postgres-url", true, COMMANDS),
+    option!(PgListenUrl, None, "pg-listen-url", true, &[Serve, Doctor]),
+    option!(PgPublishUrl, None, "pg-publish-url", true, &[Serve, Doctor]),
     option!(LogLevel, Some('l'), "log-level", true, COMMANDS),
     option!(Help, Some('h'), "help", false, COMMANDS),
     option!(Version, Some('V'), "version", false, COMMANDS),
@@ -152,7 +157,7 @@ mod tests {
             ("chanels", Some("channels")),
             ("ws-bind-adr", Some("ws-bind-addr")),
             ("postgres", Some("postgres-url")),
-            ("pg-url", Some("ws-url")),
+            ("pg-lisen-url", Some("pg-listen-url")),
             ("jsn", Some("json")),
             ("frobnicate", None),
         ] {

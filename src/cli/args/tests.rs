@@ -32,18 +32,18 @@ fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
         ("LISTEN_CHANNELS", "a, b,"),
     ];
     let defaults = serve("", &[]);
-    assert_eq!(defaults.postgres_url, "postgresql://localhost/postgres");
+    assert_eq!(defaults.postgres.url, "postgresql://localhost/postgres");
     assert_eq!(defaults.ws_bind_addr, "127.0.0.1:8080");
     assert!(defaults.channels.is_empty());
     let from_variables = serve("serve", &variables);
-    assert_eq!(from_variables.postgres_url, "postgresql://variable/x");
+    assert_eq!(from_variables.postgres.url, "postgresql://variable/x");
     assert_eq!(from_variables.ws_bind_addr, "127.0.0.1:1");
     assert_eq!(from_variables.channels, ["a", "b"]);
     let typed = serve(
         "-p postgresql://flag/x serve -w 127.0.0.1:2 -c c -c d,e",
         &variables,
     );
-    assert_eq!(typed.postgres_url, "postgresql://flag/x");
+    assert_eq!(typed.postgres.url, "postgresql://flag/x");
     assert_eq!(typed.ws_bind_addr, "127.0.0.1:2");
     assert_eq!(typed.channels, ["c", "d", "e"]);
     assert_eq!(

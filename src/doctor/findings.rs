@@ -1,0 +1,231 @@
+//! What was found, judged: each subject with its verdict and the remedy.
+//!
+//! Reads what the sessions know and touches nothing.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    bridge::backend::{Backend, Role},
+    channel::Measure,
+    pg::{
+        config::{Host, SslMode},
+        session::Session,
+    },
+};
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was looked at, in a word or two.
+    pub subject: String,
+    /// What was seen.
+    pub text: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// It works, and there is something to know.
+    Doubtful,
+    /// A bridge cannot work with it.
+    Bad,
+}
+
+impl fmt::Display for Finding {
+    /// One line, and the remedy on a second one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.verdict {
+            Verdict::Good => "ok  ",
+            Verdict::Doubtful => "note",
+            Verdict::Bad => "BAD ",
+        };
+        write!(f, "{mark}  {:<20} {}", self.subject, self.text)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n{:27}-> {remedy}", ""),
+            None => Ok(()),
+        }
+    }
+}
+
+/// All findings; `heard_after`: from the publishing session's being there to its being heard.
+pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for role in Role::ALL {
+        findings.push(connection(backend, role));
+        if let Some(session) = backend.session(role) {
+            findings.extend(encryption(backend, role));
+            findings.extend(relay(session, role));
+        }
+    }
+    if let Some(session) = backend.session(Role::Listening) {
+        findings.push(encoding(session));
+        findings.extend(session.queue_usage().map(queue));
+    }
+    findings.push(hearing(backend, heard_after));
+    findings
+}
+
+fn finding(verdict: Verdict, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+    Finding {
+        verdict,
+        subject: subject.into(),
+        text: text.into(),
+        remedy: None,
+    }
+}
+
+impl Finding {
+    fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self {
+            remedy: Some(remedy.into()),
+            ..self
+        }
+    }
+}
+
+fn connection(backend: &Backend, role: Role) -> Finding {
+    let subject = format!("{role} session");
+    if let Some(failure) = backend.failure(role) {
+        return Finding {
+            verdict: Verdict::Bad,
+            subject,
+            text: failure.to_string(),
+            remedy: failure.remedy().map(str::to_owned),
+        };
+    }
+    let server = backend.server(role);
+    match backend.session(role) {
+        Some(session) => {
+            let version = session.server_version().unwrap_or("of unknown version");
+            finding(
+                Verdict::Good,
+                subject,
+                format!("PostgreSQL {version} at {server}"),
+            )
+        }
+        None => finding(Verdict::Bad, subject, format!("no answer from {server}"))
+            .with_remedy("check the address, and what lies between"),
+    }
+}
+
+fn encryption(backend: &Backend, role: Role) -> Option<Finding> {
+    let subject = format!("{role} TLS");
+    let Host::Tcp(host) = &backend.server(role).host else {
+        return None;
+    };
+    let is_near = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+    let verified = "sslmode=verify-full with sslrootcert=FILE or sslrootcert=system";
+    Some(
+        match (backend.is_secure(role), backend.config(role).tls.mode) {
+            (true, SslMode::VerifyFull) => {
+                finding(Verdict::Good, subject, "on, the server is verified")
+            }
+            (true, _) if is_near => finding(Verdict::Good, subject, "on"),
+            (true, _) => finding(
+                Verdict::Doubtful,
+                subject,
+                "on, but whoever sits in between can pose as the server",
+            )
+            .with_remedy(verified),
+            (false, _) if is_near => finding(Verdict::Good, subject, "off, on this machine"),
+            (false, _) => finding(
+                Verdict::Doubtful,
+                subject,
+                "off: the network reads along, passwords of some methods included",
+            )
+            .with_remedy(verified),
+        },
+    )
+}
+
+fn relay(session: &Session, role: Role) -> Option<Finding> {
+    session.is_relayed().then(|| {
+        let text = "another process answers than the one that greeted us: there is a pooler";
+        finding(Verdict::Doubtful, format!("{role} pooler"), text)
+            .with_remedy("LISTEN needs a pool in session mode, or none: see --pg-listen-url")
+    })
+}
+
+fn encoding(session: &Session) -> Finding {
+    let name = session.server_encoding().unwrap_or("unknown");
+    match (name, Measure::of(Some(name))) {
+        ("SQL_ASCII", _) => finding(
+            Verdict::Doubtful,
+            "encoding",
+            "SQL_ASCII: payloads may hold any bytes; what is not UTF-8 is delivered with \"lossy\"",
+        ),
+        (_, Measure::Utf8) => finding(Verdict::Good, "encoding", name),
+        (_, Measure::Server) => finding(
+            Verdict::Doubtful,
+            "encoding",
+            format!("{name}: other characters are refused, and each publish is a transaction"),
+        ),
+    }
+}
+
+fn queue(usage: f64) -> Finding {
+    let text = format!("{:.1} % full", usage * 100.0);
+    if usage < QUEUE_USAGE_DOUBTFUL {
+        return finding(Verdict::Good, "notification queue", text);
+    }
+    let text = format!("{text}; when it is full every NOTIFY of the server fails");
+    finding(Verdict::Doubtful, "notification queue", text).with_remedy(
+        "some session listens and does not read, mostly because of a long transaction: \
+         see pg_stat_activity",
+    )
+}
+
+fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
+    let subject = "LISTEN and NOTIFY";
+    if let Some(heard_after) = heard_after {
+        let text = format!(
+            "what one session notifies the other hears, after {:.1} ms",
+            heard_after.as_secs_f64() * 1000.0
+        );
+        return finding(Verdict::Good, subject, text);
+    }
+    let text = if backend.is_up(Role::Listening) {
+        "not tried, for want of a session that notifies"
+    } else {
+        "not tried, or not heard"
+    };
+    finding(Verdict::Bad, subject, text).with_remedy("mend what is said above")
+}
+
+/// It fills up no faster than someone can look: half leaves time for that.
+const QUEUE_USAGE_DOUBTFUL: f64 = 0.5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_and_its_remedy_another() {
+        let good = finding(Verdict::Good, "encoding", "UTF8");
+        assert_eq!(good.to_string(), "ok    encoding             UTF8");
+        let bad = finding(Verdict::Bad, "x", "y").with_remedy("z");
+        assert_eq!(
+            bad.to_string(),
+            "BAD   x                    y\n                           -> z"
+        );
+    }
+
+    #[test]
+    fn a_queue_that_fills_up_is_doubtful_from_a_half_on() {
+        for (usage, verdict) in [
+            (0.0, Verdict::Good),
+            (0.499, Verdict::Good),
+            (0.5, Verdict::Doubtful),
+            (1.0, Verdict::Doubtful),
+        ] {
+            assert_eq!(queue(usage).verdict, verdict, "{usage}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A pooler in transaction mode breaks LISTEN without a word; the bridge finds out and says it.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use alle::sandbox;
+use serde_json::json;
+
+use crate::{
+    harness::{Bridge, Database, NO_POSTGRES, wait_until},
+    program::alle_with,
+};
+
+/// A pgbouncer in transaction mode with one connection to the shared server, reached by a Unix
+/// socket in a directory of its own.
+struct Pooler {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Pooler {
+    fn start(mode: &str) -> Self {
+        let server = sandbox::shared();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("alle-pooler-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let data = fs::metadata(server.data_dir()).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = directory.join("pgbouncer.ini");
+        let (port, directory_text) = (server.port(), directory.display());
+        fs::write(
+            &settings,
+            format!(
+                "[databases]\n* = host=127.0.0.1 port={port} user=postgres\n\
+                 [pgbouncer]\nlisten_addr =\nlisten_port = 6432\n\
+                 unix_socket_dir = {directory_text}\nauth_type = any\n\
+                 pool_mode = {mode}\ndefault_pool_size = {}\n",
+                if mode == "transaction" { 1 } else { 5 }
+            ),
+        )
+        .unwrap();
+        // It refuses to be root, and the user of the server is not.
+        let mut command = Command::new("pgbouncer");
+        if data.uid() != fs::metadata(&directory).unwrap().uid() {
+            chown(&directory, Some(data.uid()), Some(data.gid())).unwrap();
+            command.uid(data.uid()).gid(data.gid());
+        }
+        let child = command
+            .arg(settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("pgbouncer starts: apt-get install pgbouncer, brew install pgbouncer");
+        let pooler = Self { child, directory };
+        wait_until("the pooler listens", || {
+            pooler.directory.join(".s.PGSQL.6432").exists()
+        });
+        pooler
+    }
+
+    fn url(&self, database: &Database) -> String {
+        let (directory, name) = (self.directory.display(), &database.name);
+        format!("host={directory} port=6432 user=postgres dbname={name}")
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn a_transaction_pooler_is_recognised_at_the_start_and_nothing_is_promised() {
+    let (pooler, database) = (Pooler::start("transaction"), Database::create());
+    let bridge = Bridge::serve(&pooler.url(&database), &[]);
+    let mut client = bridge.client();
+    let down = json!({"type": "status", "postgres": "down"});
+    assert_eq!(client.next(), down);
+    client.send(&json!({"type": "subscribe", "channel": "c"}));
+    let line = bridge.wait_for_log("through a pooler");
+    assert!(line.contains("--pg-listen-url"), "{line}");
+    let ready = bridge.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("pooler"), "{}", ready.body);
+    client.expect_silence();
+}
+
+#[test]
+fn past_a_transaction_pooler_the_listening_session_alone_will_do() {
+    let (pooler, database) = (Pooler::start("transaction"), Database::create());
+    let bridge = Bridge::start_with(
+        &pooler.url(&database),
+        &["--pg-listen-url", &database.url()],
+    );
+    let mut client = bridge.client();
+    client.subscribe("c");
+    assert_eq!(client.notify("c", "through the pool")["type"], "notified");
+    assert_eq!(client.payload(), "through the pool");
+}
+
+#[test]
+fn a_pool_in_session_mode_will_do() {
+    let (pooler, database) = (Pooler::start("session"), Database::create());
+    let bridge = Bridge::start(&pooler.url(&database));
+    let mut client = bridge.client();
+    client.subscribe("c");
+    assert_eq!(client.notify("c", "p")["type"], "notified");
+    assert_eq!(client.payload(), "p");
+}
+
+fn doctor(postgres_url: &str) -> (Option<i32>, String) {
+    let output = alle_with(&["doctor", "-p", postgres_url]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), text)
+}
+
+#[test]
+fn the_doctor_names_the_pooler_and_the_remedy() {
+    let (pooler, database) = (Pooler::start("transaction"), Database::create());
+    let (code, text) = doctor(&pooler.url(&database));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("through a pooler"), "{text}");
+    assert!(text.contains("--pg-listen-url"), "{text}");
+}
+
+#[test]
+fn the_doctor_is_content_with_a_good_server_and_says_why() {
+    let (code, text) = doctor(&Database::create().url());
+    assert_eq!(code, Some(0), "{text}");
+    for subject in [
+        "listening session",
+        "publishing session",
+        "encoding             UTF8",
+        "notification queue",
+        "the other hears, after",
+        "A bridge can work with this PostgreSQL.",
+    ] {
+        assert!(text.contains(subject), "{subject} is missing in\n{text}");
+    }
+    assert!(!text.contains("BAD"), "{text}");
+}
+
+#[test]
+fn the_doctor_tells_two_databases_from_one() {
+    let (here, there) = (Database::create(), Database::create());
+    let output = alle_with(&[
+        "doctor",
+        "-p",
+        &here.url(),
+        "--pg-publish-url",
+        &there.url(),
+    ])
+    .output()
+    .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("the same database of the same server"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_doctor_says_what_keeps_it_out() {
+    let (code, text) = doctor(NO_POSTGRES);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("BAD   listening session"), "{text}");
+}
