@@ -53,9 +53,26 @@ fn read_file(path: &Path) -> Option<File> {
     })
 }
 
-/// A variable of the environment, where it is set and UTF-8.
+/// A variable of the environment, where it is set and UTF-8. Services and containers often have no
+/// `USER`, and libpq does not ask for it: it knows whose process this is.
 fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    let variable = std::env::var(name).ok();
+    if name == "USER" {
+        return variable.or_else(|| {
+            let passwd = fs::read_to_string("/etc/passwd").ok()?;
+            user_name(&passwd, rustix::process::getuid().as_raw())
+        });
+    }
+    variable
+}
+
+/// The name of the user of this number (passwd(5)).
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 /// The first address of `HOST:PORT`.
@@ -94,4 +111,17 @@ pub(crate) fn open_files_max() -> usize {
 /// The time.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        assert_eq!(user_name(passwd, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(passwd, 1_000).as_deref(), Some("ann"));
+        assert_eq!(user_name(passwd, 7), None);
+    }
 }

@@ -83,6 +83,12 @@ impl Failure {
     /// What to do about it, in words, where that is known.
     pub fn remedy(&self) -> Option<&'static str> {
         match &self.error {
+            FailureError::Connection(io::ErrorKind::ConnectionRefused, _) => {
+                Some("start PostgreSQL there, or check the host, the port and listen_addresses")
+            }
+            FailureError::Connection(io::ErrorKind::TimedOut, _) => {
+                Some("check the host, and the firewalls in between")
+            }
             FailureError::Connection(..) => None,
             FailureError::Unfit(unfit) => Some(unfit.remedy()),
             FailureError::Session(error) => error.remedy(),
