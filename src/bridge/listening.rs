@@ -198,6 +198,9 @@ impl Hub {
                 self.listening.to_listen.push_back(key);
             }
         }
+        if self.listening.unsettled > 0 {
+            tracing::info!("listening again, channels: {}", self.listening.unsettled);
+        }
         self.listen_to_waiting();
         if self.listening.unsettled == 0 {
             self.announce(PostgresStatus::Up);
@@ -416,6 +419,7 @@ impl Hub {
     fn announce(&mut self, status: PostgresStatus) {
         if self.listening.announced != status {
             self.listening.announced = status;
+            tracing::debug!("clients are told that PostgreSQL is {status:?}");
             self.broadcast(&ServerMessage::Status { postgres: status });
         }
     }

@@ -160,3 +160,39 @@ fn many_channels_come_and_go_without_a_trace() {
     sql.notify("kept", "heard");
     assert_eq!(client.payload(), "heard");
 }
+
+/// Channels by the ten thousand: a reconnect loses none, and tells each of its subscribers.
+#[test]
+fn ten_thousand_channels_are_listened_to_again() {
+    const CLIENTS: usize = 10;
+    const CHANNELS_A_CLIENT: usize = 1_000;
+    let (bridge, database) = bridge_and_database();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| bridge.client()).collect();
+    let name = |client: usize, channel: usize| format!("c {client} {channel}");
+    for (number, client) in clients.iter_mut().enumerate() {
+        let messages: Vec<_> = (0..CHANNELS_A_CLIENT)
+            .map(|channel| json!({"type": "subscribe", "channel": name(number, channel)}))
+            .collect();
+        client.send_all(&messages);
+        for _ in 0..CHANNELS_A_CLIENT {
+            client.expect_type("subscribed");
+        }
+    }
+    let mut sql = database.sql();
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'alle' AND datname = current_database()";
+    assert_eq!(sql.run(terminate), ["t"]);
+    for client in &mut clients {
+        let down = client.next();
+        assert_eq!(down, json!({"type": "status", "postgres": "down"}));
+        for _ in 0..CHANNELS_A_CLIENT {
+            assert_eq!(client.next()["type"], "gap");
+        }
+        assert_eq!(client.next(), json!({"type": "status", "postgres": "up"}));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let last = name(number, CHANNELS_A_CLIENT - 1);
+        sql.run(&format!("NOTIFY \"{last}\", 'heard'"));
+        assert_eq!(client.payload(), "heard");
+    }
+}
