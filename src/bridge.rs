@@ -7,6 +7,7 @@ pub mod backend;
 mod client;
 mod closing;
 pub mod feed;
+mod gauges;
 mod http;
 pub mod hub;
 pub mod interest;
@@ -152,6 +153,12 @@ impl Core {
             Upstream::Postgres(_) => None,
             Upstream::Feed(feed) => Some(feed),
         }
+    }
+
+    /// A turn begins; `is_woken` tells whether by an event.
+    pub fn begin_turn(&mut self, is_woken: bool) {
+        self.hub.metrics.turns += 1;
+        self.hub.metrics.wakeups += u64::from(is_woken);
     }
 
     /// A socket was accepted.
@@ -325,6 +332,11 @@ impl Core {
             .filter(|hot| hot.flags & hub::OPEN != 0)
             .count();
         assert_eq!(hub.open_clients, open);
+        let unfinished = hub.clients.iter().filter(|(slot, client)| {
+            let is_dead = hub.hot[*slot].flags & hub::DEAD != 0;
+            !is_dead && matches!(client.phase, hub::Phase::Handshake(_))
+        });
+        assert_eq!(hub.handshaking, unfinished.count());
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!(hub.backlogs.len(), 0);
@@ -378,8 +390,12 @@ impl Core {
     /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
     fn tick(&mut self, now: Instant) -> Tick {
         if self.tick_at.0 != now {
-            let milliseconds = now.saturating_duration_since(self.started).as_millis();
+            let elapsed = now.saturating_duration_since(self.started);
+            let milliseconds = elapsed.as_millis();
             let wrapped = Tick::try_from(milliseconds & u128::from(Tick::MAX)).expect("masked");
+            // It never goes back: what came before is not younger than what comes now.
+            let clock = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+            self.hub.clock = self.hub.clock.max(clock);
             self.tick_at = (now, wrapped);
         }
         self.tick_at.1

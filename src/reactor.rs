@@ -115,6 +115,7 @@ impl Reactor {
             Ok(()) | Err(_) => {}
         }
         let now = Instant::now();
+        self.core.begin_turn(!events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
         self.clients.read(&mut self.core, &mut self.buffer, now);

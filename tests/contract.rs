@@ -24,6 +24,8 @@ mod http;
 mod listening;
 #[path = "contract/pooler.rs"]
 mod pooler;
+#[path = "contract/metrics.rs"]
+mod metrics;
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "the other test of the program needs the rest")]
 mod program;

@@ -381,8 +381,9 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 10] = [
-    "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "pg", "ws",
+const CORE: [&str; 11] = [
+    "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "metrics",
+    "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
 const LAYERS: [(&str, &[&str]); 13] = [
@@ -403,7 +404,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("frame", &["message"]),
     ("message", &["channel"]),
     ("channel", &[]),
-    ("metrics", &[]),
+    ("metrics", &["message", "ws"]),
     // The loop moves bytes: no JSON, no channel, no close code.
     (
         "reactor",

@@ -66,8 +66,8 @@ impl Hub {
             Err(status) => (super::http::refuse(status), 0),
         };
         match reply {
-            super::http::Reply::Respond(bytes) => {
-                self.metrics.http_responses += 1;
+            super::http::Reply::Respond(status, bytes) => {
+                self.metrics.http_responses.add(status.code());
                 self.hang_up(slot, now, |out| out.extend_from_slice(&bytes));
             }
             super::http::Reply::Upgrade { key } => {
@@ -76,6 +76,7 @@ impl Hub {
                     let status = ServerMessage::Status {
                         postgres: PostgresStatus::Down,
                     };
+                    self.metrics.statuses += 1;
                     self.push_own(slot, now, |out| frame::append_message(&status, out));
                 }
                 self.handle_frames(slot, &mut input[head_bytes..], now);
@@ -126,6 +127,7 @@ impl Hub {
             Input::Pong => {}
             Input::Close(frame) => {
                 let code = frame.map_or_else(|| CloseReason::Normal.code(), |(code, _)| code);
+                self.note_close(slot, CloseReason::Normal);
                 self.hang_up(slot, now, |out| close::close_frame(code, "", out));
                 return false;
             }
@@ -141,12 +143,7 @@ impl Hub {
             self.finish_closing(slot, now);
             return;
         }
-        tracing::debug!(
-            client = slot,
-            reason = reason.label(),
-            "violation of RFC 6455"
-        );
-        self.metrics.violations += 1;
+        self.note_close(slot, reason);
         self.hang_up(slot, now, |out| {
             close::close_frame(reason.code(), reason.text(), out)
         });
@@ -183,7 +180,7 @@ impl Hub {
         id: Option<&RequestId>,
         now: Tick,
     ) {
-        self.metrics.refusals += 1;
+        self.metrics.refusals.add(code.label());
         self.answer(slot, &ServerMessage::error(code, text, channel, id), now);
     }
 
@@ -257,6 +254,9 @@ impl Hub {
             .filter(|since| *since.epoch == *epoch)
             .and_then(|since| self.history.since(key, since.seq, current));
         let recovered = since.map(|_| missed.is_some());
+        if let (Some(since), true) = (since, missed.is_some()) {
+            self.metrics.deliveries += current - since.seq;
+        }
         let seq = match since {
             Some(since) if missed.is_some() => since.seq,
             Some(_) | None => current,

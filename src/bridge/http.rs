@@ -1,15 +1,18 @@
-//! Plain HTTP on the WebSocket port: health, the playground page, and who may upgrade.
+//! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
 
 use super::hub::Hub;
-use crate::ws::{
-    request::{Method, Request, Upgrade},
-    response::{Response, Status},
+use crate::{
+    metrics,
+    ws::{
+        request::{Method, Request, Upgrade},
+        response::{Response, Status},
+    },
 };
 
 /// What becomes of a request.
 pub(super) enum Reply {
     /// These bytes, then the connection ends.
-    Respond(Vec<u8>),
+    Respond(Status, Vec<u8>),
     /// The connection becomes a WebSocket.
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
@@ -61,6 +64,10 @@ impl Hub {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
                 Err(reason) => respond(Status::ServiceUnavailable, TEXT, &format!("{reason}\n")),
             },
+            ("/metrics", _) => {
+                let text = self.metrics.text(&self.gauges());
+                respond(Status::Ok, metrics::CONTENT_TYPE, &text)
+            }
             ("/", _) => match self.page {
                 Some(page) => respond(Status::Ok, HTML, page),
                 None => respond(
@@ -92,7 +99,7 @@ fn respond(status: Status, content_type: &str, body: &str, head_only: bool) -> R
         body,
     }
     .write(head_only, &mut out);
-    Reply::Respond(out)
+    Reply::Respond(status, out)
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -50,6 +50,8 @@ pub struct Hub {
     pub(super) clients: Slab<Client>,
     /// Clients with their handshake behind them and no close begun.
     pub(super) open_clients: usize,
+    /// Clients whose handshake is unfinished.
+    pub(super) handshaking: usize,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -64,6 +66,8 @@ pub struct Hub {
     /// For whoever talks to PostgreSQL, in order.
     pub(super) commands: VecDeque<Command>,
     pub(super) metrics: Metrics,
+    /// The time of the turn in microseconds: for metrics, finer than a tick.
+    pub(super) clock: u64,
     /// No client is taken any more; those there are being closed.
     pub(super) stopping: bool,
     /// Clients with a backlog and a socket that takes bytes, and some that left: [`READY`] tells.
@@ -215,6 +219,7 @@ impl Hub {
             page,
             clients: Slab::new(),
             open_clients: 0,
+            handshaking: 0,
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -225,6 +230,7 @@ impl Hub {
             publish_bytes: 0,
             commands: VecDeque::new(),
             metrics: Metrics::default(),
+            clock: 0,
             stopping: false,
             ready: VecDeque::new(),
             ready_first: false,
@@ -240,6 +246,7 @@ impl Hub {
 
     pub(super) fn handle_connected(&mut self, now: Tick) -> ClientId {
         self.metrics.connections += 1;
+        self.handshaking += 1;
         let slot = self.clients.insert(Client {
             phase: Phase::Handshake(None),
             decoder: Decoder::default(),
@@ -274,7 +281,8 @@ impl Hub {
     }
 
     pub(super) fn end_slice(&mut self) {
-        self.fanout.end_slice();
+        let was_under_way = self.fanout.end_slice();
+        self.metrics.slices += u64::from(was_under_way);
     }
 
     pub(super) fn poll_disconnect(&mut self) -> Option<(ClientId, Disconnect)> {
@@ -300,22 +308,25 @@ impl Hub {
         }
         self.scratch.clear();
         frame::append_message(message, &mut self.scratch);
+        let (audience, now) = (self.hot.len(), self.clock);
         self.fanout
-            .append(EVERYONE, self.hot.len(), &self.scratch, &mut self.batches);
+            .append(EVERYONE, audience, &self.scratch, now, &mut self.batches);
     }
 
     /// Tells every subscriber of the channel the frame in `scratch`.
     pub(super) fn fan_out_scratch(&mut self, key: ChannelKey) {
         let audience = self.index.subscribers(key).len();
         if audience > 0 {
+            let now = self.clock;
             self.fanout
-                .append(key, audience, &self.scratch, &mut self.batches);
+                .append(key, audience, &self.scratch, now, &mut self.batches);
         }
     }
 
     /// Messages may flow from now on, behind `head`; nothing notified before is owed.
     pub(super) fn open(&mut self, slot: u32, now: Tick, head: impl FnOnce(&mut Vec<u8>)) {
         self.metrics.handshakes += 1;
+        self.end_handshake(slot);
         self.clients[slot as usize].phase = Phase::Open { pinged: false };
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
@@ -324,6 +335,13 @@ impl Hub {
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);
         self.mark_ready(slot);
+    }
+
+    /// The client's phase is about to change, or it to go.
+    pub(super) fn end_handshake(&mut self, slot: u32) {
+        if matches!(self.clients[slot as usize].phase, Phase::Handshake(_)) {
+            self.handshaking -= 1;
+        }
     }
 
     pub(super) fn is_open(&self, slot: u32) -> bool {

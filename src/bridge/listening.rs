@@ -137,6 +137,12 @@ impl Listening {
         }
     }
 
+    /// Channels that are heard.
+    pub(super) fn listened_count(&self) -> usize {
+        let is_heard = |state: &&ChannelState| state.interest == Interest::Listened;
+        self.channels.iter().filter(is_heard).count()
+    }
+
     /// Whether another LISTEN may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.session_up && self.asked < ASKED_MAX
@@ -188,6 +194,7 @@ impl Hub {
     pub(super) fn handle_listening_up(&mut self, measure: Measure) {
         self.listening.session_up = true;
         self.listening.unfit = None;
+        self.metrics.listening_connects += 1;
         self.listening.measure = measure;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
@@ -209,9 +216,6 @@ impl Hub {
 
     /// The listening session is gone; nothing it was asked will be answered.
     pub(super) fn handle_listening_down(&mut self) {
-        if self.listening.session_up {
-            self.metrics.listening_lost += 1;
-        }
         self.listening.session_up = false;
         self.listening.proved = false;
         self.listening.to_listen.clear();
@@ -231,6 +235,7 @@ impl Hub {
 
     pub(super) fn handle_publishing(&mut self, up: bool) {
         self.listening.publishing_up = up;
+        self.metrics.publishing_connects += u64::from(up);
     }
 
     pub(super) fn handle_proved(&mut self, proved: bool) {
@@ -295,7 +300,9 @@ impl Hub {
         }
         state.seq += 1;
         let seq = state.seq;
-        if self.index.subscribers(key).is_empty() {
+        let audience = self.index.subscribers(key).len();
+        self.metrics.deliveries += audience as u64;
+        if audience == 0 {
             self.metrics.notifications_unheard += 1;
             if !self.history.is_on() {
                 return;
@@ -378,7 +385,9 @@ impl Hub {
 
     /// A frame of the channel: nothing overtakes it and it overtakes nothing.
     fn report_gap(&mut self, key: ChannelKey, reason: GapReason) {
-        if self.index.subscribers(key).is_empty() {
+        let audience = self.index.subscribers(key).len();
+        self.metrics.gaps += audience as u64;
+        if audience == 0 {
             return;
         }
         let (epoch, seq) = self.listening.position(key);
@@ -420,6 +429,7 @@ impl Hub {
         if self.listening.announced != status {
             self.listening.announced = status;
             tracing::debug!("clients are told that PostgreSQL is {status:?}");
+            self.metrics.statuses += self.open_clients as u64;
             self.broadcast(&ServerMessage::Status { postgres: status });
         }
     }

@@ -93,7 +93,7 @@ impl Hub {
                 }
             }
             Published::Refused(error) => {
-                self.metrics.refusals += 1;
+                self.metrics.refusals.add(ErrorCode::PostgresError.label());
                 let text = &error.message;
                 let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
                 self.answer(slot, &message, now);

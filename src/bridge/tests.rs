@@ -1,6 +1,7 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
 mod limits;
+mod metrics;
 mod proof;
 mod server;
 mod world;
