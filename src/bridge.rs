@@ -3,6 +3,7 @@
 //! [`Core`] joins the [`hub`] (clients and channels) to an upstream: PostgreSQL's two sessions
 //! ([`backend`]), or the [`feed`] of a program that brings its own notifications.
 
+mod admin;
 pub mod backend;
 mod client;
 mod closing;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Which origins and hosts are let in.
     pub access: Access,
+    /// The same for the admin address, where there is one.
+    pub admin_access: Option<Access>,
     /// The page at `GET /`.
     pub page: Option<&'static str>,
     /// Listened to from the start.
@@ -105,7 +108,12 @@ impl Core {
     }
 
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
-        let mut hub = Hub::new(settings.limits, settings.access, settings.page);
+        let mut hub = Hub::new(
+            settings.limits,
+            settings.access,
+            settings.admin_access,
+            settings.page,
+        );
         hub.listening.epoch_seed = settings.seed;
         hub.listening.unlisten_delay = settings.unlisten_delay;
         for channel in settings.channels {
@@ -129,14 +137,14 @@ impl Core {
 
     /// Clients, whatever they are doing.
     pub fn client_count(&self) -> usize {
-        self.hub.clients.len()
+        self.hub.clients.len() - self.hub.admin_count
     }
 
     /// Whether another connection may be accepted: beyond the clients there is room for a few
     /// that are answered with 503.
     pub fn has_room(&self) -> bool {
         let max = self.hub.limits.clients_max.unwrap_or(usize::MAX);
-        self.hub.clients.len() < max.saturating_add(REFUSED_MAX)
+        self.client_count() < max.saturating_add(REFUSED_MAX)
     }
 
     /// The two sessions, unless a program feeds us.
@@ -164,7 +172,13 @@ impl Core {
     /// A socket was accepted.
     pub fn handle_connected(&mut self, now: Instant) -> ClientId {
         let tick = self.tick(now);
-        self.hub.handle_connected(tick)
+        self.hub.handle_connected(0, tick)
+    }
+
+    /// A socket was accepted at the admin address: it takes HTTP only and is no client.
+    pub fn handle_admin_connected(&mut self, now: Instant) -> ClientId {
+        let tick = self.tick(now);
+        self.hub.handle_admin_connected(tick)
     }
 
     /// Bytes came from a client; they are unmasked in place.
@@ -333,10 +347,13 @@ impl Core {
             .count();
         assert_eq!(hub.open_clients, open);
         let unfinished = hub.clients.iter().filter(|(slot, client)| {
-            let is_dead = hub.hot[*slot].flags & hub::DEAD != 0;
-            !is_dead && matches!(client.phase, hub::Phase::Handshake(_))
+            let is_other = hub.hot[*slot].flags & (hub::DEAD | hub::ADMIN) != 0;
+            !is_other && matches!(client.phase, hub::Phase::Handshake(_))
         });
         assert_eq!(hub.handshaking, unfinished.count());
+        let of_clients = hub.clients.iter().map(|(slot, _)| hub.hot[slot]);
+        let admin = of_clients.filter(|hot| hot.is(hub::ADMIN)).count();
+        assert_eq!(hub.admin_count, admin);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!(hub.backlogs.len(), 0);
@@ -373,7 +390,7 @@ impl Core {
         self.stopping.is_some_and(|stopping| {
             let grace_over = now >= stopping.since + PUBLISH_GRACE;
             let is_idle = self.hub.publishes.is_empty() || grace_over;
-            self.hub.clients.is_empty() && is_idle || now >= stopping.since + STOP_TIMEOUT
+            self.client_count() == 0 && is_idle || now >= stopping.since + STOP_TIMEOUT
         })
     }
 

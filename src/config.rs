@@ -22,6 +22,8 @@ pub struct BridgeConfig {
     pub postgres_publish_url: Option<String>,
     /// `HOST:PORT`; port 0 picks a free one.
     pub ws_bind_addr: String,
+    /// `HOST:PORT` for health and metrics, which then are there only.
+    pub admin_addr: Option<String>,
     /// Listened to from the start and never unlistened.
     pub channels: Vec<String>,
     /// Whether `GET /` shows the playground page.
@@ -45,6 +47,7 @@ impl BridgeConfig {
             postgres_listen_url: None,
             postgres_publish_url: None,
             ws_bind_addr: ws_bind_addr.into(),
+            admin_addr: None,
             channels: Vec::new(),
             playground: false,
             allow_origins: Vec::new(),
@@ -72,6 +75,13 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_postgres_publish_url(mut self, url: Option<String>) -> Self {
         self.postgres_publish_url = url;
+        self
+    }
+
+    /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the clients.
+    #[must_use]
+    pub fn with_admin_addr(mut self, address: Option<String>) -> Self {
+        self.admin_addr = address;
         self
     }
 

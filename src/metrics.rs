@@ -18,6 +18,8 @@ pub struct Metrics {
     pub connections: u64,
     /// Opening handshakes completed.
     pub handshakes: u64,
+    /// Connections to the admin address let go because too many others came.
+    pub admin_crowded_out: u64,
     /// HTTP requests answered without an upgrade, by status.
     pub http_responses: Tally<u16, { Status::CODES.len() }>,
     /// Connections that were open, by why they are not any more.
@@ -64,6 +66,7 @@ impl Default for Metrics {
         Self {
             connections: 0,
             handshakes: 0,
+            admin_crowded_out: 0,
             http_responses: Tally::new(Status::CODES),
             closes: Tally::new(close::LABELS),
             refusals: Tally::new(ErrorCode::LABELS),

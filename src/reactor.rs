@@ -19,7 +19,6 @@ mod token;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,8 +26,8 @@ use std::{
 use mio::{Events, Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-pub(crate) use self::backend::BackendSockets;
 use self::{accept::Acceptor, clients::ClientSockets, token::Source};
+pub(crate) use self::{accept::Listener, backend::BackendSockets};
 use crate::{
     bridge::{Core, feed::Feed},
     control::Shared,
@@ -41,6 +40,7 @@ pub(crate) struct Reactor {
     poll: Poll,
     core: Core,
     acceptor: Option<Acceptor>,
+    admin: Option<Acceptor>,
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
@@ -54,16 +54,17 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// Binds `address` and makes `shared` able to wake the loop.
-    pub(crate) fn new(core: Core, address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+    /// Takes clients from `listener` and makes `shared` able to wake the loop.
+    pub(crate) fn new(core: Core, listener: Listener, shared: Arc<Shared>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
-        let acceptor = Acceptor::bind(address, poll.registry())?;
-        shared.attach(Arc::clone(&waker), acceptor.local_addr()?);
+        shared.attach(Arc::clone(&waker), listener.local_addr()?);
+        let acceptor = Acceptor::new(listener, Source::Listener, poll.registry())?;
         Ok(Self {
             poll,
             core,
             acceptor: Some(acceptor),
+            admin: None,
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
@@ -86,18 +87,17 @@ impl Reactor {
         Ok(())
     }
 
+    /// Takes plain HTTP from `listener`, also while stopping.
+    pub(crate) fn set_admin(&mut self, listener: Listener) -> io::Result<()> {
+        let admin = Acceptor::new(listener, Source::AdminListener, self.poll.registry())?;
+        self.admin = Some(admin);
+        Ok(())
+    }
+
     /// Notifications come from the program, requests go to it.
     pub(crate) fn set_feed(&mut self, notifications: Notifications, requests: RequestSender) {
         notifications.attach(self.shared.waker());
         self.feed = Some((notifications, requests));
-    }
-
-    /// Where clients connect to.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.acceptor {
-            Some(acceptor) => acceptor.local_addr(),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
     }
 
     /// Turns until stopped.
@@ -138,21 +138,18 @@ impl Reactor {
 
     /// How long the poll may wait: not at all while there is work no event will announce.
     fn timeout(&self) -> Option<Duration> {
-        let accepting = self.acceptor.as_ref();
+        let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
         if self.core.has_transmit()
             || self.clients.is_readable()
             || self.backends.is_readable() && !self.core.is_backend_paused()
-            || accepting.is_some_and(Acceptor::is_ready)
+            || acceptors().any(Acceptor::is_ready)
             || self.feed.as_ref().is_some_and(|(it, _)| !it.is_empty())
                 && !self.core.is_backend_paused()
         {
             return Some(Duration::ZERO);
         }
-        let accepting = accepting.and_then(Acceptor::poll_timeout);
-        let until = [self.core.poll_timeout(), accepting]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let accepting = acceptors().filter_map(Acceptor::poll_timeout);
+        let until = accepting.chain(self.core.poll_timeout()).min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -172,6 +169,11 @@ impl Reactor {
                 Some(Source::Listener) => {
                     if let Some(acceptor) = &mut self.acceptor {
                         acceptor.handle_event();
+                    }
+                }
+                Some(Source::AdminListener) => {
+                    if let Some(admin) = &mut self.admin {
+                        admin.handle_event();
                     }
                 }
                 Some(Source::Waker) => self.handle_wake(now),
@@ -218,6 +220,13 @@ impl Reactor {
     }
 
     fn accept(&mut self, now: Instant) {
+        let registry = self.poll.registry();
+        if let Some(admin) = &mut self.admin {
+            if let Some(stream) = admin.accept(now) {
+                let id = self.core.handle_admin_connected(now);
+                self.clients.add(stream, id, &mut self.core, registry);
+            }
+        }
         let Some(acceptor) = &mut self.acceptor else {
             return;
         };
@@ -229,8 +238,8 @@ impl Reactor {
             let Some(stream) = acceptor.accept(now) else {
                 return;
             };
-            self.clients
-                .add(stream, &mut self.core, self.poll.registry(), now);
+            let id = self.core.handle_connected(now);
+            self.clients.add(stream, id, &mut self.core, registry);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
-    reactor::Reactor,
+    reactor::{Listener, Reactor},
     shell,
     ws::access::Access,
 };
@@ -65,32 +65,44 @@ impl Bridge {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
         });
         let channels = channels.collect::<Result<_, _>>()?;
-        let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let listener = shell::listen(&self.config.ws_bind_addr)?;
+        let address = listener.local_addr().map_err(BridgeError::Io)?;
+        let admin = self.config.admin_addr.as_deref().map(shell::listen);
+        let admin = admin.transpose()?;
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(|| {
             shell::open_files_max()
                 .saturating_sub(RESERVED_FILES)
                 .max(1)
         });
+        let access_at = |address: SocketAddr| Access {
+            loopback_bind: address.ip().is_loopback(),
+            allow_origins: self.config.allow_origins.clone(),
+            allow_hosts: self.config.allow_hosts.clone(),
+        };
+        let admin_address = admin.as_ref().map(Listener::local_addr);
+        let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
         let settings = Settings {
             limits,
-            access: Access {
-                loopback_bind: address.ip().is_loopback(),
-                allow_origins: self.config.allow_origins,
-                allow_hosts: self.config.allow_hosts,
-            },
+            access: access_at(address),
+            admin_access: admin_address.map(access_at),
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             seed: shell::seed()?,
         };
         let core = Core::new(settings, postgres, shell::now());
-        let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
+        let shared = Arc::clone(&self.owner.0);
+        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        if let Some(admin) = admin {
+            reactor.set_admin(admin).map_err(BridgeError::Io)?;
+        }
         if self.signals {
             reactor.handle_signals().map_err(BridgeError::Io)?;
         }
-        let address = reactor.local_addr().map_err(BridgeError::Io)?;
+        if let Some(address) = admin_address {
+            tracing::info!("health and metrics are at http://{address}");
+        }
         tracing::info!("listening on ws://{address}");
         if !address.ip().is_loopback() {
             tracing::warn!(

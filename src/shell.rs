@@ -19,6 +19,7 @@ use crate::{
     bridge::backend::Configs,
     config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
+    reactor::Listener,
     server::BridgeError,
 };
 
@@ -75,8 +76,14 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
     })
 }
 
+/// Listens on the first address of `HOST:PORT`.
+pub(crate) fn listen(address: &str) -> Result<Listener, BridgeError> {
+    let address = resolve(address)?;
+    Listener::bind(address).map_err(|error| BridgeError::Bind(address, error))
+}
+
 /// The first address of `HOST:PORT`.
-pub(crate) fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
+fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
     let failed = |error| BridgeError::Address(address.to_owned(), error);
     let mut addresses = address.to_socket_addrs().map_err(failed)?;
     let none = || failed(io::Error::from(io::ErrorKind::AddrNotAvailable));

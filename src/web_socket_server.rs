@@ -112,7 +112,8 @@ impl WebSocketServer {
     /// [`BridgeError::Address`] and [`BridgeError::Bind`] if the address cannot be resolved or
     /// bound, [`BridgeError::Io`] if the system refuses something else. Clients cannot fail it.
     pub fn start(self, notifications: Notifications) -> Result<(), BridgeError> {
-        let address = shell::resolve(&self.bind_addr)?;
+        let listener = shell::listen(&self.bind_addr)?;
+        let address = listener.local_addr().map_err(BridgeError::Io)?;
         let settings = Settings {
             limits: self.limits,
             access: Access {
@@ -124,10 +125,9 @@ impl WebSocketServer {
             ..Settings::default()
         };
         let core = Core::with_feed(settings, shell::now());
-        let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
+        let shared = Arc::clone(&self.owner.0);
+        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_feed(notifications, self.requests);
-        let address = reactor.local_addr().map_err(BridgeError::Io)?;
         tracing::info!("listening on ws://{address}");
         reactor.run().map_err(BridgeError::Io)
     }

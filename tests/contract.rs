@@ -12,6 +12,8 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "contract/admin.rs"]
+mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
 #[path = "contract/client.rs"]

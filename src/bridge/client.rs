@@ -62,7 +62,7 @@ impl Hub {
                     Phase::Handshake(Some(Box::new(input.to_vec())));
                 return;
             }
-            Ok(Some(request)) => (self.reply(&request), request.head_bytes),
+            Ok(Some(request)) => (self.reply(slot, &request), request.head_bytes),
             Err(status) => (super::http::refuse(status), 0),
         };
         match reply {

@@ -3,7 +3,7 @@
 //! Nothing is freed and no link cut while something walks: who leaves is marked, and reaped at the
 //! end of the turn.
 
-use super::hub::{ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick};
+use super::hub::{ADMIN, ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick};
 use crate::ws::close::{self, CloseReason};
 
 impl Hub {
@@ -68,6 +68,7 @@ impl Hub {
         while let Some(slot) = self.dead.pop() {
             self.clients.remove(slot as usize);
             let hot = &mut self.hot[slot as usize];
+            self.admin_count -= usize::from(hot.is(ADMIN));
             *hot = Hot {
                 seen: 0,
                 backlog: NO_BACKLOG,
@@ -131,7 +132,7 @@ impl Hub {
             stalled.backlog.clear(&mut self.batches);
         }
         hot.backlog = NO_BACKLOG;
-        hot.flags = DEAD;
+        hot.flags = DEAD | hot.flags & ADMIN;
         self.dead.push(slot);
     }
 

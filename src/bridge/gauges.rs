@@ -12,7 +12,10 @@ impl Hub {
             is_publishing_up: self.listening.publishing_up,
             clients_handshake: self.handshaking,
             clients_open: self.open_clients,
-            clients_closing: self.clients.len() - self.open_clients - self.handshaking,
+            clients_closing: self.clients.len()
+                - self.admin_count
+                - self.open_clients
+                - self.handshaking,
             subscriptions: self.index.link_count(),
             channels_listened: self.listening.listened_count(),
             publishes_waiting: self.publishes.len(),

@@ -21,15 +21,19 @@ pub(super) enum Reply {
 }
 
 impl Hub {
-    pub(super) fn reply(&self, request: &Request<'_>) -> Reply {
+    pub(super) fn reply(&self, slot: u32, request: &Request<'_>) -> Reply {
         let head_only = request.method == Method::Head;
         let respond =
             |status, content_type, body: &str| respond(status, content_type, body, head_only);
-        if let Err(refusal) = self.access.check(request.host, request.origin) {
+        let is_admin = self.is_admin(slot);
+        let admin_access = self.admin_access.as_ref();
+        let access = admin_access.filter(|_| is_admin).unwrap_or(&self.access);
+        if let Err(refusal) = access.check(request.host, request.origin) {
             tracing::warn!("refused a request: {refusal}");
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
         }
-        let is_socket = matches!(request.path, "/" | "/ws");
+        let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
+        let is_watched = is_admin || admin_access.is_none();
         match (request.path, &request.upgrade) {
             (_, Upgrade::WebSocket { key }) if is_socket => {
                 if self.stopping {
@@ -59,16 +63,16 @@ impl Hub {
                 TEXT,
                 "GET and HEAD are taken here\n",
             ),
-            ("/healthz", _) => respond(Status::Ok, TEXT, "ok\n"),
-            ("/readyz", _) => match self.listening.readiness() {
+            ("/healthz", _) if is_watched => respond(Status::Ok, TEXT, "ok\n"),
+            ("/readyz", _) if is_watched => match self.listening.readiness() {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
                 Err(reason) => respond(Status::ServiceUnavailable, TEXT, &format!("{reason}\n")),
             },
-            ("/metrics", _) => {
+            ("/metrics", _) if is_watched => {
                 let text = self.metrics.text(&self.gauges());
                 respond(Status::Ok, metrics::CONTENT_TYPE, &text)
             }
-            ("/", _) => match self.page {
+            ("/", _) if is_socket => match self.page {
                 Some(page) => respond(Status::Ok, HTML, page),
                 None => respond(
                     Status::UpgradeRequired,
@@ -76,7 +80,7 @@ impl Hub {
                     "a WebSocket server: upgrade\n",
                 ),
             },
-            ("/ws", _) => respond(
+            ("/ws", _) if is_socket => respond(
                 Status::UpgradeRequired,
                 TEXT,
                 "a WebSocket server: upgrade\n",

@@ -45,6 +45,12 @@ pub struct ClientId {
 pub struct Hub {
     pub(super) limits: Limits,
     pub(super) access: Access,
+    /// Who may use the admin address, where there is one: health and metrics are only there then.
+    pub(super) admin_access: Option<Access>,
+    /// Connections to it, by age, and some that ended.
+    pub(super) admin: VecDeque<ClientId>,
+    /// Slots of such connections.
+    pub(super) admin_count: usize,
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
     pub(super) clients: Slab<Client>,
@@ -211,11 +217,19 @@ pub enum Disconnect {
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits, access: Access, page: Option<&'static str>) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        access: Access,
+        admin_access: Option<Access>,
+        page: Option<&'static str>,
+    ) -> Self {
         Self {
             history: History::new(limits.history_frames_max, limits.history_bytes_max),
             limits,
             access,
+            admin_access,
+            admin: VecDeque::new(),
+            admin_count: 0,
             page,
             clients: Slab::new(),
             open_clients: 0,
@@ -244,9 +258,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn handle_connected(&mut self, now: Tick) -> ClientId {
+    /// A socket was accepted; `flags` say where.
+    pub(super) fn handle_connected(&mut self, flags: u16, now: Tick) -> ClientId {
         self.metrics.connections += 1;
-        self.handshaking += 1;
+        self.handshaking += usize::from(flags & ADMIN == 0);
         let slot = self.clients.insert(Client {
             phase: Phase::Handshake(None),
             decoder: Decoder::default(),
@@ -265,6 +280,7 @@ impl Hub {
                 flags: 0,
             });
         }
+        self.hot[slot].flags = flags;
         let generation = self.hot[slot].generation;
         ClientId {
             slot: u32::try_from(slot).expect("sockets are fewer than 2^32"),
@@ -339,7 +355,8 @@ impl Hub {
 
     /// The client's phase is about to change, or it to go.
     pub(super) fn end_handshake(&mut self, slot: u32) {
-        if matches!(self.clients[slot as usize].phase, Phase::Handshake(_)) {
+        let is_counted = !self.hot[slot as usize].is(ADMIN);
+        if is_counted && matches!(self.clients[slot as usize].phase, Phase::Handshake(_)) {
             self.handshaking -= 1;
         }
     }
@@ -407,3 +424,5 @@ pub(super) const READY: u16 = 2;
 pub(super) const BLOCKED: u16 = 4;
 /// In `Hub::dead`.
 pub(super) const DEAD: u16 = 8;
+/// It came to the admin address: never a client.
+pub(super) const ADMIN: u16 = 16;

@@ -1,5 +1,6 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
+mod admin;
 mod limits;
 mod metrics;
 mod proof;

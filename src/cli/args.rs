@@ -76,6 +76,8 @@ pub(crate) struct ServeOptions {
     pub(crate) postgres: PostgresOptions,
     /// Where to listen for WebSocket clients.
     pub(crate) ws_bind_addr: String,
+    /// Where health and metrics are, if not there.
+    pub(crate) admin_addr: Option<String>,
     /// Channels listened to from the start.
     pub(crate) channels: Vec<String>,
     /// Origins allowed beside the server's own.
@@ -196,6 +198,7 @@ impl Meaning<'_> {
             ws_bind_addr: self
                 .setting(Name::WsBindAddr, "WS_BIND_ADDR")?
                 .unwrap_or_else(|| DEFAULT_WS_BIND_ADDR.to_owned()),
+            admin_addr: self.values(Name::AdminAddr).pop(),
             channels: self.serve_channels()?,
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),

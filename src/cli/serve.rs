@@ -15,6 +15,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Failure> {
     let config = BridgeConfig::new(options.postgres.url, options.ws_bind_addr)
         .with_postgres_listen_url(options.postgres.listen_url)
         .with_postgres_publish_url(options.postgres.publish_url)
+        .with_admin_addr(options.admin_addr)
         .with_channels(options.channels)
         .with_playground(options.playground)
         .with_allow_origins(options.allow_origins)

@@ -74,6 +74,7 @@ Options:
       --pg-publish-url URL   For the publishing session alone [PG_PUBLISH_URL]
   -w, --ws-bind-addr ADDR    Listen for WebSocket clients on ADDR, port 0 picks one
                              [WS_BIND_ADDR] [default: 127.0.0.1:8080]
+      --admin-addr ADDR      Answer /healthz, /readyz and /metrics on ADDR, not beside the clients
   -c, --channels LIST        Channels to listen to from the start, comma separated
                              [LISTEN_CHANNELS]
       --allow-origin ORIGIN  Also take browsers' connections from ORIGIN, as in

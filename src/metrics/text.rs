@@ -112,6 +112,10 @@ impl Metrics {
             "Opening handshakes completed.",
             self.handshakes,
         )?;
+        let name = "connections_dropped_total";
+        let help = "Connections let go before their request was complete.";
+        let drops = [("admin_full", self.admin_crowded_out)];
+        labelled(page, name, "counter", help, "reason", drops)?;
         let (name, help) = (
             "http_responses_total",
             "HTTP requests answered without an upgrade.",

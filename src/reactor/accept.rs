@@ -1,4 +1,4 @@
-//! The listening socket: takes connections, a budget at a time.
+//! A listening socket: takes connections, a budget at a time.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
@@ -15,6 +15,20 @@ use mio::{
 
 use super::{socket, token::Source};
 
+/// A bound address: connections wait there until a reactor takes them.
+#[derive(Debug)]
+pub(crate) struct Listener(TcpListener);
+
+impl Listener {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        socket::listen(address).map(Self)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 /// The listening socket.
 #[derive(Debug)]
 pub(super) struct Acceptor {
@@ -28,19 +42,18 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(super) fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
-        let mut listener = socket::listen(address)?;
-        registry.register(&mut listener, Source::Listener.token(), Interest::READABLE)?;
+    pub(super) fn new(
+        Listener(mut listener): Listener,
+        source: Source,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        registry.register(&mut listener, source.token(), Interest::READABLE)?;
         Ok(Self {
             listener,
             ready: false,
             resume_at: None,
             complained: false,
         })
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     pub(super) fn handle_event(&mut self) {

@@ -34,15 +34,14 @@ pub(super) struct ClientSockets {
 }
 
 impl ClientSockets {
-    /// Takes a new connection.
+    /// Takes a new connection, known to the core as `client`.
     pub(super) fn add(
         &mut self,
         mut stream: TcpStream,
+        client: ClientId,
         core: &mut Core,
         registry: &Registry,
-        now: Instant,
     ) {
-        let client = core.handle_connected(now);
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {

@@ -18,6 +18,7 @@ use crate::{
     config::Limits,
     frame::frame_bytes,
     pg::config::Config,
+    ws::access::Access,
 };
 
 pub(super) struct World {
@@ -50,6 +51,17 @@ impl World {
     pub(super) fn with_limits(limits: Limits) -> Self {
         Self::with_settings(Settings {
             limits,
+            ..Settings::default()
+        })
+    }
+
+    pub(super) fn with_admin() -> Self {
+        let loopback = Access {
+            loopback_bind: true,
+            ..Access::default()
+        };
+        Self::with_settings(Settings {
+            admin_access: Some(loopback),
             ..Settings::default()
         })
     }
@@ -98,6 +110,13 @@ impl World {
     pub(super) fn connect(&mut self) -> ClientId {
         let client = self.core.handle_connected(self.now);
         self.sockets.insert(client, Socket::default());
+        client
+    }
+
+    pub(super) fn connect_admin(&mut self) -> ClientId {
+        let client = self.core.handle_admin_connected(self.now);
+        self.sockets.insert(client, Socket::default());
+        self.settle();
         client
     }
 

@@ -173,3 +173,10 @@ fn log_levels_are_those_people_know() {
         "the flag wins"
     );
 }
+
+#[test]
+fn the_admin_address_is_what_was_typed_last() {
+    assert_eq!(serve("", &[]).admin_addr, None);
+    let typed = serve("--admin-addr x:1 --admin-addr=y:2", &[]);
+    assert_eq!(typed.admin_addr.as_deref(), Some("y:2"));
+}

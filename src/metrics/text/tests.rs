@@ -8,6 +8,7 @@ fn busy() -> (Metrics, Gauges) {
     let mut metrics = Metrics {
         connections: 12,
         handshakes: 9,
+        admin_crowded_out: 4,
         listening_connects: 3,
         publishing_connects: 0,
         notifications: 100,
