@@ -16,6 +16,7 @@ mod lingering;
 mod listening;
 mod publishing;
 mod refused;
+mod refusing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -172,7 +173,13 @@ impl Core {
     /// A socket was accepted.
     pub fn handle_connected(&mut self, now: Instant) -> ClientId {
         let tick = self.tick(now);
-        self.hub.handle_connected(0, tick)
+        self.hub.handle_client_connected(tick)
+    }
+
+    /// A socket was accepted though nothing is left for it: it is told so, within a second.
+    pub fn handle_excess(&mut self, now: Instant) -> ClientId {
+        let tick = self.tick(now);
+        self.hub.handle_excess(tick)
     }
 
     /// A socket was accepted at the admin address: it takes HTTP only and is no client.
@@ -325,6 +332,7 @@ impl Core {
             self.sweep_at = now + sweep::STEP;
             self.hub.retry_refused(tick);
             self.hub.end_lingerings(tick);
+            self.hub.end_refused(tick);
             self.forward_commands(now);
         }
         self.close_rest(now);

@@ -155,6 +155,8 @@ pub struct Limits {
     pub retained_bytes_max: usize,
     /// A backlog without progress for this long: closed with 4008.
     pub stall_timeout: Duration,
+    /// Unfinished opening handshakes at a time; over it the oldest gets 503.
+    pub handshakes_max: usize,
     /// An opening handshake may take this long; then the socket is closed.
     pub handshake_timeout: Duration,
     /// A closing handshake may take this long; then the socket is reset.
@@ -186,6 +188,7 @@ impl Default for Limits {
             client_queue_bytes_max: 16 * 1024 * 1024,
             retained_bytes_max: 256 * 1024 * 1024,
             stall_timeout: Duration::from_secs(10),
+            handshakes_max: 4_096,
             handshake_timeout: Duration::from_secs(10),
             closing_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(25),

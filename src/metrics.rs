@@ -18,6 +18,12 @@ pub struct Metrics {
     pub connections: u64,
     /// Opening handshakes completed.
     pub handshakes: u64,
+    /// Connections for which no descriptor was left.
+    pub connections_excess: u64,
+    /// Opening handshakes that took too long.
+    pub handshakes_timed_out: u64,
+    /// Opening handshakes refused because too many younger ones were unfinished.
+    pub handshakes_crowded_out: u64,
     /// Connections to the admin address let go because too many others came.
     pub admin_crowded_out: u64,
     /// HTTP requests answered without an upgrade, by status.
@@ -66,6 +72,9 @@ impl Default for Metrics {
         Self {
             connections: 0,
             handshakes: 0,
+            connections_excess: 0,
+            handshakes_timed_out: 0,
+            handshakes_crowded_out: 0,
             admin_crowded_out: 0,
             http_responses: Tally::new(Status::CODES),
             closes: Tally::new(close::LABELS),

@@ -26,8 +26,12 @@ use std::{
 use mio::{Events, Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-use self::{accept::Acceptor, clients::ClientSockets, token::Source};
 pub(crate) use self::{accept::Listener, backend::BackendSockets};
+use self::{
+    accept::{Acceptor, Spare},
+    clients::ClientSockets,
+    token::Source,
+};
 use crate::{
     bridge::{Core, feed::Feed},
     control::Shared,
@@ -41,6 +45,7 @@ pub(crate) struct Reactor {
     core: Core,
     acceptor: Option<Acceptor>,
     admin: Option<Acceptor>,
+    spare: Spare,
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
@@ -65,6 +70,7 @@ impl Reactor {
             core,
             acceptor: Some(acceptor),
             admin: None,
+            spare: Spare::default(),
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
@@ -127,6 +133,10 @@ impl Reactor {
         }
         self.core.end_turn(now);
         self.clients.carry_out(&mut self.core);
+        if self.clients.take_freed() {
+            let acceptors = [&mut self.acceptor, &mut self.admin];
+            acceptors.into_iter().flatten().for_each(Acceptor::resume);
+        }
         self.write_backends(now);
         self.hand_over_requests(now);
         if self.aborted || self.core.is_stopped(now) {
@@ -222,9 +232,11 @@ impl Reactor {
     fn accept(&mut self, now: Instant) {
         let registry = self.poll.registry();
         if let Some(admin) = &mut self.admin {
-            if let Some(stream) = admin.accept(now) {
+            // A probe is answered as ever; the spare comes back soon.
+            if let Some(accepted) = admin.accept(&mut self.spare, now) {
                 let id = self.core.handle_admin_connected(now);
-                self.clients.add(stream, id, &mut self.core, registry);
+                self.clients
+                    .add(accepted.stream, id, &mut self.core, registry);
             }
         }
         let Some(acceptor) = &mut self.acceptor else {
@@ -235,11 +247,16 @@ impl Reactor {
                 acceptor.pause(now);
                 return;
             }
-            let Some(stream) = acceptor.accept(now) else {
+            let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
                 return;
             };
-            let id = self.core.handle_connected(now);
-            self.clients.add(stream, id, &mut self.core, registry);
+            let id = if accepted.is_excess {
+                self.core.handle_excess(now)
+            } else {
+                self.core.handle_connected(now)
+            };
+            self.clients
+                .add(accepted.stream, id, &mut self.core, registry);
         }
     }
 

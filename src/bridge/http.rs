@@ -1,6 +1,6 @@
 //! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
 
-use super::hub::Hub;
+use super::hub::{EXCESS, Hub};
 use crate::{
     metrics,
     ws::{
@@ -25,6 +25,9 @@ impl Hub {
         let head_only = request.method == Method::Head;
         let respond =
             |status, content_type, body: &str| respond(status, content_type, body, head_only);
+        if self.hot[slot as usize].is(EXCESS) {
+            return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
+        }
         let is_admin = self.is_admin(slot);
         let admin_access = self.admin_access.as_ref();
         let access = admin_access.filter(|_| is_admin).unwrap_or(&self.access);
@@ -88,6 +91,11 @@ impl Hub {
             _ => respond(Status::NotFound, TEXT, "not found\n"),
         }
     }
+}
+
+/// The answer where no head is waited for any more.
+pub(super) fn no_room(body: &str) -> Reply {
+    respond(Status::ServiceUnavailable, TEXT, body, false)
 }
 
 /// The answer to a head that could not be read.

@@ -58,6 +58,10 @@ pub struct Hub {
     pub(super) open_clients: usize,
     /// Clients whose handshake is unfinished.
     pub(super) handshaking: usize,
+    /// They by age, and some that finished or ended.
+    pub(super) unfinished: VecDeque<ClientId>,
+    /// Connections that are refused and may stay for a moment, by age.
+    pub(super) refused: VecDeque<(Tick, ClientId)>,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -234,6 +238,8 @@ impl Hub {
             clients: Slab::new(),
             open_clients: 0,
             handshaking: 0,
+            unfinished: VecDeque::new(),
+            refused: VecDeque::new(),
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -426,3 +432,5 @@ pub(super) const BLOCKED: u16 = 4;
 pub(super) const DEAD: u16 = 8;
 /// It came to the admin address: never a client.
 pub(super) const ADMIN: u16 = 16;
+/// There is nothing left for it: whatever it asks, it gets 503.
+pub(super) const EXCESS: u16 = 32;

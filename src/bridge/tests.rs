@@ -4,6 +4,7 @@ mod admin;
 mod limits;
 mod metrics;
 mod proof;
+mod refusing;
 mod server;
 mod world;
 

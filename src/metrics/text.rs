@@ -113,8 +113,13 @@ impl Metrics {
             self.handshakes,
         )?;
         let name = "connections_dropped_total";
-        let help = "Connections let go before their request was complete.";
-        let drops = [("admin_full", self.admin_crowded_out)];
+        let help = "Connections let go or refused whatever they were to ask.";
+        let drops = [
+            ("descriptors", self.connections_excess),
+            ("handshake_timeout", self.handshakes_timed_out),
+            ("handshakes_full", self.handshakes_crowded_out),
+            ("admin_full", self.admin_crowded_out),
+        ];
         labelled(page, name, "counter", help, "reason", drops)?;
         let (name, help) = (
             "http_responses_total",

@@ -31,6 +31,8 @@ pub(super) struct ClientSockets {
     /// Sockets with bytes that no event will tell us of again; each client once, so that who
     /// sends without end waits for its turn like anybody.
     readable: VecDeque<ClientId>,
+    /// A socket was let go since the last look.
+    freed: bool,
 }
 
 impl ClientSockets {
@@ -80,6 +82,11 @@ impl ClientSockets {
             *flags |= QUEUED;
             self.readable.push_back(client);
         }
+    }
+
+    /// Whether a socket was let go since this was asked last.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     /// Whether [`Self::read`] has something to do.
@@ -182,6 +189,7 @@ impl ClientSockets {
                 }
                 (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
             }
+            self.freed |= socket.is_none();
         }
         while let Some(client) = core.poll_resumed() {
             if core.is_current(client) {
@@ -194,6 +202,7 @@ impl ClientSockets {
 
     fn lose(&mut self, client: ClientId, core: &mut Core) {
         self.sockets[client.slot as usize] = None;
+        self.freed = true;
         core.handle_client_closed(client);
     }
 }

@@ -120,6 +120,12 @@ impl World {
         client
     }
 
+    pub(super) fn connect_excess(&mut self) -> ClientId {
+        let client = self.core.handle_excess(self.now);
+        self.sockets.insert(client, Socket::default());
+        client
+    }
+
     pub(super) fn client(&mut self) -> ClientId {
         let client = self.connect();
         self.input(

@@ -8,6 +8,9 @@ fn busy() -> (Metrics, Gauges) {
     let mut metrics = Metrics {
         connections: 12,
         handshakes: 9,
+        connections_excess: 1,
+        handshakes_timed_out: 2,
+        handshakes_crowded_out: 3,
         admin_crowded_out: 4,
         listening_connects: 3,
         publishing_connects: 0,
