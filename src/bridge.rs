@@ -12,11 +12,13 @@ mod gauges;
 mod http;
 pub mod hub;
 pub mod interest;
+mod leaving;
 mod lingering;
 mod listening;
+mod no_room;
 mod publishing;
+mod random;
 mod refused;
-mod refusing;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use self::{
     backend::{Backend, Configs, Event, Role},
     feed::Feed,
     hub::{ClientId, Command, Disconnect, Hub, Tick},
+    leaving::Leaving,
     transmit::{Transmit, Written},
 };
 use crate::{
@@ -36,7 +39,6 @@ use crate::{
     config::Limits,
     metrics::Metrics,
     ws::access::Access,
-    ws::close::CloseReason,
 };
 
 /// The whole bridge as a state machine.
@@ -56,7 +58,7 @@ pub struct Core {
     tick_at: (Instant, Tick),
     sweep_at: Instant,
     sweep_cursor: usize,
-    stopping: Option<Stopping>,
+    leaving: Option<Leaving>,
 }
 
 #[derive(Debug)]
@@ -64,13 +66,6 @@ pub struct Core {
 enum Upstream {
     Postgres(Backend),
     Feed(Feed),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Stopping {
-    since: Instant,
-    /// Clients with publishes under way were closed too.
-    all_closed: bool,
 }
 
 /// Who may connect, what they see, and what they may cost.
@@ -127,7 +122,7 @@ impl Core {
             tick_at: (now, 0),
             sweep_at: now + sweep::STEP,
             sweep_cursor: 0,
-            stopping: None,
+            leaving: None,
         }
     }
 
@@ -305,15 +300,8 @@ impl Core {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
             Upstream::Feed(_) => None,
         };
-        let stopping = self.stopping.map(|stopping| {
-            let until = if stopping.all_closed {
-                STOP_TIMEOUT
-            } else {
-                PUBLISH_GRACE
-            };
-            stopping.since + until
-        });
-        [sweep, backend, stopping].into_iter().flatten().min()
+        let leaving = self.leaving.as_ref().map(Leaving::poll_timeout);
+        [sweep, backend, leaving].into_iter().flatten().min()
     }
 
     /// The time has come for whatever was due.
@@ -335,7 +323,7 @@ impl Core {
             self.hub.end_refused(tick);
             self.forward_commands(now);
         }
-        self.close_rest(now);
+        self.go_on_leaving(now);
     }
 
     /// Links, passes and backlogs agree with each other, and nothing is kept for nobody.
@@ -379,39 +367,6 @@ impl Core {
         self.forward_commands(now);
     }
 
-    /// Takes no more clients, closes those there are with 1001; those that await a publish get
-    /// two seconds for it.
-    pub fn stop(&mut self, now: Instant) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(Stopping {
-            since: now,
-            all_closed: false,
-        });
-        self.hub.stopping = true;
-        self.close_rest(now);
-    }
-
-    /// Whether [`Self::stop`] was called and nothing is left to wait for.
-    pub fn is_stopped(&self, now: Instant) -> bool {
-        self.stopping.is_some_and(|stopping| {
-            let grace_over = now >= stopping.since + PUBLISH_GRACE;
-            let is_idle = self.hub.publishes.is_empty() || grace_over;
-            self.client_count() == 0 && is_idle || now >= stopping.since + STOP_TIMEOUT
-        })
-    }
-
-    fn close_rest(&mut self, now: Instant) {
-        let Some(stopping) = &mut self.stopping else {
-            return;
-        };
-        let grace_over = now >= stopping.since + PUBLISH_GRACE;
-        stopping.all_closed |= grace_over;
-        let tick = self.tick(now);
-        self.hub.close_idle(grace_over, tick);
-    }
-
     /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
     fn tick(&mut self, now: Instant) -> Tick {
         if self.tick_at.0 != now {
@@ -451,30 +406,5 @@ impl Core {
     }
 }
 
-impl Hub {
-    /// Closes clients with 1001: those without publishes under way, or all.
-    fn close_idle(&mut self, all: bool, now: Tick) {
-        let slots = 0..u32::try_from(self.hot.len()).expect("slots are u32");
-        for slot in slots {
-            if !self.clients.contains(slot as usize) {
-                continue;
-            }
-            if self.is_open(slot) {
-                if all || self.clients[slot as usize].publishes_waiting == 0 {
-                    self.close(slot, CloseReason::GoingAway, now);
-                }
-            } else if matches!(self.clients[slot as usize].phase, hub::Phase::Handshake(_))
-                && self.is_alive(self.id(slot))
-            {
-                self.drop_client(slot, Disconnect::Drop);
-            }
-        }
-    }
-}
-
 /// Connections beyond the most clients: their heads are read and answered.
 const REFUSED_MAX: usize = 32;
-/// At a stop, publishes under way get this long.
-const PUBLISH_GRACE: Duration = Duration::from_secs(2);
-/// At a stop, everything is over after this long.
-const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);

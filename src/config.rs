@@ -35,6 +35,8 @@ pub struct BridgeConfig {
     /// For how long a channel stays listened to, and its history is kept, after its last
     /// subscriber left.
     pub unlisten_delay: Duration,
+    /// After a signal, clients are served for this long and leave one by one.
+    pub drain: Duration,
     /// What each peer may cost.
     pub limits: Limits,
 }
@@ -53,6 +55,7 @@ impl BridgeConfig {
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             unlisten_delay: Duration::ZERO,
+            drain: Duration::ZERO,
             limits: Limits::default(),
         }
     }
@@ -110,6 +113,14 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
         self.unlisten_delay = delay;
+        self
+    }
+
+    /// After a signal, goes on serving for this long: `/readyz` says 503, upgrades get 503, and
+    /// each client is closed with 1001 at a random time.
+    #[must_use]
+    pub fn with_drain(mut self, span: Duration) -> Self {
+        self.drain = span;
         self
     }
 

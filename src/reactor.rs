@@ -12,6 +12,7 @@ mod accept;
 mod backend;
 mod clients;
 mod resolve;
+mod service;
 mod socket;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
@@ -26,7 +27,11 @@ use std::{
 use mio::{Events, Interest, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-pub(crate) use self::{accept::Listener, backend::BackendSockets};
+pub(crate) use self::{
+    accept::Listener,
+    backend::BackendSockets,
+    service::{PassedListeners, ServiceManager},
+};
 use self::{
     accept::{Acceptor, Spare},
     clients::ClientSockets,
@@ -49,6 +54,11 @@ pub(crate) struct Reactor {
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
+    /// How long a signal lets clients stay.
+    drain: Duration,
+    /// The end has begun, soon or slowly.
+    is_leaving: bool,
+    service_manager: Option<ServiceManager>,
     shared: Arc<Shared>,
     /// Where a stand-alone server's notifications come from, and where its clients' requests go.
     feed: Option<(Notifications, RequestSender)>,
@@ -74,6 +84,9 @@ impl Reactor {
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
+            drain: Duration::ZERO,
+            is_leaving: false,
+            service_manager: None,
             shared,
             feed: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -81,8 +94,9 @@ impl Reactor {
         })
     }
 
-    /// SIGINT and SIGTERM stop the bridge; a second one ends it at once.
-    pub(crate) fn handle_signals(&mut self) -> io::Result<()> {
+    /// SIGINT and SIGTERM stop the bridge, after clients were let go over the time of `drain`; a
+    /// second one ends it at once.
+    pub(crate) fn handle_signals(&mut self, drain: Duration) -> io::Result<()> {
         let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
         let mut signals = Signals::new(signals)?;
         let token = Source::Signals.token();
@@ -90,6 +104,7 @@ impl Reactor {
             .registry()
             .register(&mut signals, token, Interest::READABLE)?;
         self.signals = Some(signals);
+        self.drain = drain;
         Ok(())
     }
 
@@ -98,6 +113,12 @@ impl Reactor {
         let admin = Acceptor::new(listener, Source::AdminListener, self.poll.registry())?;
         self.admin = Some(admin);
         Ok(())
+    }
+
+    /// Tells it that connections are taken, and later that the end has begun.
+    pub(crate) fn set_service_manager(&mut self, service_manager: ServiceManager) {
+        service_manager.tell_ready();
+        self.service_manager = Some(service_manager);
     }
 
     /// Notifications come from the program, requests go to it.
@@ -195,7 +216,8 @@ impl Reactor {
 
     fn handle_wake(&mut self, now: Instant) {
         if self.shared.is_stop_requested() {
-            self.stop(now);
+            self.begin_to_leave();
+            self.core.stop(now);
         }
         if let Some(backend) = self.core.backend() {
             self.backends
@@ -209,15 +231,26 @@ impl Reactor {
             .as_mut()
             .map_or(0, |signals| signals.pending().count());
         if count > 0 {
-            self.aborted = self.acceptor.is_none() || count > 1;
-            tracing::info!("stopping");
-            self.stop(now);
+            self.aborted = self.is_leaving || count > 1;
+            self.begin_to_leave();
+            if self.drain.is_zero() {
+                self.core.stop(now);
+            } else {
+                self.core.drain(self.drain, now);
+            }
         }
     }
 
-    fn stop(&mut self, now: Instant) {
-        self.acceptor = None;
-        self.core.stop(now);
+    fn begin_to_leave(&mut self) {
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
+        tracing::info!("stopping");
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.tell_stopping();
+        }
+        // Whom we do not take, our successor will.
+        self.acceptor.take_if(|acceptor| acceptor.has_successor());
     }
 
     fn read_backends(&mut self, now: Instant) {
@@ -230,6 +263,9 @@ impl Reactor {
     }
 
     fn accept(&mut self, now: Instant) {
+        if self.core.is_stopping() {
+            self.acceptor = None;
+        }
         let registry = self.poll.registry();
         if let Some(admin) = &mut self.admin {
             // A probe is answered as ever; the spare comes back soon.

@@ -8,7 +8,7 @@ use crate::{
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
-    reactor::{Listener, Reactor},
+    reactor::{Listener, PassedListeners, Reactor},
     shell,
     ws::access::Access,
 };
@@ -29,6 +29,7 @@ pub struct Bridge {
     config: BridgeConfig,
     owner: Owner,
     signals: bool,
+    managed: bool,
 }
 
 impl Bridge {
@@ -38,6 +39,7 @@ impl Bridge {
             config,
             owner: Owner::default(),
             signals: false,
+            managed: false,
         }
     }
 
@@ -45,6 +47,15 @@ impl Bridge {
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
+        self
+    }
+
+    /// Takes the listening sockets that a service manager passes (systemd's socket activation) for
+    /// its own, the clients' first and the admin address second, and tells it when the bridge is
+    /// ready and when it stops. Takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+    #[must_use]
+    pub fn with_service_manager(mut self) -> Self {
+        self.managed = true;
         self
     }
 
@@ -65,10 +76,8 @@ impl Bridge {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
         });
         let channels = channels.collect::<Result<_, _>>()?;
-        let listener = shell::listen(&self.config.ws_bind_addr)?;
+        let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
-        let admin = self.config.admin_addr.as_deref().map(shell::listen);
-        let admin = admin.transpose()?;
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(|| {
             shell::open_files_max()
@@ -98,7 +107,8 @@ impl Bridge {
             reactor.set_admin(admin).map_err(BridgeError::Io)?;
         }
         if self.signals {
-            reactor.handle_signals().map_err(BridgeError::Io)?;
+            let drain = self.config.drain;
+            reactor.handle_signals(drain).map_err(BridgeError::Io)?;
         }
         if let Some(address) = admin_address {
             tracing::info!("health and metrics are at http://{address}");
@@ -109,7 +119,29 @@ impl Bridge {
                 "{address} can be reached from other machines, and no token is required there"
             );
         }
+        if let Some(service_manager) = self.managed.then(shell::service_manager).flatten() {
+            reactor.set_service_manager(service_manager);
+        }
         reactor.run().map_err(BridgeError::Io)
+    }
+
+    /// The clients' address and the admin address: as they were passed, else as configured.
+    fn listeners(&self) -> Result<(Listener, Option<Listener>), BridgeError> {
+        let mut passed = self.managed.then(PassedListeners::take);
+        let mut next = || match &mut passed {
+            Some(passed) => passed.next().map_err(BridgeError::Passed),
+            None => Ok(None),
+        };
+        let clients = match next()? {
+            Some(clients) => clients,
+            None => shell::listen(&self.config.ws_bind_addr)?,
+        };
+        let admin = match (next()?, &self.config.admin_addr) {
+            (Some(admin), _) => Some(admin),
+            (None, Some(address)) => Some(shell::listen(address)?),
+            (None, None) => None,
+        };
+        Ok((clients, admin))
     }
 }
 
@@ -125,6 +157,8 @@ pub enum BridgeError {
     Address(String, io::Error),
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
+    /// What the service manager passed is no TCP socket.
+    Passed(io::Error),
     /// The system refuses something else.
     Io(io::Error),
 }
@@ -134,7 +168,7 @@ impl BridgeError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::PostgresUrl(_) | Self::Channel(..) | Self::Address(..) => true,
-            Self::Bind(..) | Self::Io(_) => false,
+            Self::Bind(..) | Self::Passed(_) | Self::Io(_) => false,
         }
     }
 }
@@ -146,6 +180,7 @@ impl fmt::Display for BridgeError {
             Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),
             Self::Io(error) => error.fmt(f),
         }
     }

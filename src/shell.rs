@@ -19,7 +19,7 @@ use crate::{
     bridge::backend::Configs,
     config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
-    reactor::Listener,
+    reactor::{Listener, ServiceManager},
     server::BridgeError,
 };
 
@@ -80,6 +80,14 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
 pub(crate) fn listen(address: &str) -> Result<Listener, BridgeError> {
     let address = resolve(address)?;
     Listener::bind(address).map_err(|error| BridgeError::Bind(address, error))
+}
+
+/// The service manager, if one wants to hear of us.
+pub(crate) fn service_manager() -> Option<ServiceManager> {
+    let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
+    ServiceManager::new(&notify_socket)
+        .inspect_err(|error| tracing::warn!("cannot reach {notify_socket:?}: {error}"))
+        .ok()
 }
 
 /// The first address of `HOST:PORT`.

@@ -47,6 +47,8 @@ mod reconnect;
 mod rfc6455;
 #[path = "contract/semantics.rs"]
 mod semantics;
+#[path = "contract/service.rs"]
+mod service;
 #[path = "contract/shutdown.rs"]
 mod shutdown;
 #[path = "contract/slow_reader.rs"]

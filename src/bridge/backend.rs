@@ -38,7 +38,7 @@ pub use self::{
     role::Role,
     route::{Encryption, Route},
 };
-use super::{hub::Command, publishing::Published};
+use super::{hub::Command, publishing::Published, random::Random};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{
@@ -112,7 +112,7 @@ pub struct Backend {
     commands: VecDeque<Command>,
     /// What the publishing session is asked; empty while it is not up.
     outgoing: Outgoing,
-    random: u64,
+    random: Random,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
 }
@@ -129,7 +129,7 @@ impl Backend {
             probe: Probe::new(seed),
             commands: VecDeque::new(),
             outgoing: Outgoing::default(),
-            random: seed,
+            random: Random::new(seed),
             orders: VecDeque::new(),
             events: VecDeque::new(),
         }

@@ -39,7 +39,7 @@ impl Hub {
         let is_watched = is_admin || admin_access.is_none();
         match (request.path, &request.upgrade) {
             (_, Upgrade::WebSocket { key }) if is_socket => {
-                if self.stopping {
+                if self.is_leaving {
                     return respond(Status::ServiceUnavailable, TEXT, "shutting down\n");
                 }
                 if self
@@ -67,7 +67,7 @@ impl Hub {
                 "GET and HEAD are taken here\n",
             ),
             ("/healthz", _) if is_watched => respond(Status::Ok, TEXT, "ok\n"),
-            ("/readyz", _) if is_watched => match self.listening.readiness() {
+            ("/readyz", _) if is_watched => match self.readiness() {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
                 Err(reason) => respond(Status::ServiceUnavailable, TEXT, &format!("{reason}\n")),
             },
@@ -89,6 +89,17 @@ impl Hub {
                 "a WebSocket server: upgrade\n",
             ),
             _ => respond(Status::NotFound, TEXT, "not found\n"),
+        }
+    }
+}
+
+impl Hub {
+    /// Why no client should be sent here, if so.
+    fn readiness(&self) -> Result<(), &'static str> {
+        if self.is_leaving {
+            Err("shutting down")
+        } else {
+            self.listening.readiness()
         }
     }
 }

@@ -78,8 +78,8 @@ pub struct Hub {
     pub(super) metrics: Metrics,
     /// The time of the turn in microseconds: for metrics, finer than a tick.
     pub(super) clock: u64,
-    /// No client is taken any more; those there are being closed.
-    pub(super) stopping: bool,
+    /// No client is taken any more; those there are being closed, sooner or later.
+    pub(super) is_leaving: bool,
     /// Clients with a backlog and a socket that takes bytes, and some that left: [`READY`] tells.
     pub(super) ready: VecDeque<u32>,
     pub(super) ready_first: bool,
@@ -251,7 +251,7 @@ impl Hub {
             commands: VecDeque::new(),
             metrics: Metrics::default(),
             clock: 0,
-            stopping: false,
+            is_leaving: false,
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,

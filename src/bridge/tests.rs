@@ -1,10 +1,11 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
 mod admin;
+mod leaving;
 mod limits;
 mod metrics;
+mod no_room;
 mod proof;
-mod refusing;
 mod server;
 mod world;
 

@@ -86,6 +86,8 @@ pub(crate) struct ServeOptions {
     pub(crate) allow_hosts: Vec<String>,
     /// Whether `/` shows the playground page.
     pub(crate) playground: bool,
+    /// Seconds in which clients leave one by one after a signal.
+    pub(crate) drain: Option<usize>,
     /// What each peer may cost, where it was said.
     pub(crate) limits: LimitOptions,
 }
@@ -203,6 +205,7 @@ impl Meaning<'_> {
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),
             playground: self.has(Name::Playground),
+            drain: self.number(Name::Drain, "--drain", 0)?,
             limits: LimitOptions {
                 max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
                 history: self.number(Name::History, "--history", 0)?,

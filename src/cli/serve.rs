@@ -21,9 +21,11 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Failure> {
         .with_allow_origins(options.allow_origins)
         .with_allow_hosts(options.allow_hosts)
         .with_unlisten_delay(seconds(options.limits.unlisten_delay))
+        .with_drain(seconds(options.drain))
         .with_limits(limits);
     Bridge::new(config)
         .with_signals()
+        .with_service_manager()
         .run()
         .map_err(|error| failure(&error, CommandName::Serve))
 }

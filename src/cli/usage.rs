@@ -87,6 +87,8 @@ Options:
       --history-bytes BYTES  Bytes of them over all channels [default: 16777216]
       --unlisten-delay SECONDS
                              Keep a channel and its history after its last subscriber [default: 0]
+      --drain SECONDS        After a signal, serve for so long: no new clients, those there are
+                             close one by one [default: 0]
       --client-queue BYTES   A client further behind is closed with 4008 [default: 16777216]
       --retained BYTES       What all slow clients may hold together; beyond it the slowest is
                              closed with 4008 [default: 268435456]
@@ -95,6 +97,7 @@ Options:
   -V, --version              Show the version
 
 It starts without PostgreSQL too and keeps trying. Ctrl-C stops it, a second one at once.
+Under systemd it takes the sockets it is passed, and says when it is ready.
 
 Examples:
   alle serve --playground

@@ -14,20 +14,36 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use rustix::io::Errno;
+use socket2::Socket;
 
 use super::{socket, token::Source};
 
 /// A bound address: connections wait there until a reactor takes them.
 #[derive(Debug)]
-pub(crate) struct Listener(TcpListener);
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Somebody else holds it too, and will let our successor have it.
+    is_passed: bool,
+}
 
 impl Listener {
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        socket::listen(address).map(Self)
+        Ok(Self {
+            socket: socket::listen(address)?,
+            is_passed: false,
+        })
+    }
+
+    /// One that was passed to us.
+    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::adopt(socket)?,
+            is_passed: true,
+        })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
 }
 
@@ -61,7 +77,7 @@ pub(super) struct Accepted {
 /// The listening socket.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     /// Connections wait, and no event will tell us of them again.
     ready: bool,
     /// There was no room, or no descriptor: not before then.
@@ -72,17 +88,22 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(
-        Listener(mut listener): Listener,
+        mut listener: Listener,
         source: Source,
         registry: &Registry,
     ) -> io::Result<Self> {
-        registry.register(&mut listener, source.token(), Interest::READABLE)?;
+        registry.register(&mut listener.socket, source.token(), Interest::READABLE)?;
         Ok(Self {
             listener,
             ready: false,
             resume_at: None,
             complained: false,
         })
+    }
+
+    /// Whether connections that wait when we are gone get to somebody else.
+    pub(super) fn has_successor(&self) -> bool {
+        self.listener.is_passed
     }
 
     pub(super) fn handle_event(&mut self) {
@@ -119,7 +140,7 @@ impl Acceptor {
         }
         let mut is_excess = false;
         while self.is_ready() {
-            match self.listener.accept() {
+            match self.listener.socket.accept() {
                 Ok((stream, _)) => {
                     self.complained &= is_excess;
                     return Some(Accepted { stream, is_excess });

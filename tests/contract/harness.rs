@@ -136,9 +136,14 @@ impl Bridge {
     /// Whatever `command` starts, once it listens.
     #[track_caller]
     pub fn run(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::run_as_it_is(command)
+    }
+
+    /// The same with the descriptors that the command was given.
+    #[track_caller]
+    pub fn run_as_it_is(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");

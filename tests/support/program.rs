@@ -26,6 +26,9 @@ pub fn alle_with(arguments: &[&str]) -> Command {
         "WS_BIND_ADDR",
         "WS_URL",
         "LISTEN_CHANNELS",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
     ] {
         command.env_remove(name);
     }

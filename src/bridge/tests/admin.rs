@@ -4,9 +4,22 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::{
-    bridge::{admin::ADMIN_CONNECTIONS_MAX, hub::ClientId},
+    bridge::{Settings, admin::ADMIN_CONNECTIONS_MAX, hub::ClientId},
     config::Limits,
+    ws::access::Access,
 };
+
+/// A bridge whose admin address is a loopback one.
+pub(super) fn world_with_admin() -> World {
+    let loopback = Access {
+        loopback_bind: true,
+        ..Access::default()
+    };
+    World::with_settings(Settings {
+        admin_access: Some(loopback),
+        ..Settings::default()
+    })
+}
 
 fn ask(world: &mut World, client: ClientId, path: &str, host: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
@@ -17,7 +30,7 @@ fn ask(world: &mut World, client: ClientId, path: &str, host: &str) -> String {
 
 #[test]
 fn health_and_metrics_are_at_the_admin_address_alone() {
-    let mut world = World::with_admin();
+    let mut world = world_with_admin();
     for (path, here, there) in [
         ("/healthz", "200", "404"),
         ("/readyz", "200", "404"),
@@ -35,7 +48,7 @@ fn health_and_metrics_are_at_the_admin_address_alone() {
 
 #[test]
 fn each_address_has_its_own_rule_of_hosts() {
-    let mut world = World::with_admin();
+    let mut world = world_with_admin();
     let admin = world.connect_admin();
     assert_eq!(ask(&mut world, admin, "/metrics", "evil.example"), "403");
     let client = world.connect();
@@ -44,7 +57,7 @@ fn each_address_has_its_own_rule_of_hosts() {
 
 #[test]
 fn nobody_upgrades_at_the_admin_address() {
-    let mut world = World::with_admin();
+    let mut world = world_with_admin();
     let admin = world.connect_admin();
     let upgrade = "/ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX: ";
@@ -53,7 +66,7 @@ fn nobody_upgrades_at_the_admin_address() {
 
 #[test]
 fn a_seventeenth_connection_lets_the_oldest_go() {
-    let mut world = World::with_admin();
+    let mut world = world_with_admin();
     let mut there: Vec<_> = (1..ADMIN_CONNECTIONS_MAX)
         .map(|_| world.connect_admin())
         .collect();
@@ -73,7 +86,7 @@ fn a_seventeenth_connection_lets_the_oldest_go() {
 
 #[test]
 fn connections_to_the_admin_address_are_no_clients() {
-    let mut world = World::with_admin();
+    let mut world = world_with_admin();
     world.core.hub.limits = Limits {
         clients_max: Some(1),
         ..Limits::default()

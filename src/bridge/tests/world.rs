@@ -18,7 +18,6 @@ use crate::{
     config::Limits,
     frame::frame_bytes,
     pg::config::Config,
-    ws::access::Access,
 };
 
 pub(super) struct World {
@@ -55,17 +54,6 @@ impl World {
         })
     }
 
-    pub(super) fn with_admin() -> Self {
-        let loopback = Access {
-            loopback_bind: true,
-            ..Access::default()
-        };
-        Self::with_settings(Settings {
-            admin_access: Some(loopback),
-            ..Settings::default()
-        })
-    }
-
     pub(super) fn with_unlisten_delay(unlisten_delay: Duration) -> Self {
         Self::with_settings(Settings {
             unlisten_delay,
@@ -78,7 +66,7 @@ impl World {
         Self::start(Settings::default(), true)
     }
 
-    fn with_settings(settings: Settings) -> Self {
+    pub(super) fn with_settings(settings: Settings) -> Self {
         Self::start(settings, false)
     }
 
@@ -269,6 +257,11 @@ impl World {
 
     pub(super) fn stop(&mut self) {
         self.core.stop(self.now);
+        self.settle();
+    }
+
+    pub(super) fn drain(&mut self, span: Duration) {
+        self.core.drain(span, self.now);
         self.settle();
     }
 
