@@ -231,6 +231,8 @@ impl Core {
                 Event::Down(Role::Publishing) => hub.handle_publishing(false),
                 Event::Proved(proved) => hub.handle_proved(proved),
                 Event::Unfit(unfit) => hub.handle_unfit(unfit),
+                Event::Committed(members) => hub.metrics.transaction_size.observe(members),
+                Event::QueueUsage(usage) => hub.listening.queue_usage = usage,
                 Event::Listened(key, result) => hub.handle_listened(key, result, tick),
                 Event::Unlistened(key) => hub.handle_unlistened(key),
                 Event::Published(number, published) => {

@@ -139,6 +139,8 @@ impl Examination {
             | Event::Down(_)
             | Event::Proved(false)
             | Event::Unfit(_)
+            | Event::Committed(_)
+            | Event::QueueUsage(_)
             | Event::Listened(..)
             | Event::Unlistened(_)
             | Event::Notification { .. }

@@ -106,6 +106,10 @@ pub struct Gauges {
     pub is_listening_up: bool,
     /// The publishing session is connected.
     pub is_publishing_up: bool,
+    /// What the publishing session says is known to be heard.
+    pub is_proved: bool,
+    /// How full the server's queue of notifications was when last measured, from 0 to 1.
+    pub queue_usage: f64,
     /// Connections whose head is incomplete.
     pub clients_handshake: usize,
     /// Connections on which messages flow.

@@ -66,6 +66,10 @@ pub enum Event<'a> {
     Down(Role),
     /// Whether the listening session, which is up, is known to hear what the publishing one says.
     Proved(bool),
+    /// One transaction of so many publishes was committed.
+    Committed(u64),
+    /// PostgreSQL's queue of notifications is so full, from 0 to 1.
+    QueueUsage(f64),
     /// Why there can be no session with this server, though it lets us in.
     Unfit(Unfit),
     /// LISTEN was answered.
@@ -421,20 +425,24 @@ impl Backend {
             }
             Asked::Publish => {
                 let events = &mut self.events;
-                self.outgoing.handle_completed(result, |number, published| {
+                let members = self.outgoing.handle_completed(result, |number, published| {
                     events.push_back(Event::Published(number, published));
                 });
-                None
+                (members > 0).then_some(Event::Committed(members as u64))
             }
             Asked::Probe => {
                 self.handle_probe_answered(role, result, now);
                 None
             }
             Asked::Heartbeat => {
-                if let State::Ready { heartbeat, .. } = &mut self.links[role.index()].state {
-                    *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-                }
-                None
+                let State::Ready {
+                    session, heartbeat, ..
+                } = &mut self.links[role.index()].state
+                else {
+                    return None;
+                };
+                *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
+                session.queue_usage().map(Event::QueueUsage)
             }
         }
     }

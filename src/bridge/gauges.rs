@@ -10,6 +10,8 @@ impl Hub {
         Gauges {
             is_listening_up: self.listening.session_up,
             is_publishing_up: self.listening.publishing_up,
+            is_proved: self.listening.proved,
+            queue_usage: self.listening.queue_usage,
             clients_handshake: self.handshaking,
             clients_open: self.open_clients,
             clients_closing: self.clients.len()

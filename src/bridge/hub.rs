@@ -183,6 +183,8 @@ pub(super) struct Publish {
     pub(super) id: Option<RequestId>,
     pub(super) channel: Channel,
     pub(super) bytes: usize,
+    /// When it was taken, in microseconds.
+    pub(super) since: u64,
 }
 
 /// What is asked of PostgreSQL.

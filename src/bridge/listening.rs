@@ -29,7 +29,9 @@ pub(super) struct Listening {
     /// How the server counts the bytes of names and payloads.
     pub(super) measure: Measure,
     /// What is published was heard, as far as we know.
-    proved: bool,
+    pub(super) proved: bool,
+    /// How full PostgreSQL's queue was when last measured, from 0 to 1.
+    pub(super) queue_usage: f64,
     /// Why the last server that let us in would not do.
     unfit: Option<Unfit>,
     /// Publishes can be sent.
@@ -78,6 +80,7 @@ impl Default for Listening {
             session_up: false,
             measure: Measure::Utf8,
             proved: false,
+            queue_usage: 0.0,
             unfit: None,
             publishing_up: false,
             announced: PostgresStatus::Down,

@@ -33,6 +33,11 @@ impl Metrics {
             ("publishing", u64::from(now.is_publishing_up)),
         ];
         labelled(page, "postgres_up", "gauge", help, "session", sessions)?;
+        let help = "Whether the last notification sent as a test was heard.";
+        gauge(page, "postgres_proved", help, u64::from(now.is_proved))?;
+        let help = "How full the queue of notifications was when last measured, from 0 to 1.";
+        let name = "postgres_notification_queue_usage";
+        gauge(page, name, help, now.queue_usage)?;
         let help = "Times the session was connected again.";
         let sessions = [
             ("listening", self.listening_connects.saturating_sub(1)),
@@ -219,7 +224,7 @@ fn counter(page: &mut String, name: &str, help: &str, count: u64) -> fmt::Result
     writeln!(page, "alle_{name}_total {count}")
 }
 
-fn gauge(page: &mut String, name: &str, help: &str, value: usize) -> fmt::Result {
+fn gauge(page: &mut String, name: &str, help: &str, value: impl Display) -> fmt::Result {
     family(page, name, "gauge", help)?;
     writeln!(page, "alle_{name} {value}")
 }

@@ -41,6 +41,8 @@ fn busy() -> (Metrics, Gauges) {
     let gauges = Gauges {
         is_listening_up: true,
         is_publishing_up: false,
+        is_proved: true,
+        queue_usage: 0.25,
         clients_handshake: 1,
         clients_open: 6,
         clients_closing: 2,
