@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/bodies/lib.rs"]
 mod bodies;
+#[path = "corpora/frames.rs"]
+mod frames;
 
 use std::{fs, path::Path};
 
@@ -46,6 +48,11 @@ fn client_message() {
 }
 
 #[test]
+fn index_ops() {
+    replay("index_ops", bodies::index::index_ops);
+}
+
+#[test]
 fn pg_url() {
     replay("pg_url", bodies::dsn::pg_url);
 }
@@ -73,8 +80,8 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_come_as_frames(data in bytes(400)) {
-        bodies::ws::client_bytes(&data);
+    fn the_index_takes_any_operations(data in bytes(400)) {
+        bodies::index::index_ops(&data);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod bridge;
 pub mod dsn;
+pub mod index;
 pub mod message;
 pub mod pg;
 pub mod ws;

@@ -117,7 +117,7 @@ impl Hub {
         }
         match input {
             Input::Text(text) => self.handle_text(slot, text, now),
-            Input::Binary => {
+            Input::Binary(_) => {
                 let text = "binary messages are not understood, send JSON as text";
                 self.refuse(slot, ErrorCode::BadMessage, text, None, None, now);
             }
