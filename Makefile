@@ -33,7 +33,7 @@ bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --o
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
 	cargo bench --locked --bench end_to_end -- $(ARGS)
 
-fuzz: ## run one fuzz target: make fuzz TARGET=client_bytes SECONDS=60
+fuzz: ## run one fuzz target, or each: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
 
 test-matrix: ## the black-box tests on PostgreSQL 13 to 18, from npm: make test-matrix VERSIONS="14 18"

@@ -26,10 +26,10 @@ mod harness;
 mod http;
 #[path = "contract/listening.rs"]
 mod listening;
-#[path = "contract/pooler.rs"]
-mod pooler;
 #[path = "contract/metrics.rs"]
 mod metrics;
+#[path = "contract/pooler.rs"]
+mod pooler;
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "the other test of the program needs the rest")]
 mod program;
