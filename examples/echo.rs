@@ -16,11 +16,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (server, _) = WebSocketServer::new(address);
     let server = server.with_limits(limits);
     let handle = server.handle();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         if let Some(address) = handle.local_addr() {
             println!("listening on ws://{address}");
         }
-    });
+    })?;
     server.serve_messages(Some)?;
     Ok(())
 }

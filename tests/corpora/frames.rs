@@ -76,7 +76,9 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     (first, payload, length_form, is_masked).prop_map(|(first, payload, length_form, is_masked)| {
         let mut out = frame(first, &payload);
         if length_form > 0 {
-            let length = u64::try_from(payload.len()).unwrap().to_be_bytes();
+            let length = u64::try_from(payload.len())
+                .expect("a length is 64 bits at most")
+                .to_be_bytes();
             out.truncate(1);
             out.push(0x80 | if length_form == 2 { 126 } else { 127 });
             out.extend_from_slice(&length[8 - length_form..]);
