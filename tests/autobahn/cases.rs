@@ -183,10 +183,9 @@ fn fragments() -> Vec<Case> {
         frame(PING, b"b"),
         frame(CONTINUATION, b"5"),
     ];
-    let cuts: [(_, fn(&[Vec<u8>]) -> Vec<Step>); 2] = [("5.19", whole), ("5.20", by_frame)];
-    for (number, cut) in cuts {
-        let mut steps = cut(&first);
+    for (number, cut) in [("5.19", whole as fn(&[_]) -> _), ("5.20", by_frame)] {
         // The first ping is answered before the message is complete.
+        let mut steps: Vec<Step> = cut(&first);
         steps.push(Step::Await(1));
         steps.extend(cut(&second));
         cases.push(case(
