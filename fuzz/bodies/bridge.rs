@@ -24,10 +24,8 @@ use alle::{
     pg::config::Config,
 };
 
-use self::{
-    peer::{Peer, upgrade_head},
-    postgres::Server,
-};
+pub(super) use self::peer::upgrade_head;
+use self::{peer::Peer, postgres::Server};
 use super::ws::frame;
 
 /// Reads `data` as a sequence of operations and plays it.

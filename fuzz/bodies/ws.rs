@@ -14,8 +14,10 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-/// A stream of frames says the same in any pieces, and what tungstenite makes of it, and what is
-/// held stays bounded.
+use super::echo::echo;
+
+/// A stream of frames says the same in any pieces, and what tungstenite makes of it; what is held
+/// stays bounded; a server that returns each message does so.
 ///
 /// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
 pub fn client_bytes(data: &[u8]) {
@@ -34,6 +36,7 @@ pub fn client_bytes(data: &[u8]) {
             assert!(agree(&whole, &theirs), "ours {whole:?}, theirs {theirs:?}");
         }
     }
+    echo(data, |byte| usize::from(byte));
 }
 
 /// What is kept of an [`Input`].
