@@ -9,6 +9,7 @@ use alle::{
         transmit::{Outgoing, Written},
     },
     frame::frame_bytes,
+    ws::close::CloseReason,
 };
 
 use super::{
@@ -30,7 +31,7 @@ pub fn echo(data: &[u8], cut: impl Fn(u8) -> usize) {
             Seen::Close(frame) => close = Some(frame.map_or(1000, |(code, _)| code)),
         }
     }
-    close = close.or(error.map(|reason| reason.code()));
+    close = close.or_else(|| error.map(CloseReason::code));
     assert_eq!(play(data, cut), (messages, pongs, close));
 }
 

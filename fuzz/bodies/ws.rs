@@ -36,7 +36,7 @@ pub fn client_bytes(data: &[u8]) {
             assert!(agree(&whole, &theirs), "ours {whole:?}, theirs {theirs:?}");
         }
     }
-    echo(data, |byte| usize::from(byte));
+    echo(data, usize::from);
 }
 
 /// What is kept of an [`Input`].

@@ -12,8 +12,8 @@ pub enum Step {
     Write(Vec<Vec<u8>>),
     /// Waits until so many things have been seen in all.
     Await(usize),
-    /// Sees whether the server leaves it at that for now.
-    Pause,
+    /// Gives the server so much time to say something.
+    Pause(Duration),
 }
 
 /// What a client sees.
@@ -54,7 +54,7 @@ pub fn play(address: SocketAddr, steps: &[Step], expected: usize, close: Option<
         match step {
             Step::Write(pieces) => pieces.iter().for_each(|piece| peer.write(piece)),
             Step::Await(count) => peer.read_until(|peer| peer.seen.len() >= *count),
-            Step::Pause => peer.pause(),
+            Step::Pause(patience) => peer.pause(*patience),
         }
     }
     if let Some(close) = close {
@@ -121,9 +121,9 @@ impl Peer {
         let _had_enough = self.stream.write_all(bytes);
     }
 
-    fn pause(&mut self) {
+    fn pause(&mut self, patience: Duration) {
         let before = self.seen.len();
-        self.fill(PAUSE);
+        self.fill(patience);
         self.take_frames();
         if self.seen.len() == before && self.close.is_none() && !self.ended {
             self.seen.push(Seen::Silence);
@@ -202,5 +202,3 @@ impl Peer {
 
 /// How long anything may take before it counts as never.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a server is watched for doing nothing.
-const PAUSE: Duration = Duration::from_millis(50);

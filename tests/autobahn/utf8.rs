@@ -1,5 +1,7 @@
 //! 6: what is UTF-8 and what is not, and how soon the latter is noticed.
 
+use std::time::Duration;
+
 use super::{
     cases::{
         CONTINUATION, CONTINUED, Case, Close, TEXT, TEXT_BEGUN, case, echo, fragmented, frame,
@@ -101,9 +103,10 @@ fn fast(number: &str, [valid, bad, rest]: [Vec<u8>; 3]) -> Case {
             number,
             vec![
                 write(valid),
-                Step::Pause,
+                Step::Pause(Duration::from_millis(50)),
                 write(bad),
-                Step::Pause,
+                // Who fails fast does it at once, but the machine may be busy.
+                Step::Pause(Duration::from_secs(5)),
                 write(rest),
             ],
         )
