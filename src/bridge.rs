@@ -18,6 +18,7 @@ mod listening;
 mod no_room;
 mod publishing;
 mod random;
+pub mod raw;
 mod refused;
 mod sweep;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use self::{
     feed::Feed,
     hub::{ClientId, Command, Disconnect, Hub, Tick},
     leaving::Leaving,
+    raw::Arrivals,
     transmit::{Transmit, Written},
 };
 use crate::{
@@ -100,6 +102,14 @@ impl Core {
         core.hub.handle_listening_up(Measure::Utf8);
         core.hub.handle_publishing(true);
         core.hub.handle_proved(true);
+        core
+    }
+
+    /// A server whose clients speak a protocol of the program's own with it, by
+    /// [`Self::poll_message`] and [`Self::handle_reply`].
+    pub fn with_messages(settings: Settings, now: Instant) -> Self {
+        let mut core = Self::with_feed(settings, now);
+        core.hub.arrivals = Some(Arrivals::default());
         core
     }
 

@@ -38,11 +38,21 @@ use self::{
     token::Source,
 };
 use crate::{
-    bridge::{Core, feed::Feed},
+    bridge::{Core, feed::Feed, raw::RawMessage},
     control::Shared,
     notifications::Notifications,
     requests::RequestSender,
 };
+
+/// What the program around a stand-alone server has to do with its clients.
+pub(crate) enum Program {
+    /// Where notifications come from, and where the clients' requests go.
+    Feed(Notifications, RequestSender),
+    /// What is called with each message; what it returns is the reply.
+    Messages(OnMessage),
+}
+
+pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage>>;
 
 /// Runs a [`Core`].
 pub(crate) struct Reactor {
@@ -60,8 +70,8 @@ pub(crate) struct Reactor {
     is_leaving: bool,
     service_manager: Option<ServiceManager>,
     shared: Arc<Shared>,
-    /// Where a stand-alone server's notifications come from, and where its clients' requests go.
-    feed: Option<(Notifications, RequestSender)>,
+    /// The program around a stand-alone server.
+    program: Option<Program>,
     /// For every read: nothing is buffered per connection.
     buffer: Box<[u8]>,
     /// A signal asked to end at once.
@@ -88,7 +98,7 @@ impl Reactor {
             is_leaving: false,
             service_manager: None,
             shared,
-            feed: None,
+            program: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
         })
@@ -121,10 +131,12 @@ impl Reactor {
         self.service_manager = Some(service_manager);
     }
 
-    /// Notifications come from the program, requests go to it.
-    pub(crate) fn set_feed(&mut self, notifications: Notifications, requests: RequestSender) {
-        notifications.attach(self.shared.waker());
-        self.feed = Some((notifications, requests));
+    /// Serves a program instead of PostgreSQL.
+    pub(crate) fn set_program(&mut self, program: Program) {
+        if let Program::Feed(notifications, _) = &program {
+            notifications.attach(self.shared.waker());
+        }
+        self.program = Some(program);
     }
 
     /// Turns until stopped.
@@ -145,7 +157,12 @@ impl Reactor {
         self.core.begin_turn(!events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
-        self.clients.read(&mut self.core, &mut self.buffer, now);
+        let on_message = match &mut self.program {
+            Some(Program::Messages(on_message)) => Some(on_message),
+            Some(Program::Feed(..)) | None => None,
+        };
+        self.clients
+            .read(&mut self.core, &mut self.buffer, on_message, now);
         self.accept(now);
         self.take_notifications(now);
         self.clients.write(&mut self.core, now);
@@ -174,7 +191,7 @@ impl Reactor {
             || self.clients.is_readable()
             || self.backends.is_readable() && !self.core.is_backend_paused()
             || acceptors().any(Acceptor::is_ready)
-            || self.feed.as_ref().is_some_and(|(it, _)| !it.is_empty())
+            || matches!(&self.program, Some(Program::Feed(it, _)) if !it.is_empty())
                 && !self.core.is_backend_paused()
         {
             return Some(Duration::ZERO);
@@ -298,7 +315,7 @@ impl Reactor {
 
     /// Takes what the program around a stand-alone server has for its clients.
     fn take_notifications(&mut self, now: Instant) {
-        let Some((notifications, _)) = &self.feed else {
+        let Some(Program::Feed(notifications, _)) = &self.program else {
             return;
         };
         for _ in 0..FED_PER_TURN {
@@ -314,7 +331,7 @@ impl Reactor {
 
     /// Gives the program around a stand-alone server what its clients ask.
     fn hand_over_requests(&mut self, now: Instant) {
-        let Some((_, requests)) = &mut self.feed else {
+        let Some(Program::Feed(_, requests)) = &mut self.program else {
             return;
         };
         while let Some(request) = self.core.feed().and_then(Feed::poll_request) {

@@ -211,10 +211,7 @@ struct Source {
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        let is_test = ["tests.rs", "differential.rs"]
-            .iter()
-            .any(|end| path.ends_with(end))
-            || path.contains("/tests/");
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
         let end = text
             .find("\n#[cfg(test)]\nmod tests {")
             .unwrap_or(text.len());

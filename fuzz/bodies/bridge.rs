@@ -24,10 +24,9 @@ use alle::{
     pg::config::Config,
 };
 
-use self::{
-    peer::{Peer, frame, upgrade_head},
-    postgres::Server,
-};
+pub(super) use self::peer::upgrade_head;
+use self::{peer::Peer, postgres::Server};
+use super::ws::frame;
 
 /// Reads `data` as a sequence of operations and plays it.
 pub fn bridge_ops(data: &[u8]) {
@@ -134,9 +133,9 @@ impl Run {
             1 => self.input(script, |_| upgrade_head()),
             2..=4 => self.input(script, message),
             5 => self.input(script, |script| {
-                let opcode = [8, 9, 10, 0, 2][usize::from(script.byte() % 5)];
+                let first = [0x88, 0x89, 0x8a, 0x80, 0x82][usize::from(script.byte() % 5)];
                 let bytes = script.byte() % 126;
-                frame(opcode, script.bytes(bytes))
+                frame(first, script.bytes(bytes))
             }),
             6 => self.input(script, |script| {
                 let bytes = script.byte();
@@ -462,7 +461,7 @@ fn message(script: &mut Script<'_>) -> Vec<u8> {
         _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
         _ => format!(r#"{{"type":"{name}"}}"#),
     };
-    frame(1, text.as_bytes())
+    frame(0x81, text.as_bytes())
 }
 
 fn channel(number: u8) -> Channel {

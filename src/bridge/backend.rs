@@ -3,7 +3,7 @@
 //! Owns when to connect, how long to wait for it, the heartbeat, and which request is whose. The
 //! publishing session is apart because a backend that waits for the commit lock of a NOTIFY
 //! delivers nothing meanwhile, and because only what somebody else said proves that we hear: the
-//! listening session counts as up once it heard a token of the other ([`probe`]). Knows no client
+//! listening session counts as up once it heard a token of the other (`probe`). Knows no client
 //! and no socket: the reactor carries out
 //! [`Order`]s and reports what became of them.
 //!

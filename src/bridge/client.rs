@@ -3,16 +3,13 @@
 use super::{
     hub::{Client, ClientId, Hub, Phase, Subscribe, Tick},
     interest::Interest,
+    raw::RawMessage,
 };
 use crate::{
     channel::{Channel, ChannelKey},
     frame,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
-    ws::{
-        close::{self, CloseReason},
-        decoder::Input,
-        request, response,
-    },
+    ws::{close::CloseReason, decoder::Input, request, response},
 };
 
 impl Hub {
@@ -115,20 +112,26 @@ impl Hub {
             }
             return !closed;
         }
+        let id = self.id(slot);
         match input {
-            Input::Text(text) => self.handle_text(slot, text, now),
-            Input::Binary => {
-                let text = "binary messages are not understood, send JSON as text";
-                self.refuse(slot, ErrorCode::BadMessage, text, None, None, now);
-            }
+            Input::Text(text) => match &mut self.arrivals {
+                Some(arrivals) => arrivals.push(id, RawMessage::Text(text.to_owned())),
+                None => self.handle_text(slot, text, now),
+            },
+            Input::Binary(bytes) => match &mut self.arrivals {
+                Some(arrivals) => arrivals.push(id, RawMessage::Binary(bytes.to_owned())),
+                None => {
+                    let text = "binary messages are not understood, send JSON as text";
+                    self.refuse(slot, ErrorCode::BadMessage, text, None, None, now);
+                }
+            },
             Input::Ping(payload) => {
                 self.push_own(slot, now, |out| frame::append_pong(payload, out));
             }
             Input::Pong => {}
             Input::Close(frame) => {
                 let code = frame.map_or_else(|| CloseReason::Normal.code(), |(code, _)| code);
-                self.note_close(slot, CloseReason::Normal);
-                self.hang_up(slot, now, |out| close::close_frame(code, "", out));
+                self.end(slot, CloseReason::Normal, code, now);
                 return false;
             }
         }
@@ -143,10 +146,7 @@ impl Hub {
             self.finish_closing(slot, now);
             return;
         }
-        self.note_close(slot, reason);
-        self.hang_up(slot, now, |out| {
-            close::close_frame(reason.code(), reason.text(), out)
-        });
+        self.end(slot, reason, reason.code(), now);
     }
 
     fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {

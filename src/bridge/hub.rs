@@ -16,7 +16,7 @@ use slab::Slab;
 use crate::{
     backlog::Backlog,
     batch::Batches,
-    bridge::{listening::Listening, transmit::Sending},
+    bridge::{listening::Listening, raw::Arrivals, transmit::Sending},
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
     fanout::{EVERYONE, Fanout},
@@ -75,6 +75,8 @@ pub struct Hub {
     pub(super) publish_bytes: usize,
     /// For whoever talks to PostgreSQL, in order.
     pub(super) commands: VecDeque<Command>,
+    /// Where the program speaks a protocol of its own with the clients.
+    pub(super) arrivals: Option<Arrivals>,
     pub(super) metrics: Metrics,
     /// The time of the turn in microseconds: for metrics, finer than a tick.
     pub(super) clock: u64,
@@ -251,6 +253,7 @@ impl Hub {
             publishes: Slab::new(),
             publish_bytes: 0,
             commands: VecDeque::new(),
+            arrivals: None,
             metrics: Metrics::default(),
             clock: 0,
             is_leaving: false,

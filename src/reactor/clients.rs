@@ -12,7 +12,7 @@ use std::{
 use mio::{Interest, Registry, net::TcpStream};
 use socket2::SockRef;
 
-use super::{socket, token::Source};
+use super::{OnMessage, socket, token::Source};
 use crate::{
     bridge::{
         Core,
@@ -95,7 +95,13 @@ impl ClientSockets {
     }
 
     /// Reads once from each socket that has something, until the budget is spent.
-    pub(super) fn read(&mut self, core: &mut Core, buffer: &mut [u8], now: Instant) {
+    pub(super) fn read(
+        &mut self,
+        core: &mut Core,
+        buffer: &mut [u8],
+        mut on_message: Option<&mut OnMessage>,
+        now: Instant,
+    ) {
         let buffer = &mut buffer[..READ_BYTES];
         let began = Instant::now();
         for turn in 1..=self.readable.len() {
@@ -108,6 +114,9 @@ impl ClientSockets {
             self.flags[client.slot as usize] &= !QUEUED;
             if self.read_one(client, core, buffer, now) {
                 self.queue(client);
+            }
+            if let Some(on_message) = &mut on_message {
+                answer(core, on_message, now);
             }
             if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {
                 return;
@@ -204,6 +213,15 @@ impl ClientSockets {
         self.sockets[client.slot as usize] = None;
         self.freed = true;
         core.handle_client_closed(client);
+    }
+}
+
+/// Gives the program what a client's input came to, and the client the program's replies.
+fn answer(core: &mut Core, on_message: &mut OnMessage, now: Instant) {
+    while let Some((client, message)) = core.poll_message(now) {
+        if let Some(reply) = on_message(message) {
+            core.handle_reply(client, &reply, now);
+        }
     }
 }
 

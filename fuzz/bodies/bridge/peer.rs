@@ -132,23 +132,6 @@ impl Peer {
     }
 }
 
-/// A frame of a client, masked, however long.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(short @ ..=125) => frame.push(0x80 | short),
-        _ => {
-            let length = u16::try_from(payload.len()).expect("scripts are short");
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
 /// The opening handshake of RFC 6455, 1.2.
 pub fn upgrade_head() -> Vec<u8> {
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -157,4 +140,3 @@ pub fn upgrade_head() -> Vec<u8> {
 }
 
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
