@@ -1,12 +1,13 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-matrix bench autobahn fuzz simulation mutants clean
+.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants clean
 
 ARGS ?=
 TARGET ?=
 SECONDS ?= 60
 SEEDS ?=
+ROUNDS ?=
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile \
@@ -42,6 +43,10 @@ autobahn: setup ## the Autobahn test suite's cases against examples/echo.rs, rep
 
 test-matrix: ## the black-box tests on PostgreSQL 13 to 18, from npm: make test-matrix VERSIONS="14 18"
 	@scripts/test-matrix $(VERSIONS)
+
+outages: setup ## harm PostgreSQL in every way, ten times each, while somebody publishes: make outages ROUNDS=10
+	@ALLE_OUTAGE_ROUNDS=$(or $(ROUNDS),10) cargo test --locked --test contract outages -- \
+		--include-ignored --nocapture
 
 simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.

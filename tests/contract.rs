@@ -28,6 +28,10 @@ mod http;
 mod listening;
 #[path = "contract/metrics.rs"]
 mod metrics;
+#[path = "contract/mistakes.rs"]
+mod mistakes;
+#[path = "contract/outages.rs"]
+mod outages;
 #[path = "contract/pooler.rs"]
 mod pooler;
 #[path = "support/program.rs"]
@@ -43,6 +47,8 @@ mod raw;
 mod readme;
 #[path = "contract/reconnect.rs"]
 mod reconnect;
+#[path = "contract/relay.rs"]
+mod relay;
 #[path = "contract/rfc6455.rs"]
 mod rfc6455;
 #[path = "contract/semantics.rs"]
@@ -55,5 +61,9 @@ mod shutdown;
 mod slow_reader;
 #[path = "contract/sql.rs"]
 mod sql;
+#[path = "contract/standby.rs"]
+mod standby;
 #[path = "contract/startup.rs"]
 mod startup;
+#[path = "contract/witness.rs"]
+mod witness;

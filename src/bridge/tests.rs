@@ -1,6 +1,7 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
 mod admin;
+mod backend;
 mod leaving;
 mod limits;
 mod metrics;

@@ -94,7 +94,8 @@ impl Backend {
     }
 
     /// At once after a session that worked; then 100 ms doubling to 2 s; 30 s where only a person
-    /// can help. Between half and all of it, so that many bridges do not come at the same time.
+    /// can help. Between half and nine tenths of it: many bridges do not come at the same time, and
+    /// there is time left to listen again within two seconds of the server's return.
     fn delay(&mut self, role: Role) -> Duration {
         let link = &self.links[role.index()];
         let whole = if link.is_misconfigured {
@@ -106,7 +107,7 @@ impl Backend {
                 .saturating_mul(1 << link.failures.min(10))
                 .min(RETRY_MAX)
         };
-        whole.mul_f64(0.5 + 0.5 * self.random.fraction())
+        whole.mul_f64(0.5 + 0.4 * self.random.fraction())
     }
 }
 

@@ -357,8 +357,13 @@ impl World {
 
     /// PostgreSQL is back, and the bridge finds out.
     pub(super) fn reconnect(&mut self) {
+        self.reconnect_within(Duration::from_secs(3));
+    }
+
+    /// The same, and it has so long to find out.
+    pub(super) fn reconnect_within(&mut self, time: Duration) {
         self.refuse_connections = false;
-        self.pass(Duration::from_secs(3));
+        self.pass(time);
     }
 
     fn backend_says(&mut self, role: Role, bytes: &[u8]) {
