@@ -174,4 +174,4 @@ fn write_times(
     writeln!(f, "{kind:<40} {count:>5} {middle:>6.0} ms {last:>6.0} ms")
 }
 
-const BROKEN_SHOWN: usize = 10;
+const BROKEN_SHOWN: usize = 3;

@@ -213,7 +213,7 @@ impl Member {
         if self.recent.len() == RECENT_MESSAGES {
             self.recent.pop_front();
         }
-        self.recent.push_back(text.chars().take(200).collect());
+        self.recent.push_back(text.chars().take(120).collect());
         let message: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         self.view
             .hear(&message, &shared.names, &shared.ledger, epochs)

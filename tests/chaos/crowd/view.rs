@@ -246,7 +246,10 @@ impl View {
             }
         }
         // Across channels, too: what was committed before another was even begun comes first.
-        if entry.settled.is_some_and(|at| Some(at) < self.latest_begun) {
+        let committed_by = entry
+            .settled
+            .filter(|_| entry.outcome == Outcome::Acknowledged);
+        if committed_by.is_some_and(|at| Some(at) < self.latest_begun) {
             return Err("not in commit order".to_owned());
         }
         self.latest_begun = self.latest_begun.max(Some(entry.begun));
