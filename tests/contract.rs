@@ -37,6 +37,8 @@ mod raw;
 mod readme;
 #[path = "contract/reconnect.rs"]
 mod reconnect;
+#[path = "contract/resuming.rs"]
+mod resuming;
 #[path = "contract/rfc6455.rs"]
 mod rfc6455;
 #[path = "contract/semantics.rs"]
