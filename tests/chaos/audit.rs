@@ -30,6 +30,8 @@ pub struct Report {
     pub epochs: usize,
     pub told: BTreeMap<String, u64>,
     pub faults: BTreeMap<String, FaultRecord>,
+    /// Faults after which it took more than 2 s until something was heard again.
+    pub slow: Vec<String>,
     /// Promises that were broken.
     pub broken: Vec<String>,
 }
@@ -151,6 +153,10 @@ impl fmt::Display for Report {
         }
         let count = self.faults.values().map(|record| record.count).sum();
         write_times(f, "all", count, &all)?;
+        writeln!(f, "more than 2 s in {} of them", self.slow.len())?;
+        for slow in &self.slow {
+            writeln!(f, "slow: {slow}")?;
+        }
         for broken in self.broken.iter().take(BROKEN_SHOWN) {
             writeln!(f, "broken: {broken}")?;
         }

@@ -36,6 +36,8 @@ pub struct Director {
     server: Sandbox,
     faults: BTreeMap<String, FaultRecord>,
     broken: Vec<String>,
+    /// What took longer than it should, and what the bridge logged.
+    slow: Vec<String>,
 }
 
 impl Director {
@@ -79,6 +81,7 @@ impl Director {
             server,
             faults: BTreeMap::new(),
             broken: Vec::new(),
+            slow: Vec::new(),
         }
     }
 
@@ -113,6 +116,7 @@ impl Director {
         report.lasted = started.elapsed();
         report.channels = self.size.channels;
         report.faults = self.faults;
+        report.slow = self.slow;
         report.broken.append(&mut self.broken);
         report
     }
@@ -140,6 +144,12 @@ impl Director {
             self.mend_server(fault);
         }
         let heard = self.wait_until_heard(&harmed.join(", "), Instant::now());
+        if let Some(heard) = heard.filter(|it| *it > SLOW) {
+            let (log, what) = (self.bridge.log(), harmed.join(", "));
+            let from = log.len().saturating_sub(LOG_BYTES_SHOWN);
+            let log = log.get(from..).unwrap_or_default();
+            self.slow.push(format!("{what}: {heard:?}\n{log}"));
+        }
         // Where both sides were harmed, it is the server that is waited for.
         let cause = harmed.last().cloned();
         for fault in harmed {
@@ -246,5 +256,8 @@ fn hold(duration: Duration) {
 const SQL_PUBLISHERS: usize = 2;
 /// A connection that swallows everything is given up after 25 s, and connecting takes up to 5 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts to connect.
+const SLOW: Duration = Duration::from_secs(2);
+const LOG_BYTES_SHOWN: usize = 3_000;
 /// Apart from the plan's.
 const SCENE: u64 = 0x5CE1_1E00;
