@@ -17,10 +17,9 @@ fn main() {
     let mut numbers = env::args().skip(1).filter_map(|word| word.parse().ok());
     let mut number = |default: usize| numbers.next().unwrap_or(default);
     let (frames, subscribers, notifications) = (number(64), number(10), number(100));
-    let mut server = Server::with_limits(Limits {
-        history_frames_max: frames,
-        ..Limits::default()
-    });
+    let mut limits = Limits::default();
+    limits.history_frames_max = frames;
+    let mut server = Server::with_limits(limits);
     for _ in 0..subscribers {
         server.connect("orders");
     }
