@@ -223,6 +223,8 @@ impl Hub {
         state.deserted = None;
         if state.interest == Interest::Listened {
             self.admit(slot, key, &request, now);
+            // It may have been closed instead, and the channel be as deserted as before.
+            self.unwant_if_deserted(key, now);
             return;
         }
         let requests = state.waiting.entry(slot).or_default();

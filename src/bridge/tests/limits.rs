@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::World;
-use crate::config::Limits;
+use crate::{bridge::Settings, config::Limits};
 
 #[test]
 fn a_reader_without_progress_is_closed_with_4008_behind_the_frame_begun() {
@@ -332,4 +332,30 @@ fn a_stop_closes_everybody_and_waits_for_publishes() {
     assert!(!world.is_stopped());
     world.pass(Duration::from_secs(3));
     assert!(world.is_stopped());
+}
+
+#[test]
+fn who_is_closed_while_it_subscribes_leaves_a_lingering_channel_as_it_was() {
+    let limits = Limits {
+        client_queue_bytes_max: 10_000,
+        ..Limits::default()
+    };
+    let mut world = World::with_settings(Settings {
+        limits,
+        unlisten_delay: Duration::from_secs(5),
+        ..Settings::default()
+    });
+    let (ann, bob) = (world.subscriber("a"), world.subscriber("b"));
+    world.hang_up(bob);
+    world.postgres_asked();
+    world.stall(ann, 0);
+    world.hold_writes = true;
+    for _ in 0..11 {
+        world.notify("a", &"x".repeat(1_000));
+    }
+    world.send(ann, r#"{"type":"subscribe","channel":"b"}"#);
+    world.hold_writes = false;
+    world.pass(Duration::from_secs(6));
+    let asked = world.postgres_asked();
+    assert!(asked.contains(&r#"UNLISTEN "b""#.to_owned()), "{asked:?}");
 }
