@@ -3,6 +3,8 @@
 //! [`Core`] joins the [`hub`] (clients and channels) to an upstream: PostgreSQL's two sessions
 //! ([`backend`]), or the [`feed`] of a program that brings its own notifications.
 
+mod addresses;
+mod admission;
 pub mod backend;
 mod client;
 mod closing;
@@ -13,13 +15,17 @@ pub mod interest;
 mod lingering;
 mod listening;
 mod publishing;
+mod rates;
 mod refused;
 mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod transmit;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 pub use self::publishing::Published;
 use self::{
@@ -29,10 +35,10 @@ use self::{
     transmit::{Transmit, Written},
 };
 use crate::{
+    access::{Access, tokens::Tokens},
     channel::{Channel, Measure},
     config::Limits,
     metrics::Metrics,
-    ws::access::Access,
     ws::close::CloseReason,
 };
 
@@ -75,7 +81,7 @@ struct Stopping {
 pub struct Settings {
     /// What each peer may cost.
     pub limits: Limits,
-    /// Which origins and hosts are let in.
+    /// Who is let in, and may do what.
     pub access: Access,
     /// The page at `GET /`.
     pub page: Option<&'static str>,
@@ -154,10 +160,17 @@ impl Core {
         }
     }
 
-    /// A socket was accepted.
-    pub fn handle_connected(&mut self, now: Instant) -> ClientId {
+    /// A socket was accepted; `address` is its peer's, where it has one.
+    pub fn handle_connected(&mut self, address: Option<IpAddr>, now: Instant) -> ClientId {
         let tick = self.tick(now);
-        self.hub.handle_connected(tick)
+        self.hub.handle_connected(address, tick)
+    }
+
+    /// The tokens were read again: who came in with one that is no more, or uses a channel that
+    /// its token does not leave it any more, is closed with 4001.
+    pub fn handle_tokens(&mut self, tokens: Tokens, now: Instant) {
+        let tick = self.tick(now);
+        self.hub.handle_tokens(tokens, tick);
     }
 
     /// Bytes came from a client; they are unmasked in place.
@@ -325,6 +338,7 @@ impl Core {
             .filter(|hot| hot.flags & hub::OPEN != 0)
             .count();
         assert_eq!(hub.open_clients, open);
+        hub.addresses.check_invariants(open);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!(hub.backlogs.len(), 0);

@@ -12,6 +12,7 @@ mod logs;
 mod output;
 mod publish;
 mod serve;
+mod token;
 mod usage;
 mod wire;
 

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub violations: u64,
     /// Clients closed for silence.
     pub ping_timeouts: u64,
+    /// Clients closed for not saying who they are, or for a token that is no more.
+    pub unauthorized: u64,
     /// Times the listening session was lost.
     pub listening_lost: u64,
 }

@@ -25,6 +25,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::backend::BackendSockets;
@@ -34,6 +35,7 @@ use crate::{
     control::Shared,
     notifications::Notifications,
     requests::RequestSender,
+    shell::TokenFile,
 };
 
 /// Runs a [`Core`].
@@ -44,6 +46,8 @@ pub(crate) struct Reactor {
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
+    /// Read again at SIGHUP.
+    token_file: Option<TokenFile>,
     shared: Arc<Shared>,
     /// Where a stand-alone server's notifications come from, and where its clients' requests go.
     feed: Option<(Notifications, RequestSender)>,
@@ -67,6 +71,7 @@ impl Reactor {
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
+            token_file: None,
             shared,
             feed: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -74,10 +79,14 @@ impl Reactor {
         })
     }
 
-    /// SIGINT and SIGTERM stop the bridge; a second one ends it at once.
-    pub(crate) fn handle_signals(&mut self) -> io::Result<()> {
-        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-        let mut signals = Signals::new(signals)?;
+    /// SIGINT and SIGTERM stop the bridge; a second one ends it at once. At SIGHUP the file of
+    /// tokens is read again; without one, that signal does what it does to any program.
+    pub(crate) fn handle_signals(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        if token_file.is_some() {
+            signals.add_signal(SIGHUP)?;
+        }
+        self.token_file = token_file;
         let token = Source::Signals.token();
         self.poll
             .registry()
@@ -191,14 +200,31 @@ impl Reactor {
     }
 
     fn handle_signal(&mut self, now: Instant) {
-        let count = self
-            .signals
-            .as_mut()
-            .map_or(0, |signals| signals.pending().count());
+        let Some(signals) = &mut self.signals else {
+            return;
+        };
+        let (reread, stops): (Vec<_>, Vec<_>) =
+            signals.pending().partition(|&signal| signal == SIGHUP);
+        if !reread.is_empty() {
+            self.reread_tokens(now);
+        }
+        let count = stops.len();
         if count > 0 {
             self.aborted = self.acceptor.is_none() || count > 1;
             tracing::info!("stopping");
             self.stop(now);
+        }
+    }
+
+    /// What cannot be read changes nothing.
+    fn reread_tokens(&mut self, now: Instant) {
+        match self.token_file.as_mut().map(TokenFile::read) {
+            Some(Ok(tokens)) => {
+                self.core.handle_tokens(tokens, now);
+                tracing::info!("the tokens were read again");
+            }
+            Some(Err(error)) => tracing::error!("the tokens stay as they were: {error}"),
+            None => {}
         }
     }
 

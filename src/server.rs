@@ -3,14 +3,14 @@
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc};
 
 use crate::{
+    access::{Access, pages::Pages},
     bridge::{Core, Settings},
     channel::{Channel, ChannelError},
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
     reactor::Reactor,
-    shell,
-    ws::access::Access,
+    shell::{self, TokenFile, TokenFileError},
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -66,6 +66,10 @@ impl Bridge {
         });
         let channels = channels.collect::<Result<_, _>>()?;
         let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let mut token_file = self.config.token_file.map(TokenFile::new);
+        let tokens = token_file.as_mut().map(TokenFile::read).transpose();
+        let tokens = tokens.map_err(BridgeError::TokenFile)?;
+        let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(|| {
             shell::open_files_max()
@@ -75,9 +79,13 @@ impl Bridge {
         let settings = Settings {
             limits,
             access: Access {
-                loopback_bind: address.ip().is_loopback(),
-                allow_origins: self.config.allow_origins,
-                allow_hosts: self.config.allow_hosts,
+                pages: Pages {
+                    loopback_bind: address.ip().is_loopback(),
+                    allow_origins: self.config.allow_origins,
+                    allow_hosts: self.config.allow_hosts,
+                },
+                everybody: self.config.permissions,
+                tokens,
             },
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
@@ -88,13 +96,16 @@ impl Bridge {
         let bind = |error| BridgeError::Bind(address, error);
         let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
         if self.signals {
-            reactor.handle_signals().map_err(BridgeError::Io)?;
+            reactor
+                .handle_signals(token_file)
+                .map_err(BridgeError::Io)?;
         }
         let address = reactor.local_addr().map_err(BridgeError::Io)?;
         tracing::info!("listening on ws://{address}");
-        if !address.ip().is_loopback() {
+        if !address.ip().is_loopback() && !is_token_required {
             tracing::warn!(
-                "{address} can be reached from other machines, and no token is required there"
+                "{address} can be reached from other machines, and no token is required there: \
+                 see --token-file"
             );
         }
         reactor.run().map_err(BridgeError::Io)
@@ -109,6 +120,8 @@ pub enum BridgeError {
     PostgresUrl(ConfigError),
     /// This cannot name a channel.
     Channel(String, ChannelError),
+    /// The file of tokens cannot be read, or is none.
+    TokenFile(TokenFileError),
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
     /// The address cannot be bound.
@@ -121,7 +134,9 @@ impl BridgeError {
     /// Whether what was asked for is wrong, rather than what happened.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::PostgresUrl(_) | Self::Channel(..) | Self::Address(..) => true,
+            Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
+                true
+            }
             Self::Bind(..) | Self::Io(_) => false,
         }
     }
@@ -132,6 +147,7 @@ impl fmt::Display for BridgeError {
         match self {
             Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
             Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
+            Self::TokenFile(error) => error.fmt(f),
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Io(error) => error.fmt(f),

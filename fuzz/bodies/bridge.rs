@@ -234,7 +234,7 @@ impl Run {
 
     fn connect(&mut self) {
         if self.peers.len() < PEERS_MAX {
-            let client = self.core.handle_connected(self.now);
+            let client = self.core.handle_connected(None, self.now);
             let twin = self.peers.insert(client, Peer::default());
             assert!(twin.is_none(), "no two clients have the same name");
         }

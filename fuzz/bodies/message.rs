@@ -56,10 +56,9 @@ fn check_refused(refusal: &Refusal, value: Option<&Value>, id: Option<&RequestId
     let field = |name: &str| value.and_then(|value| value[name].as_str());
     match refusal.code {
         ErrorCode::BadMessage => {}
-        ErrorCode::UnknownType => assert!(
-            !field("type")
-                .is_some_and(|kind| ["subscribe", "unsubscribe", "notify", "ping"].contains(&kind))
-        ),
+        ErrorCode::UnknownType => assert!(!field("type").is_some_and(|kind| {
+            ["subscribe", "unsubscribe", "notify", "ping", "auth"].contains(&kind)
+        })),
         ErrorCode::BadChannel => {
             assert!(field("channel").is_none_or(|name| Channel::new(name).is_err()));
         }
@@ -68,6 +67,8 @@ fn check_refused(refusal: &Refusal, value: Option<&Value>, id: Option<&RequestId
         }
         ErrorCode::TooManySubscriptions
         | ErrorCode::RateLimited
+        | ErrorCode::Unauthorized
+        | ErrorCode::Forbidden
         | ErrorCode::Cancelled
         | ErrorCode::PostgresDown
         | ErrorCode::PostgresError
@@ -101,6 +102,9 @@ fn written(request: &Request, taken: &ClientMessage) -> String {
     if let ClientMessage::Subscribe(_, Some(since)) = taken {
         value["since"] = json!({ "epoch": &*since.epoch, "seq": since.seq });
     }
+    if let ClientMessage::Auth(Some(token)) = taken {
+        value["token"] = token.expose().into();
+    }
     value.to_string()
 }
 
@@ -110,6 +114,7 @@ fn parts(taken: &ClientMessage) -> (&'static str, Option<&Channel>, Option<&Payl
         ClientMessage::Unsubscribe(channel) => ("unsubscribe", Some(channel), None),
         ClientMessage::Notify(channel, payload) => ("notify", Some(channel), Some(payload)),
         ClientMessage::Ping => ("ping", None, None),
+        ClientMessage::Auth(_) => ("auth", None, None),
     }
 }
 

@@ -110,6 +110,7 @@ impl Hub {
         if hot.is(OPEN) {
             hot.flags &= !OPEN;
             self.open_clients -= 1;
+            self.addresses.leave(slot);
             self.leaving.push(slot);
         }
         let client = &mut self.clients[slot as usize];
@@ -121,6 +122,7 @@ impl Hub {
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             self.open_clients -= 1;
+            self.addresses.leave(slot);
             self.leaving.push(slot);
         }
         if hot.backlog != NO_BACKLOG {
@@ -137,6 +139,7 @@ impl Hub {
         match reason {
             CloseReason::SlowConsumer => self.metrics.slow_consumers += 1,
             CloseReason::PingTimeout => self.metrics.ping_timeouts += 1,
+            CloseReason::Unauthorized => self.metrics.unauthorized += 1,
             CloseReason::Normal | CloseReason::GoingAway => {}
             CloseReason::Protocol(_)
             | CloseReason::UnsupportedData

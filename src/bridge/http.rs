@@ -1,9 +1,12 @@
 //! Plain HTTP on the WebSocket port: health, the playground page, and who may upgrade.
 
 use super::hub::Hub;
-use crate::ws::{
-    request::{Method, Request, Upgrade},
-    response::{Response, Status},
+use crate::{
+    access::{secret::Secret, tokens::Holder},
+    ws::{
+        request::{Method, Request, Upgrade},
+        response::{Response, Status},
+    },
 };
 
 /// What becomes of a request.
@@ -14,15 +17,17 @@ pub(super) enum Reply {
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
         key: String,
+        /// Whose token came with the request.
+        holder: Option<Holder>,
     },
 }
 
 impl Hub {
-    pub(super) fn reply(&self, request: &Request<'_>) -> Reply {
+    pub(super) fn reply(&self, slot: u32, request: &Request<'_>) -> Reply {
         let head_only = request.method == Method::Head;
         let respond =
             |status, content_type, body: &str| respond(status, content_type, body, head_only);
-        if let Err(refusal) = self.access.check(request.host, request.origin) {
+        if let Err(refusal) = self.access.check_page(request.host, request.origin) {
             tracing::warn!("refused a request: {refusal}");
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
         }
@@ -39,8 +44,19 @@ impl Hub {
                 {
                     return respond(Status::ServiceUnavailable, TEXT, "too many clients\n");
                 }
-                Reply::Upgrade {
-                    key: (*key).to_owned(),
+                if self.addresses.is_full(slot) {
+                    let text = "too many clients from this address\n";
+                    return respond(Status::TooManyRequests, TEXT, text);
+                }
+                match self.holder_of(request) {
+                    Ok(holder) => Reply::Upgrade {
+                        key: (*key).to_owned(),
+                        holder,
+                    },
+                    Err(WrongToken) => {
+                        tracing::debug!(client = slot, "refused a token");
+                        respond(Status::Unauthorized, TEXT, "the token is wrong\n")
+                    }
                 }
             }
             (_, Upgrade::WrongVersion) if is_socket => respond(
@@ -78,6 +94,22 @@ impl Hub {
         }
     }
 }
+
+impl Hub {
+    /// Whose token the request brings. A browser's cannot bring one: it says so in a message.
+    fn holder_of(&self, request: &Request<'_>) -> Result<Option<Holder>, WrongToken> {
+        match request.bearer {
+            Some(token) if self.access.is_token_required() => {
+                let holder = self.access.authenticate(&Secret::new(token));
+                holder.map(Some).ok_or(WrongToken)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+}
+
+/// A token that is nobody's.
+struct WrongToken;
 
 /// The answer to a head that could not be read.
 pub(super) fn refuse(status: Status) -> Reply {

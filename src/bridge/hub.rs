@@ -9,14 +9,16 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    net::IpAddr,
 };
 
 use slab::Slab;
 
 use crate::{
+    access::{Access, tokens::Holder},
     backlog::Backlog,
     batch::Batches,
-    bridge::{listening::Listening, transmit::Sending},
+    bridge::{addresses::Addresses, listening::Listening, rates::Rates, transmit::Sending},
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
     fanout::{EVERYONE, Fanout},
@@ -25,7 +27,7 @@ use crate::{
     index::Index,
     message::{RequestId, ServerMessage, Since},
     metrics::Metrics,
-    ws::{access::Access, close::CloseReason, decoder::Decoder},
+    ws::{close::CloseReason, decoder::Decoder},
 };
 
 /// Milliseconds since the start; wraps after 49 days, so only differences mean something.
@@ -50,6 +52,8 @@ pub struct Hub {
     pub(super) clients: Slab<Client>,
     /// Clients with their handshake behind them and no close begun.
     pub(super) open_clients: usize,
+    pub(super) addresses: Addresses,
+    pub(super) rates: Rates,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -132,10 +136,19 @@ pub(super) enum Phase {
         reason = "8 bytes instead of 24 in every client's record"
     )]
     Handshake(Option<Box<Vec<u8>>>),
+    /// Messages flow, but it has not said who it is: nothing but that is listened to.
+    Guest {
+        /// Wrong tokens so far.
+        failures: u8,
+    },
     /// Messages flow.
     Open {
         /// A ping is unanswered.
         pinged: bool,
+        /// Wrong tokens since the right one.
+        failures: u8,
+        /// Whose token it came in with; `None` where none is required.
+        holder: Option<Holder>,
     },
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,
@@ -210,6 +223,8 @@ impl Hub {
     pub(super) fn new(limits: Limits, access: Access, page: Option<&'static str>) -> Self {
         Self {
             history: History::new(limits.history_frames_max, limits.history_bytes_max),
+            addresses: Addresses::new(limits.address_clients_max),
+            rates: Rates::new(limits.client_rate_max),
             limits,
             access,
             page,
@@ -238,7 +253,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn handle_connected(&mut self, now: Tick) -> ClientId {
+    pub(super) fn handle_connected(&mut self, address: Option<IpAddr>, now: Tick) -> ClientId {
         self.metrics.connections += 1;
         let slot = self.clients.insert(Client {
             phase: Phase::Handshake(None),
@@ -258,6 +273,8 @@ impl Hub {
                 flags: 0,
             });
         }
+        self.addresses.note(slot, address);
+        self.rates.fill(slot, now);
         let generation = self.hot[slot].generation;
         ClientId {
             slot: u32::try_from(slot).expect("sockets are fewer than 2^32"),
@@ -314,12 +331,22 @@ impl Hub {
     }
 
     /// Messages may flow from now on, behind `head`; nothing notified before is owed.
-    pub(super) fn open(&mut self, slot: u32, now: Tick, head: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn open(
+        &mut self,
+        slot: u32,
+        holder: Option<Holder>,
+        now: Tick,
+        head: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.metrics.handshakes += 1;
-        self.clients[slot as usize].phase = Phase::Open { pinged: false };
+        let phase = self.phase_of(holder);
+        let client = &mut self.clients[slot as usize];
+        client.phase = phase;
+        client.since = now;
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
         self.open_clients += 1;
+        self.addresses.enter(slot);
         hot.seen = self.fanout.sequence();
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);

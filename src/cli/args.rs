@@ -9,11 +9,14 @@ mod typed;
 
 use std::ffi::OsString;
 
-use alle::channel::Channel;
+use alle::{
+    access::{Permissions, globs::Globs},
+    channel::Channel,
+};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use self::{options::Name, typed::Typed};
-use super::{Failure, connection::WsUrl};
+use super::{Failure, connection::WsUrl, token::TokenSource};
 
 /// What one run of the program is to do.
 #[derive(Debug)]
@@ -82,6 +85,10 @@ pub(crate) struct ServeOptions {
     pub(crate) allow_origins: Vec<String>,
     /// Values of `Host` allowed beside those of a loopback address.
     pub(crate) allow_hosts: Vec<String>,
+    /// What clients may subscribe and publish to.
+    pub(crate) permissions: Permissions,
+    /// The file of the tokens that let somebody in.
+    pub(crate) token_file: Option<String>,
     /// Whether `/` shows the playground page.
     pub(crate) playground: bool,
     /// What each peer may cost, where it was said.
@@ -93,6 +100,10 @@ pub(crate) struct ServeOptions {
 pub(crate) struct LimitOptions {
     /// Clients at a time.
     pub(crate) max_clients: Option<usize>,
+    /// Clients at a time from one address.
+    pub(crate) max_clients_per_address: Option<usize>,
+    /// Messages a second of one client.
+    pub(crate) client_rate: Option<usize>,
     /// Notifications kept per channel.
     pub(crate) history: Option<usize>,
     /// Bytes of them over all channels.
@@ -110,6 +121,8 @@ pub(crate) struct LimitOptions {
 pub(crate) struct ListenOptions {
     /// The bridge.
     pub(crate) ws_url: WsUrl,
+    /// What lets us in there.
+    pub(crate) token: TokenSource,
     /// What to subscribe to from the start, each once, in the order typed.
     pub(crate) channels: Vec<String>,
     /// One JSON object a line instead of `[channel] payload`.
@@ -123,6 +136,8 @@ pub(crate) struct ListenOptions {
 pub(crate) struct PublishOptions {
     /// The bridge.
     pub(crate) ws_url: WsUrl,
+    /// What lets us in there.
+    pub(crate) token: TokenSource,
     /// Where to.
     pub(crate) channel: Channel,
     /// What; `-` stands for stdin.
@@ -199,9 +214,20 @@ impl Meaning<'_> {
             channels: self.serve_channels()?,
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),
+            permissions: Permissions {
+                subscribe: self.globs(Name::AllowSubscribe),
+                publish: self.globs(Name::AllowPublish),
+            },
+            token_file: self.values(Name::TokenFile).pop(),
             playground: self.has(Name::Playground),
             limits: LimitOptions {
                 max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
+                max_clients_per_address: self.number(
+                    Name::MaxClientsPerAddress,
+                    "--max-clients-per-address",
+                    1,
+                )?,
+                client_rate: self.number(Name::ClientRate, "--client-rate", 1)?,
                 history: self.number(Name::History, "--history", 0)?,
                 history_bytes: self.number(Name::HistoryBytes, "--history-bytes", 0)?,
                 unlisten_delay: self.number(Name::UnlistenDelay, "--unlisten-delay", 0)?,
@@ -221,6 +247,15 @@ impl Meaning<'_> {
         })
     }
 
+    /// The patterns typed; all channels where there are none, none where they are empty.
+    fn globs(&self, name: Name) -> Globs {
+        let lists = self.values(name);
+        if lists.is_empty() {
+            return Globs::default();
+        }
+        Globs::parse(&lists.join(","))
+    }
+
     /// A whole number from `min` up.
     fn number(&self, name: Name, option: &str, min: usize) -> Result<Option<usize>, Failure> {
         let values = self.values(name);
@@ -238,6 +273,7 @@ impl Meaning<'_> {
     fn listen(&self) -> Result<ListenOptions, Failure> {
         Ok(ListenOptions {
             ws_url: self.ws_url()?,
+            token: self.token()?,
             channels: self.channels(&self.typed.positionals)?,
             json: self.has(Name::Json),
             reconnect: !self.has(Name::NoReconnect),
@@ -254,6 +290,7 @@ impl Meaning<'_> {
         };
         Ok(PublishOptions {
             ws_url: self.ws_url()?,
+            token: self.token()?,
             channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
             payload: payload.clone(),
         })
@@ -270,6 +307,16 @@ impl Meaning<'_> {
         let text = self.setting(Name::WsUrl, "WS_URL")?;
         WsUrl::parse(text.as_deref().unwrap_or(DEFAULT_WS_URL))
             .map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn token(&self) -> Result<TokenSource, Failure> {
+        if let Some(path) = self.values(Name::TokenFile).pop() {
+            return Ok(TokenSource::File(path));
+        }
+        match self.variable(TokenSource::VARIABLE)? {
+            Some(text) => TokenSource::given(&text).map_err(|reason| self.wrong(reason)),
+            None => Ok(TokenSource::None),
+        }
     }
 
     fn serve_channels(&self) -> Result<Vec<String>, Failure> {

@@ -42,7 +42,8 @@ impl ClientSockets {
         registry: &Registry,
         now: Instant,
     ) {
-        let client = core.handle_connected(now);
+        let address = stream.peer_addr().map(|address| address.ip());
+        let client = core.handle_connected(address.ok(), now);
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {

@@ -96,7 +96,7 @@ impl World {
     // ---- clients
 
     pub(super) fn connect(&mut self) -> ClientId {
-        let client = self.core.handle_connected(self.now);
+        let client = self.core.handle_connected(None, self.now);
         self.sockets.insert(client, Socket::default());
         client
     }
