@@ -3,6 +3,7 @@
 mod limits;
 mod proof;
 mod server;
+mod strangers;
 mod world;
 
 use std::time::Duration;

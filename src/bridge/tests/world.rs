@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::server::{Server, message};
 use crate::{
+    access::tokens::Tokens,
     bridge::{
         Core, Settings,
         backend::{Order, Role},
@@ -66,7 +68,7 @@ impl World {
         Self::start(Settings::default(), true)
     }
 
-    fn with_settings(settings: Settings) -> Self {
+    pub(super) fn with_settings(settings: Settings) -> Self {
         Self::start(settings, false)
     }
 
@@ -96,27 +98,40 @@ impl World {
     // ---- clients
 
     pub(super) fn connect(&mut self) -> ClientId {
-        let client = self.core.handle_connected(None, self.now);
+        self.connect_from(None)
+    }
+
+    fn connect_from(&mut self, address: Option<IpAddr>) -> ClientId {
+        let client = self.core.handle_connected(address, self.now);
         self.sockets.insert(client, Socket::default());
         client
     }
 
     pub(super) fn client(&mut self) -> ClientId {
-        let client = self.connect();
-        self.input(
-            client,
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
-        let received = &mut self.sockets.get_mut(&client).unwrap().received;
-        let head = received
-            .windows(4)
-            .position(|it| it == b"\r\n\r\n")
-            .unwrap()
-            + 4;
-        assert!(received.starts_with(b"HTTP/1.1 101"));
-        received.drain(..head);
+        let (client, status) = self.upgrade(None, "");
+        assert_eq!(status, "101");
         client
+    }
+
+    /// Asks for an upgrade with more header lines; the status of the answer.
+    pub(super) fn upgrade(&mut self, address: Option<&str>, fields: &str) -> (ClientId, String) {
+        let client = self.connect_from(address.map(|it| it.parse().unwrap()));
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+        );
+        self.input(client, head.as_bytes());
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let head_bytes = received.windows(4).position(|it| it == b"\r\n\r\n");
+        let head: Vec<u8> = received.drain(..head_bytes.unwrap() + 4).collect();
+        (client, String::from_utf8_lossy(&head[9..12]).into_owned())
+    }
+
+    /// The tokens were read again.
+    pub(super) fn reread(&mut self, tokens: &str) {
+        let tokens = Tokens::parse(tokens).unwrap();
+        self.core.handle_tokens(tokens, self.now);
+        self.settle();
     }
 
     pub(super) fn subscriber(&mut self, channel: &str) -> ClientId {
