@@ -49,3 +49,5 @@ mod slow_reader;
 mod sql;
 #[path = "contract/startup.rs"]
 mod startup;
+#[path = "contract/strangers.rs"]
+mod strangers;
