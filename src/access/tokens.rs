@@ -80,8 +80,11 @@ impl Tokens {
             return None;
         }
         self.tokens.iter().fold(None, |found, token| {
-            let is_it = token.secret == *presented;
-            found.or(is_it.then_some(token.holder))
+            if token.secret == *presented {
+                Some(token.holder)
+            } else {
+                found
+            }
         })
     }
 

@@ -249,7 +249,9 @@ impl Listener<'_> {
                 self.screen.strange(&text);
                 continue;
             };
-            let message = check_admission(message)?;
+            if let Message::Error { message, code, .. } = &message {
+                token::check_admission(code, message)?;
+            }
             if let Some(report) = self.subscriptions.handle_message(message) {
                 self.screen.report(&report);
             }
@@ -325,16 +327,6 @@ impl Listener<'_> {
                 .or_else(|reason| self.handle_lost(&reason, now)),
             (_, Link::Up(_) | Link::Down { .. } | Link::Opening) => Ok(()),
         }
-    }
-}
-
-/// Who is let in nowhere without a token is not better off by coming back.
-fn check_admission(message: Message) -> Result<Message, Failure> {
-    match message {
-        Message::Error { message, code, .. } if code == token::UNAUTHORIZED => {
-            Err(Failure::Run(token::with_hint_for(&code, message)))
-        }
-        message => Ok(message),
     }
 }
 

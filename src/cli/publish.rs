@@ -113,7 +113,8 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
             Some(Message::Error { message, id, code })
                 if id.is_none() || wire::our_id(id.as_ref()) == Some(ID) =>
             {
-                return Err(Failure::Run(token::with_hint_for(&code, message)));
+                token::check_admission(&code, &message)?;
+                return Err(Failure::Run(message));
             }
             _ => {}
         }

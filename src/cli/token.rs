@@ -46,14 +46,13 @@ impl TokenSource {
     }
 }
 
-/// The words of an error, and behind those for a stranger what to do about it.
-pub(crate) fn with_hint_for(code: &str, message: String) -> String {
-    if code == UNAUTHORIZED {
-        let variable = TokenSource::VARIABLE;
-        return format!("{message} (see --token-file, or the variable {variable})");
+/// Fails with what to do about it where an error says that we are strangers: asking again, or
+/// coming back, does not help.
+pub(crate) fn check_admission(code: &str, message: &str) -> Result<(), Failure> {
+    if code != "unauthorized" {
+        return Ok(());
     }
-    message
+    let variable = TokenSource::VARIABLE;
+    let hint = format!("{message} (see --token-file, or the variable {variable})");
+    Err(Failure::Run(hint))
 }
-
-/// The code of an error for who has not said who it is.
-pub(crate) const UNAUTHORIZED: &str = "unauthorized";
