@@ -102,3 +102,36 @@ impl Error for TokenFileError {}
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// `o+r` of chmod(1).
 const READABLE_BY_ANYBODY: u32 = 0o004;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_at_most_4_mib_and_is_a_file() {
+        let path = std::env::temp_dir().join(format!("alle-long-tokens-{}", std::process::id()));
+        let mut file = TokenFile::new(path.clone());
+        for (bytes, is_read) in [
+            (BYTES_MAX - 1, true),
+            (BYTES_MAX, true),
+            (BYTES_MAX + 1, false),
+        ] {
+            let mut text = "token\n#".to_owned();
+            text.extend(std::iter::repeat_n(
+                'x',
+                usize::try_from(bytes).unwrap() - text.len(),
+            ));
+            fs::write(&path, text).unwrap();
+            assert_eq!(file.read().is_ok(), is_read, "{bytes}");
+        }
+        fs::write(&path, b"tok\xffen").unwrap();
+        let error = file.read().unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = TokenFile::new("/dev/null".into()).read().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "token file /dev/null: not a regular file"
+        );
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, masked};
 use crate::{
     access::{Access, Permissions, globs::Globs, tokens::Tokens},
     bridge::{Settings, hub::ClientId},
@@ -17,13 +17,6 @@ fn with_tokens(tokens: &str) -> World {
             tokens: Some(Tokens::parse(tokens).unwrap()),
             ..Access::default()
         },
-        ..Settings::default()
-    })
-}
-
-fn with_limits(limits: Limits) -> World {
-    World::with_settings(Settings {
-        limits,
         ..Settings::default()
     })
 }
@@ -81,6 +74,19 @@ fn a_refusal_names_the_channel_and_the_id() {
         (&refused["channel"], &refused["id"]),
         (&json!("a"), &json!("s"))
     );
+}
+
+#[test]
+fn what_comes_in_one_packet_with_the_token_is_heard() {
+    let mut world = with_tokens("ann");
+    let client = world.client();
+    let both: Vec<u8> = [AUTH_ANN, SUBSCRIBE]
+        .into_iter()
+        .flat_map(|text| masked(0x81, text.as_bytes()))
+        .collect();
+    world.input(client, &both);
+    world.postgres_answers_all();
+    assert_eq!(world.types(client), ["authenticated", "subscribed"]);
 }
 
 #[test]
@@ -278,7 +284,7 @@ fn a_client_may_send_its_rate_at_once_and_again_a_second_later() {
         client_rate_max: Some(3),
         ..Limits::default()
     };
-    let mut world = with_limits(limits);
+    let mut world = World::with_limits(limits);
     let (ann, bob) = (world.client(), world.client());
     for _ in 0..2 {
         for _ in 0..3 {
@@ -305,7 +311,7 @@ fn an_address_has_as_many_clients_as_it_may_until_one_leaves() {
         address_clients_max: Some(2),
         ..Limits::default()
     };
-    let mut world = with_limits(limits);
+    let mut world = World::with_limits(limits);
     let here = Some("192.0.2.1");
     let (first, status) = world.upgrade(here, "");
     assert_eq!(status, "101");

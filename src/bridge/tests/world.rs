@@ -479,7 +479,7 @@ impl World {
 }
 
 /// A client's frame (RFC 6455, 5.3), masked with zeros.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match u8::try_from(payload.len()) {
         Ok(short @ 0..126) => frame.push(0x80 | short),
