@@ -1,12 +1,13 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-matrix bench fuzz simulation mutants clean
+.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants clean
 
 ARGS ?=
 TARGET ?=
 SECONDS ?= 60
 SEEDS ?=
+ROUNDS ?=
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile \
@@ -33,11 +34,19 @@ bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --o
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
 	cargo bench --locked --bench end_to_end -- $(ARGS)
 
-fuzz: ## run one fuzz target: make fuzz TARGET=client_bytes SECONDS=60
+fuzz: ## run one fuzz target, or each: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
+
+autobahn: setup ## the Autobahn test suite's cases against examples/echo.rs, reported by their numbers
+	cargo build --locked --example echo
+	cargo test --locked --test autobahn -- --nocapture
 
 test-matrix: ## the black-box tests on PostgreSQL 13 to 18, from npm: make test-matrix VERSIONS="14 18"
 	@scripts/test-matrix $(VERSIONS)
+
+outages: setup ## harm PostgreSQL in every way, ten times each, while somebody publishes: make outages ROUNDS=10
+	@ALLE_OUTAGE_ROUNDS=$(or $(ROUNDS),10) cargo test --locked --test contract outages -- \
+		--include-ignored --nocapture
 
 simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.

@@ -4,18 +4,24 @@
 //! ([`backend`]), or the [`feed`] of a program that brings its own notifications.
 
 mod addresses;
+mod admin;
 mod admission;
 pub mod backend;
 mod client;
 mod closing;
 pub mod feed;
+mod gauges;
 mod http;
 pub mod hub;
 pub mod interest;
+mod leaving;
 mod lingering;
 mod listening;
+mod no_room;
 mod publishing;
+mod random;
 mod rates;
+pub mod raw;
 mod refused;
 mod sweep;
 #[cfg(test)]
@@ -32,14 +38,15 @@ use self::{
     backend::{Backend, Configs, Event, Role},
     feed::Feed,
     hub::{ClientId, Command, Disconnect, Hub, Tick},
+    leaving::Leaving,
+    raw::Arrivals,
     transmit::{Transmit, Written},
 };
 use crate::{
-    access::{Access, tokens::Tokens},
+    access::{Access, pages::Pages, tokens::Tokens},
     channel::{Channel, Measure},
     config::Limits,
     metrics::Metrics,
-    ws::close::CloseReason,
 };
 
 /// The whole bridge as a state machine.
@@ -59,7 +66,7 @@ pub struct Core {
     tick_at: (Instant, Tick),
     sweep_at: Instant,
     sweep_cursor: usize,
-    stopping: Option<Stopping>,
+    leaving: Option<Leaving>,
 }
 
 #[derive(Debug)]
@@ -69,13 +76,6 @@ enum Upstream {
     Feed(Feed),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Stopping {
-    since: Instant,
-    /// Clients with publishes under way were closed too.
-    all_closed: bool,
-}
-
 /// Who may connect, what they see, and what they may cost.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -83,6 +83,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who is let in, and may do what.
     pub access: Access,
+    /// Which pages may talk to the admin address, where there is one.
+    pub admin_pages: Option<Pages>,
     /// The page at `GET /`.
     pub page: Option<&'static str>,
     /// Listened to from the start.
@@ -109,8 +111,21 @@ impl Core {
         core
     }
 
+    /// A server whose clients speak a protocol of the program's own with it, by
+    /// [`Self::poll_message`] and [`Self::handle_reply`].
+    pub fn with_messages(settings: Settings, now: Instant) -> Self {
+        let mut core = Self::with_feed(settings, now);
+        core.hub.arrivals = Some(Arrivals::default());
+        core
+    }
+
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
-        let mut hub = Hub::new(settings.limits, settings.access, settings.page);
+        let mut hub = Hub::new(
+            settings.limits,
+            settings.access,
+            settings.admin_pages,
+            settings.page,
+        );
         hub.listening.epoch_seed = settings.seed;
         hub.listening.unlisten_delay = settings.unlisten_delay;
         for channel in settings.channels {
@@ -123,7 +138,7 @@ impl Core {
             tick_at: (now, 0),
             sweep_at: now + sweep::STEP,
             sweep_cursor: 0,
-            stopping: None,
+            leaving: None,
         }
     }
 
@@ -134,14 +149,14 @@ impl Core {
 
     /// Clients, whatever they are doing.
     pub fn client_count(&self) -> usize {
-        self.hub.clients.len()
+        self.hub.clients.len() - self.hub.admin_count
     }
 
     /// Whether another connection may be accepted: beyond the clients there is room for a few
     /// that are answered with 503.
     pub fn has_room(&self) -> bool {
         let max = self.hub.limits.clients_max.unwrap_or(usize::MAX);
-        self.hub.clients.len() < max.saturating_add(REFUSED_MAX)
+        self.client_count() < max.saturating_add(REFUSED_MAX)
     }
 
     /// The two sessions, unless a program feeds us.
@@ -163,7 +178,7 @@ impl Core {
     /// A socket was accepted; `address` is its peer's, where it has one.
     pub fn handle_connected(&mut self, address: Option<IpAddr>, now: Instant) -> ClientId {
         let tick = self.tick(now);
-        self.hub.handle_connected(address, tick)
+        self.hub.handle_client_connected(address, tick)
     }
 
     /// The tokens were read again: who came in with one that is no more, or uses a channel that
@@ -171,6 +186,24 @@ impl Core {
     pub fn handle_tokens(&mut self, tokens: Tokens, now: Instant) {
         let tick = self.tick(now);
         self.hub.handle_tokens(tokens, tick);
+    }
+
+    /// A turn begins; `is_woken` tells whether by an event.
+    pub fn begin_turn(&mut self, is_woken: bool) {
+        self.hub.metrics.turns += 1;
+        self.hub.metrics.wakeups += u64::from(is_woken);
+    }
+
+    /// A socket was accepted though nothing is left for it: it is told so, within a second.
+    pub fn handle_excess(&mut self, now: Instant) -> ClientId {
+        let tick = self.tick(now);
+        self.hub.handle_excess(tick)
+    }
+
+    /// A socket was accepted at the admin address: it takes HTTP only and is no client.
+    pub fn handle_admin_connected(&mut self, now: Instant) -> ClientId {
+        let tick = self.tick(now);
+        self.hub.handle_admin_connected(tick)
     }
 
     /// Bytes came from a client; they are unmasked in place.
@@ -221,6 +254,8 @@ impl Core {
                 Event::Down(Role::Publishing) => hub.handle_publishing(false),
                 Event::Proved(proved) => hub.handle_proved(proved),
                 Event::Unfit(unfit) => hub.handle_unfit(unfit),
+                Event::Committed(members) => hub.metrics.transaction_size.observe(members),
+                Event::QueueUsage(usage) => hub.listening.queue_usage = usage,
                 Event::Listened(key, result) => hub.handle_listened(key, result, tick),
                 Event::Unlistened(key) => hub.handle_unlistened(key),
                 Event::Published(number, published) => {
@@ -290,15 +325,8 @@ impl Core {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
             Upstream::Feed(_) => None,
         };
-        let stopping = self.stopping.map(|stopping| {
-            let until = if stopping.all_closed {
-                STOP_TIMEOUT
-            } else {
-                PUBLISH_GRACE
-            };
-            stopping.since + until
-        });
-        [sweep, backend, stopping].into_iter().flatten().min()
+        let leaving = self.leaving.as_ref().map(Leaving::poll_timeout);
+        [sweep, backend, leaving].into_iter().flatten().min()
     }
 
     /// The time has come for whatever was due.
@@ -317,9 +345,10 @@ impl Core {
             self.sweep_at = now + sweep::STEP;
             self.hub.retry_refused(tick);
             self.hub.end_lingerings(tick);
+            self.hub.end_refused(tick);
             self.forward_commands(now);
         }
-        self.close_rest(now);
+        self.go_on_leaving(now);
     }
 
     /// Links, passes and backlogs agree with each other, and nothing is kept for nobody.
@@ -339,6 +368,14 @@ impl Core {
             .count();
         assert_eq!(hub.open_clients, open);
         hub.addresses.check_invariants(open);
+        let unfinished = hub.clients.iter().filter(|(slot, client)| {
+            let is_other = hub.hot[*slot].flags & (hub::DEAD | hub::ADMIN) != 0;
+            !is_other && matches!(client.phase, hub::Phase::Handshake(_))
+        });
+        assert_eq!(hub.handshaking, unfinished.count());
+        let of_clients = hub.clients.iter().map(|(slot, _)| hub.hot[slot]);
+        let admin = of_clients.filter(|hot| hot.is(hub::ADMIN)).count();
+        assert_eq!(hub.admin_count, admin);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
             assert_eq!(hub.backlogs.len(), 0);
@@ -356,44 +393,15 @@ impl Core {
         self.forward_commands(now);
     }
 
-    /// Takes no more clients, closes those there are with 1001; those that await a publish get
-    /// two seconds for it.
-    pub fn stop(&mut self, now: Instant) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(Stopping {
-            since: now,
-            all_closed: false,
-        });
-        self.hub.stopping = true;
-        self.close_rest(now);
-    }
-
-    /// Whether [`Self::stop`] was called and nothing is left to wait for.
-    pub fn is_stopped(&self, now: Instant) -> bool {
-        self.stopping.is_some_and(|stopping| {
-            let grace_over = now >= stopping.since + PUBLISH_GRACE;
-            let is_idle = self.hub.publishes.is_empty() || grace_over;
-            self.hub.clients.is_empty() && is_idle || now >= stopping.since + STOP_TIMEOUT
-        })
-    }
-
-    fn close_rest(&mut self, now: Instant) {
-        let Some(stopping) = &mut self.stopping else {
-            return;
-        };
-        let grace_over = now >= stopping.since + PUBLISH_GRACE;
-        stopping.all_closed |= grace_over;
-        let tick = self.tick(now);
-        self.hub.close_idle(grace_over, tick);
-    }
-
     /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
     fn tick(&mut self, now: Instant) -> Tick {
         if self.tick_at.0 != now {
-            let milliseconds = now.saturating_duration_since(self.started).as_millis();
+            let elapsed = now.saturating_duration_since(self.started);
+            let milliseconds = elapsed.as_millis();
             let wrapped = Tick::try_from(milliseconds & u128::from(Tick::MAX)).expect("masked");
+            // It never goes back: what came before is not younger than what comes now.
+            let clock = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+            self.hub.clock = self.hub.clock.max(clock);
             self.tick_at = (now, wrapped);
         }
         self.tick_at.1
@@ -424,30 +432,5 @@ impl Core {
     }
 }
 
-impl Hub {
-    /// Closes clients with 1001: those without publishes under way, or all.
-    fn close_idle(&mut self, all: bool, now: Tick) {
-        let slots = 0..u32::try_from(self.hot.len()).expect("slots are u32");
-        for slot in slots {
-            if !self.clients.contains(slot as usize) {
-                continue;
-            }
-            if self.is_open(slot) {
-                if all || self.clients[slot as usize].publishes_waiting == 0 {
-                    self.close(slot, CloseReason::GoingAway, now);
-                }
-            } else if matches!(self.clients[slot as usize].phase, hub::Phase::Handshake(_))
-                && self.is_alive(self.id(slot))
-            {
-                self.drop_client(slot, Disconnect::Drop);
-            }
-        }
-    }
-}
-
 /// Connections beyond the most clients: their heads are read and answered.
 const REFUSED_MAX: usize = 32;
-/// At a stop, publishes under way get this long.
-const PUBLISH_GRACE: Duration = Duration::from_secs(2);
-/// At a stop, everything is over after this long.
-const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);

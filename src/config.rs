@@ -24,6 +24,8 @@ pub struct BridgeConfig {
     pub postgres_publish_url: Option<String>,
     /// `HOST:PORT`; port 0 picks a free one.
     pub ws_bind_addr: String,
+    /// `HOST:PORT` for health and metrics, which then are there only.
+    pub admin_addr: Option<String>,
     /// Listened to from the start and never unlistened.
     pub channels: Vec<String>,
     /// Whether `GET /` shows the playground page.
@@ -40,6 +42,8 @@ pub struct BridgeConfig {
     /// For how long a channel stays listened to, and its history is kept, after its last
     /// subscriber left.
     pub unlisten_delay: Duration,
+    /// After a signal, clients are served for this long and leave one by one.
+    pub drain: Duration,
     /// What each peer may cost.
     pub limits: Limits,
 }
@@ -52,6 +56,7 @@ impl BridgeConfig {
             postgres_listen_url: None,
             postgres_publish_url: None,
             ws_bind_addr: ws_bind_addr.into(),
+            admin_addr: None,
             channels: Vec::new(),
             playground: false,
             allow_origins: Vec::new(),
@@ -59,6 +64,7 @@ impl BridgeConfig {
             permissions: Permissions::default(),
             token_file: None,
             unlisten_delay: Duration::ZERO,
+            drain: Duration::ZERO,
             limits: Limits::default(),
         }
     }
@@ -81,6 +87,13 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_postgres_publish_url(mut self, url: Option<String>) -> Self {
         self.postgres_publish_url = url;
+        self
+    }
+
+    /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the clients.
+    #[must_use]
+    pub fn with_admin_addr(mut self, address: Option<String>) -> Self {
+        self.admin_addr = address;
         self
     }
 
@@ -124,6 +137,14 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
         self.unlisten_delay = delay;
+        self
+    }
+
+    /// After a signal, goes on serving for this long: `/readyz` says 503, upgrades get 503, and
+    /// each client is closed with 1001 at a random time.
+    #[must_use]
+    pub fn with_drain(mut self, span: Duration) -> Self {
+        self.drain = span;
         self
     }
 
@@ -175,6 +196,8 @@ pub struct Limits {
     pub retained_bytes_max: usize,
     /// A backlog without progress for this long: closed with 4008.
     pub stall_timeout: Duration,
+    /// Unfinished opening handshakes at a time; over it the oldest gets 503.
+    pub handshakes_max: usize,
     /// An opening handshake may take this long; then the socket is closed.
     pub handshake_timeout: Duration,
     /// A client without a token gets this long for its `auth`; then it is closed with 4001.
@@ -212,6 +235,7 @@ impl Default for Limits {
             client_queue_bytes_max: 16 * 1024 * 1024,
             retained_bytes_max: 256 * 1024 * 1024,
             stall_timeout: Duration::from_secs(10),
+            handshakes_max: 4_096,
             handshake_timeout: Duration::from_secs(10),
             auth_timeout: Duration::from_secs(10),
             auth_failures_max: 3,

@@ -1,7 +1,7 @@
 //! `examine`: whether a bridge can work with a PostgreSQL, found out by opening its two sessions.
 //!
 //! Owns a loop that ends as soon as both sessions are proved, one has failed, or time is up; what
-//! that means is judged in [`findings`]. Knows no clients and stays no longer than it must.
+//! that means is judged in `findings`. Knows no clients and stays no longer than it must.
 
 #![expect(
     clippy::disallowed_methods,
@@ -139,6 +139,8 @@ impl Examination {
             | Event::Down(_)
             | Event::Proved(false)
             | Event::Unfit(_)
+            | Event::Committed(_)
+            | Event::QueueUsage(_)
             | Event::Listened(..)
             | Event::Unlistened(_)
             | Event::Notification { .. }

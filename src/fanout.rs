@@ -47,6 +47,8 @@ struct Stream {
     /// The sequence of the newest frame.
     last_sequence: u64,
     pass: Option<Pass>,
+    /// When the first frame behind the pass came; meaningless while there is none.
+    gathering_since: u64,
     /// The place in `Fanout::pending`; meaningless without a pass.
     pending_at: u32,
 }
@@ -57,6 +59,8 @@ struct Pass {
     cursor: u32,
     /// Everybody served so far has every frame up to this one.
     until: u64,
+    /// When its oldest frame came.
+    since: u64,
 }
 
 /// A contiguous range of frames of one channel that a client is to get next.
@@ -97,12 +101,13 @@ impl Fanout {
     }
 
     /// Appends a finished frame to the channel; starts a pass over `audience` subscribers if none
-    /// is under way.
+    /// is under way. `now` is of any clock; [`Self::finish`] gives it back.
     pub fn append(
         &mut self,
         key: ChannelKey,
         audience: usize,
         frame: &[u8],
+        now: u64,
         batches: &mut Batches,
     ) {
         self.sequence += 1;
@@ -112,6 +117,12 @@ impl Fanout {
             self.streams.resize_with(key.index() + 1, Stream::default);
         }
         let stream = self.stream_mut(key);
+        if stream
+            .pass
+            .is_some_and(|it| it.until == stream.last_sequence)
+        {
+            stream.gathering_since = now;
+        }
         stream.last_sequence = sequence;
         match stream.batches.back() {
             Some(&last) if batches.has_room(last, frame) => batches.append(last, sequence, frame),
@@ -122,6 +133,7 @@ impl Fanout {
             stream.pass = Some(Pass {
                 cursor,
                 until: sequence,
+                since: now,
             });
             if key != EVERYONE {
                 let pending_at = u32::try_from(self.pending.len()).expect("channels are u32");
@@ -215,14 +227,12 @@ impl Fanout {
     }
 
     /// The current pass has served everybody. Frames that came meanwhile begin the next one, over
-    /// the `audience` of now.
-    pub fn finish(&mut self, audience: usize, batches: &mut Batches) {
-        let Some((_, key)) = self.current.take() else {
-            return;
-        };
+    /// the `audience` of now. Says when the oldest frame of the pass came.
+    pub fn finish(&mut self, audience: usize, batches: &mut Batches) -> Option<u64> {
+        let (_, key) = self.current.take()?;
         let cursor = u32::try_from(audience).expect("slots of clients are u32");
         let stream = self.stream_mut(key);
-        let Some(done) = stream.pass else { return };
+        let done = stream.pass?;
         let mut passed_bytes = 0;
         while let Some(&front) = stream.batches.front() {
             if batches.last_sequence(front) > done.until {
@@ -240,6 +250,7 @@ impl Fanout {
             stream.pass = Some(Pass {
                 cursor,
                 until: stream.last_sequence,
+                since: stream.gathering_since,
             });
         }
         self.unsent_bytes -= passed_bytes;
@@ -249,18 +260,20 @@ impl Fanout {
         } else {
             self.drop_stream(key, batches);
         }
+        Some(done.since)
     }
 
-    /// Ends a slice: another pass may take its turn.
-    pub fn end_slice(&mut self) {
+    /// Ends a slice: another pass may take its turn. Whether one was under way.
+    pub fn end_slice(&mut self) -> bool {
         let Some((started, key)) = self.current.take() else {
-            return;
+            return false;
         };
         let cursor = self
             .stream(key)
             .and_then(|stream| stream.pass)
             .map_or(0, |pass| pass.cursor);
         self.queues[size_class(cursor)].push_front((started, key));
+        true
     }
 
     /// Drops whatever the channel still had: nobody is left to get it.

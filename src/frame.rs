@@ -1,4 +1,4 @@
-//! Finished server frames: JSON or control payload behind its RFC 6455 header, in one buffer.
+//! Finished server frames: a payload behind its RFC 6455 header, in one buffer.
 //!
 //! Server frames are never masked or fragmented here (RFC 6455, 5.1 and 5.4). Knows nothing of
 //! who gets them.
@@ -19,14 +19,25 @@ pub fn append_message(message: &ServerMessage<'_>, out: &mut Vec<u8>) {
     out[start..start + header_bytes].copy_from_slice(&header[..header_bytes]);
 }
 
+/// Appends a text message.
+pub fn append_text(text: &str, out: &mut Vec<u8>) {
+    append(OPCODE_TEXT, text.as_bytes(), out);
+}
+
+/// Appends a binary message.
+pub fn append_binary(payload: &[u8], out: &mut Vec<u8>) {
+    append(OPCODE_BINARY, payload, out);
+}
+
 /// Appends a ping without a payload.
 pub fn append_ping(out: &mut Vec<u8>) {
-    append_control(OPCODE_PING, &[], out);
+    append(OPCODE_PING, &[], out);
 }
 
 /// Appends the pong to a ping; `payload` is the ping's, at most 125 bytes (RFC 6455, 5.5.3).
 pub fn append_pong(payload: &[u8], out: &mut Vec<u8>) {
-    append_control(OPCODE_PONG, payload, out);
+    debug_assert!(payload.len() <= 125, "RFC 6455, 5.5");
+    append(OPCODE_PONG, payload, out);
 }
 
 /// Where the frame that begins at the start of `bytes` ends; `bytes` are our own frames.
@@ -43,8 +54,7 @@ pub fn frame_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-fn append_control(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
-    debug_assert!(payload.len() <= 125, "RFC 6455, 5.5");
+fn append(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     let (header, header_bytes) = header(opcode, payload.len());
     out.extend_from_slice(&header[..header_bytes]);
     out.extend_from_slice(payload);
@@ -71,6 +81,7 @@ fn header(opcode: u8, payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
 const HEADER_BYTES_MAX: usize = 10;
 const FIN: u8 = 0x80;
 const OPCODE_TEXT: u8 = 0x1;
+const OPCODE_BINARY: u8 = 0x2;
 const OPCODE_PING: u8 = 0x9;
 const OPCODE_PONG: u8 = 0xA;
 

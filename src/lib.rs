@@ -24,9 +24,11 @@
 //!   hub, client, listening     clients and channels, and the reactions to either side
 //!   interest                   one channel: wanted, asked, confirmed; a table of transitions
 //!   backend                    two sessions kept alive: one hears, one speaks
-//!   sweep, http, feed          deadlines; plain HTTP; a program instead of PostgreSQL
+//!   sweep, http, gauges        deadlines; plain HTTP; what there is now
+//!   feed, raw                  a program instead of PostgreSQL, or of us
 //! index  fanout  backlog     links client–channel; passes; what a slow client still has to get
 //! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
+//! metrics                    what happened, counted, and Prometheus's text of it
 //! batch                      encoded frames, held once for all who shall get them
 //! channel  message  frame    valid by construction; the JSON protocol; one frame, encoded once
 //! access                     who may come in, and who may subscribe and publish where
@@ -129,7 +131,7 @@ mod web_socket_server;
 pub mod ws;
 
 pub use self::{
-    bridge::feed::Incoming,
+    bridge::{feed::Incoming, raw::RawMessage},
     channel::{Channel, Payload},
     config::{BridgeConfig, Limits},
     control::Handle,

@@ -3,6 +3,8 @@
 //! The only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
 //! [`ServerMessage`] in, JSON out. Knows no frame, no client and no PostgreSQL.
 
+mod label;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};

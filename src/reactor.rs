@@ -12,6 +12,7 @@ mod accept;
 mod backend;
 mod clients;
 mod resolve;
+mod service;
 mod socket;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
@@ -19,7 +20,6 @@ mod token;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,29 +28,54 @@ use mio::{Events, Interest, Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-pub(crate) use self::backend::BackendSockets;
-use self::{accept::Acceptor, clients::ClientSockets, token::Source};
+pub(crate) use self::{
+    accept::Listener,
+    backend::BackendSockets,
+    service::{PassedListeners, ServiceManager},
+};
+use self::{
+    accept::{Acceptor, Spare},
+    clients::ClientSockets,
+    token::Source,
+};
 use crate::{
-    bridge::{Core, feed::Feed},
+    bridge::{Core, feed::Feed, raw::RawMessage},
     control::Shared,
     notifications::Notifications,
     requests::RequestSender,
     shell::TokenFile,
 };
 
+/// What the program around a stand-alone server has to do with its clients.
+pub(crate) enum Program {
+    /// Where notifications come from, and where the clients' requests go.
+    Feed(Notifications, RequestSender),
+    /// What is called with each message; what it returns is the reply.
+    Messages(OnMessage),
+}
+
+pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage>>;
+
 /// Runs a [`Core`].
 pub(crate) struct Reactor {
     poll: Poll,
     core: Core,
     acceptor: Option<Acceptor>,
+    admin: Option<Acceptor>,
+    spare: Spare,
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
     /// Read again at SIGHUP.
     token_file: Option<TokenFile>,
+    /// How long a signal lets clients stay.
+    drain: Duration,
+    /// The end has begun, soon or slowly.
+    is_leaving: bool,
+    service_manager: Option<ServiceManager>,
     shared: Arc<Shared>,
-    /// Where a stand-alone server's notifications come from, and where its clients' requests go.
-    feed: Option<(Notifications, RequestSender)>,
+    /// The program around a stand-alone server.
+    program: Option<Program>,
     /// For every read: nothing is buffered per connection.
     buffer: Box<[u8]>,
     /// A signal asked to end at once.
@@ -58,30 +83,40 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// Binds `address` and makes `shared` able to wake the loop.
-    pub(crate) fn new(core: Core, address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
+    /// Takes clients from `listener` and makes `shared` able to wake the loop.
+    pub(crate) fn new(core: Core, listener: Listener, shared: Arc<Shared>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
-        let acceptor = Acceptor::bind(address, poll.registry())?;
-        shared.attach(Arc::clone(&waker), acceptor.local_addr()?);
+        shared.attach(Arc::clone(&waker), listener.local_addr()?);
+        let acceptor = Acceptor::new(listener, Source::Listener, poll.registry())?;
         Ok(Self {
             poll,
             core,
             acceptor: Some(acceptor),
+            admin: None,
+            spare: Spare::default(),
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
             token_file: None,
+            drain: Duration::ZERO,
+            is_leaving: false,
+            service_manager: None,
             shared,
-            feed: None,
+            program: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
         })
     }
 
-    /// SIGINT and SIGTERM stop the bridge; a second one ends it at once. At SIGHUP the file of
-    /// tokens is read again; without one, that signal does what it does to any program.
-    pub(crate) fn handle_signals(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
+    /// SIGINT and SIGTERM stop the bridge, after clients were let go over the time of `drain`; a
+    /// second one ends it at once. At SIGHUP the file of tokens is read again; without one, that
+    /// signal does what it does to any program.
+    pub(crate) fn handle_signals(
+        &mut self,
+        drain: Duration,
+        token_file: Option<TokenFile>,
+    ) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         if token_file.is_some() {
             signals.add_signal(SIGHUP)?;
@@ -92,21 +127,29 @@ impl Reactor {
             .registry()
             .register(&mut signals, token, Interest::READABLE)?;
         self.signals = Some(signals);
+        self.drain = drain;
         Ok(())
     }
 
-    /// Notifications come from the program, requests go to it.
-    pub(crate) fn set_feed(&mut self, notifications: Notifications, requests: RequestSender) {
-        notifications.attach(self.shared.waker());
-        self.feed = Some((notifications, requests));
+    /// Takes plain HTTP from `listener`, also while stopping.
+    pub(crate) fn set_admin(&mut self, listener: Listener) -> io::Result<()> {
+        let admin = Acceptor::new(listener, Source::AdminListener, self.poll.registry())?;
+        self.admin = Some(admin);
+        Ok(())
     }
 
-    /// Where clients connect to.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.acceptor {
-            Some(acceptor) => acceptor.local_addr(),
-            None => Err(io::ErrorKind::NotConnected.into()),
+    /// Tells it that connections are taken, and later that the end has begun.
+    pub(crate) fn set_service_manager(&mut self, service_manager: ServiceManager) {
+        service_manager.tell_ready();
+        self.service_manager = Some(service_manager);
+    }
+
+    /// Serves a program instead of PostgreSQL.
+    pub(crate) fn set_program(&mut self, program: Program) {
+        if let Program::Feed(notifications, _) = &program {
+            notifications.attach(self.shared.waker());
         }
+        self.program = Some(program);
     }
 
     /// Turns until stopped.
@@ -124,9 +167,15 @@ impl Reactor {
             Ok(()) | Err(_) => {}
         }
         let now = Instant::now();
+        self.core.begin_turn(!events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
-        self.clients.read(&mut self.core, &mut self.buffer, now);
+        let on_message = match &mut self.program {
+            Some(Program::Messages(on_message)) => Some(on_message),
+            Some(Program::Feed(..)) | None => None,
+        };
+        self.clients
+            .read(&mut self.core, &mut self.buffer, on_message, now);
         self.accept(now);
         self.take_notifications(now);
         self.clients.write(&mut self.core, now);
@@ -135,6 +184,10 @@ impl Reactor {
         }
         self.core.end_turn(now);
         self.clients.carry_out(&mut self.core);
+        if self.clients.take_freed() {
+            let acceptors = [&mut self.acceptor, &mut self.admin];
+            acceptors.into_iter().flatten().for_each(Acceptor::resume);
+        }
         self.write_backends(now);
         self.hand_over_requests(now);
         if self.aborted || self.core.is_stopped(now) {
@@ -146,21 +199,18 @@ impl Reactor {
 
     /// How long the poll may wait: not at all while there is work no event will announce.
     fn timeout(&self) -> Option<Duration> {
-        let accepting = self.acceptor.as_ref();
+        let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
         if self.core.has_transmit()
             || self.clients.is_readable()
             || self.backends.is_readable() && !self.core.is_backend_paused()
-            || accepting.is_some_and(Acceptor::is_ready)
-            || self.feed.as_ref().is_some_and(|(it, _)| !it.is_empty())
+            || acceptors().any(Acceptor::is_ready)
+            || matches!(&self.program, Some(Program::Feed(it, _)) if !it.is_empty())
                 && !self.core.is_backend_paused()
         {
             return Some(Duration::ZERO);
         }
-        let accepting = accepting.and_then(Acceptor::poll_timeout);
-        let until = [self.core.poll_timeout(), accepting]
-            .into_iter()
-            .flatten()
-            .min()?;
+        let accepting = acceptors().filter_map(Acceptor::poll_timeout);
+        let until = accepting.chain(self.core.poll_timeout()).min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -182,6 +232,11 @@ impl Reactor {
                         acceptor.handle_event();
                     }
                 }
+                Some(Source::AdminListener) => {
+                    if let Some(admin) = &mut self.admin {
+                        admin.handle_event();
+                    }
+                }
                 Some(Source::Waker) => self.handle_wake(now),
                 Some(Source::Signals) => self.handle_signal(now),
                 None => debug_assert!(false, "an event of nobody: {event:?}"),
@@ -191,7 +246,8 @@ impl Reactor {
 
     fn handle_wake(&mut self, now: Instant) {
         if self.shared.is_stop_requested() {
-            self.stop(now);
+            self.begin_to_leave();
+            self.core.stop(now);
         }
         if let Some(backend) = self.core.backend() {
             self.backends
@@ -210,9 +266,13 @@ impl Reactor {
         }
         let count = stops.len();
         if count > 0 {
-            self.aborted = self.acceptor.is_none() || count > 1;
-            tracing::info!("stopping");
-            self.stop(now);
+            self.aborted = self.is_leaving || count > 1;
+            self.begin_to_leave();
+            if self.drain.is_zero() {
+                self.core.stop(now);
+            } else {
+                self.core.drain(self.drain, now);
+            }
         }
     }
 
@@ -228,9 +288,16 @@ impl Reactor {
         }
     }
 
-    fn stop(&mut self, now: Instant) {
-        self.acceptor = None;
-        self.core.stop(now);
+    fn begin_to_leave(&mut self) {
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
+        tracing::info!("stopping");
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.tell_stopping();
+        }
+        // Whom we do not take, our successor will.
+        self.acceptor.take_if(|acceptor| acceptor.has_successor());
     }
 
     fn read_backends(&mut self, now: Instant) {
@@ -243,6 +310,18 @@ impl Reactor {
     }
 
     fn accept(&mut self, now: Instant) {
+        if self.core.is_stopping() {
+            self.acceptor = None;
+        }
+        let registry = self.poll.registry();
+        if let Some(admin) = &mut self.admin {
+            // A probe is answered as ever; the spare comes back soon.
+            if let Some(accepted) = admin.accept(&mut self.spare, now) {
+                let id = self.core.handle_admin_connected(now);
+                self.clients
+                    .add(accepted.stream, id, &mut self.core, registry);
+            }
+        }
         let Some(acceptor) = &mut self.acceptor else {
             return;
         };
@@ -251,17 +330,23 @@ impl Reactor {
                 acceptor.pause(now);
                 return;
             }
-            let Some(stream) = acceptor.accept(now) else {
+            let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
                 return;
             };
+            let id = if accepted.is_excess {
+                self.core.handle_excess(now)
+            } else {
+                let address = accepted.stream.peer_addr().map(|peer| peer.ip());
+                self.core.handle_connected(address.ok(), now)
+            };
             self.clients
-                .add(stream, &mut self.core, self.poll.registry(), now);
+                .add(accepted.stream, id, &mut self.core, registry);
         }
     }
 
     /// Takes what the program around a stand-alone server has for its clients.
     fn take_notifications(&mut self, now: Instant) {
-        let Some((notifications, _)) = &self.feed else {
+        let Some(Program::Feed(notifications, _)) = &self.program else {
             return;
         };
         for _ in 0..FED_PER_TURN {
@@ -277,7 +362,7 @@ impl Reactor {
 
     /// Gives the program around a stand-alone server what its clients ask.
     fn hand_over_requests(&mut self, now: Instant) {
-        let Some((_, requests)) = &mut self.feed else {
+        let Some(Program::Feed(_, requests)) = &mut self.program else {
             return;
         };
         while let Some(request) = self.core.feed().and_then(Feed::poll_request) {

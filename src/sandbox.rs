@@ -83,10 +83,37 @@ impl Sandbox {
     /// The programs are those in `ALLE_PG_BIN`, else on `PATH`, else the newest where Debian or
     /// Homebrew install them. Root, which PostgreSQL refuses to be, becomes `postgres` or nobody.
     pub fn start() -> Result<Self, SandboxError> {
-        let bin_dir = programs::find_bin_dir()?;
-        let user = programs::unprivileged_user()?;
-        let mut supervisor = Supervisor::start(&bin_dir, &temporary_dirs(), user)?;
+        let (mut supervisor, bin_dir) = supervise()?;
         supervisor.initialize()?;
+        Self::serve(supervisor, bin_dir)
+    }
+
+    /// A standby of this server, another sandbox that streams from it (PostgreSQL, "Log-Shipping
+    /// Standby Servers").
+    ///
+    /// It begins with a copy of the files: this server is stopped for it and started again.
+    /// (`pg_basebackup` backs up no server that is newer than itself.)
+    pub fn start_standby(&self) -> Result<Self, SandboxError> {
+        let (mut supervisor, bin_dir) = supervise()?;
+        self.stop(StopMode::Fast)?;
+        let copied = supervisor.copy(&self.data_dir());
+        self.start_again()?;
+        copied?;
+        let primary = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\n",
+            self.port
+        );
+        append_configuration(&supervisor.directory().join("data"), &primary)?;
+        Self::serve(supervisor, bin_dir)
+    }
+
+    /// Makes a standby a primary; returns when it takes writes.
+    pub fn promote(&self) -> Result<(), SandboxError> {
+        self.load_sql("postgres", "SELECT pg_promote();")
+    }
+
+    /// Starts the server on the cluster that is there.
+    fn serve(mut supervisor: Supervisor, bin_dir: PathBuf) -> Result<Self, SandboxError> {
         let port = start_on_a_free_port(&mut supervisor)?;
         Ok(Self {
             directory: supervisor.directory().to_path_buf(),
@@ -135,13 +162,7 @@ impl Sandbox {
 
     /// Adds lines to `postgresql.conf`; they count from the next start on.
     pub fn append_configuration(&self, lines: &str) -> Result<(), SandboxError> {
-        let path = self.data_dir().join("postgresql.conf");
-        let file = fs::OpenOptions::new().append(true).open(path);
-        file.and_then(|mut file| file.write_all(lines.as_bytes()))
-            .map_err(|source| SandboxError::Io {
-                attempt: "write postgresql.conf",
-                source,
-            })
+        append_configuration(&self.data_dir(), lines)
     }
 
     /// What the server logged, over all its starts.
@@ -303,6 +324,24 @@ impl fmt::Debug for Sandbox {
             .field("port", &self.port)
             .finish_non_exhaustive()
     }
+}
+
+/// A shell of its own for the next cluster, and where PostgreSQL's programs are.
+fn supervise() -> Result<(Supervisor, PathBuf), SandboxError> {
+    let bin_dir = programs::find_bin_dir()?;
+    let user = programs::unprivileged_user()?;
+    let supervisor = Supervisor::start(&bin_dir, &temporary_dirs(), user)?;
+    Ok((supervisor, bin_dir))
+}
+
+fn append_configuration(data_dir: &Path, lines: &str) -> Result<(), SandboxError> {
+    let path = data_dir.join("postgresql.conf");
+    let file = fs::OpenOptions::new().append(true).open(path);
+    file.and_then(|mut file| file.write_all(lines.as_bytes()))
+        .map_err(|source| SandboxError::Io {
+            attempt: "write postgresql.conf",
+            source,
+        })
 }
 
 /// Where to make the directory: where temporary files go, else `/tmp`, if the socket's path fits.

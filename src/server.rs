@@ -9,7 +9,7 @@ use crate::{
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
-    reactor::Reactor,
+    reactor::{Listener, PassedListeners, Reactor},
     shell::{self, TokenFile, TokenFileError},
 };
 
@@ -29,6 +29,7 @@ pub struct Bridge {
     config: BridgeConfig,
     owner: Owner,
     signals: bool,
+    managed: bool,
 }
 
 impl Bridge {
@@ -38,6 +39,7 @@ impl Bridge {
             config,
             owner: Owner::default(),
             signals: false,
+            managed: false,
         }
     }
 
@@ -45,6 +47,15 @@ impl Bridge {
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
+        self
+    }
+
+    /// Takes the listening sockets that a service manager passes (systemd's socket activation) for
+    /// its own, the clients' first and the admin address second, and tells it when the bridge is
+    /// ready and when it stops. Takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+    #[must_use]
+    pub fn with_service_manager(mut self) -> Self {
+        self.managed = true;
         self
     }
 
@@ -65,7 +76,8 @@ impl Bridge {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
         });
         let channels = channels.collect::<Result<_, _>>()?;
-        let address = shell::resolve(&self.config.ws_bind_addr)?;
+        let (listener, admin) = self.listeners()?;
+        let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut token_file = self.config.token_file.map(TokenFile::new);
         let tokens = token_file.as_mut().map(TokenFile::read).transpose();
         let tokens = tokens.map_err(BridgeError::TokenFile)?;
@@ -76,31 +88,41 @@ impl Bridge {
                 .saturating_sub(RESERVED_FILES)
                 .max(1)
         });
+        let pages_at = |address: SocketAddr| Pages {
+            loopback_bind: address.ip().is_loopback(),
+            allow_origins: self.config.allow_origins.clone(),
+            allow_hosts: self.config.allow_hosts.clone(),
+        };
+        let admin_address = admin.as_ref().map(Listener::local_addr);
+        let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
         let settings = Settings {
             limits,
             access: Access {
-                pages: Pages {
-                    loopback_bind: address.ip().is_loopback(),
-                    allow_origins: self.config.allow_origins,
-                    allow_hosts: self.config.allow_hosts,
-                },
+                pages: pages_at(address),
                 everybody: self.config.permissions,
                 tokens,
             },
+            admin_pages: admin_address.map(pages_at),
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             seed: shell::seed()?,
         };
         let core = Core::new(settings, postgres, shell::now());
-        let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
+        let shared = Arc::clone(&self.owner.0);
+        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        if let Some(admin) = admin {
+            reactor.set_admin(admin).map_err(BridgeError::Io)?;
+        }
         if self.signals {
+            let drain = self.config.drain;
             reactor
-                .handle_signals(token_file)
+                .handle_signals(drain, token_file)
                 .map_err(BridgeError::Io)?;
         }
-        let address = reactor.local_addr().map_err(BridgeError::Io)?;
+        if let Some(address) = admin_address {
+            tracing::info!("health and metrics are at http://{address}");
+        }
         tracing::info!("listening on ws://{address}");
         if !address.ip().is_loopback() && !is_token_required {
             tracing::warn!(
@@ -108,7 +130,29 @@ impl Bridge {
                  see --token-file"
             );
         }
+        if let Some(service_manager) = self.managed.then(shell::service_manager).flatten() {
+            reactor.set_service_manager(service_manager);
+        }
         reactor.run().map_err(BridgeError::Io)
+    }
+
+    /// The clients' address and the admin address: as they were passed, else as configured.
+    fn listeners(&self) -> Result<(Listener, Option<Listener>), BridgeError> {
+        let mut passed = self.managed.then(PassedListeners::take);
+        let mut next = || match &mut passed {
+            Some(passed) => passed.next().map_err(BridgeError::Passed),
+            None => Ok(None),
+        };
+        let clients = match next()? {
+            Some(clients) => clients,
+            None => shell::listen(&self.config.ws_bind_addr)?,
+        };
+        let admin = match (next()?, &self.config.admin_addr) {
+            (Some(admin), _) => Some(admin),
+            (None, Some(address)) => Some(shell::listen(address)?),
+            (None, None) => None,
+        };
+        Ok((clients, admin))
     }
 }
 
@@ -126,6 +170,8 @@ pub enum BridgeError {
     Address(String, io::Error),
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
+    /// What the service manager passed is no TCP socket.
+    Passed(io::Error),
     /// The system refuses something else.
     Io(io::Error),
 }
@@ -137,7 +183,7 @@ impl BridgeError {
             Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
                 true
             }
-            Self::Bind(..) | Self::Io(_) => false,
+            Self::Bind(..) | Self::Passed(_) | Self::Io(_) => false,
         }
     }
 }
@@ -150,6 +196,7 @@ impl fmt::Display for BridgeError {
             Self::TokenFile(error) => error.fmt(f),
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),
             Self::Io(error) => error.fmt(f),
         }
     }

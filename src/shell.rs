@@ -23,6 +23,7 @@ use crate::{
     bridge::backend::Configs,
     config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
+    reactor::{Listener, ServiceManager},
     server::BridgeError,
 };
 
@@ -79,8 +80,22 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
     })
 }
 
+/// Listens on the first address of `HOST:PORT`.
+pub(crate) fn listen(address: &str) -> Result<Listener, BridgeError> {
+    let address = resolve(address)?;
+    Listener::bind(address).map_err(|error| BridgeError::Bind(address, error))
+}
+
+/// The service manager, if one wants to hear of us.
+pub(crate) fn service_manager() -> Option<ServiceManager> {
+    let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
+    ServiceManager::new(&notify_socket)
+        .inspect_err(|error| tracing::warn!("cannot reach {notify_socket:?}: {error}"))
+        .ok()
+}
+
 /// The first address of `HOST:PORT`.
-pub(crate) fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
+fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
     let failed = |error| BridgeError::Address(address.to_owned(), error);
     let mut addresses = address.to_socket_addrs().map_err(failed)?;
     let none = || failed(io::Error::from(io::ErrorKind::AddrNotAvailable));

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::{
     access::{Access, pages::Pages},
-    bridge::{Core, Settings},
+    bridge::{Core, Settings, raw::RawMessage},
     config::Limits,
     control::{Handle, Owner},
     notifications::Notifications,
-    reactor::Reactor,
+    reactor::{Program, Reactor},
     requests::{self, IncomingRequests, RequestSender},
     server::BridgeError,
     shell,
@@ -112,7 +112,39 @@ impl WebSocketServer {
     /// [`BridgeError::Address`] and [`BridgeError::Bind`] if the address cannot be resolved or
     /// bound, [`BridgeError::Io`] if the system refuses something else. Clients cannot fail it.
     pub fn start(self, notifications: Notifications) -> Result<(), BridgeError> {
-        let address = shell::resolve(&self.bind_addr)?;
+        self.serve(|requests| Program::Feed(notifications, requests))
+    }
+
+    /// Serves on this thread, like [`Self::start`], clients that speak a protocol of the program's
+    /// own instead of the bridge's: `on_message` is called with each message, in the order of its
+    /// client, and what it returns is sent to that client. Nothing comes to the
+    /// [`IncomingRequests`].
+    ///
+    /// ```no_run
+    /// let (server, _) = alle::WebSocketServer::new("127.0.0.1:8080");
+    /// server.serve_messages(Some)?; // an echo
+    /// # Ok::<(), alle::BridgeError>(())
+    /// ```
+    ///
+    /// The server answers pings, closes and violations of RFC 6455 itself. It calls on the thread
+    /// that serves all clients, so `on_message` must not block. A client that does not read its
+    /// replies is not read either; a message over [`Limits::message_bytes_max`] closes it with
+    /// 1009, a reply that takes it over [`Limits::client_queue_bytes_max`] with 4008.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::start`].
+    pub fn serve_messages(
+        self,
+        on_message: impl FnMut(RawMessage) -> Option<RawMessage> + 'static,
+    ) -> Result<(), BridgeError> {
+        self.serve(|_| Program::Messages(Box::new(on_message)))
+    }
+
+    fn serve(self, program: impl FnOnce(RequestSender) -> Program) -> Result<(), BridgeError> {
+        let program = program(self.requests);
+        let listener = shell::listen(&self.bind_addr)?;
+        let address = listener.local_addr().map_err(BridgeError::Io)?;
         let settings = Settings {
             limits: self.limits,
             access: Access {
@@ -126,11 +158,14 @@ impl WebSocketServer {
             seed: shell::seed()?,
             ..Settings::default()
         };
-        let core = Core::with_feed(settings, shell::now());
-        let bind = |error| BridgeError::Bind(address, error);
-        let mut reactor = Reactor::new(core, address, Arc::clone(&self.owner.0)).map_err(bind)?;
-        reactor.set_feed(notifications, self.requests);
-        let address = reactor.local_addr().map_err(BridgeError::Io)?;
+        let now = shell::now();
+        let core = match &program {
+            Program::Feed(..) => Core::with_feed(settings, now),
+            Program::Messages(_) => Core::with_messages(settings, now),
+        };
+        let shared = Arc::clone(&self.owner.0);
+        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        reactor.set_program(program);
         tracing::info!("listening on ws://{address}");
         reactor.run().map_err(BridgeError::Io)
     }

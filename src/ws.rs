@@ -13,6 +13,4 @@ pub mod response;
 #[cfg(test)]
 mod decoder_tests;
 #[cfg(test)]
-mod differential;
-#[cfg(test)]
 mod request_tests;

@@ -12,16 +12,26 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "contract/admin.rs"]
+mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
 #[path = "contract/client.rs"]
 mod client;
+#[path = "contract/descriptors.rs"]
+mod descriptors;
 #[path = "contract/harness.rs"]
 mod harness;
 #[path = "contract/http.rs"]
 mod http;
 #[path = "contract/listening.rs"]
 mod listening;
+#[path = "contract/metrics.rs"]
+mod metrics;
+#[path = "contract/mistakes.rs"]
+mod mistakes;
+#[path = "contract/outages.rs"]
+mod outages;
 #[path = "contract/pooler.rs"]
 mod pooler;
 #[path = "support/program.rs"]
@@ -37,17 +47,25 @@ mod raw;
 mod readme;
 #[path = "contract/reconnect.rs"]
 mod reconnect;
+#[path = "contract/relay.rs"]
+mod relay;
 #[path = "contract/rfc6455.rs"]
 mod rfc6455;
 #[path = "contract/semantics.rs"]
 mod semantics;
+#[path = "contract/service.rs"]
+mod service;
 #[path = "contract/shutdown.rs"]
 mod shutdown;
 #[path = "contract/slow_reader.rs"]
 mod slow_reader;
 #[path = "contract/sql.rs"]
 mod sql;
+#[path = "contract/standby.rs"]
+mod standby;
 #[path = "contract/startup.rs"]
 mod startup;
 #[path = "contract/strangers.rs"]
 mod strangers;
+#[path = "contract/witness.rs"]
+mod witness;

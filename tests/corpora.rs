@@ -2,6 +2,8 @@
 
 #[path = "../fuzz/bodies/lib.rs"]
 mod bodies;
+#[path = "corpora/frames.rs"]
+mod frames;
 
 use std::{fs, path::Path};
 
@@ -46,6 +48,11 @@ fn client_message() {
 }
 
 #[test]
+fn index_ops() {
+    replay("index_ops", bodies::index::index_ops);
+}
+
+#[test]
 fn pg_url() {
     replay("pg_url", bodies::dsn::pg_url);
 }
@@ -57,6 +64,47 @@ fn request_head() {
 
 fn bytes(bytes_max: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..bytes_max)
+}
+
+/// A field of the protocol, mostly with a value that some field may have.
+fn field() -> impl Strategy<Value = String> {
+    const NAMES: [&str; 6] = ["type", "channel", "payload", "id", "since", "new"];
+    const VALUES: [&str; 20] = [
+        r#""subscribe""#,
+        r#""unsubscribe""#,
+        r#""notify""#,
+        r#""ping""#,
+        r#""""#,
+        r#""\u0000""#,
+        r#""orders""#,
+        r#""caf\u00e9""#,
+        "0",
+        "-7",
+        "1.5",
+        "18446744073709551616",
+        "null",
+        "true",
+        "[1]",
+        "{}",
+        r#"{"epoch":"e","seq":1}"#,
+        r#"{"epoch":"e","seq":-1}"#,
+        r#"{"seq":1}"#,
+        r#""0123456789012345678901234567890123456789012345678901234567890123""#,
+    ];
+    let select = |of: &'static [&'static str]| proptest::sample::select(of);
+    // Most messages shall get as far as their channel.
+    let likely = proptest::sample::select(
+        &[
+            r#""type":"subscribe""#,
+            r#""type":"notify""#,
+            r#""channel":"orders""#,
+            r#""payload":"x""#,
+        ][..],
+    );
+    prop_oneof![
+        likely.prop_map(str::to_owned),
+        (select(&NAMES), select(&VALUES)).prop_map(|(name, value)| format!("\"{name}\":{value}")),
+    ]
 }
 
 proptest! {
@@ -73,13 +121,18 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_come_as_frames(data in bytes(400)) {
-        bodies::ws::client_bytes(&data);
+    fn the_index_takes_any_operations(data in bytes(400)) {
+        bodies::index::index_ops(&data);
     }
 
     #[test]
     fn any_text_may_come_as_a_message(text in ".{0,200}") {
         bodies::message::client_message(text.as_bytes());
+    }
+
+    #[test]
+    fn any_fields_may_come_in_a_message(fields in proptest::collection::vec(field(), 0..6)) {
+        bodies::message::client_message(format!("{{{}}}", fields.join(",")).as_bytes());
     }
 
     #[test]

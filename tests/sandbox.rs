@@ -193,6 +193,27 @@ fn stopped_and_started_again_it_keeps_port_and_data() {
 }
 
 #[test]
+fn a_standby_has_what_its_primary_has_and_takes_its_place() {
+    let primary = Sandbox::start().unwrap();
+    let sql = "CREATE TABLE t (a int); INSERT INTO t VALUES (1);";
+    primary.load_sql("postgres", sql).unwrap();
+    let standby = primary.start_standby().unwrap();
+    let count = || standby.psql("postgres", "SELECT count(*) FROM t;").unwrap();
+    assert_eq!(count(), "1\n", "of before");
+    let insert = "INSERT INTO t VALUES (2);";
+    primary.load_sql("postgres", insert).unwrap();
+    eventually("it streams", || count() == "2\n");
+    assert!(standby.load_sql("postgres", insert).is_err());
+    primary.kill9().unwrap();
+    standby.promote().unwrap();
+    standby.load_sql("postgres", insert).unwrap();
+    assert_eq!(count(), "3\n");
+    let left = Traces::of(&standby);
+    drop(standby);
+    assert!(left.are_gone());
+}
+
+#[test]
 fn a_smart_stop_waits_for_the_last_session() {
     let sandbox = Sandbox::start().unwrap();
     let mut session = Session::open(&sandbox);

@@ -211,10 +211,7 @@ struct Source {
 
 impl Source {
     fn new(path: &str, text: &str) -> Self {
-        let is_test = ["tests.rs", "differential.rs"]
-            .iter()
-            .any(|end| path.ends_with(end))
-            || path.contains("/tests/");
+        let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
         let end = text
             .find("\n#[cfg(test)]\nmod tests {")
             .unwrap_or(text.len());
@@ -381,9 +378,9 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 11] = [
-    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "pg",
-    "ws",
+const CORE: [&str; 12] = [
+    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message",
+    "metrics", "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
 const LAYERS: [(&str, &[&str]); 14] = [
@@ -405,7 +402,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("frame", &["message"]),
     ("message", &["access", "channel"]),
     ("channel", &[]),
-    ("metrics", &[]),
+    ("metrics", &["message", "ws"]),
     // The loop moves bytes: no JSON, no channel, no close code.
     (
         "reactor",

@@ -32,7 +32,7 @@ use std::{
 
 use alle::sandbox::Sandbox;
 use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
@@ -42,6 +42,8 @@ use self::{
 };
 
 const PASSWORD: &str = "very-secret-indeed";
+/// Before PostgreSQL 14 passwords are kept for md5 unless one asks.
+const SCRAM_ROLE: &str = "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram";
 
 /// A server with TLS, one without, and whom to trust.
 struct World {
@@ -59,10 +61,11 @@ fn world() -> &'static World {
         let tls = Sandbox::start().unwrap();
         let files = tls.socket_dir().to_owned();
         fs::write(files.join("good.crt"), &authority.pem).unwrap();
+        fs::write(files.join("empty.crt"), "").unwrap();
         fs::write(files.join("wrong.crt"), Authority::new("wrong").pem).unwrap();
         let identity = authority.sign("localhost", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
         let roles = format!(
-            "CREATE ROLE scram LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE cert LOGIN; \
+            "{SCRAM_ROLE} LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE cert LOGIN; \
              SET password_encryption = 'md5'; CREATE ROLE md5 LOGIN PASSWORD '{PASSWORD}'; \
              CREATE ROLE clear LOGIN PASSWORD '{PASSWORD}';"
         );
@@ -81,6 +84,14 @@ fn world() -> &'static World {
             authority,
         }
     })
+}
+
+impl World {
+    /// How often the server with TLS logged `text`.
+    fn logged(&self, text: &str) -> usize {
+        let log = fs::read(self.tls.log_file()).unwrap();
+        String::from_utf8_lossy(&log).matches(text).count()
+    }
 }
 
 /// Lets `server` speak TLS as `identity`.
@@ -133,8 +144,16 @@ fn psql(settings: &str) -> &'static str {
 
 /// What `alle serve` says: the same, and all it logged.
 fn alle(settings: &str) -> (&'static str, String) {
+    alle_trusting(settings, "/nonexistent")
+}
+
+/// The same where the system trusts the certificates in the file `roots`.
+fn alle_trusting(settings: &str, roots: &str) -> (&'static str, String) {
     let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-l", "trace", "-p", settings]);
     isolated(&mut command);
+    command
+        .env("SSL_CERT_FILE", roots)
+        .env_remove("SSL_CERT_DIR");
     let program = Program::start(command);
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut log = String::new();
@@ -254,6 +273,41 @@ fn scram_is_tied_to_tls_where_it_is_demanded() {
     expect(plain, "refused", "the connection is not encrypted");
 }
 
+/// Somebody between us and the server whom we trust, with a certificate of his own, is found out by
+/// the server: what we log in with names his certificate and not the server's. That the server says
+/// so is the proof that SCRAM-SHA-256-PLUS is spoken; it logs no mechanism.
+#[test]
+fn whoever_stands_between_is_found_out_by_the_server() {
+    let world = world();
+    let between = world
+        .authority
+        .sign("between", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let relay = relay(&between);
+    let found_out = "SCRAM channel binding check failed";
+    let mut expected = 0;
+    for (binding, outcome) in [
+        ("disable", "tls"),
+        ("prefer", "refused"),
+        ("require", "refused"),
+    ] {
+        let settings = expand(&format!(
+            "host=localhost port={relay} dbname=postgres user=scram password={PASSWORD} \
+             sslmode=verify-full sslrootcert=FILES/good.crt channel_binding={binding}"
+        ));
+        // Each of the two sessions is told so.
+        let (came_to, log) = alle(&settings);
+        assert_eq!(came_to, outcome, "{log}");
+        let by_alle = world.logged(found_out);
+        assert_eq!(psql(&settings), outcome, "psql, {settings}");
+        let by_psql = world.logged(found_out);
+        if outcome == "refused" {
+            assert!(log.contains(found_out), "{log}");
+            assert!(by_alle > expected && by_psql > by_alle, "{settings}");
+        }
+        expected = by_psql;
+    }
+}
+
 #[test]
 fn a_refusal_over_tls_is_tried_once_more_without_and_the_other_way_round() {
     // This role is let in over TLS only.
@@ -262,7 +316,7 @@ fn a_refusal_over_tls_is_tried_once_more_without_and_the_other_way_round() {
     expect(&format!("{role} sslmode=disable"), "refused", "pg_hba.conf");
     let wrong = "host=localhost TLS dbname=postgres user=scram password=wrong sslmode=prefer";
     expect(wrong, "refused", "password authentication failed");
-    expect(wrong, "refused", "no encryption");
+    expect(wrong, "refused", "no pg_hba.conf entry");
 }
 
 #[test]
@@ -299,7 +353,7 @@ fn tempfile(directory: &Path, name: &str, identity: &Identity) -> PathBuf {
 /// A server of its own with a role for SCRAM, and the settings that lead to it but for the roots.
 fn server_of(identity: &Identity) -> (Sandbox, String) {
     let server = Sandbox::start().unwrap();
-    let role = format!("CREATE ROLE scram LOGIN PASSWORD '{PASSWORD}';");
+    let role = format!("{SCRAM_ROLE} LOGIN PASSWORD '{PASSWORD}';");
     server.psql("postgres", &role).unwrap();
     let rules = "local all postgres trust\nhostssl all all all scram-sha-256\n";
     serve_tls(&server, identity, &identity.certificate, rules);
@@ -322,6 +376,85 @@ fn a_self_signed_certificate_vouches_for_itself_where_it_is_named() {
     expect(&format!("{own} channel_binding=require"), "tls", "");
     let other = format!("{settings} sslrootcert=FILES/good.crt");
     expect(&other, "refused", "nobody that sslrootcert names");
+}
+
+/// For us alone: psql knows it from 16 on.
+#[test]
+fn whom_the_system_trusts_may_vouch_for_the_server() {
+    let settings = "host=localhost TLS dbname=postgres user=postgres sslrootcert=system";
+    let by_address = settings.replace("localhost", "127.0.0.1");
+    for (settings, roots, expected, words) in [
+        (settings, "FILES/good.crt", "tls", ""),
+        (
+            settings,
+            "FILES/wrong.crt",
+            "refused",
+            "is signed by nobody",
+        ),
+        (
+            &by_address,
+            "FILES/good.crt",
+            "refused",
+            "is not for 127.0.0.1",
+        ),
+        (
+            settings,
+            "FILES/empty.crt",
+            "refused",
+            "the system trusts no certificate",
+        ),
+    ] {
+        let (outcome, log) = alle_trusting(&expand(settings), &expand(roots));
+        assert_eq!(outcome, expected, "{settings} {roots}:\n{log}");
+        assert!(log.contains(words), "{words:?}, {settings} {roots}:\n{log}");
+    }
+}
+
+/// For us alone: psql knows it from 17 on, as servers do.
+#[test]
+fn tls_without_being_asked_for_needs_postgresql_17() {
+    let world = world();
+    let version = world
+        .tls
+        .psql("postgres", "SHOW server_version_num")
+        .unwrap();
+    let settings = "dbname=postgres user=postgres sslmode=verify-full \
+                    sslrootcert=FILES/good.crt sslnegotiation=direct";
+    let at = |server: &str| alle(&expand(&format!("host=localhost {server} {settings}")));
+    let (outcome, log) = at("TLS");
+    if version.trim().parse::<u32>().unwrap() >= 170_000 {
+        assert_eq!(outcome, "tls", "{log}");
+    } else {
+        assert_eq!(outcome, "refused", "{log}");
+        assert!(
+            log.contains("sslnegotiation=direct needs PostgreSQL 17"),
+            "{log}"
+        );
+    }
+    let (outcome, log) = at("PLAIN");
+    assert_eq!(outcome, "refused", "{log}");
+    assert!(log.contains("sslnegotiation=direct needs"), "{log}");
+}
+
+/// It may be anybody's HTTPS whose certificate we happen to trust.
+#[test]
+fn who_is_not_asked_for_tls_has_to_say_that_it_is_postgresql() {
+    let identity = world()
+        .authority
+        .sign("x", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let config = server_config(&identity);
+    let port = serve(move |mut client| {
+        let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let _ = connection.complete_io(&mut client);
+        let _ = client.read_to_end(&mut Vec::new());
+    });
+    let settings = expand(&format!(
+        "host=localhost port={port} user=u sslmode=verify-full sslrootcert=FILES/good.crt \
+         sslnegotiation=direct"
+    ));
+    let (outcome, log) = alle(&settings);
+    assert_eq!(outcome, "refused", "{log}");
+    assert!(log.contains("did not agree to speak PostgreSQL's"), "{log}");
 }
 
 #[test]
@@ -395,8 +528,22 @@ fn what_is_said_in_the_clear_before_tls_is_not_believed() {
     }
 }
 
-/// Ends TLS in front of `bridge` as a proxy does; answers its own port.
-fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
+/// Takes clients on a port of its own, each in a thread; answers the port.
+fn serve(client: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = Arc::new(client);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let client = Arc::clone(&client);
+            thread::spawn(move || client(stream));
+        }
+    });
+    port
+}
+
+/// How the other side of TLS is played.
+fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -406,24 +553,64 @@ fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for client in listener.incoming().map_while(Result::ok) {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            thread::spawn(move || {
-                let interval = Some(Duration::from_millis(5));
-                client.set_read_timeout(interval).unwrap();
-                let mut back = TcpStream::connect(bridge).unwrap();
-                back.set_read_timeout(interval).unwrap();
-                let mut front = StreamOwned::new(connection, client);
-                while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
-            });
-        }
-    });
-    port
+    Arc::new(config)
 }
+
+/// Ends TLS in front of `bridge` as a proxy does; answers its own port.
+fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
+    let config = server_config(identity);
+    serve(move |client| {
+        client.set_read_timeout(INTERVAL).unwrap();
+        let mut back = TcpStream::connect(bridge).unwrap();
+        back.set_read_timeout(INTERVAL).unwrap();
+        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut front = StreamOwned::new(connection, client);
+        while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
+    })
+}
+
+/// Ends TLS in front of the server with TLS, in PostgreSQL's way and as `identity`, and begins it
+/// anew behind; answers its own port.
+fn relay(identity: &Identity) -> u16 {
+    let world = world();
+    let config = server_config(identity);
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(world.authority.pem.as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let back_config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let back_config = Arc::new(back_config);
+    let port = world.tls.port();
+    serve(move |mut client| {
+        let mut request = [0; SSL_REQUEST.len()];
+        client.read_exact(&mut request).unwrap();
+        assert_eq!(request, SSL_REQUEST);
+        client.write_all(b"S").unwrap();
+        let mut back = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        back.write_all(&SSL_REQUEST).unwrap();
+        let mut answer = [0];
+        back.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, *b"S");
+        for stream in [&client, &back] {
+            stream.set_read_timeout(INTERVAL).unwrap();
+        }
+        let name = "localhost".try_into().unwrap();
+        let connection = ClientConnection::new(Arc::clone(&back_config), name).unwrap();
+        let mut back = StreamOwned::new(connection, back);
+        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut front = StreamOwned::new(connection, client);
+        while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
+    })
+}
+
+/// Between two looks at either side.
+const INTERVAL: Option<Duration> = Some(Duration::from_millis(5));
+/// PostgreSQL, "Message Formats": `SSLRequest`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// What there is to copy; whether there may be more.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {

@@ -25,10 +25,12 @@ use alle::{
     pg::config::Config,
 };
 
+pub(super) use self::peer::upgrade_head;
 use self::{
-    peer::{Peer, frame, message, upgrade_head},
+    peer::{Peer, message},
     postgres::Server,
 };
+use super::ws::frame;
 
 /// Reads `data` as a sequence of operations and plays it.
 pub fn bridge_ops(data: &[u8]) {
@@ -145,9 +147,9 @@ impl Run {
             1 => self.input(script, |_| upgrade_head()),
             2..=4 => self.input(script, message),
             5 => self.input(script, |script| {
-                let opcode = [8, 9, 10, 0, 2][usize::from(script.byte() % 5)];
+                let first = [0x88, 0x89, 0x8a, 0x80, 0x82][usize::from(script.byte() % 5)];
                 let bytes = script.byte() % 126;
-                frame(opcode, script.bytes(bytes))
+                frame(first, script.bytes(bytes))
             }),
             6 => self.input(script, |script| {
                 let bytes = script.byte();

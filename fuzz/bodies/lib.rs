@@ -8,6 +8,8 @@
 
 pub mod bridge;
 pub mod dsn;
+pub mod echo;
+pub mod index;
 pub mod message;
 pub mod pg;
 pub mod ws;

@@ -1,11 +1,13 @@
 //! What a fuzzer asserts about a text message of a client, with serde_json as the judge of what
 //! JSON is.
 
+use std::fmt;
+
 use alle::{
     channel::{Channel, Measure, Payload},
     message::{self, ClientMessage, ErrorCode, Refusal, Request, RequestId, ServerMessage},
 };
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 /// What is taken says what was written, and what is refused is refused for what is wrong with it.
@@ -24,6 +26,10 @@ pub fn client_message(data: &[u8]) {
     if let (Some(value), Some(id)) = (&value, &request.id) {
         assert_eq!(value["id"], id_as_value(id));
     }
+    if let Some(value) = &value {
+        let code = request.message.as_ref().err().map(|refusal| refusal.code);
+        assert_eq!(code, judge(text, value).err(), "{text}");
+    }
     match &request.message {
         Ok(taken) => {
             if let Some(value) = &value {
@@ -34,7 +40,7 @@ pub fn client_message(data: &[u8]) {
                 request
             );
         }
-        Err(refusal) => check_refused(refusal, value.as_ref(), request.id.as_ref()),
+        Err(refusal) => check_refused(refusal, request.id.as_ref()),
     }
 }
 
@@ -52,28 +58,78 @@ fn check_taken(taken: &ClientMessage, value: &Value) {
     }
 }
 
-fn check_refused(refusal: &Refusal, value: Option<&Value>, id: Option<&RequestId>) {
-    let field = |name: &str| value.and_then(|value| value[name].as_str());
-    match refusal.code {
-        ErrorCode::BadMessage => {}
-        ErrorCode::UnknownType => assert!(!field("type").is_some_and(|kind| {
-            ["subscribe", "unsubscribe", "notify", "ping", "auth"].contains(&kind)
-        })),
-        ErrorCode::BadChannel => {
-            assert!(field("channel").is_none_or(|name| Channel::new(name).is_err()));
-        }
-        ErrorCode::PayloadTooLarge => {
-            assert!(field("payload").is_none_or(|text| text.len() > Payload::BYTES_MAX));
-        }
-        ErrorCode::TooManySubscriptions
-        | ErrorCode::RateLimited
-        | ErrorCode::Unauthorized
-        | ErrorCode::Forbidden
-        | ErrorCode::Cancelled
-        | ErrorCode::PostgresDown
-        | ErrorCode::PostgresError
-        | ErrorCode::UnknownOutcome => panic!("a text alone is no reason for {:?}", refusal.code),
+/// What the protocol makes of the message, by another hand than the parser's.
+fn judge(text: &str, value: &Value) -> Result<(), ErrorCode> {
+    let string = |name: &str| value[name].as_str().ok_or(ErrorCode::BadMessage);
+    let channel = || match string("channel")? {
+        name if (1..=63).contains(&name.len()) && !name.contains('\0') => Ok(()),
+        _ => Err(ErrorCode::BadChannel),
+    };
+    if !value.is_object() || has_twins(text) {
+        return Err(ErrorCode::BadMessage);
     }
+    match &value["id"] {
+        Value::Null => {}
+        Value::Number(id) if id.is_u64() || id.is_i64() => {}
+        Value::String(id) if id.len() <= 128 => {}
+        Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => return Err(ErrorCode::BadMessage),
+    }
+    match string("type")? {
+        "ping" | "auth" => Ok(()),
+        "unsubscribe" => channel(),
+        "subscribe" => {
+            channel()?;
+            let since = &value["since"];
+            let is_position = since["epoch"].is_string() && since["seq"].is_u64();
+            let is_sound = since.is_null() || is_position;
+            is_sound.then_some(()).ok_or(ErrorCode::BadMessage)
+        }
+        "notify" => {
+            channel()?;
+            match string("payload")? {
+                payload if payload.len() > 7_999 => Err(ErrorCode::PayloadTooLarge),
+                payload if payload.contains('\0') => Err(ErrorCode::BadMessage),
+                _ => Ok(()),
+            }
+        }
+        _ => Err(ErrorCode::UnknownType),
+    }
+}
+
+/// Whether a field of ours comes twice, of which a [`Value`] shows the last.
+fn has_twins(text: &str) -> bool {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<String>, A::Error> {
+            let mut names = Vec::new();
+            while let Some((name, IgnoredAny)) = map.next_entry()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+    let names = serde_json::Deserializer::from_str(text).deserialize_map(Fields);
+    let mut names = names.expect("it is an object");
+    names.retain(|name| {
+        ["type", "channel", "payload", "id", "since", "token"].contains(&name.as_str())
+    });
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    names.len() < count
+}
+
+fn check_refused(refusal: &Refusal, id: Option<&RequestId>) {
     let mut answer = Vec::new();
     ServerMessage::error(refusal.code, &refusal.text, refusal.channel.as_deref(), id)
         .append_to(&mut answer);

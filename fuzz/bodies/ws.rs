@@ -1,17 +1,27 @@
 //! What a fuzzer asserts about bytes from a client. Compiled by cargo-fuzz and by ordinary tests,
 //! which run it over the corpus.
 
+use std::io::{self, Cursor, Read, Write};
+
 use alle::ws::{
-    close::CloseReason,
+    close::{CloseReason, ProtocolViolation},
     decoder::{Decoder, Input},
     request::{self, HEAD_BYTES_MAX},
 };
+use tungstenite::{
+    Error, Message, WebSocket,
+    error::ProtocolError,
+    protocol::{Role, WebSocketConfig},
+};
 
-/// A stream of frames says the same in any pieces, and what is held stays bounded.
+use super::echo::echo;
+
+/// A stream of frames says the same in any pieces, and what tungstenite makes of it; what is held
+/// stays bounded; a server that returns each message does so.
 ///
 /// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
 pub fn client_bytes(data: &[u8]) {
-    for message_bytes_max in [20, 64 * 1024] {
+    for message_bytes_max in [20, 200, 64 * 1024] {
         let whole = story(data, |_| data.len(), message_bytes_max);
         for cut in [
             |_: u8| 1,
@@ -20,6 +30,160 @@ pub fn client_bytes(data: &[u8]) {
         ] {
             assert_eq!(story(data, cut, message_bytes_max), whole);
         }
+        // It applies the limit to control frames as well.
+        if message_bytes_max > 125 {
+            let theirs = oracle(data, message_bytes_max);
+            assert!(agree(&whole, &theirs), "ours {whole:?}, theirs {theirs:?}");
+        }
+    }
+    echo(data, usize::from);
+}
+
+/// What is kept of an [`Input`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong,
+    Close(Option<(u16, String)>),
+}
+
+impl From<Input<'_>> for Seen {
+    fn from(input: Input<'_>) -> Self {
+        match input {
+            Input::Text(text) => Self::Text(text.to_owned()),
+            Input::Binary(payload) => Self::Binary(payload.to_owned()),
+            Input::Ping(payload) => Self::Ping(payload.to_owned()),
+            Input::Pong => Self::Pong,
+            Input::Close(close) => Self::Close(close.map(|(code, text)| (code, text.to_owned()))),
+        }
+    }
+}
+
+/// What a stream comes to, up to a close frame or the reason it failed for.
+pub fn story(
+    data: &[u8],
+    cut: impl Fn(u8) -> usize,
+    message_bytes_max: usize,
+) -> (Vec<Seen>, Option<CloseReason>) {
+    let mut decoder = Decoder::default();
+    let mut said = Vec::new();
+    let mut begin = 0;
+    while begin < data.len() {
+        let end = data.len().min(begin + cut(data[begin]).max(1));
+        let mut piece = data[begin..end].to_owned();
+        begin = end;
+        let mut consumed = 0;
+        loop {
+            let (bytes, input) = match decoder.decode(&mut piece[consumed..], message_bytes_max) {
+                Ok(decoded) => decoded,
+                Err(reason) => return (said, Some(reason)),
+            };
+            consumed += bytes;
+            let Some(input) = input else { break };
+            said.push(Seen::from(input));
+            match input {
+                Input::Text(text) => assert!(text.len() <= message_bytes_max),
+                Input::Binary(payload) => assert!(payload.len() <= message_bytes_max),
+                Input::Ping(payload) => assert!(payload.len() <= 125),
+                Input::Pong => {}
+                Input::Close(_) => return (said, None),
+            }
+            assert!(decoder.held_bytes() <= message_bytes_max + HELD_BESIDE_MESSAGE_BYTES);
+        }
+        assert_eq!(consumed, piece.len(), "all of the input is consumed");
+        assert!(decoder.held_bytes() <= message_bytes_max + HELD_BESIDE_MESSAGE_BYTES);
+    }
+    (said, None)
+}
+
+/// What tungstenite makes of a stream: its messages, and the close code it would fail with.
+pub fn oracle(stream: &[u8], message_bytes_max: usize) -> (Vec<Seen>, Option<u16>) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(64)
+        .max_message_size(Some(message_bytes_max))
+        .max_frame_size(Some(message_bytes_max));
+    let socket = Socket(Cursor::new(stream.to_owned()));
+    let mut websocket = WebSocket::from_raw_socket(socket, Role::Server, Some(config));
+    let mut seen = Vec::new();
+    loop {
+        seen.push(match websocket.read() {
+            Ok(Message::Text(text)) => Seen::Text(text.to_string()),
+            Ok(Message::Binary(payload)) => Seen::Binary(payload.to_vec()),
+            Ok(Message::Ping(payload)) => Seen::Ping(payload.to_vec()),
+            Ok(Message::Pong(_)) => Seen::Pong,
+            Ok(Message::Close(close)) => {
+                let close = close.map(|close| (u16::from(close.code), close.reason.to_string()));
+                if is_dislike(close.as_ref()) {
+                    return (seen, Some(1002));
+                }
+                seen.push(Seen::Close(close));
+                return (seen, None);
+            }
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                return (seen, None);
+            }
+            Err(Error::Protocol(_)) => return (seen, Some(1002)),
+            Err(Error::Utf8(_)) => return (seen, Some(1007)),
+            Err(Error::Capacity(_)) => return (seen, Some(1009)),
+            other => panic!("neither input nor verdict: {other:?}"),
+        });
+    }
+}
+
+/// How tungstenite says that it does not like the code of a close frame.
+fn is_dislike(close: Option<&(u16, String)>) -> bool {
+    close.is_some_and(|(code, text)| *code == 1002 && text == "Protocol violation")
+}
+
+/// Reads a stream, swallows the answers.
+struct Socket(Cursor<Vec<u8>>);
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether our story of a stream and tungstenite's are the same, or differ for a known reason.
+/// Where they may differ, and why, is said here and nowhere else.
+fn agree(
+    (ours, error): &(Vec<Seen>, Option<CloseReason>),
+    (theirs, code): &(Vec<Seen>, Option<u16>),
+) -> bool {
+    // It takes a control frame whose length is written longer than needed; we know at the second
+    // byte that it cannot have been written so (RFC 6455, 5.2 and 5.5).
+    if *error == Some(CloseReason::Protocol(ProtocolViolation::ControlTooLong)) {
+        return theirs.starts_with(ours);
+    }
+    // It does not know 1014, which was registered later; and a peer may say what it says itself
+    // when it dislikes a code.
+    if let Some(Seen::Close(close)) = ours.last() {
+        if close.as_ref().is_some_and(|(code, _)| *code == 1014) || is_dislike(close.as_ref()) {
+            return *theirs == ours[..ours.len() - 1] && *code == Some(1002);
+        }
+    }
+    if ours != theirs {
+        return false;
+    }
+    match (error.map(CloseReason::code), *code) {
+        (ours, theirs) if ours == theirs => true,
+        // We fail at the first bad byte, it fails when the frame is complete.
+        (Some(_), None) => true,
+        // At one header, it looks at the length before it looks at the bits.
+        (Some(1002), Some(1009)) => true,
+        (_, _) => false,
     }
 }
 
@@ -50,40 +214,24 @@ pub fn request_head(data: &[u8]) {
     assert!(said == Ok(None) || said == whole);
 }
 
-/// What a stream comes to: each input in words, and the reason it failed for.
-fn story(
-    data: &[u8],
-    cut: impl Fn(u8) -> usize,
-    message_bytes_max: usize,
-) -> (Vec<String>, Option<CloseReason>) {
-    let mut decoder = Decoder::default();
-    let mut said = Vec::new();
-    let mut begin = 0;
-    while begin < data.len() {
-        let end = data.len().min(begin + cut(data[begin]).max(1));
-        let mut piece = data[begin..end].to_owned();
-        begin = end;
-        let mut consumed = 0;
-        loop {
-            let (bytes, input) = match decoder.decode(&mut piece[consumed..], message_bytes_max) {
-                Ok(decoded) => decoded,
-                Err(reason) => return (said, Some(reason)),
-            };
-            consumed += bytes;
-            let Some(input) = input else { break };
-            said.push(format!("{input:?}"));
-            if let Input::Text(text) = input {
-                assert!(text.len() <= message_bytes_max);
-            }
-            if let Input::Close(_) = input {
-                return (said, None);
-            }
-            assert!(decoder.held_bytes() <= message_bytes_max + HELD_BESIDE_MESSAGE_BYTES);
-        }
-        assert_eq!(consumed, piece.len(), "all of the input is consumed");
-        assert!(decoder.held_bytes() <= message_bytes_max + HELD_BESIDE_MESSAGE_BYTES);
+/// A frame of a client, masked, its length as short as it may be written.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![first];
+    let long = u64::try_from(payload.len()).expect("a length is 64 bits at most");
+    if let Ok(short @ ..=125) = u8::try_from(long) {
+        frame.push(0x80 | short);
+    } else if let Ok(medium) = u16::try_from(long) {
+        frame.push(0x80 | 126);
+        frame.extend_from_slice(&medium.to_be_bytes());
+    } else {
+        frame.push(0x80 | 127);
+        frame.extend_from_slice(&long.to_be_bytes());
     }
-    (said, None)
+    frame.extend_from_slice(&MASK);
+    let masked = payload.iter().zip(MASK.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 /// A header or control frame, and the decoder's own bookkeeping.

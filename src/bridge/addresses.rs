@@ -26,10 +26,11 @@ impl Addresses {
     }
 
     /// A new client comes from this address.
-    pub(super) fn note(&mut self, slot: usize, address: Option<IpAddr>) {
+    pub(super) fn note(&mut self, slot: u32, address: Option<IpAddr>) {
         if self.clients_max.is_none() {
             return;
         }
+        let slot = slot as usize;
         if self.of_client.len() <= slot {
             self.of_client.resize(slot + 1, None);
         }
@@ -107,7 +108,7 @@ mod tests {
     fn each_address_has_its_own_count_and_an_unknown_one_none() {
         let mut addresses = Addresses::new(Some(2));
         let [ann, bob] = ["192.0.2.1", "192.0.2.2"].map(|it| Some(it.parse().unwrap()));
-        for (slot, address) in [ann, ann, ann, bob, None].into_iter().enumerate() {
+        for (slot, address) in (0..).zip([ann, ann, ann, bob, None]) {
             addresses.note(slot, address);
         }
         for (slot, is_full) in [(0, false), (1, false), (2, true), (3, false), (4, false)] {

@@ -3,7 +3,7 @@
 //! Owns when to connect, how long to wait for it, the heartbeat, and which request is whose. The
 //! publishing session is apart because a backend that waits for the commit lock of a NOTIFY
 //! delivers nothing meanwhile, and because only what somebody else said proves that we hear: the
-//! listening session counts as up once it heard a token of the other ([`probe`]). Knows no client
+//! listening session counts as up once it heard a token of the other (`probe`). Knows no client
 //! and no socket: the reactor carries out
 //! [`Order`]s and reports what became of them.
 //!
@@ -38,7 +38,7 @@ pub use self::{
     role::Role,
     route::{Encryption, Route},
 };
-use super::{hub::Command, publishing::Published};
+use super::{hub::Command, publishing::Published, random::Random};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{
@@ -66,6 +66,10 @@ pub enum Event<'a> {
     Down(Role),
     /// Whether the listening session, which is up, is known to hear what the publishing one says.
     Proved(bool),
+    /// One transaction of so many publishes was committed.
+    Committed(u64),
+    /// PostgreSQL's queue of notifications is so full, from 0 to 1.
+    QueueUsage(f64),
     /// Why there can be no session with this server, though it lets us in.
     Unfit(Unfit),
     /// LISTEN was answered.
@@ -112,7 +116,7 @@ pub struct Backend {
     commands: VecDeque<Command>,
     /// What the publishing session is asked; empty while it is not up.
     outgoing: Outgoing,
-    random: u64,
+    random: Random,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
 }
@@ -129,7 +133,7 @@ impl Backend {
             probe: Probe::new(seed),
             commands: VecDeque::new(),
             outgoing: Outgoing::default(),
-            random: seed,
+            random: Random::new(seed),
             orders: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -421,20 +425,24 @@ impl Backend {
             }
             Asked::Publish => {
                 let events = &mut self.events;
-                self.outgoing.handle_completed(result, |number, published| {
+                let members = self.outgoing.handle_completed(result, |number, published| {
                     events.push_back(Event::Published(number, published));
                 });
-                None
+                (members > 0).then_some(Event::Committed(members as u64))
             }
             Asked::Probe => {
                 self.handle_probe_answered(role, result, now);
                 None
             }
             Asked::Heartbeat => {
-                if let State::Ready { heartbeat, .. } = &mut self.links[role.index()].state {
-                    *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-                }
-                None
+                let State::Ready {
+                    session, heartbeat, ..
+                } = &mut self.links[role.index()].state
+                else {
+                    return None;
+                };
+                *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
+                session.queue_usage().map(Event::QueueUsage)
             }
         }
     }

@@ -3,16 +3,13 @@
 use super::{
     hub::{Client, ClientId, Hub, Phase, Subscribe, Tick},
     interest::Interest,
+    raw::RawMessage,
 };
 use crate::{
     channel::{Channel, ChannelKey},
     frame,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
-    ws::{
-        close::{self, CloseReason},
-        decoder::Input,
-        request, response,
-    },
+    ws::{close::CloseReason, decoder::Input, request, response},
 };
 
 impl Hub {
@@ -66,8 +63,8 @@ impl Hub {
             Err(status) => (super::http::refuse(status), 0),
         };
         match reply {
-            super::http::Reply::Respond(bytes) => {
-                self.metrics.http_responses += 1;
+            super::http::Reply::Respond(status, bytes) => {
+                self.metrics.http_responses.add(status.code());
                 self.hang_up(slot, now, |out| out.extend_from_slice(&bytes));
             }
             super::http::Reply::Upgrade { key, holder } => {
@@ -78,6 +75,7 @@ impl Hub {
                     let status = ServerMessage::Status {
                         postgres: PostgresStatus::Down,
                     };
+                    self.metrics.statuses += 1;
                     self.push_own(slot, now, |out| frame::append_message(&status, out));
                 }
                 self.handle_frames(slot, &mut input[head_bytes..], now);
@@ -116,23 +114,30 @@ impl Hub {
             }
             return !closed;
         }
+        let id = self.id(slot);
         match input {
-            Input::Text(text) => self.handle_text(slot, text, now),
-            Input::Binary => {
-                let bad = (
-                    ErrorCode::BadMessage,
-                    "binary messages are not understood, send JSON as text",
-                );
-                let (code, text) = self.objection(slot, None, now).unwrap_or(bad);
-                self.refuse(slot, code, text, None, None, now);
-            }
+            Input::Text(text) => match &mut self.arrivals {
+                Some(arrivals) => arrivals.push(id, RawMessage::Text(text.to_owned())),
+                None => self.handle_text(slot, text, now),
+            },
+            Input::Binary(bytes) => match &mut self.arrivals {
+                Some(arrivals) => arrivals.push(id, RawMessage::Binary(bytes.to_owned())),
+                None => {
+                    let bad = (
+                        ErrorCode::BadMessage,
+                        "binary messages are not understood, send JSON as text",
+                    );
+                    let (code, text) = self.objection(slot, None, now).unwrap_or(bad);
+                    self.refuse(slot, code, text, None, None, now);
+                }
+            },
             Input::Ping(payload) => {
                 self.push_own(slot, now, |out| frame::append_pong(payload, out));
             }
             Input::Pong => {}
             Input::Close(frame) => {
                 let code = frame.map_or_else(|| CloseReason::Normal.code(), |(code, _)| code);
-                self.hang_up(slot, now, |out| close::close_frame(code, "", out));
+                self.end(slot, CloseReason::Normal, code, now);
                 return false;
             }
         }
@@ -147,15 +152,7 @@ impl Hub {
             self.finish_closing(slot, now);
             return;
         }
-        tracing::debug!(
-            client = slot,
-            reason = reason.label(),
-            "violation of RFC 6455"
-        );
-        self.metrics.violations += 1;
-        self.hang_up(slot, now, |out| {
-            close::close_frame(reason.code(), reason.text(), out)
-        });
+        self.end(slot, reason, reason.code(), now);
     }
 
     fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {
@@ -201,7 +198,7 @@ impl Hub {
         id: Option<&RequestId>,
         now: Tick,
     ) {
-        self.metrics.refusals += 1;
+        self.metrics.refusals.add(code.label());
         self.answer(slot, &ServerMessage::error(code, text, channel, id), now);
     }
 
@@ -275,6 +272,9 @@ impl Hub {
             .filter(|since| *since.epoch == *epoch)
             .and_then(|since| self.history.since(key, since.seq, current));
         let recovered = since.map(|_| missed.is_some());
+        if let (Some(since), true) = (since, missed.is_some()) {
+            self.metrics.deliveries += current - since.seq;
+        }
         let seq = match since {
             Some(since) if missed.is_some() => since.seq,
             Some(_) | None => current,

@@ -3,14 +3,13 @@
 //! Nothing is freed and no link cut while something walks: who leaves is marked, and reaped at the
 //! end of the turn.
 
-use super::hub::{ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick};
+use super::hub::{ADMIN, ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick};
 use crate::ws::close::{self, CloseReason};
 
 impl Hub {
     /// Begins to close an open connection; the close frame follows at a frame boundary. A client
     /// that cannot follow loses what lies behind the frame begun, any other gets what it is owed.
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Tick) {
-        self.note_close(slot, reason);
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout) {
             if let Some(key) = self.backlog_key_of(slot) {
                 self.backlogs[key].backlog.cut_at_frame(&mut self.batches);
@@ -20,6 +19,7 @@ impl Hub {
         }
         // What it was owed may have been too much for it.
         if self.is_open(slot) {
+            self.note_close(slot, reason);
             self.leave(slot, Phase::Closing, now);
             self.push_own(slot, now, |out| {
                 close::close_frame(reason.code(), reason.text(), out);
@@ -68,6 +68,7 @@ impl Hub {
         while let Some(slot) = self.dead.pop() {
             self.clients.remove(slot as usize);
             let hot = &mut self.hot[slot as usize];
+            self.admin_count -= usize::from(hot.is(ADMIN));
             *hot = Hot {
                 seen: 0,
                 backlog: NO_BACKLOG,
@@ -113,38 +114,32 @@ impl Hub {
             self.addresses.leave(slot);
             self.leaving.push(slot);
         }
+        self.end_handshake(slot);
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
         client.since = now;
     }
 
     fn bury(&mut self, slot: u32) {
+        self.end_handshake(slot);
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             self.open_clients -= 1;
             self.addresses.leave(slot);
             self.leaving.push(slot);
+            self.metrics.closes.add(close::LOST_LABEL);
         }
         if hot.backlog != NO_BACKLOG {
             let mut stalled = self.backlogs.remove(hot.backlog as usize);
             stalled.backlog.clear(&mut self.batches);
         }
         hot.backlog = NO_BACKLOG;
-        hot.flags = DEAD;
+        hot.flags = DEAD | hot.flags & ADMIN;
         self.dead.push(slot);
     }
 
-    fn note_close(&mut self, slot: u32, reason: CloseReason) {
+    pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
         tracing::debug!(client = slot, reason = reason.label(), "closing");
-        match reason {
-            CloseReason::SlowConsumer => self.metrics.slow_consumers += 1,
-            CloseReason::PingTimeout => self.metrics.ping_timeouts += 1,
-            CloseReason::Unauthorized => self.metrics.unauthorized += 1,
-            CloseReason::Normal | CloseReason::GoingAway => {}
-            CloseReason::Protocol(_)
-            | CloseReason::UnsupportedData
-            | CloseReason::InvalidPayload
-            | CloseReason::MessageTooBig => self.metrics.violations += 1,
-        }
+        self.metrics.closes.add(reason.label());
     }
 }

@@ -1,8 +1,9 @@
-//! Plain HTTP on the WebSocket port: health, the playground page, and who may upgrade.
+//! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
 
-use super::hub::Hub;
+use super::hub::{EXCESS, Hub};
 use crate::{
     access::{secret::Secret, tokens::Holder},
+    metrics,
     ws::{
         request::{Method, Request, Upgrade},
         response::{Response, Status},
@@ -12,7 +13,7 @@ use crate::{
 /// What becomes of a request.
 pub(super) enum Reply {
     /// These bytes, then the connection ends.
-    Respond(Vec<u8>),
+    Respond(Status, Vec<u8>),
     /// The connection becomes a WebSocket.
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
@@ -27,38 +28,22 @@ impl Hub {
         let head_only = request.method == Method::Head;
         let respond =
             |status, content_type, body: &str| respond(status, content_type, body, head_only);
-        if let Err(refusal) = self.access.check_page(request.host, request.origin) {
+        if self.hot[slot as usize].is(EXCESS) {
+            return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
+        }
+        let is_admin = self.is_admin(slot);
+        let checked = match self.admin_pages.as_ref().filter(|_| is_admin) {
+            Some(pages) => pages.check(request.host, request.origin),
+            None => self.access.check_page(request.host, request.origin),
+        };
+        if let Err(refusal) = checked {
             tracing::warn!("refused a request: {refusal}");
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
         }
-        let is_socket = matches!(request.path, "/" | "/ws");
+        let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
+        let is_watched = is_admin || self.admin_pages.is_none();
         match (request.path, &request.upgrade) {
-            (_, Upgrade::WebSocket { key }) if is_socket => {
-                if self.stopping {
-                    return respond(Status::ServiceUnavailable, TEXT, "shutting down\n");
-                }
-                if self
-                    .limits
-                    .clients_max
-                    .is_some_and(|max| self.open_clients >= max)
-                {
-                    return respond(Status::ServiceUnavailable, TEXT, "too many clients\n");
-                }
-                if self.addresses.is_full(slot) {
-                    let text = "too many clients from this address\n";
-                    return respond(Status::TooManyRequests, TEXT, text);
-                }
-                match self.holder_of(request) {
-                    Ok(holder) => Reply::Upgrade {
-                        key: (*key).to_owned(),
-                        holder,
-                    },
-                    Err(WrongToken) => {
-                        tracing::debug!(client = slot, "refused a token");
-                        respond(Status::Unauthorized, TEXT, "the token is wrong\n")
-                    }
-                }
-            }
+            (_, Upgrade::WebSocket { key }) if is_socket => self.upgrade(slot, key, request),
             (_, Upgrade::WrongVersion) if is_socket => respond(
                 Status::UpgradeRequired,
                 TEXT,
@@ -72,12 +57,16 @@ impl Hub {
                 TEXT,
                 "GET and HEAD are taken here\n",
             ),
-            ("/healthz", _) => respond(Status::Ok, TEXT, "ok\n"),
-            ("/readyz", _) => match self.listening.readiness() {
+            ("/healthz", _) if is_watched => respond(Status::Ok, TEXT, "ok\n"),
+            ("/readyz", _) if is_watched => match self.readiness() {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
                 Err(reason) => respond(Status::ServiceUnavailable, TEXT, &format!("{reason}\n")),
             },
-            ("/", _) => match self.page {
+            ("/metrics", _) if is_watched => {
+                let text = self.metrics.text(&self.gauges());
+                respond(Status::Ok, metrics::CONTENT_TYPE, &text)
+            }
+            ("/", _) if is_socket => match self.page {
                 Some(page) => respond(Status::Ok, HTML, page),
                 None => respond(
                     Status::UpgradeRequired,
@@ -85,7 +74,7 @@ impl Hub {
                     "a WebSocket server: upgrade\n",
                 ),
             },
-            ("/ws", _) => respond(
+            ("/ws", _) if is_socket => respond(
                 Status::UpgradeRequired,
                 TEXT,
                 "a WebSocket server: upgrade\n",
@@ -96,6 +85,26 @@ impl Hub {
 }
 
 impl Hub {
+    /// The answer to a sound opening handshake, which is a `GET`.
+    fn upgrade(&self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
+        let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
+        let (status, text) = if self.is_leaving {
+            (Status::ServiceUnavailable, "shutting down\n")
+        } else if self.open_clients >= clients_max {
+            (Status::ServiceUnavailable, "too many clients\n")
+        } else if self.addresses.is_full(slot) {
+            let text = "too many clients from this address\n";
+            (Status::TooManyRequests, text)
+        } else if let Ok(holder) = self.holder_of(request) {
+            let key = key.to_owned();
+            return Reply::Upgrade { key, holder };
+        } else {
+            tracing::debug!(client = slot, "refused a token");
+            (Status::Unauthorized, "the token is wrong\n")
+        };
+        respond(status, TEXT, text, false)
+    }
+
     /// Whose token the request brings. A browser's cannot bring one: it says so in a message.
     fn holder_of(&self, request: &Request<'_>) -> Result<Option<Holder>, WrongToken> {
         match request.bearer {
@@ -106,10 +115,23 @@ impl Hub {
             Some(_) | None => Ok(None),
         }
     }
+
+    /// Why no client should be sent here, if so.
+    fn readiness(&self) -> Result<(), &'static str> {
+        if self.is_leaving {
+            Err("shutting down")
+        } else {
+            self.listening.readiness()
+        }
+    }
 }
 
 /// A token that is nobody's.
 struct WrongToken;
+/// The answer where no head is waited for any more.
+pub(super) fn no_room(body: &str) -> Reply {
+    respond(Status::ServiceUnavailable, TEXT, body, false)
+}
 
 /// The answer to a head that could not be read.
 pub(super) fn refuse(status: Status) -> Reply {
@@ -124,7 +146,7 @@ fn respond(status: Status, content_type: &str, body: &str, head_only: bool) -> R
         body,
     }
     .write(head_only, &mut out);
-    Reply::Respond(out)
+    Reply::Respond(status, out)
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -9,16 +9,17 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    net::IpAddr,
 };
 
 use slab::Slab;
 
 use crate::{
-    access::{Access, tokens::Holder},
+    access::{Access, pages::Pages, tokens::Holder},
     backlog::Backlog,
     batch::Batches,
-    bridge::{addresses::Addresses, listening::Listening, rates::Rates, transmit::Sending},
+    bridge::{
+        addresses::Addresses, listening::Listening, rates::Rates, raw::Arrivals, transmit::Sending,
+    },
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
     fanout::{EVERYONE, Fanout},
@@ -47,6 +48,12 @@ pub struct ClientId {
 pub struct Hub {
     pub(super) limits: Limits,
     pub(super) access: Access,
+    /// Who may use the admin address, where there is one: health and metrics are only there then.
+    pub(super) admin_pages: Option<Pages>,
+    /// Connections to it, by age, and some that ended.
+    pub(super) admin: VecDeque<ClientId>,
+    /// Slots of such connections.
+    pub(super) admin_count: usize,
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
     pub(super) clients: Slab<Client>,
@@ -54,6 +61,12 @@ pub struct Hub {
     pub(super) open_clients: usize,
     pub(super) addresses: Addresses,
     pub(super) rates: Rates,
+    /// Clients whose handshake is unfinished.
+    pub(super) handshaking: usize,
+    /// They by age, and some that finished or ended.
+    pub(super) unfinished: VecDeque<ClientId>,
+    /// Connections that are refused and may stay for a moment, by age.
+    pub(super) refused: VecDeque<(Tick, ClientId)>,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -67,9 +80,13 @@ pub struct Hub {
     pub(super) publish_bytes: usize,
     /// For whoever talks to PostgreSQL, in order.
     pub(super) commands: VecDeque<Command>,
+    /// Where the program speaks a protocol of its own with the clients.
+    pub(super) arrivals: Option<Arrivals>,
     pub(super) metrics: Metrics,
-    /// No client is taken any more; those there are being closed.
-    pub(super) stopping: bool,
+    /// The time of the turn in microseconds: for metrics, finer than a tick.
+    pub(super) clock: u64,
+    /// No client is taken any more; those there are being closed, sooner or later.
+    pub(super) is_leaving: bool,
     /// Clients with a backlog and a socket that takes bytes, and some that left: [`READY`] tells.
     pub(super) ready: VecDeque<u32>,
     pub(super) ready_first: bool,
@@ -182,6 +199,8 @@ pub(super) struct Publish {
     pub(super) id: Option<RequestId>,
     pub(super) channel: Channel,
     pub(super) bytes: usize,
+    /// When it was taken, in microseconds.
+    pub(super) since: u64,
 }
 
 /// What is asked of PostgreSQL.
@@ -220,16 +239,27 @@ pub enum Disconnect {
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits, access: Access, page: Option<&'static str>) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        access: Access,
+        admin_pages: Option<Pages>,
+        page: Option<&'static str>,
+    ) -> Self {
         Self {
             history: History::new(limits.history_frames_max, limits.history_bytes_max),
             addresses: Addresses::new(limits.address_clients_max),
             rates: Rates::new(limits.client_rate_max),
             limits,
             access,
+            admin_pages,
+            admin: VecDeque::new(),
+            admin_count: 0,
             page,
             clients: Slab::new(),
             open_clients: 0,
+            handshaking: 0,
+            unfinished: VecDeque::new(),
+            refused: VecDeque::new(),
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -239,8 +269,10 @@ impl Hub {
             publishes: Slab::new(),
             publish_bytes: 0,
             commands: VecDeque::new(),
+            arrivals: None,
             metrics: Metrics::default(),
-            stopping: false,
+            clock: 0,
+            is_leaving: false,
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,
@@ -253,8 +285,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn handle_connected(&mut self, address: Option<IpAddr>, now: Tick) -> ClientId {
+    /// A socket was accepted; `flags` say where.
+    pub(super) fn handle_connected(&mut self, flags: u16, now: Tick) -> ClientId {
         self.metrics.connections += 1;
+        self.handshaking += usize::from(flags & ADMIN == 0);
         let slot = self.clients.insert(Client {
             phase: Phase::Handshake(None),
             decoder: Decoder::default(),
@@ -273,8 +307,8 @@ impl Hub {
                 flags: 0,
             });
         }
-        self.addresses.note(slot, address);
         self.rates.fill(slot, now);
+        self.hot[slot].flags = flags;
         let generation = self.hot[slot].generation;
         ClientId {
             slot: u32::try_from(slot).expect("sockets are fewer than 2^32"),
@@ -291,7 +325,8 @@ impl Hub {
     }
 
     pub(super) fn end_slice(&mut self) {
-        self.fanout.end_slice();
+        let was_under_way = self.fanout.end_slice();
+        self.metrics.slices += u64::from(was_under_way);
     }
 
     pub(super) fn poll_disconnect(&mut self) -> Option<(ClientId, Disconnect)> {
@@ -317,16 +352,18 @@ impl Hub {
         }
         self.scratch.clear();
         frame::append_message(message, &mut self.scratch);
+        let (audience, now) = (self.hot.len(), self.clock);
         self.fanout
-            .append(EVERYONE, self.hot.len(), &self.scratch, &mut self.batches);
+            .append(EVERYONE, audience, &self.scratch, now, &mut self.batches);
     }
 
     /// Tells every subscriber of the channel the frame in `scratch`.
     pub(super) fn fan_out_scratch(&mut self, key: ChannelKey) {
         let audience = self.index.subscribers(key).len();
         if audience > 0 {
+            let now = self.clock;
             self.fanout
-                .append(key, audience, &self.scratch, &mut self.batches);
+                .append(key, audience, &self.scratch, now, &mut self.batches);
         }
     }
 
@@ -339,6 +376,7 @@ impl Hub {
         head: impl FnOnce(&mut Vec<u8>),
     ) {
         self.metrics.handshakes += 1;
+        self.end_handshake(slot);
         let phase = self.phase_of(holder);
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
@@ -351,6 +389,14 @@ impl Hub {
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);
         self.mark_ready(slot);
+    }
+
+    /// The client's phase is about to change, or it to go.
+    pub(super) fn end_handshake(&mut self, slot: u32) {
+        let is_counted = !self.hot[slot as usize].is(ADMIN);
+        if is_counted && matches!(self.clients[slot as usize].phase, Phase::Handshake(_)) {
+            self.handshaking -= 1;
+        }
     }
 
     pub(super) fn is_open(&self, slot: u32) -> bool {
@@ -416,3 +462,7 @@ pub(super) const READY: u16 = 2;
 pub(super) const BLOCKED: u16 = 4;
 /// In `Hub::dead`.
 pub(super) const DEAD: u16 = 8;
+/// It came to the admin address: never a client.
+pub(super) const ADMIN: u16 = 16;
+/// There is nothing left for it: whatever it asks, it gets 503.
+pub(super) const EXCESS: u16 = 32;

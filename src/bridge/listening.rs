@@ -29,7 +29,9 @@ pub(super) struct Listening {
     /// How the server counts the bytes of names and payloads.
     pub(super) measure: Measure,
     /// What is published was heard, as far as we know.
-    proved: bool,
+    pub(super) proved: bool,
+    /// How full PostgreSQL's queue was when last measured, from 0 to 1.
+    pub(super) queue_usage: f64,
     /// Why the last server that let us in would not do.
     unfit: Option<Unfit>,
     /// Publishes can be sent.
@@ -78,6 +80,7 @@ impl Default for Listening {
             session_up: false,
             measure: Measure::Utf8,
             proved: false,
+            queue_usage: 0.0,
             unfit: None,
             publishing_up: false,
             announced: PostgresStatus::Down,
@@ -137,6 +140,12 @@ impl Listening {
         }
     }
 
+    /// Channels that are heard.
+    pub(super) fn listened_count(&self) -> usize {
+        let is_heard = |state: &&ChannelState| state.interest == Interest::Listened;
+        self.channels.iter().filter(is_heard).count()
+    }
+
     /// Whether another LISTEN may be sent.
     pub(super) fn has_room(&self) -> bool {
         self.session_up && self.asked < ASKED_MAX
@@ -188,6 +197,7 @@ impl Hub {
     pub(super) fn handle_listening_up(&mut self, measure: Measure) {
         self.listening.session_up = true;
         self.listening.unfit = None;
+        self.metrics.listening_connects += 1;
         self.listening.measure = measure;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
@@ -209,9 +219,6 @@ impl Hub {
 
     /// The listening session is gone; nothing it was asked will be answered.
     pub(super) fn handle_listening_down(&mut self) {
-        if self.listening.session_up {
-            self.metrics.listening_lost += 1;
-        }
         self.listening.session_up = false;
         self.listening.proved = false;
         self.listening.to_listen.clear();
@@ -231,6 +238,7 @@ impl Hub {
 
     pub(super) fn handle_publishing(&mut self, up: bool) {
         self.listening.publishing_up = up;
+        self.metrics.publishing_connects += u64::from(up);
     }
 
     pub(super) fn handle_proved(&mut self, proved: bool) {
@@ -295,7 +303,9 @@ impl Hub {
         }
         state.seq += 1;
         let seq = state.seq;
-        if self.index.subscribers(key).is_empty() {
+        let audience = self.index.subscribers(key).len();
+        self.metrics.deliveries += audience as u64;
+        if audience == 0 {
             self.metrics.notifications_unheard += 1;
             if !self.history.is_on() {
                 return;
@@ -378,7 +388,9 @@ impl Hub {
 
     /// A frame of the channel: nothing overtakes it and it overtakes nothing.
     fn report_gap(&mut self, key: ChannelKey, reason: GapReason) {
-        if self.index.subscribers(key).is_empty() {
+        let audience = self.index.subscribers(key).len();
+        self.metrics.gaps += audience as u64;
+        if audience == 0 {
             return;
         }
         let (epoch, seq) = self.listening.position(key);
@@ -420,6 +432,7 @@ impl Hub {
         if self.listening.announced != status {
             self.listening.announced = status;
             tracing::debug!("clients are told that PostgreSQL is {status:?}");
+            self.metrics.statuses += self.open_clients as u64;
             self.broadcast(&ServerMessage::Status { postgres: status });
         }
     }

@@ -56,6 +56,7 @@ impl Hub {
             id,
             channel: channel.clone(),
             bytes,
+            since: self.clock,
         };
         let ticket = self.publishes.insert(publish);
         let ticket = u32::try_from(ticket).expect("bounded by publish_bytes_max");
@@ -74,6 +75,9 @@ impl Hub {
             return;
         };
         self.publish_bytes -= publish.bytes;
+        self.metrics
+            .publish_latency
+            .observe(self.clock - publish.since);
         let slot = publish.client.slot;
         let is_there =
             self.is_alive(publish.client) && self.clients[slot as usize].serial == publish.serial;
@@ -93,7 +97,7 @@ impl Hub {
                 }
             }
             Published::Refused(error) => {
-                self.metrics.refusals += 1;
+                self.metrics.refusals.add(ErrorCode::PostgresError.label());
                 let text = &error.message;
                 let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
                 self.answer(slot, &message, now);

@@ -7,7 +7,12 @@ use super::{
     interest::Interest,
     sweep::elapsed,
 };
-use crate::{channel::ChannelKey, frame, message::ServerMessage, pg::session::ServerError};
+use crate::{
+    channel::ChannelKey,
+    frame,
+    message::{ErrorCode, ServerMessage},
+    pg::session::ServerError,
+};
 
 /// When refused channels are asked for again, and how long after that.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,7 @@ impl Hub {
         for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
             self.clients[slot as usize].forget_waiting(key, requests.len());
             for Subscribe { id, .. } in requests {
+                self.metrics.refusals.add(ErrorCode::PostgresError.label());
                 let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
                 self.answer(slot, &refusal, now);
             }

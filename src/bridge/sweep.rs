@@ -37,6 +37,7 @@ impl Hub {
         match *phase {
             Phase::Handshake(_) => {
                 if in_phase >= self.limits.handshake_timeout {
+                    self.metrics.handshakes_timed_out += 1;
                     self.drop_client(slot, Disconnect::Drop);
                 }
             }

@@ -1,6 +1,11 @@
 //! The core against a PostgreSQL of a few lines and clients that are byte buffers.
 
+mod admin;
+mod backend;
+mod leaving;
 mod limits;
+mod metrics;
+mod no_room;
 mod proof;
 mod server;
 mod strangers;

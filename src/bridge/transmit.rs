@@ -159,7 +159,10 @@ impl Hub {
                 }
             }
             self.fanout.advance(0);
-            self.fanout.finish(audience, &mut self.batches);
+            let since = self.fanout.finish(audience, &mut self.batches);
+            if let Some(since) = since.filter(|_| key != EVERYONE) {
+                self.metrics.fan_out_latency.observe(self.clock - since);
+            }
         }
         None
     }
@@ -199,12 +202,17 @@ impl Hub {
         match self.sending.take() {
             Some(Sending::Direct(slot, run)) => {
                 self.hot[slot as usize].seen = run.last;
-                if let Written::Full(bytes) = written {
-                    let mut rest = run.span;
-                    rest.start += u32::try_from(bytes).expect("no more than was lent");
-                    self.push_span(slot, rest, now);
-                    self.hot[slot as usize].flags |= BLOCKED;
-                }
+                let bytes = match written {
+                    Written::All => run.span.bytes(),
+                    Written::Full(bytes) => {
+                        let mut rest = run.span;
+                        rest.start += u32::try_from(bytes).expect("no more than was lent");
+                        self.push_span(slot, rest, now);
+                        self.hot[slot as usize].flags |= BLOCKED;
+                        bytes
+                    }
+                };
+                self.metrics.bytes_written += bytes as u64;
             }
             Some(Sending::Backlog(slot)) => self.note_progress(slot, written, now),
             None => debug_assert!(false, "nothing was being transmitted"),
@@ -227,6 +235,7 @@ impl Hub {
         if bytes > 0 {
             *progressed = now;
         }
+        self.metrics.bytes_written += bytes as u64;
         backlog.consume(bytes, &mut self.batches);
         let is_empty = backlog.is_empty();
         self.ready.pop_front();

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     /// Print the version.
     Version,
     /// Start the bridge.
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Listen through a bridge.
     Listen(ListenOptions),
     /// Send one notification through a bridge.
@@ -79,6 +79,8 @@ pub(crate) struct ServeOptions {
     pub(crate) postgres: PostgresOptions,
     /// Where to listen for WebSocket clients.
     pub(crate) ws_bind_addr: String,
+    /// Where health and metrics are, if not there.
+    pub(crate) admin_addr: Option<String>,
     /// Channels listened to from the start.
     pub(crate) channels: Vec<String>,
     /// Origins allowed beside the server's own.
@@ -91,6 +93,8 @@ pub(crate) struct ServeOptions {
     pub(crate) token_file: Option<String>,
     /// Whether `/` shows the playground page.
     pub(crate) playground: bool,
+    /// Seconds in which clients leave one by one after a signal.
+    pub(crate) drain: Option<usize>,
     /// What each peer may cost, where it was said.
     pub(crate) limits: LimitOptions,
 }
@@ -193,7 +197,7 @@ struct Meaning<'a> {
 impl Meaning<'_> {
     fn command(&self) -> Result<Command, Failure> {
         match self.command {
-            CommandName::Serve => self.serve().map(Command::Serve),
+            CommandName::Serve => self.serve().map(|it| Command::Serve(Box::new(it))),
             CommandName::Listen => self.listen().map(Command::Listen),
             CommandName::Publish => self.publish().map(Command::Publish),
             CommandName::Demo => self.demo().map(Command::Demo),
@@ -211,6 +215,7 @@ impl Meaning<'_> {
             ws_bind_addr: self
                 .setting(Name::WsBindAddr, "WS_BIND_ADDR")?
                 .unwrap_or_else(|| DEFAULT_WS_BIND_ADDR.to_owned()),
+            admin_addr: self.values(Name::AdminAddr).pop(),
             channels: self.serve_channels()?,
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),
@@ -220,6 +225,7 @@ impl Meaning<'_> {
             },
             token_file: self.values(Name::TokenFile).pop(),
             playground: self.has(Name::Playground),
+            drain: self.number(Name::Drain, "--drain", 0)?,
             limits: LimitOptions {
                 max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
                 max_clients_per_address: self.number(

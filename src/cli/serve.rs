@@ -15,16 +15,19 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Failure> {
     let mut config = BridgeConfig::new(options.postgres.url, options.ws_bind_addr)
         .with_postgres_listen_url(options.postgres.listen_url)
         .with_postgres_publish_url(options.postgres.publish_url)
+        .with_admin_addr(options.admin_addr)
         .with_channels(options.channels)
         .with_playground(options.playground)
         .with_allow_origins(options.allow_origins)
         .with_allow_hosts(options.allow_hosts)
         .with_permissions(options.permissions)
         .with_unlisten_delay(seconds(options.limits.unlisten_delay))
+        .with_drain(seconds(options.drain))
         .with_limits(limits);
     config.token_file = options.token_file.map(Into::into);
     Bridge::new(config)
         .with_signals()
+        .with_service_manager()
         .run()
         .map_err(|error| failure(&error, CommandName::Serve))
 }

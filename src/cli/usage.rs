@@ -74,6 +74,7 @@ Options:
       --pg-publish-url URL   For the publishing session alone [PG_PUBLISH_URL]
   -w, --ws-bind-addr ADDR    Listen for WebSocket clients on ADDR, port 0 picks one
                              [WS_BIND_ADDR] [default: 127.0.0.1:8080]
+      --admin-addr ADDR      Answer /healthz, /readyz and /metrics on ADDR, not beside the clients
   -c, --channels LIST        Channels to listen to from the start, comma separated
                              [LISTEN_CHANNELS]
       --allow-origin ORIGIN  Also take browsers' connections from ORIGIN, as in
@@ -95,6 +96,8 @@ Options:
       --history-bytes BYTES  Bytes of them over all channels [default: 16777216]
       --unlisten-delay SECONDS
                              Keep a channel and its history after its last subscriber [default: 0]
+      --drain SECONDS        After a signal, serve for so long: no new clients, those there are
+                             close one by one [default: 0]
       --client-queue BYTES   A client further behind is closed with 4008 [default: 16777216]
       --retained BYTES       What all slow clients may hold together; beyond it the slowest is
                              closed with 4008 [default: 268435456]
@@ -103,6 +106,7 @@ Options:
   -V, --version              Show the version
 
 It starts without PostgreSQL too and keeps trying. Ctrl-C stops it, a second one at once.
+Under systemd it takes the sockets it is passed, and says when it is ready.
 
 Examples:
   alle serve --playground

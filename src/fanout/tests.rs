@@ -9,12 +9,14 @@ const B: ChannelKey = ChannelKey(1);
 struct Fixture {
     fanout: Fanout,
     batches: Batches,
+    now: u64,
 }
 
 impl Fixture {
     fn append(&mut self, key: ChannelKey, audience: usize, text: &str) {
+        let (frame, now) = (text.as_bytes(), self.now);
         self.fanout
-            .append(key, audience, text.as_bytes(), &mut self.batches);
+            .append(key, audience, frame, now, &mut self.batches);
         self.fanout.check_invariants(&self.batches);
     }
 
@@ -33,10 +35,12 @@ impl Fixture {
         runs
     }
 
-    fn finish(&mut self, audience: usize) {
+    /// When the oldest frame of the pass came.
+    fn finish(&mut self, audience: usize) -> Option<u64> {
         self.fanout.advance(0);
-        self.fanout.finish(audience, &mut self.batches);
+        let since = self.fanout.finish(audience, &mut self.batches);
         self.fanout.check_invariants(&self.batches);
+        since
     }
 }
 
@@ -150,4 +154,24 @@ fn a_forgotten_channel_leaves_nothing() {
     fixture.fanout.forget(B, &mut fixture.batches);
     assert!(!fixture.fanout.has_work());
     assert_eq!(fixture.batches.count(), 0);
+}
+
+#[test]
+fn a_pass_knows_when_its_oldest_frame_came() {
+    let mut fixture = Fixture::default();
+    for now in [3, 5] {
+        fixture.now = now;
+        fixture.append(A, 10, "of the first pass or behind it");
+        fixture.fanout.pass();
+    }
+    fixture.now = 7;
+    fixture.append(A, 10, "behind it");
+    assert_eq!(fixture.finish(10), Some(3));
+    fixture.fanout.pass();
+    assert_eq!(fixture.finish(10), Some(5), "the older one of two");
+    assert_eq!(fixture.finish(10), None, "there is no pass");
+    fixture.now = 9;
+    fixture.append(A, 10, "a pass of its own");
+    fixture.fanout.pass();
+    assert_eq!(fixture.finish(10), Some(9));
 }

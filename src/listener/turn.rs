@@ -218,7 +218,9 @@ impl Link {
             Event::Up(Role::Publishing, _)
             | Event::Down(Role::Publishing)
             | Event::Proved(_)
-            | Event::Unfit(_) => {}
+            | Event::Unfit(_)
+            | Event::Committed(_)
+            | Event::QueueUsage(_) => {}
             Event::Listened(key, result) => {
                 if let Some(channel) = channels.handle_listened(key, result, now) {
                     arrivals.hand_over(Received::Gap(channel));

@@ -117,16 +117,19 @@ pub fn split_notification(body: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.is_empty().then_some((channel, payload))
 }
 
-/// The first value in the body of a DataRow; empty where it is null or there is none.
-pub(super) fn first_column(body: &[u8]) -> Option<&[u8]> {
-    let (columns, body) = body.split_first_chunk()?;
-    if u16::from_be_bytes(*columns) == 0 {
-        return Some(&[]);
+/// The values in the body of a DataRow, empty where they are null.
+pub(super) fn columns(body: &[u8]) -> Option<Vec<&[u8]>> {
+    let (count, mut rest) = body.split_first_chunk()?;
+    let mut columns = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (bytes, behind) = rest.split_first_chunk()?;
+        // Null is -1.
+        let bytes = usize::try_from(i32::from_be_bytes(*bytes)).unwrap_or(0);
+        let (column, behind) = behind.split_at_checked(bytes)?;
+        columns.push(column);
+        rest = behind;
     }
-    let (bytes, body) = body.split_first_chunk()?;
-    // Null is -1.
-    let bytes = usize::try_from(i32::from_be_bytes(*bytes)).unwrap_or(0);
-    body.get(..bytes)
+    rest.is_empty().then_some(columns)
 }
 
 /// The protocol's `String`, and what stands behind it.
@@ -151,6 +154,22 @@ mod tests {
     fn message(tag: u8, body: &[u8]) -> Vec<u8> {
         let bytes = u32::try_from(body.len() + 4).unwrap();
         [&[tag][..], &bytes.to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn a_row_is_taken_apart_or_refused() {
+        for (body, expected) in [
+            (&b"\0\0"[..], Some(&[][..])),
+            (b"\0\x01\0\0\0\x02on", Some(&[&b"on"[..]])),
+            (b"\0\x02\xff\xff\xff\xff\0\0\0\0", Some(&[b"", b""])),
+            (b"", None),
+            (b"\0\x01\0\0\0\x03on", None),
+            (b"\0\x02\0\0\0\x02on", None),
+            (b"\0\x01\0\0\0\x01on", None),
+            (b"\xff\xff\x7f\xff\xff\xff", None),
+        ] {
+            assert_eq!(columns(body).as_deref(), expected, "{body:?}");
+        }
     }
 
     #[test]

@@ -55,12 +55,14 @@ pub(super) fn sasl(data: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError>
     frontend::sasl_response(data, out).map_err(|_| ProtocolError::Nul)
 }
 
-/// Lifts every timeout this server knows: `idle_session_timeout` kills a listener even while
-/// notifications reach it, and a name missing from `pg_settings` is passed over in silence. Each
-/// row begins with who did it.
+/// Asks who serves us and of what kind the server is: one row of three columns, for poolers and
+/// servers before PostgreSQL 14 do not say. Then lifts every timeout this server knows:
+/// `idle_session_timeout` kills a listener even while notifications reach it, and a name missing
+/// from `pg_settings` is passed over in silence.
 pub(super) fn set_up(out: &mut BytesMut) {
     simple(
-        "SELECT pg_backend_pid(), set_config(name, '0', false) FROM pg_settings WHERE name IN \
+        "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only'); \
+         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
          ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', \
          'idle_in_transaction_session_timeout', 'lock_timeout')",
         out,

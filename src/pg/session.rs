@@ -215,12 +215,12 @@ impl Session {
         self.server.encoding.as_deref()
     }
 
-    /// Whether the server is a standby (from PostgreSQL 14 on), where nobody can listen.
+    /// Whether the server is a standby, where nobody can listen.
     pub fn in_hot_standby(&self) -> bool {
         self.server.in_hot_standby
     }
 
-    /// Whether transactions are read-only unless they say otherwise (from PostgreSQL 14 on).
+    /// Whether transactions are read-only unless they say otherwise.
     pub fn is_read_only(&self) -> bool {
         self.server.is_read_only
     }

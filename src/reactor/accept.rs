@@ -1,8 +1,9 @@
-//! The listening socket: takes connections, a budget at a time.
+//! A listening socket: takes connections, a budget at a time.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
 use std::{
+    fs::File,
     io,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -12,25 +13,86 @@ use mio::{
     Interest, Registry,
     net::{TcpListener, TcpStream},
 };
+use rustix::io::Errno;
+use socket2::Socket;
 
 use super::{socket, token::Source};
+
+/// A bound address: connections wait there until a reactor takes them.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    /// Somebody else holds it too, and will let our successor have it.
+    is_passed: bool,
+}
+
+impl Listener {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::listen(address)?,
+            is_passed: false,
+        })
+    }
+
+    /// One that was passed to us.
+    pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::adopt(socket)?,
+            is_passed: true,
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+/// A descriptor held for the time when there is no other: given up, it takes the one connection
+/// that shall hear of it. Without it connections would wait unseen, or the loop would spin.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Option<File>);
+
+impl Spare {
+    /// Holds one again, if there is one; who left leaves it to us before anybody who comes.
+    fn take_again(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    /// Whether there was one to give.
+    fn give(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+/// A connection that was taken.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
+    /// It has the spare descriptor, which is wanted back.
+    pub(super) is_excess: bool,
+}
 
 /// The listening socket.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     /// Connections wait, and no event will tell us of them again.
     ready: bool,
-    /// Out of descriptors: not before then.
+    /// There was no room, or no descriptor: not before then.
     resume_at: Option<Instant>,
     /// The shortage was logged.
     complained: bool,
 }
 
 impl Acceptor {
-    pub(super) fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
-        let mut listener = socket::listen(address)?;
-        registry.register(&mut listener, Source::Listener.token(), Interest::READABLE)?;
+    pub(super) fn new(
+        mut listener: Listener,
+        source: Source,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        registry.register(&mut listener.socket, source.token(), Interest::READABLE)?;
         Ok(Self {
             listener,
             ready: false,
@@ -39,8 +101,9 @@ impl Acceptor {
         })
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Whether connections that wait when we are gone get to somebody else.
+    pub(super) fn has_successor(&self) -> bool {
+        self.listener.is_passed
     }
 
     pub(super) fn handle_event(&mut self) {
@@ -52,7 +115,7 @@ impl Acceptor {
         self.ready && self.resume_at.is_none()
     }
 
-    /// When descriptors are tried again.
+    /// When it is tried again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.resume_at
     }
@@ -62,16 +125,25 @@ impl Acceptor {
         self.resume_at = Some(now + ACCEPT_PAUSE);
     }
 
+    /// Somebody left: there may be room again.
+    pub(super) fn resume(&mut self) {
+        self.resume_at = None;
+    }
+
     /// The next connection, if one waits.
-    pub(super) fn accept(&mut self, now: Instant) -> Option<TcpStream> {
+    pub(super) fn accept(&mut self, spare: &mut Spare, now: Instant) -> Option<Accepted> {
         if self.resume_at.is_some_and(|at| now >= at) {
             self.resume_at = None;
         }
+        if self.is_ready() {
+            spare.take_again();
+        }
+        let mut is_excess = false;
         while self.is_ready() {
-            match self.listener.accept() {
+            match self.listener.socket.accept() {
                 Ok((stream, _)) => {
-                    self.complained = false;
-                    return Some(stream);
+                    self.complained &= is_excess;
+                    return Some(Accepted { stream, is_excess });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 // The peer gave up before we came, or a signal did: the next one may be there.
@@ -85,12 +157,21 @@ impl Acceptor {
                         tracing::warn!("cannot accept connections for now: {error}");
                     }
                     self.complained = true;
-                    self.pause(now);
+                    if is_out_of_descriptors(&error) && spare.give() {
+                        is_excess = true;
+                    } else {
+                        self.pause(now);
+                    }
                 }
             }
         }
         None
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// With no descriptor left, accepting would fail again at once.

@@ -65,9 +65,14 @@ impl BackendSockets {
     pub(crate) fn role_of(token: Token) -> Option<Role> {
         match Source::from_token(token) {
             Some(Source::Backend(role)) => Some(role),
-            Some(Source::Listener | Source::Waker | Source::Signals | Source::Client(_)) | None => {
-                None
-            }
+            Some(
+                Source::Listener
+                | Source::AdminListener
+                | Source::Waker
+                | Source::Signals
+                | Source::Client(_),
+            )
+            | None => None,
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use mio::{Interest, Registry, net::TcpStream};
 use socket2::SockRef;
 
-use super::{socket, token::Source};
+use super::{OnMessage, socket, token::Source};
 use crate::{
     bridge::{
         Core,
@@ -31,19 +31,19 @@ pub(super) struct ClientSockets {
     /// Sockets with bytes that no event will tell us of again; each client once, so that who
     /// sends without end waits for its turn like anybody.
     readable: VecDeque<ClientId>,
+    /// A socket was let go since the last look.
+    freed: bool,
 }
 
 impl ClientSockets {
-    /// Takes a new connection.
+    /// Takes a new connection, known to the core as `client`.
     pub(super) fn add(
         &mut self,
         mut stream: TcpStream,
+        client: ClientId,
         core: &mut Core,
         registry: &Registry,
-        now: Instant,
     ) {
-        let address = stream.peer_addr().map(|address| address.ip());
-        let client = core.handle_connected(address.ok(), now);
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {
@@ -84,13 +84,24 @@ impl ClientSockets {
         }
     }
 
+    /// Whether a socket was let go since this was asked last.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
     /// Whether [`Self::read`] has something to do.
     pub(super) fn is_readable(&self) -> bool {
         !self.readable.is_empty()
     }
 
     /// Reads once from each socket that has something, until the budget is spent.
-    pub(super) fn read(&mut self, core: &mut Core, buffer: &mut [u8], now: Instant) {
+    pub(super) fn read(
+        &mut self,
+        core: &mut Core,
+        buffer: &mut [u8],
+        mut on_message: Option<&mut OnMessage>,
+        now: Instant,
+    ) {
         let buffer = &mut buffer[..READ_BYTES];
         let began = Instant::now();
         for turn in 1..=self.readable.len() {
@@ -103,6 +114,9 @@ impl ClientSockets {
             self.flags[client.slot as usize] &= !QUEUED;
             if self.read_one(client, core, buffer, now) {
                 self.queue(client);
+            }
+            if let Some(on_message) = &mut on_message {
+                answer(core, on_message, now);
             }
             if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {
                 return;
@@ -184,6 +198,7 @@ impl ClientSockets {
                 }
                 (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
             }
+            self.freed |= socket.is_none();
         }
         while let Some(client) = core.poll_resumed() {
             if core.is_current(client) {
@@ -196,7 +211,17 @@ impl ClientSockets {
 
     fn lose(&mut self, client: ClientId, core: &mut Core) {
         self.sockets[client.slot as usize] = None;
+        self.freed = true;
         core.handle_client_closed(client);
+    }
+}
+
+/// Gives the program what a client's input came to, and the client the program's replies.
+fn answer(core: &mut Core, on_message: &mut OnMessage, now: Instant) {
+    while let Some((client, message)) = core.poll_message(now) {
+        if let Some(reply) = on_message(message) {
+            core.handle_reply(client, &reply, now);
+        }
     }
 }
 

@@ -21,14 +21,19 @@ use crate::bridge::transmit::{Outgoing, Written};
 /// A listening socket whose options its connections inherit.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    adopt(socket)
+}
+
+/// The same of a socket that is bound, and perhaps listens already.
+pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
     // A frame is written whole; nothing is gained by waiting for more.
     socket.set_tcp_nodelay(true)?;
     // A reader that stalls pins a few kilobytes of kernel memory instead of megabytes.
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
-    socket.bind(&address.into())?;
     // mio and std ask for 128: a storm of handshakes then waits a second for its SYNs.
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))

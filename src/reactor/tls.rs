@@ -144,7 +144,14 @@ impl Securing {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Progress::Pending(Box::new(self));
             }
-            Err(error) => return Progress::Failed(TlsError::of(error)),
+            Err(error) => {
+                let error = TlsError::of(error, self.connector.is_direct);
+                return Progress::Failed(error);
+            }
+        }
+        // Whoever is spoken to unasked may speak something else under TLS, and we to him.
+        if self.connector.is_direct && connection.alpn_protocol() != Some(trust::ALPN) {
+            return Progress::Failed(TlsError::Protocol);
         }
         let Step::ShakingHands(connection) = self.step else {
             return Progress::Lost(io::ErrorKind::InvalidData.into());
@@ -247,13 +254,21 @@ pub(super) enum TlsError {
     },
     /// The connection failed while hands were shaken.
     Io(io::Error),
+    /// The same, where the server was not asked before whether it has TLS.
+    Unasked(io::Error),
+    /// It was not asked either, and does not say that it is PostgreSQL.
+    Protocol,
     /// The two do not agree, or we do not trust the server.
     Handshake(rustls::Error),
 }
 
 impl TlsError {
-    fn of(error: io::Error) -> Self {
-        error.downcast().map_or_else(Self::Io, Self::Handshake)
+    fn of(error: io::Error, is_direct: bool) -> Self {
+        match error.downcast() {
+            Ok(error) => Self::Handshake(error),
+            Err(error) if is_direct => Self::Unasked(error),
+            Err(error) => Self::Io(error),
+        }
     }
 }
 
@@ -276,6 +291,15 @@ impl fmt::Display for TlsError {
                 cause,
             } => write!(f, "{parameter} {path}: {cause}"),
             Self::Io(error) => write!(f, "TLS handshake: {error}"),
+            Self::Unasked(error) => write!(
+                f,
+                "TLS handshake: {error} (sslnegotiation=direct needs PostgreSQL 17 or later with \
+                 ssl = on)"
+            ),
+            Self::Protocol => f.write_str(
+                "the server did not agree to speak PostgreSQL's protocol (ALPN), which \
+                 sslnegotiation=direct demands",
+            ),
             Self::Handshake(rustls::Error::InvalidCertificate(error)) => fmt_certificate(error, f),
             Self::Handshake(rustls::Error::AlertReceived(
                 AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,

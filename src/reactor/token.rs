@@ -8,6 +8,7 @@ use crate::bridge::{backend::Role, hub::ClientId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Listener,
+    AdminListener,
     Waker,
     Signals,
     Backend(Role),
@@ -18,6 +19,7 @@ impl Source {
     pub(super) fn token(self) -> Token {
         Token(match self {
             Self::Listener => LISTENER,
+            Self::AdminListener => ADMIN_LISTENER,
             Self::Waker => WAKER,
             Self::Signals => SIGNALS,
             Self::Backend(Role::Listening) => BACKEND_LISTENING,
@@ -31,6 +33,7 @@ impl Source {
     pub(super) fn from_token(Token(token): Token) -> Option<Self> {
         match token {
             LISTENER => Some(Self::Listener),
+            ADMIN_LISTENER => Some(Self::AdminListener),
             WAKER => Some(Self::Waker),
             SIGNALS => Some(Self::Signals),
             BACKEND_LISTENING => Some(Self::Backend(Role::Listening)),
@@ -49,6 +52,7 @@ const WAKER: usize = 1;
 const SIGNALS: usize = 2;
 const BACKEND_LISTENING: usize = 3;
 const BACKEND_PUBLISHING: usize = 4;
+const ADMIN_LISTENER: usize = 5;
 /// Set for clients: a generation of 16 bits stands between it and a slot of 32.
 const CLIENT: usize = 1 << 48;
 const SLOT_MASK: usize = (1 << 32) - 1;
@@ -63,6 +67,7 @@ mod tests {
         let client = |slot, generation| Source::Client(ClientId { slot, generation });
         for source in [
             Source::Listener,
+            Source::AdminListener,
             Source::Waker,
             Source::Signals,
             Source::Backend(Role::Listening),

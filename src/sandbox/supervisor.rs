@@ -101,6 +101,18 @@ impl Supervisor {
         })
     }
 
+    /// Makes the cluster a standby's, from the data directory of a server that is stopped. Asked
+    /// once, in place of [`initialize`](Self::initialize).
+    pub(super) fn copy(&mut self, data_dir: &Path) -> Result<(), SandboxError> {
+        self.order(&format!("copy {}", data_dir.display()))?;
+        if self.answer("cp", INITDB_TIMEOUT)? == "0" {
+            return Ok(());
+        }
+        Err(SandboxError::Initialize {
+            output: self.read_lossy("copy.log"),
+        })
+    }
+
     /// Starts the server and waits until it takes connections. There must be none.
     pub(super) fn start_server(&mut self, port: u16) -> Result<(), SandboxError> {
         debug_assert!(self.postmaster.is_none());

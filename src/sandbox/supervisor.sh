@@ -34,6 +34,11 @@ while read -r order arguments; do
             </dev/null >"$directory/initdb.log" 2>&1
         answer=$?
         ;;
+    copy)
+        # Of a server that stopped in order: what a standby starts from.
+        cp -R "$arguments" "$directory/data" 2>"$directory/copy.log" && : >"$directory/data/standby.signal"
+        answer=$?
+        ;;
     start)
         # Every process of the server inherits descriptor 3: the reader of the FIFO sees its end
         # when the last one is gone, which waiting for the postmaster alone does not tell.

@@ -99,6 +99,22 @@ impl CloseReason {
     }
 }
 
+/// All labels of connections that ended, [`LOST_LABEL`] with them.
+pub const LABELS: [&str; 10] = [
+    "normal",
+    "going_away",
+    "protocol_violation",
+    "unsupported_data",
+    "invalid_payload",
+    "message_too_big",
+    "ping_timeout",
+    "unauthorized",
+    "slow_consumer",
+    LOST_LABEL,
+];
+/// The label of a connection whose socket ended without a close frame: no code is ever sent for it.
+pub const LOST_LABEL: &str = "lost";
+
 /// Appends a close frame, the text cut at a character so that the frame stays a control frame.
 pub fn close_frame(code: u16, text: &str, out: &mut Vec<u8>) {
     debug_assert!(

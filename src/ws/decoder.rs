@@ -28,8 +28,8 @@ pub struct Decoder {
 pub enum Input<'a> {
     /// A text message.
     Text(&'a str),
-    /// A binary message: read past, not kept.
-    Binary,
+    /// A binary message.
+    Binary(&'a [u8]),
     /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
     /// A pong, asked for or not.
@@ -117,7 +117,7 @@ impl Decoder {
                     return Ok(None);
                 }
                 Step::Complete(complete, place) => {
-                    // A binary message or a pong leaves nothing to lend.
+                    // A pong leaves nothing to lend.
                     self.free_if_empty();
                     return Ok(Some((complete, place)));
                 }
@@ -153,9 +153,7 @@ impl Decoder {
             (_, Some(complete)) if is_whole => {
                 rest.skip(header.header_bytes);
                 let range = rest.skip(header.payload_bytes);
-                if complete != Complete::Binary {
-                    unmask(&mut rest.input[range.clone()], header.mask);
-                }
+                unmask(&mut rest.input[range.clone()], header.mask);
                 Ok(Step::Complete(complete, Place::Input(range)))
             }
             (Opcode::Control(_), _) => Ok(self.partial_mut().begin_small(rest)),
@@ -175,7 +173,7 @@ impl Decoder {
 fn parse(complete: Complete, payload: &[u8]) -> Result<Input<'_>, CloseReason> {
     Ok(match complete {
         Complete::Text => Input::Text(parse_utf8(payload)?),
-        Complete::Binary => Input::Binary,
+        Complete::Binary => Input::Binary(payload),
         Complete::Control(Control::Ping) => Input::Ping(payload),
         Complete::Control(Control::Pong) => Input::Pong,
         Complete::Control(Control::Close) => Input::Close(parse_close(payload)?),

@@ -10,9 +10,9 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// What a test keeps of an [`Input`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+enum Seen {
     Text(String),
-    Binary,
+    Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong,
     Close(Option<(u16, String)>),
@@ -22,7 +22,7 @@ impl From<Input<'_>> for Seen {
     fn from(input: Input<'_>) -> Self {
         match input {
             Input::Text(text) => Self::Text(text.to_owned()),
-            Input::Binary => Self::Binary,
+            Input::Binary(payload) => Self::Binary(payload.to_owned()),
             Input::Ping(payload) => Self::Ping(payload.to_owned()),
             Input::Pong => Self::Pong,
             Input::Close(close) => Self::Close(close.map(|(code, text)| (code, text.to_owned()))),
@@ -31,10 +31,10 @@ impl From<Input<'_>> for Seen {
 }
 
 /// What was seen of a stream, and the error it ended with.
-pub(super) type Story = (Vec<Seen>, Option<CloseReason>);
+type Story = (Vec<Seen>, Option<CloseReason>);
 
 /// Decodes a stream that comes in `pieces`, up to a close frame or an error.
-pub(super) fn decode_pieces<'a>(
+fn decode_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     message_bytes_max: usize,
 ) -> Story {
@@ -68,7 +68,7 @@ pub(super) fn decode_pieces<'a>(
 }
 
 /// A masked frame with the shortest length there is.
-pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
         len @ 0..126 => out.push(0x80 | u8::try_from(len).unwrap()),
@@ -136,7 +136,7 @@ fn the_examples_of_rfc_6455_5_7() {
         None,
     );
     check(&frame(0x8a, b"Hello"), &[Seen::Pong], None);
-    check(&frame(0x82, &[7; 256]), &[Seen::Binary], None);
+    check(&frame(0x82, &[7; 256]), &[Seen::Binary(vec![7; 256])], None);
 }
 
 #[test]
@@ -271,26 +271,23 @@ fn text_that_is_not_utf8_fails_at_the_first_impossible_byte() {
 }
 
 #[test]
-fn binary_messages_are_read_past_and_not_held() {
-    let payload = [0xff; MAX / 2];
+fn binary_messages_are_any_bytes_whole_or_in_fragments() {
+    let payload: Vec<u8> = (0..=u8::MAX).collect();
+    let whole = Seen::Binary(payload.clone());
+    check(&frame(0x82, &payload), std::slice::from_ref(&whole), None);
+    let (head, tail) = payload.split_at(100);
     let stream = [
-        frame(0x02, &payload),
+        frame(0x02, head),
+        frame(0x89, b""),
         frame(0x00, b""),
-        frame(0x80, &payload),
+        frame(0x80, tail),
         frame(0x81, b"!"),
     ];
-    check(&stream.concat(), &[Seen::Binary, text("!")], None);
-    let mut decoder = Decoder::default();
-    for byte in stream[..2].concat() {
-        assert_eq!(decoder.decode(&mut [byte], MAX), Ok((1, None)));
-        assert!(decoder.held_bytes() <= 256);
-    }
-    let (mut last, bytes) = (stream[2].clone(), stream[2].len());
-    assert_eq!(
-        decoder.decode(&mut last, MAX),
-        Ok((bytes, Some(Input::Binary)))
+    check(
+        &stream.concat(),
+        &[Seen::Ping(vec![]), whole, text("!")],
+        None,
     );
-    assert!(decoder.is_idle());
 }
 
 #[test]
@@ -299,7 +296,7 @@ fn a_message_is_limited_at_the_header_that_exceeds_it() {
         let expected = if first == 0x81 {
             text(&"x".repeat(MAX))
         } else {
-            Seen::Binary
+            Seen::Binary(vec![b'x'; MAX])
         };
         check(
             &frame(first, &[b'x'; MAX]),
@@ -370,6 +367,7 @@ fn a_whole_frame_is_decoded_in_place() {
 fn what_was_held_is_freed_by_the_call_after_its_delivery() {
     for whole in [
         frame(0x81, b"Hello"),
+        frame(0x82, b"Hello"),
         frame(0x89, b"Hello"),
         frame(0x8a, b"Hello"),
     ] {
@@ -391,28 +389,30 @@ fn what_was_held_is_freed_by_the_call_after_its_delivery() {
 #[test]
 fn memory_grows_with_the_bytes_that_came_and_not_with_those_announced() {
     let limit = 64 * 1024;
-    let stream = frame(0x81, &vec![b'x'; limit]);
-    let mut decoder = Decoder::default();
-    for (index, byte) in stream.iter().enumerate() {
-        let mut byte = [*byte];
-        let (_, input) = decoder.decode(&mut byte, limit).unwrap();
-        assert_eq!(input.is_some(), index + 1 == stream.len());
-        assert!(
-            decoder.held_bytes() <= (256 + 64 + 2 * index).min(limit + 256),
-            "{index}"
+    for opcode in [0x01, 0x02] {
+        let stream = frame(0x80 | opcode, &vec![b'x'; limit]);
+        let mut decoder = Decoder::default();
+        for (index, byte) in stream.iter().enumerate() {
+            let mut byte = [*byte];
+            let (_, input) = decoder.decode(&mut byte, limit).unwrap();
+            assert_eq!(input.is_some(), index + 1 == stream.len());
+            assert!(
+                decoder.held_bytes() <= (256 + 64 + 2 * index).min(limit + 256),
+                "{index}"
+            );
+        }
+        // Fragments of one byte each: the same bound.
+        let mut decoder = Decoder::default();
+        for index in 0..limit {
+            let mut fragment = frame(if index == 0 { opcode } else { 0x00 }, b"x");
+            let bytes = fragment.len();
+            assert_eq!(decoder.decode(&mut fragment, limit), Ok((bytes, None)));
+            assert!(decoder.held_bytes() <= limit + 256);
+        }
+        assert_eq!(
+            decoder.decode(&mut frame(0x80, b"x"), limit),
+            Err(CloseReason::MessageTooBig)
         );
+        assert!(decoder.is_idle());
     }
-    // Fragments of one byte each: the same bound.
-    let mut decoder = Decoder::default();
-    for index in 0..limit {
-        let mut fragment = frame(if index == 0 { 0x01 } else { 0x00 }, b"x");
-        let bytes = fragment.len();
-        assert_eq!(decoder.decode(&mut fragment, limit), Ok((bytes, None)));
-        assert!(decoder.held_bytes() <= limit + 256);
-    }
-    assert_eq!(
-        decoder.decode(&mut frame(0x80, b"x"), limit),
-        Err(CloseReason::MessageTooBig)
-    );
-    assert!(decoder.is_idle());
 }

@@ -37,11 +37,8 @@ enum Message {
     #[default]
     None,
     Text(Text),
-    /// Only counted.
-    Binary {
-        bytes: usize,
-    },
-    /// A text completed from pieces, while it is lent out.
+    Binary(Vec<u8>),
+    /// A message completed from pieces, while it is lent out.
     Lent(Vec<u8>),
 }
 
@@ -118,12 +115,12 @@ impl Partial {
     }
 
     pub(super) fn held_bytes(&self) -> usize {
-        let text_bytes = match &self.message {
+        let message_bytes = match &self.message {
             Message::Text(text) => text.bytes.capacity(),
-            Message::Lent(bytes) => bytes.capacity(),
-            Message::None | Message::Binary { .. } => 0,
+            Message::Binary(bytes) | Message::Lent(bytes) => bytes.capacity(),
+            Message::None => 0,
         };
-        size_of::<Self>() + text_bytes
+        size_of::<Self>() + message_bytes
     }
 
     /// The payload that was completed by the last step.
@@ -160,7 +157,7 @@ impl Partial {
     pub(super) fn begin_payload(&mut self, data: Data, header: &Header) -> Step {
         match data {
             Data::Text => self.message = Message::Text(Text::default()),
-            Data::Binary => self.message = Message::Binary { bytes: 0 },
+            Data::Binary => self.message = Message::Binary(Vec::new()),
             Data::Continuation => debug_assert!(self.begun_bytes().is_some()),
         }
         self.frame = Frame::Payload(Payload {
@@ -221,7 +218,7 @@ impl Message {
     fn begun_bytes(&self) -> Option<usize> {
         match self {
             Self::Text(text) => Some(text.bytes.len()),
-            Self::Binary { bytes } => Some(*bytes),
+            Self::Binary(bytes) => Some(bytes.len()),
             Self::None | Self::Lent(_) => None,
         }
     }
@@ -230,13 +227,11 @@ impl Message {
     fn take(&mut self, payload: &mut Payload, rest: &mut Rest<'_>) -> Result<(), CloseReason> {
         let len = payload.remaining_bytes.min(rest.bytes().len());
         let range = rest.skip(len);
+        let piece = &mut rest.input[range];
+        unmask(piece, payload.mask);
         match self {
-            Self::Text(text) => {
-                let piece = &mut rest.input[range];
-                unmask(piece, payload.mask);
-                text.push(piece, payload.remaining_bytes)?;
-            }
-            Self::Binary { bytes } => *bytes += len,
+            Self::Text(text) => text.push(piece, payload.remaining_bytes)?,
+            Self::Binary(bytes) => append(bytes, piece, payload.remaining_bytes),
             Self::None | Self::Lent(_) => debug_assert!(false, "a payload without a message"),
         }
         payload.mask.rotate_left(len % 4);
@@ -252,7 +247,10 @@ impl Message {
                 *self = Self::Lent(text.bytes);
                 Step::Complete(Complete::Text, Place::Partial)
             }
-            Self::Binary { .. } => Step::Complete(Complete::Binary, Place::Partial),
+            Self::Binary(bytes) => {
+                *self = Self::Lent(bytes);
+                Step::Complete(Complete::Binary, Place::Partial)
+            }
             Self::None | Self::Lent(_) => {
                 debug_assert!(false, "a frame without a message");
                 Step::Continue
@@ -302,17 +300,7 @@ impl Text {
     /// Appends the beginning of what remains of a frame, failing at the first byte that cannot
     /// belong to UTF-8.
     fn push(&mut self, piece: &[u8], remaining_bytes: usize) -> Result<(), CloseReason> {
-        let needed_bytes = self.bytes.len() + piece.len();
-        if needed_bytes > self.bytes.capacity() {
-            // Doubling, but never beyond the end of the frame: that is within the message's limit.
-            let frame_end = self.bytes.len() + remaining_bytes;
-            let target = needed_bytes
-                .max(2 * self.bytes.capacity())
-                .max(TEXT_BYTES_MIN);
-            self.bytes
-                .reserve_exact(target.min(frame_end) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(piece);
+        append(&mut self.bytes, piece, remaining_bytes);
         match str::from_utf8(&self.bytes[self.valid_bytes..]) {
             Ok(text) => self.valid_bytes += text.len(),
             Err(error) if error.error_len().is_none() => self.valid_bytes += error.valid_up_to(),
@@ -320,6 +308,20 @@ impl Text {
         }
         Ok(())
     }
+}
+
+/// Appends `piece`, with which the `remaining_bytes` of a frame begin.
+fn append(bytes: &mut Vec<u8>, piece: &[u8], remaining_bytes: usize) {
+    let needed_bytes = bytes.len() + piece.len();
+    if needed_bytes > bytes.capacity() {
+        // Doubling, but never beyond the end of the frame: that is within the message's limit.
+        let frame_end = bytes.len() + remaining_bytes;
+        let target = needed_bytes
+            .max(2 * bytes.capacity())
+            .max(MESSAGE_BYTES_MIN);
+        bytes.reserve_exact(target.min(frame_end) - bytes.len());
+    }
+    bytes.extend_from_slice(piece);
 }
 
 impl Rest<'_> {
@@ -338,7 +340,7 @@ impl Rest<'_> {
 /// A control frame with its header, which is two bytes and the mask.
 const SMALL_BYTES_MAX: usize = 2 + 4 + CONTROL_BYTES_MAX;
 
-/// What a text begins with when it comes byte by byte.
-const TEXT_BYTES_MIN: usize = 64;
+/// What a message begins with when it comes byte by byte.
+const MESSAGE_BYTES_MIN: usize = 64;
 
 const _: () = assert!(SMALL_BYTES_MAX >= Header::BYTES_MAX);

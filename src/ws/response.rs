@@ -33,6 +33,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All codes.
+    pub const CODES: [u16; 11] = [200, 400, 401, 403, 404, 405, 408, 426, 429, 431, 503];
+
     /// The code of the status line.
     pub fn code(self) -> u16 {
         self.row().0
@@ -200,6 +203,7 @@ mod tests {
 
     #[test]
     fn every_response_is_a_head_that_parses_and_the_body_it_announces() {
+        assert_eq!(ALL.map(Status::code), Status::CODES);
         for status in ALL {
             for content_type in ["text/plain; charset=utf-8", "text/html; charset=utf-8"] {
                 let whole = written(status, content_type, false);

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -63,6 +64,12 @@ impl Client {
             socket,
             unread: VecDeque::new(),
         }
+    }
+
+    /// From now on waits so long for what the bridge says, in place of [`PATIENCE`].
+    pub fn wait_at_most(&self, patience: Duration) {
+        let stream = self.socket.get_ref();
+        stream.set_read_timeout(Some(patience)).unwrap();
     }
 
     #[track_caller]

@@ -34,6 +34,21 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// `alle` with `arguments`, started by a shell's `script`, which has it as `"$0" "$@"`.
+pub fn wrapped(script: &str, arguments: &[&str]) -> Command {
+    let alle = alle_with(arguments);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(alle.get_program());
+    shell.args(alle.get_args());
+    for (name, value) in alle.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// A database of the shared server, of one test only.
 pub struct Database {
     pub name: String,
@@ -121,9 +136,14 @@ impl Bridge {
     /// Whatever `command` starts, once it listens.
     #[track_caller]
     pub fn run(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::run_as_it_is(command)
+    }
+
+    /// The same with the descriptors that the command was given.
+    #[track_caller]
+    pub fn run_as_it_is(mut command: Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -173,6 +193,17 @@ impl Bridge {
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) -> String {
         self.log.wait_for(text)
+    }
+
+    /// Processor time it has used so far, in seconds (proc(5), `/proc/pid/stat`).
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(stat).unwrap();
+        // The name, in parentheses, may have spaces in it; utime and stime are the 12th and 13th
+        // behind it, in ticks of which every Linux has 100 a second.
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        let ticks = fields.skip(11).take(2).map(|it| it.parse::<u32>().unwrap());
+        f64::from(ticks.sum::<u32>()) / 100.0
     }
 
     /// Sends a signal, by name.

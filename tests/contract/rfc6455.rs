@@ -147,6 +147,32 @@ fn a_close_frame_no_one_may_send_is_a_protocol_error() {
     expect_code(&bridge, &frame(CLOSE, b"\x03\xe8\xff"), 1007);
 }
 
+/// The rest of the frame never comes: the first impossible byte is enough.
+#[test]
+fn text_that_is_no_utf_8_is_refused_before_its_frame_is_complete() {
+    let bridge = bridge();
+    let whole = frame(TEXT, b"\xf4\x90 and more");
+    expect_code(&bridge, &whole[..whole.len() - 9], 1007);
+    let pieces = [frame(0x01, b"\xf4"), frame(0x00, b"\x90")].concat();
+    expect_code(&bridge, &pieces, 1007);
+}
+
+#[test]
+fn what_follows_a_close_frame_is_not_read() {
+    let bridge = bridge();
+    for behind in [
+        frame(CLOSE, b"\x03\xe9"),
+        frame(PING, b"late"),
+        frame(TEXT, br#"{"type":"ping"}"#),
+        b"\xff not even a frame".to_vec(),
+    ] {
+        let mut raw = connect(&bridge);
+        raw.write(&[frame(CLOSE, b"\x03\xe8"), behind].concat());
+        assert_eq!(raw.frame(), (CLOSE, b"\x03\xe8".to_vec()));
+        raw.expect_end();
+    }
+}
+
 #[test]
 fn a_close_frame_is_answered_with_its_code_and_the_bridge_hangs_up() {
     let bridge = bridge();
@@ -280,4 +306,27 @@ fn extensions_and_subprotocols_on_offer_are_declined() {
     assert_eq!(response.status, 101);
     assert_eq!(response.header("Sec-WebSocket-Extensions"), None);
     assert_eq!(response.header("Sec-WebSocket-Protocol"), None);
+}
+
+/// Whatever the offer looks like (RFC 7692, 7.1), and a client may not compress all the same.
+#[test]
+fn permessage_deflate_is_declined_and_its_bit_refused() {
+    let bridge = bridge();
+    for offer in [
+        "permessage-deflate; client_max_window_bits",
+        "permessage-deflate; server_no_context_takeover; server_max_window_bits=10, permessage-deflate",
+        "x-webkit-deflate-frame",
+        "permessage-deflate; client_max_window_bits=99;;",
+    ] {
+        let mut raw = Raw::open(bridge.address);
+        let offer = format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        raw.write(upgrade_request(bridge.address, "/ws", &offer).as_bytes());
+        let response = raw.response("GET");
+        assert_eq!(response.status, 101);
+        assert_eq!(response.header("Sec-WebSocket-Extensions"), None);
+        assert!(raw.text().contains("status"));
+        expect_pong(&mut raw);
+        raw.send(TEXT | 0x40, b"\xaa\x56\x2a\x01\x00");
+        assert_eq!(raw.close_code(), 1002, "{offer}");
+    }
 }

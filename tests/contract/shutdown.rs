@@ -1,12 +1,17 @@
-//! Contract, section 3: SIGTERM and SIGINT.
+//! Contract, section 3: SIGTERM and SIGINT, at once and with `--drain`.
 
-use std::{net::TcpStream, time::Duration};
+use std::{
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
+use tungstenite::Message;
 
 use crate::{
     client::End,
-    harness::{Bridge, NO_POSTGRES, bridge_and_database},
+    harness::{Bridge, Database, NO_POSTGRES, bridge_and_database, wait_until},
     raw::Raw,
     slow_reader::{deaf_client, flood},
 };
@@ -136,4 +141,64 @@ fn a_client_gets_what_was_sent_to_it_before_the_close() {
         assert_eq!(client.payload(), n.to_string());
     }
     assert!(matches!(client.end(), End::Closed(1001, _)));
+}
+
+/// Who is drained has this long.
+const DRAIN: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_drain_serves_those_who_are_there_and_closes_them_one_by_one() {
+    let database = Database::create();
+    let mut bridge = Bridge::start_with(&database.url(), &["--drain", "4"]);
+    let mut clients: Vec<_> = (0..20).map(|_| bridge.client()).collect();
+    for client in &mut clients {
+        client.subscribe("c");
+    }
+    let began = Instant::now();
+    bridge.signal("TERM");
+    wait_until("it is not ready", || bridge.get("/readyz").status == 503);
+    assert!(bridge.get("/readyz").body.contains("shutting down"));
+    assert_eq!(bridge.get("/healthz").status, 200);
+    assert_eq!(bridge.get("/metrics").status, 200);
+    let mut raw = Raw::open(bridge.address);
+    raw.write(crate::raw::upgrade_request(bridge.address, "/ws", "").as_bytes());
+    let refusal = raw.response("GET");
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.header("Retry-After").is_some());
+    database.sql().notify("c", "still served");
+    let threads = clients.into_iter().map(|mut client| {
+        thread::spawn(move || {
+            let mut heard = 0;
+            loop {
+                if let Message::Close(frame) = client.frame() {
+                    assert_eq!(u16::from(frame.unwrap().code), 1001);
+                    return (heard, began.elapsed());
+                }
+                heard += 1;
+            }
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let ends: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+    let heard: usize = ends.iter().map(|(heard, _)| heard).sum();
+    assert!(heard > 5, "{heard} of 20 heard what came meanwhile");
+    let first = ends.iter().map(|end| end.1).min().unwrap();
+    let last = ends.iter().map(|end| end.1).max().unwrap();
+    assert!(last - first > DRAIN / 3, "from {first:?} to {last:?}");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+    let took = began.elapsed();
+    assert!(took >= DRAIN && took < DRAIN + LIMIT, "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let mut bridge = Bridge::serve(NO_POSTGRES, &["--drain", "3600"]);
+    let _client = bridge.client();
+    bridge.signal("TERM");
+    wait_until("it drains", || {
+        bridge.get("/readyz").body.contains("shutting down")
+    });
+    bridge.signal("INT");
+    let (_, waited) = bridge.wait_for_exit();
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
 }

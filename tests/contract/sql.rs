@@ -1,7 +1,7 @@
 //! A session to PostgreSQL that owes nothing to the program under test: simple queries over TCP.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::TcpStream,
 };
 
@@ -16,9 +16,14 @@ pub struct Sql {
 impl Sql {
     #[track_caller]
     pub fn connect(port: u16, database: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::try_connect(port, database).unwrap()
+    }
+
+    /// The same where there may be no server.
+    pub fn try_connect(port: u16, database: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut session = Self {
             stream,
             heard: Vec::new(),
@@ -37,10 +42,10 @@ impl Sql {
             startup.push(0);
         }
         let length = u32::try_from(startup.len() + 4).unwrap();
-        session.stream.write_all(&length.to_be_bytes()).unwrap();
-        session.stream.write_all(&startup).unwrap();
-        session.answer().unwrap();
-        session
+        session.stream.write_all(&length.to_be_bytes())?;
+        session.stream.write_all(&startup)?;
+        session.answer()?.map_err(io::Error::other)?;
+        Ok(session)
     }
 
     /// Runs `sql`, several statements being one transaction; the first column of each row.
@@ -51,12 +56,17 @@ impl Sql {
 
     /// SQL that may be in another encoding.
     pub fn run_bytes(&mut self, sql: &[u8]) -> Result<Vec<String>, String> {
+        self.try_run(sql).unwrap()
+    }
+
+    /// The same where the server may go: what it answered, if it did.
+    fn try_run(&mut self, sql: &[u8]) -> io::Result<Result<Vec<String>, String>> {
         let length = u32::try_from(sql.len() + 5).unwrap();
         let mut message = vec![b'Q'];
         message.extend_from_slice(&length.to_be_bytes());
         message.extend_from_slice(sql);
         message.push(0);
-        self.stream.write_all(&message).unwrap();
+        self.stream.write_all(&message)?;
         self.answer()
     }
 
@@ -71,8 +81,15 @@ impl Sql {
     /// Publishes; returns once it is committed.
     #[track_caller]
     pub fn notify(&mut self, channel: &str, payload: &str) {
+        self.try_notify(channel, payload).unwrap();
+    }
+
+    /// The same where the server may go or refuse.
+    pub fn try_notify(&mut self, channel: &str, payload: &str) -> io::Result<()> {
         let (channel, payload) = (literal(channel), literal(payload));
-        self.run(&format!("SELECT pg_notify({channel}, {payload})"));
+        let sql = format!("SELECT pg_notify({channel}, {payload})");
+        self.try_run(sql.as_bytes())?.map_err(io::Error::other)?;
+        Ok(())
     }
 
     /// The notifications that came with answers so far.
@@ -80,28 +97,27 @@ impl Sql {
         std::mem::take(&mut self.heard)
     }
 
-    fn answer(&mut self) -> Result<Vec<String>, String> {
+    fn answer(&mut self) -> io::Result<Result<Vec<String>, String>> {
         let (mut rows, mut error) = (Vec::new(), None);
         loop {
-            let (tag, body) = self.message();
+            let (tag, body) = self.message()?;
             match tag {
                 b'D' => rows.push(first_column(&body)),
                 b'E' => error = Some(String::from_utf8_lossy(&body).into_owned()),
                 b'A' => self.heard.push(notification(&body)),
-                b'Z' => return error.map_or(Ok(rows), Err),
+                b'Z' => return Ok(error.map_or(Ok(rows), Err)),
                 _ => {}
             }
         }
     }
 
-    #[track_caller]
-    fn message(&mut self) -> (u8, Vec<u8>) {
+    fn message(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 5];
-        self.stream.read_exact(&mut head).unwrap();
+        self.stream.read_exact(&mut head)?;
         let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) - 4;
         let mut body = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut body).unwrap();
-        (head[0], body)
+        self.stream.read_exact(&mut body)?;
+        Ok((head[0], body))
     }
 }
 

@@ -27,6 +27,9 @@ pub fn alle_with(arguments: &[&str]) -> Command {
         "WS_URL",
         "LISTEN_CHANNELS",
         "ALLE_TOKEN",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
     ] {
         command.env_remove(name);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Script, channel};
+use super::{Script, channel, frame};
 
 /// A client as it sees itself.
 #[derive(Default)]
@@ -134,23 +134,6 @@ impl Peer {
     }
 }
 
-/// A frame of a client, masked, however long.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(short @ ..=125) => frame.push(0x80 | short),
-        _ => {
-            let length = u16::try_from(payload.len()).expect("scripts are short");
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
 /// A message of a client, or what looks like one.
 pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
     let (kind, name) = (script.byte(), channel(script.byte()));
@@ -167,7 +150,7 @@ pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
         _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
         _ => format!(r#"{{"type":"{name}"}}"#),
     };
-    frame(1, text.as_bytes())
+    frame(0x81, text.as_bytes())
 }
 
 /// The opening handshake of RFC 6455, 1.2.
@@ -178,4 +161,3 @@ pub fn upgrade_head() -> Vec<u8> {
 }
 
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];

@@ -89,7 +89,7 @@ impl Backend {
         if !self.is_up(Role::Publishing) {
             return;
         }
-        let random = self.random_bits();
+        let random = self.random.bits();
         if let Some(session) = self.links[Role::Publishing.index()].session_mut()
             && let Some(token) = self.probe.begin(random)
         {

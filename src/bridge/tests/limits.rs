@@ -110,6 +110,39 @@ fn a_handshake_has_ten_seconds() {
     assert!(!world.is_connected(ann));
 }
 
+/// Clients are looked at once a second.
+#[test]
+fn a_closing_handshake_has_five_seconds() {
+    let mut world = World::connected();
+    let (violator, deaf, leaver) = (world.client(), world.client(), world.client());
+    // Hung up on, and stays; does not even read that; answers.
+    world.input(violator, b"\x81\x00");
+    world.stall(deaf, 1);
+    world.input(deaf, b"\x81\x00");
+    world.input(leaver, b"\x88\x80\0\0\0\0");
+    world.hang_up(leaver);
+    assert_eq!(world.frames_and_close(violator).1, Some(1002));
+    world.pass(Duration::from_millis(4_900));
+    assert!(world.is_connected(violator) && world.is_connected(deaf));
+    world.pass(Duration::from_millis(1_200));
+    assert!(!world.is_connected(violator) && !world.is_connected(deaf));
+
+    // Pinged after 25 s, given up after 10 more.
+    let mut world = World::connected();
+    let ann = world.client();
+    world.pass(Duration::from_millis(37_000));
+    assert_eq!(world.frames_and_close(ann).1, Some(1011));
+    // What it still says means nothing, and gives it no more time (RFC 6455, 1.4).
+    for _ in 0..29 {
+        world.pass(Duration::from_millis(100));
+        world.send(ann, r#"{"type":"ping"}"#);
+        assert_eq!(world.received(ann), "");
+    }
+    assert!(world.is_connected(ann));
+    world.pass(Duration::from_millis(3_200));
+    assert!(!world.is_connected(ann));
+}
+
 #[test]
 fn subscriptions_have_a_limit() {
     let limits = Limits {

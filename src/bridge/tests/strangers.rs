@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, masked};
+use super::{server::masked, world::World};
 use crate::{
     access::{Access, Permissions, globs::Globs, tokens::Tokens},
     bridge::{Settings, hub::ClientId},
@@ -247,7 +247,8 @@ fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
         world.send(client, r#"{"type":"subscribe","channel":"b"}"#);
     }
     // Dora's is still unanswered when the tokens change, as all are.
-    world.reread("eve\nbob\ncarl subscribe=b*\ndora subscribe=c");
+    let read = Tokens::parse("eve\nbob\ncarl subscribe=b*\ndora subscribe=c");
+    world.reread(read.unwrap());
     for (client, close) in [
         (ann, Some(4001)),
         (bob, None),

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::server::{Server, message};
+use super::server::{Server, masked, message};
 use crate::{
     access::tokens::Tokens,
     bridge::{
@@ -107,6 +107,19 @@ impl World {
         client
     }
 
+    pub(super) fn connect_admin(&mut self) -> ClientId {
+        let client = self.core.handle_admin_connected(self.now);
+        self.sockets.insert(client, Socket::default());
+        self.settle();
+        client
+    }
+
+    pub(super) fn connect_excess(&mut self) -> ClientId {
+        let client = self.core.handle_excess(self.now);
+        self.sockets.insert(client, Socket::default());
+        client
+    }
+
     pub(super) fn client(&mut self) -> ClientId {
         let (client, status) = self.upgrade(None, "");
         assert_eq!(status, "101");
@@ -127,9 +140,7 @@ impl World {
         (client, String::from_utf8_lossy(&head[9..12]).into_owned())
     }
 
-    /// The tokens were read again.
-    pub(super) fn reread(&mut self, tokens: &str) {
-        let tokens = Tokens::parse(tokens).unwrap();
+    pub(super) fn reread(&mut self, tokens: Tokens) {
         self.core.handle_tokens(tokens, self.now);
         self.settle();
     }
@@ -262,6 +273,11 @@ impl World {
         self.settle();
     }
 
+    pub(super) fn drain(&mut self, span: Duration) {
+        self.core.drain(span, self.now);
+        self.settle();
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.core.is_stopped(self.now)
     }
@@ -354,8 +370,13 @@ impl World {
 
     /// PostgreSQL is back, and the bridge finds out.
     pub(super) fn reconnect(&mut self) {
+        self.reconnect_within(Duration::from_secs(3));
+    }
+
+    /// The same, and it has so long to find out.
+    pub(super) fn reconnect_within(&mut self, time: Duration) {
         self.refuse_connections = false;
-        self.pass(Duration::from_secs(3));
+        self.pass(time);
     }
 
     fn backend_says(&mut self, role: Role, bytes: &[u8]) {
@@ -476,19 +497,4 @@ impl World {
         }
         moved
     }
-}
-
-/// A client's frame (RFC 6455, 5.3), masked with zeros.
-pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match u8::try_from(payload.len()) {
-        Ok(short @ 0..126) => frame.push(0x80 | short),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        }
-    }
-    frame.extend([0; 4]);
-    frame.extend_from_slice(payload);
-    frame
 }

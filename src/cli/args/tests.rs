@@ -19,7 +19,7 @@ fn parse_words(words: &str, variables: &[(&str, &str)]) -> Result<Command, Strin
 
 fn serve(words: &str, variables: &[(&str, &str)]) -> ServeOptions {
     match parse_words(words, variables) {
-        Ok(Command::Serve(options)) => options,
+        Ok(Command::Serve(options)) => *options,
         other => panic!("{words}: {other:?}"),
     }
 }
@@ -206,4 +206,11 @@ fn log_levels_are_those_people_know() {
         parse_words("-l info", &[("RUST_LOG", "alle=loud")]).is_ok(),
         "the flag wins"
     );
+}
+
+#[test]
+fn the_admin_address_is_what_was_typed_last() {
+    assert_eq!(serve("", &[]).admin_addr, None);
+    let typed = serve("--admin-addr x:1 --admin-addr=y:2", &[]);
+    assert_eq!(typed.admin_addr.as_deref(), Some("y:2"));
 }

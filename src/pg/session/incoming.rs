@@ -7,7 +7,7 @@ use std::{mem, ops::Range, str::FromStr};
 
 use super::{Event, Kind, Phase, Request, Server, Session};
 use crate::pg::{
-    codec::{Span, first_column, split_notification, text_until_nul},
+    codec::{Span, columns, split_notification, text_until_nul},
     command,
     error::{ProtocolError, ServerError, SessionError, bounded_text},
 };
@@ -125,13 +125,12 @@ impl Session {
                 _ => Err(malformed.into()),
             },
             b'D' if matches!(self.phase, Phase::SettingUp { .. }) => {
-                let text = first_column(body).ok_or(malformed)?;
-                self.server.serving_pid = parsed(text);
+                self.server.handle_row(&columns(body).ok_or(malformed)?);
                 Ok(Step::Silent)
             }
             b'D' if self.asks_for_queue_usage() => {
-                let text = first_column(body).ok_or(malformed)?;
-                self.server.queue_usage = parsed(text);
+                let columns = columns(body).ok_or(malformed)?;
+                self.server.queue_usage = columns.first().and_then(|text| parsed(text));
                 Ok(Step::Silent)
             }
             // Answers on the way to ReadyForQuery: what they say, it says too.
@@ -248,6 +247,15 @@ impl Server {
         }
         rest.is_empty().then_some(())
     }
+
+    /// The answer to who and of what kind it is; other rows say nothing.
+    fn handle_row(&mut self, columns: &[&[u8]]) {
+        if let [serving_pid, in_recovery, is_read_only] = *columns {
+            self.serving_pid = parsed(serving_pid);
+            self.in_hot_standby = in_recovery == b"t";
+            self.is_read_only = is_read_only == b"on";
+        }
+    }
 }
 
 fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
@@ -256,3 +264,23 @@ fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
 
 /// `name_too_long`, also of the notice that a name was cut.
 const NAME_TOO_LONG: &str = "42622";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_says_so_when_asked() {
+        for (columns, in_hot_standby, is_read_only) in [
+            (&[&b"258"[..], b"t", b"on"][..], true, true),
+            (&[b"258", b"f", b"on"], false, true),
+            (&[b"258", b"f", b"off"], false, false),
+            (&[b"258"], false, false),
+        ] {
+            let mut server = Server::default();
+            server.handle_row(columns);
+            assert_eq!(server.in_hot_standby, in_hot_standby, "{columns:?}");
+            assert_eq!(server.is_read_only, is_read_only, "{columns:?}");
+        }
+    }
+}

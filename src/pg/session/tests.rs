@@ -49,7 +49,7 @@ fn server_error(severity: &str, sqlstate: &str) -> ServerError {
 fn start_up(encoding: &str) -> Vec<u8> {
     let set_up = [
         message(b'T', b""),
-        message(b'D', b"\0\x02\0\0\0\x03258\0\0\0\x010"),
+        message(b'D', b"\0\x03\0\0\0\x03258\0\0\0\x01f\0\0\0\x03off"),
         message(b'C', b""),
         idle(),
     ]

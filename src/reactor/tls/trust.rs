@@ -45,7 +45,7 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     };
     config.enable_sni = tls.server_name_indication;
     if tls.direct {
-        config.alpn_protocols = vec![b"postgresql".to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec()];
     }
     Ok(config)
 }
@@ -233,3 +233,6 @@ fn expired_error(validity: super::binding::Validity) -> CertificateError {
         super::binding::Validity::Unreadable => CertificateError::BadEncoding,
     }
 }
+
+/// PostgreSQL's name in ALPN (PostgreSQL, "SSL Session Encryption").
+pub(super) const ALPN: &[u8] = b"postgresql";

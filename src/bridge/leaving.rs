@@ -1,0 +1,169 @@
+//! The end of the bridge: slowly, client by client, or soon.
+//!
+//! Draining comes first where it is asked for: clients are served, and leave one by one, so that
+//! they do not all come to another bridge at once. Then, or at once, a stop closes who is left.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Core,
+    hub::{ADMIN, ClientId, Disconnect, Hub, Phase, Tick},
+    random::Random,
+    sweep,
+};
+use crate::ws::close::CloseReason;
+
+/// How far the end has come.
+#[derive(Debug)]
+pub(super) enum Leaving {
+    /// Clients leave one by one; then the bridge stops.
+    Draining {
+        until: Instant,
+        /// Who leaves when; the next one last.
+        departures: Vec<(Instant, ClientId)>,
+    },
+    /// Everybody was asked to leave.
+    Stopping {
+        since: Instant,
+        /// Clients with publishes under way were closed too.
+        all_closed: bool,
+    },
+}
+
+impl Leaving {
+    /// When there is something to do, or to see the end of.
+    pub(super) fn poll_timeout(&self) -> Instant {
+        match self {
+            Self::Draining { until, departures } => {
+                departures.last().map_or(*until, |&(at, _)| at.min(*until))
+            }
+            Self::Stopping {
+                since,
+                all_closed: false,
+            } => *since + PUBLISH_GRACE,
+            Self::Stopping {
+                since,
+                all_closed: true,
+            } => *since + STOP_TIMEOUT,
+        }
+    }
+}
+
+impl Core {
+    /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
+    /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
+    /// all the while.
+    pub fn drain(&mut self, span: Duration, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
+        self.hub.is_leaving = true;
+        let mut random = Random::new(self.hub.listening.epoch_seed);
+        let slots = 0..u32::try_from(self.hub.hot.len()).expect("slots are u32");
+        let open = slots.filter(|&slot| self.hub.is_open(slot));
+        let mut departures: Vec<_> = open
+            .map(|slot| (now + span.mul_f64(random.fraction()), self.hub.id(slot)))
+            .collect();
+        departures.sort_unstable_by_key(|&(at, _)| std::cmp::Reverse(at));
+        self.leaving = Some(Leaving::Draining {
+            until: now + span,
+            departures,
+        });
+    }
+
+    /// Takes no more clients, closes those there are with 1001; those that await a publish get
+    /// two seconds for it. A head under way gets one, for an answer that says so.
+    pub fn stop(&mut self, now: Instant) {
+        if self.is_stopping() {
+            return;
+        }
+        self.leaving = Some(Leaving::Stopping {
+            since: now,
+            all_closed: false,
+        });
+        self.hub.is_leaving = true;
+        self.go_on_leaving(now);
+    }
+
+    /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
+    /// more but at the admin address.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.leaving, Some(Leaving::Stopping { .. }))
+    }
+
+    /// Whether it is stopping and nothing is left to wait for.
+    pub fn is_stopped(&self, now: Instant) -> bool {
+        let Some(Leaving::Stopping { since, .. }) = self.leaving else {
+            return false;
+        };
+        let grace_over = now >= since + PUBLISH_GRACE;
+        let is_idle = self.hub.publishes.is_empty() || grace_over;
+        self.client_count() == 0 && is_idle || now >= since + STOP_TIMEOUT
+    }
+
+    pub(super) fn go_on_leaving(&mut self, now: Instant) {
+        let tick = self.tick(now);
+        match &mut self.leaving {
+            None => {}
+            Some(Leaving::Draining { until, departures }) => {
+                if *until <= now {
+                    self.stop(now);
+                    return;
+                }
+                while let Some(&(at, client)) = departures.last() {
+                    if at > now {
+                        return;
+                    }
+                    departures.pop();
+                    if self.hub.awaits_publish(client) {
+                        // It is told first, and looked at again soon.
+                        let again = now + sweep::STEP;
+                        let place = departures.partition_point(|&(at, _)| at > again);
+                        departures.insert(place, (again, client));
+                    } else if self.hub.is_alive(client) && self.hub.is_open(client.slot) {
+                        self.hub.close(client.slot, CloseReason::GoingAway, tick);
+                    }
+                }
+            }
+            Some(Leaving::Stopping { since, all_closed }) => {
+                *all_closed |= now >= *since + PUBLISH_GRACE;
+                let heads_too = now >= *since + HEAD_GRACE;
+                self.hub.close_idle(*all_closed, heads_too, tick);
+            }
+        }
+    }
+}
+
+impl Hub {
+    fn awaits_publish(&self, id: ClientId) -> bool {
+        self.is_alive(id) && self.clients[id.slot as usize].publishes_waiting > 0
+    }
+
+    /// Closes clients with 1001: those without publishes under way, or `all`. Where `heads_too`,
+    /// drops those whose head is still under way.
+    fn close_idle(&mut self, all: bool, heads_too: bool, now: Tick) {
+        let slots = 0..u32::try_from(self.hot.len()).expect("slots are u32");
+        for slot in slots {
+            if !self.clients.contains(slot as usize) || self.hot[slot as usize].is(ADMIN) {
+                continue;
+            }
+            if self.is_open(slot) {
+                if all || self.clients[slot as usize].publishes_waiting == 0 {
+                    self.close(slot, CloseReason::GoingAway, now);
+                }
+            } else if heads_too
+                && matches!(self.clients[slot as usize].phase, Phase::Handshake(_))
+                && self.is_alive(self.id(slot))
+            {
+                self.drop_client(slot, Disconnect::Drop);
+            }
+        }
+    }
+}
+
+/// At a stop, heads under way get this long.
+const HEAD_GRACE: Duration = Duration::from_secs(1);
+/// At a stop, publishes under way get this long.
+const PUBLISH_GRACE: Duration = Duration::from_secs(2);
+/// At a stop, everything is over after this long.
+const STOP_TIMEOUT: Duration = Duration::from_millis(4_500);

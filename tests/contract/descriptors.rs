@@ -1,0 +1,135 @@
+//! Contract, section 6: no descriptor is left. Who is there is served, who comes hears of it.
+
+use std::time::Instant;
+
+use crate::{
+    client::Client,
+    harness::{Bridge, Database, wait_until, wrapped},
+    metrics::sample,
+    raw::{Raw, upgrade_request},
+};
+
+/// A bridge that may open 64 files and was not told so.
+fn starved_bridge(database: &Database) -> Bridge {
+    let arguments = [
+        "serve",
+        "-w",
+        "127.0.0.1:0",
+        "-p",
+        &database.url(),
+        "--max-clients",
+        "1000",
+    ];
+    let bridge = Bridge::run(wrapped("ulimit -n 64; exec \"$0\" \"$@\"", &arguments));
+    bridge.wait_until_ready();
+    bridge
+}
+
+/// A connection that asks for an upgrade.
+fn asking(bridge: &Bridge) -> Raw {
+    let mut raw = Raw::open(bridge.address);
+    raw.write(upgrade_request(bridge.address, "/ws", "").as_bytes());
+    raw
+}
+
+/// Takes every descriptor; the connections that have them.
+fn fill(bridge: &Bridge) -> Vec<Raw> {
+    let mut open = Vec::new();
+    loop {
+        let mut raw = asking(bridge);
+        match raw.response("GET").status {
+            101 => open.push(raw),
+            503 => return open,
+            status => panic!("{status}"),
+        }
+    }
+}
+
+#[test]
+fn two_hundred_connections_on_64_descriptors() {
+    let database = Database::create();
+    let bridge = starved_bridge(&database);
+    let mut ann = bridge.client();
+    ann.subscribe("c");
+    let (began, cpu_before) = (Instant::now(), bridge.cpu_seconds());
+    let (mut open, mut refused) = (Vec::new(), 0);
+    let waiting: Vec<_> = (0..200).map(|_| asking(&bridge)).collect();
+    for mut raw in waiting {
+        let response = raw.response("GET");
+        if response.status == 101 {
+            open.push(raw);
+        } else {
+            assert_eq!(response.status, 503, "{response:?}");
+            assert!(response.header("Retry-After").is_some(), "{response:?}");
+            refused += 1;
+        }
+    }
+    assert!((30..64).contains(&open.len()), "{} of 200", open.len());
+    assert_eq!(open.len() + refused, 200, "each of them was told");
+    database.sql().notify("c", "served");
+    assert_eq!(ann.payload(), "served");
+    let (took, cpu) = (began.elapsed(), bridge.cpu_seconds() - cpu_before);
+    assert!(
+        cpu < 0.3 + took.as_secs_f64() / 4.0,
+        "{cpu} s of CPU in {took:?}"
+    );
+    // They leave, and there is room again, health and metrics with it.
+    drop(open);
+    wait_until("a client is taken again", || {
+        asking(&bridge).response("GET").status == 101
+    });
+    bridge.client().subscribe("c");
+    bridge.wait_until_ready();
+    let told = sample(
+        &bridge,
+        "alle_connections_dropped_total{reason=\"descriptors\"}",
+    );
+    assert!(told >= refused as f64, "{told} of {refused} counted");
+    assert!(sample(&bridge, "alle_turns_total") < 10_000.0);
+}
+
+/// Who says nothing has the last descriptor for a second; nobody spins meanwhile, and the next one
+/// has its turn.
+#[test]
+fn silent_connections_on_the_last_descriptor_do_not_stay() {
+    let database = Database::create();
+    let bridge = starved_bridge(&database);
+    let _open = fill(&bridge);
+    let (began, cpu_before) = (Instant::now(), bridge.cpu_seconds());
+    let mut silent: Vec<_> = (0..3).map(|_| Raw::open(bridge.address)).collect();
+    assert_eq!(asking(&bridge).response("GET").status, 503);
+    for raw in &mut silent {
+        raw.expect_end();
+    }
+    let (took, cpu) = (began.elapsed(), bridge.cpu_seconds() - cpu_before);
+    assert!(
+        took.as_secs_f64() > 2.5,
+        "each of them had its second: {took:?}"
+    );
+    assert!(cpu < took.as_secs_f64() / 4.0, "{cpu} s of CPU in {took:?}");
+}
+
+#[test]
+fn a_shortage_is_logged_once() {
+    let database = Database::create();
+    let bridge = starved_bridge(&database);
+    let _open = fill(&bridge);
+    for _ in 0..5 {
+        assert_eq!(asking(&bridge).response("GET").status, 503);
+    }
+    let complaint = bridge.wait_for_log("cannot accept connections for now");
+    assert!(complaint.contains("Too many open files"), "{complaint}");
+    assert_eq!(bridge.log().matches("cannot accept").count(), 1);
+}
+
+/// By default so many files carry one client: the other 63 are for everything else.
+#[test]
+fn the_default_number_of_clients_follows_from_the_limit_of_open_files() {
+    let database = Database::create();
+    let url = database.url();
+    let arguments = ["serve", "-w", "127.0.0.1:0", "-p", &url];
+    let bridge = Bridge::run(wrapped("ulimit -n 67; exec \"$0\" \"$@\"", &arguments));
+    let _three: Vec<_> = (0..3).map(|_| Client::connect(bridge.address)).collect();
+    assert_eq!(asking(&bridge).response("GET").status, 503);
+    bridge.wait_until_ready();
+}

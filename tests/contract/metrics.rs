@@ -1,0 +1,107 @@
+//! Contract, section 5: `/metrics`.
+
+use crate::harness::{Bridge, NO_POSTGRES, bridge_and_database, wait_until};
+
+/// The value of a sample, named with its labels.
+#[track_caller]
+pub fn sample(bridge: &Bridge, name: &str) -> f64 {
+    let page = bridge.get("/metrics").body;
+    value(&page, name).unwrap_or_else(|| panic!("no {name} in:\n{page}"))
+}
+
+/// The value of a sample on a page.
+pub fn value(page: &str, name: &str) -> Option<f64> {
+    let mut lines = page.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().unwrap())
+}
+
+#[test]
+fn metrics_are_prometheus_text_and_head_is_get_without_it() {
+    let bridge = Bridge::serve(NO_POSTGRES, &[]);
+    let response = bridge.get("/metrics");
+    assert_eq!(response.status, 200);
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(response.header("Content-Type"), Some(media_type));
+    assert_eq!(
+        value(&response.body, "alle_postgres_up{session=\"listening\"}"),
+        Some(0.0)
+    );
+    assert_eq!(bridge.request("POST", "/metrics", "").status, 405);
+    let head = bridge.request("HEAD", "/metrics", "");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[test]
+fn a_notification_is_seen_from_postgres_to_its_subscribers() {
+    let (bridge, database) = bridge_and_database();
+    let (mut ann, mut bob) = (bridge.client(), bridge.client());
+    ann.subscribe("chosen by a client");
+    bob.subscribe("chosen by a client");
+    let before = sample(&bridge, "alle_written_bytes_total");
+    database.sql().notify("chosen by a client", "seen");
+    assert_eq!(
+        (ann.payload(), bob.payload()),
+        ("seen".into(), "seen".into())
+    );
+    for (name, expected) in [
+        ("alle_postgres_up{session=\"listening\"}", 1.0),
+        ("alle_postgres_up{session=\"publishing\"}", 1.0),
+        ("alle_clients{state=\"open\"}", 2.0),
+        ("alle_subscriptions", 2.0),
+        ("alle_channels_listened", 1.0),
+        ("alle_notifications_total", 1.0),
+        ("alle_deliveries_total", 2.0),
+        ("alle_fan_out_latency_seconds_count", 1.0),
+    ] {
+        // The last write comes before the end of its pass.
+        wait_until(name, || sample(&bridge, name) == expected);
+    }
+    assert!(sample(&bridge, "alle_written_bytes_total") >= before + 2.0 * 60.0);
+    assert!(sample(&bridge, "alle_turns_total") >= sample(&bridge, "alle_wakeups_total"));
+    let page = bridge.get("/metrics").body;
+    assert!(!page.contains("chosen by a client"), "{page}");
+    drop(ann);
+    bob.close();
+    for reason in ["lost", "normal"] {
+        let name = format!("alle_closes_total{{reason=\"{reason}\"}}");
+        wait_until(&name, || sample(&bridge, &name) == 1.0);
+    }
+}
+
+#[test]
+fn a_lost_session_is_seen() {
+    let (bridge, database) = bridge_and_database();
+    let mut sql = database.sql();
+    sql.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE application_name = 'alle' AND datname = current_database()",
+    );
+    let reconnects = "alle_postgres_reconnects_total{session=\"listening\"}";
+    wait_until(reconnects, || sample(&bridge, reconnects) == 1.0);
+    let up = "alle_postgres_up{session=\"listening\"}";
+    wait_until(up, || sample(&bridge, up) == 1.0);
+}
+
+/// Whoever watches finds what a number means, and no number that is not there.
+#[test]
+fn the_documentation_names_every_metric_and_no_other() {
+    let bridge = Bridge::serve(NO_POSTGRES, &[]);
+    let page = bridge.get("/metrics").body;
+    let there = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut there: Vec<_> = there.filter_map(|line| line.split(' ').next()).collect();
+    let documentation = include_str!("../../docs/operating.md");
+    let rows = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `alle_"));
+    let documented = rows.flat_map(|row| row.split('|').next().unwrap().split('`'));
+    let mut documented: Vec<String> = documented
+        .map(|name| name.split('{').next().unwrap())
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("alle_{}", name.trim_start_matches("alle_")))
+        .collect();
+    there.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, there);
+}

@@ -1,0 +1,142 @@
+//! PostgreSQL is harmed in every way there is while somebody publishes all the time: clients are told
+//! of it, and hear again within two seconds of its return.
+//!
+//! Once each in `cargo test`; `make outages` does each ten times, and waits for the slow ones.
+
+use std::time::{Duration, Instant};
+
+use alle::sandbox::{Sandbox, StopMode};
+
+use crate::{
+    harness::Bridge,
+    relay::{Fate, Relay},
+    sql::Sql,
+    witness::{Publisher, Witness},
+};
+
+/// How often each harm is done.
+fn rounds() -> usize {
+    let rounds = std::env::var("ALLE_OUTAGE_ROUNDS");
+    rounds.map_or(1, |rounds| rounds.parse().unwrap())
+}
+
+/// Harm that ends the sessions; it returns at the moment when the server is there again.
+#[track_caller]
+fn every_outage_is_told(name: &str, harm: impl Fn(&Sandbox)) {
+    let server = Sandbox::start().unwrap();
+    let bridge = Bridge::start(&server.url());
+    let publisher = Publisher::start(&[server.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    for round in 1..=rounds() {
+        harm(&server);
+        let back = Instant::now();
+        witness.hear_of_the_outage();
+        witness.hear_of_the_return();
+        report(name, round, back.elapsed(), HEARD_AGAIN_WITHIN);
+        bridge.wait_until_ready();
+        witness.hear_a_number_after(publisher.committed());
+    }
+}
+
+#[track_caller]
+#[expect(clippy::print_stdout, reason = "`make outages` is there to be read")]
+fn report(name: &str, round: usize, took: Duration, limit: Duration) {
+    println!("{name}, round {round}: heard again after {took:.1?}");
+    assert!(took < limit, "{name}, round {round}: {took:?}");
+}
+
+#[test]
+fn a_terminated_session() {
+    every_outage_is_told("pg_terminate_backend", |server| {
+        let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                         WHERE application_name = 'alle'";
+        let terminated = Sql::connect(server.port(), "postgres").run(terminate);
+        assert_eq!(terminated.len(), 1);
+    });
+}
+
+#[test]
+fn an_immediate_stop() {
+    every_outage_is_told("immediate stop", |server| {
+        server.stop(StopMode::Immediate).unwrap();
+        server.start_again().unwrap();
+    });
+}
+
+#[test]
+fn a_fast_stop() {
+    every_outage_is_told("fast stop", |server| server.restart().unwrap());
+}
+
+#[test]
+fn a_killed_server() {
+    every_outage_is_told("kill -9", |server| {
+        server.kill9().unwrap();
+        server.start_again().unwrap();
+    });
+}
+
+/// Who only slept has missed nothing, and nobody is told anything.
+#[test]
+fn a_server_frozen_for_a_moment() {
+    let server = Sandbox::start().unwrap();
+    let bridge = Bridge::start(&server.url());
+    let publisher = Publisher::start(&[server.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    for round in 1..=rounds() {
+        server.pause().unwrap();
+        assert_eq!(bridge.client().said_so_far(), [] as [serde_json::Value; 0]);
+        server.resume().unwrap();
+        let back = Instant::now();
+        witness.hear_a_number_after(publisher.committed());
+        report(
+            "SIGSTOP for a moment",
+            round,
+            back.elapsed(),
+            HEARD_AGAIN_WITHIN,
+        );
+    }
+}
+
+#[test]
+#[ignore = "takes half a minute a round: make outages"]
+fn a_server_frozen_for_long() {
+    let server = Sandbox::start().unwrap();
+    let bridge = Bridge::start(&server.url());
+    let publisher = Publisher::start(&[server.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    for round in 1..=rounds() {
+        server.pause().unwrap();
+        let frozen = Instant::now();
+        witness.hear_of_the_outage();
+        report("SIGSTOP noticed", round, frozen.elapsed(), NOTICED_WITHIN);
+        server.resume().unwrap();
+        let back = Instant::now();
+        witness.hear_of_the_return();
+        report("SIGSTOP", round, back.elapsed(), HEARD_AGAIN_WITHIN);
+        witness.hear_a_number_after(publisher.committed());
+    }
+}
+
+/// What neither end hears of, for instance because a firewall forgot them: only the heartbeat can
+/// tell. (The same in no time: `silence_of_postgres_is_probed_and_then_the_end` of the core.)
+#[test]
+#[ignore = "takes half a minute a round: make outages"]
+fn a_link_that_became_a_black_hole() {
+    let server = Sandbox::start().unwrap();
+    let relay = Relay::start(server.port());
+    let bridge = Bridge::start(&relay.url());
+    let publisher = Publisher::start(&[server.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    for round in 1..=rounds() {
+        relay.harm(Fate::BlackHole);
+        let lost = Instant::now();
+        witness.hear_of_the_outage();
+        witness.hear_of_the_return();
+        report("black hole", round, lost.elapsed(), NOTICED_WITHIN);
+        witness.hear_a_number_after(publisher.committed());
+    }
+}
+
+const HEARD_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);

@@ -1,0 +1,186 @@
+//! Contract, section 3: socket activation and `sd_notify`, without a service manager.
+
+use std::{
+    net::TcpListener,
+    os::{
+        fd::OwnedFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    process::{Command, Stdio},
+};
+
+use crate::{
+    admin,
+    client::End,
+    harness::{Bridge, Database, NO_POSTGRES, PATIENCE, wait_until, wrapped},
+    program::alle_with,
+    raw::{Raw, upgrade_request},
+};
+
+/// What systemd does with a socket: it is descriptor 3, and whom it is for is said.
+const ACTIVATE: &str =
+    "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+/// The same with two of them.
+const ACTIVATE_TWO: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; \
+    export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+
+/// A bridge that is passed `listener`.
+fn activated(listener: &TcpListener, script: &str, arguments: &[&str]) -> Bridge {
+    let mut command = wrapped(script, arguments);
+    command.stdin(passed(listener)).stdout(Stdio::null());
+    Bridge::run_as_it_is(command)
+}
+
+fn passed(listener: &TcpListener) -> Stdio {
+    Stdio::from(OwnedFd::from(listener.try_clone().unwrap()))
+}
+
+/// The service manager's socket, and the name of it.
+fn service_manager(name: &str) -> (UnixDatagram, String) {
+    let name = format!("alle-test-{}-{name}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    (socket, format!("@{name}"))
+}
+
+fn told(service_manager: &UnixDatagram) -> String {
+    let mut buffer = [0; 100];
+    let bytes = service_manager.recv(&mut buffer).unwrap();
+    String::from_utf8(buffer[..bytes].to_vec()).unwrap()
+}
+
+/// One bridge stops, and the next one is started only when it is gone: a thousand clients that come
+/// back meanwhile wait in the socket, and none of them is refused.
+#[test]
+fn a_restart_under_socket_activation_refuses_nobody() {
+    let database = Database::create();
+    let url = database.url();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arguments = ["serve", "-w", "127.0.0.1:1", "-p", &url];
+    let mut first = activated(&listener, ACTIVATE, &arguments);
+    assert_eq!(
+        first.address,
+        listener.local_addr().unwrap(),
+        "-w is not used"
+    );
+    first.wait_until_ready();
+    let address = first.address;
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Raw::upgraded(address)).collect();
+    first.signal("TERM");
+    let mut again = Vec::new();
+    for mut client in clients.drain(..) {
+        assert_eq!(client.close_code(), 1001);
+        let mut raw = Raw::open(address);
+        raw.write(upgrade_request(address, "/ws", "").as_bytes());
+        again.push(raw);
+    }
+    assert_eq!(first.wait_for_exit().0, Some(0));
+    let second = activated(&listener, ACTIVATE, &arguments);
+    for client in &mut again {
+        let response = client.response("GET");
+        assert_eq!(response.status, 101, "{response:?}");
+    }
+    second.wait_until_ready();
+    let mut client = second.client();
+    client.subscribe("c");
+    database.sql().notify("c", "heard");
+    assert_eq!(client.payload(), "heard");
+}
+
+/// While it drains, whoever comes waits for the successor instead of being refused.
+#[test]
+fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arguments = [
+        "serve",
+        "-p",
+        NO_POSTGRES,
+        "--admin-addr",
+        "127.0.0.1:0",
+        "--drain",
+        "1",
+    ];
+    let mut first = activated(&listener, ACTIVATE, &arguments);
+    let admin = first.wait_for_log("health and metrics are at http://");
+    let admin = admin
+        .rsplit("http://")
+        .next()
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    let mut client = first.client();
+    first.signal("TERM");
+    wait_until("it drains", || {
+        admin::get(admin, "/readyz").body.contains("shutting down")
+    });
+    let mut newcomer = Raw::open(first.address);
+    newcomer.write(upgrade_request(first.address, "/ws", "").as_bytes());
+    assert!(matches!(client.end(), End::Closed(1001, _)));
+    drop(client);
+    assert_eq!(first.wait_for_exit().0, Some(0));
+    let _second = activated(&listener, ACTIVATE, &arguments);
+    assert_eq!(newcomer.response("GET").status, 101);
+}
+
+#[test]
+fn a_second_socket_is_the_admin_address() {
+    let [clients, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut command = wrapped(ACTIVATE_TWO, &["serve", "-p", NO_POSTGRES]);
+    command.stdin(passed(&clients)).stdout(passed(&admin));
+    let bridge = Bridge::run_as_it_is(command);
+    assert_eq!(bridge.address, clients.local_addr().unwrap());
+    assert_eq!(bridge.get("/healthz").status, 404);
+    assert_eq!(
+        admin::get(admin.local_addr().unwrap(), "/healthz").status,
+        200
+    );
+}
+
+#[test]
+fn the_service_manager_is_told_of_the_beginning_and_the_end() {
+    let (manager, name) = service_manager("states");
+    let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES]);
+    command.env("NOTIFY_SOCKET", name);
+    let mut bridge = Bridge::run(command);
+    assert_eq!(told(&manager), "READY=1");
+    bridge.signal("TERM");
+    assert_eq!(told(&manager), "STOPPING=1");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+}
+
+#[test]
+fn a_service_manager_that_is_gone_stops_nothing() {
+    let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES]);
+    command.env("NOTIFY_SOCKET", "/nowhere/at/all");
+    let mut bridge = Bridge::run(command);
+    bridge.wait_for_log("cannot tell the service manager READY=1");
+    assert_eq!(bridge.get("/healthz").status, 200);
+    bridge.signal("TERM");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+}
+
+#[test]
+fn sockets_for_another_process_are_not_ours() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = ACTIVATE.replace("$$", "1");
+    let arguments = ["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES];
+    let bridge = activated(&listener, &script, &arguments);
+    assert_ne!(bridge.address, listener.local_addr().unwrap());
+}
+
+#[test]
+fn a_passed_file_that_is_no_tcp_socket_is_a_failure_in_words() {
+    let mut command: Command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("socket passed by the service manager"),
+        "{stderr}"
+    );
+}
+
+const CLIENTS: usize = 1_000;

@@ -1,0 +1,157 @@
+//! A primary and its standby: which of them the bridge takes, and what happens when they change
+//! places.
+
+use std::{
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Instant,
+};
+
+use alle::sandbox::Sandbox;
+
+use crate::{
+    harness::{Bridge, wait_until},
+    sql::Sql,
+    witness::{Publisher, Witness},
+};
+
+/// A primary and its standby, which nobody harms.
+fn pair() -> &'static [Sandbox; 2] {
+    static PAIR: OnceLock<[Sandbox; 2]> = OnceLock::new();
+    PAIR.get_or_init(start_pair)
+}
+
+fn start_pair() -> [Sandbox; 2] {
+    let primary = Sandbox::start().unwrap();
+    let standby = primary.start_standby().unwrap();
+    let mut sql = Sql::connect(primary.port(), "postgres");
+    wait_until("the standby streams", || {
+        sql.one("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
+    });
+    [primary, standby]
+}
+
+/// Both of them in this order.
+fn url([first, second]: [&Sandbox; 2], parameters: &str) -> String {
+    let (first, second) = (first.port(), second.port());
+    format!("postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/postgres{parameters}")
+}
+
+/// The port of the server that `psql` takes.
+#[track_caller]
+fn psql_connects_to(url: &str) -> u16 {
+    let output = Command::new("psql")
+        .args(["-X", "-A", "-t", "-w", "-c", "SELECT inet_server_port()"])
+        .args(["-d", url])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let port = String::from_utf8(output.stdout).unwrap();
+    port.trim().parse().unwrap()
+}
+
+#[test]
+fn the_primary_is_found_wherever_it_stands() {
+    let [primary, standby] = pair();
+    for order in [[primary, standby], [standby, primary]] {
+        let attributes = [
+            "",
+            "?target_session_attrs=read-write",
+            "?target_session_attrs=primary",
+        ];
+        for attributes in attributes {
+            let bridge = Bridge::start(&url(order, attributes));
+            let mut client = bridge.client();
+            client.subscribe("found");
+            assert_eq!(client.notify("found", attributes)["type"], "notified");
+            assert_eq!(client.payload(), attributes);
+        }
+    }
+}
+
+/// It is found, as by psql; and that nobody can listen there is said.
+#[test]
+fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {
+    let [primary, standby] = pair();
+    for order in [[primary, standby], [standby, primary]] {
+        for wanted in ["standby", "read-only"] {
+            let url = url(order, &format!("?target_session_attrs={wanted}"));
+            let port = psql_connects_to(&url);
+            assert_eq!(port, standby.port(), "{wanted}");
+            let bridge = Bridge::serve(&url, &[]);
+            bridge.wait_for_log(&format!("127.0.0.1:{port} is a standby in recovery"));
+            assert_eq!(bridge.get("/readyz").status, 503);
+        }
+    }
+}
+
+/// Where psql would be content with the standby, the bridge goes on to the primary.
+#[test]
+fn who_takes_any_server_gets_the_one_where_one_can_listen() {
+    let [primary, standby] = pair();
+    for (order, best) in [
+        ([primary, standby], standby),
+        ([standby, primary], standby),
+        ([primary, primary], primary),
+    ] {
+        for (wanted, by_psql) in [("any", order[0]), ("prefer-standby", best)] {
+            let url = url(order, &format!("?target_session_attrs={wanted}"));
+            assert_eq!(psql_connects_to(&url), by_psql.port(), "{wanted}");
+            let bridge = Bridge::start(&url);
+            let line = bridge.wait_for_log("listening session connected to PostgreSQL");
+            assert!(line.ends_with(&format!(":{}", primary.port())), "{line}");
+        }
+    }
+}
+
+#[test]
+fn of_none_that_is_wanted_it_says_so() {
+    let [primary, standby] = pair();
+    for (server, wanted, words) in [
+        (standby, "read-write", "is not one that takes writes"),
+        (standby, "primary", "is not a primary"),
+        (primary, "standby", "is not a standby"),
+        (primary, "read-only", "is not one that is read-only"),
+    ] {
+        let url = format!("{}?target_session_attrs={wanted}", server.url());
+        let bridge = Bridge::serve(&url, &[]);
+        let line = bridge.wait_for_log(words);
+        assert!(line.contains(&server.port().to_string()), "{line}");
+        assert_eq!(bridge.get("/readyz").status, 503);
+    }
+}
+
+/// Nobody can listen there, whether somebody wants to or not.
+#[test]
+fn a_standby_alone_is_not_ready_and_is_named() {
+    let [_, standby] = pair();
+    for arguments in [&["-c", "orders"][..], &[]] {
+        let bridge = Bridge::serve(&standby.url(), arguments);
+        let ready = || bridge.get("/readyz");
+        wait_until("/readyz names the standby", || {
+            ready().body.contains("standby")
+        });
+        assert_eq!(ready().status, 503);
+    }
+}
+
+/// The primary dies while somebody publishes all the time, and the standby takes its place.
+#[test]
+fn the_bridge_follows_a_standby_that_is_promoted_under_load() {
+    let [primary, standby] = start_pair();
+    let bridge = Bridge::start(&url([&primary, &standby], ""));
+    let publisher = Publisher::start(&[primary.port(), standby.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    primary.kill9().unwrap();
+    witness.hear_of_the_outage();
+    standby.promote().unwrap();
+    let back = Instant::now();
+    witness.hear_of_the_return();
+    let took = back.elapsed();
+    assert!(took.as_secs() < 2, "{took:?}");
+    bridge.wait_until_ready();
+    let mut client = bridge.client();
+    client.subscribe("moved");
+    assert_eq!(client.notify("moved", "here")["type"], "notified");
+    assert_eq!(client.payload(), "here");
+}
