@@ -562,3 +562,43 @@ fn clients_of_one_address_beyond_their_number_are_429_until_one_leaves() {
     first.close();
     crate::harness::wait_until("there is room again", || upgrade(&bridge, "").status == 101);
 }
+
+// ---- seen by whoever watches
+
+#[test]
+fn each_refusal_is_counted() {
+    let file = TokenFile::new("s3cret publish=\n");
+    let limits = ["--max-clients-per-address", "2", "--client-rate", "4"];
+    let bridge = file.serve(&limits);
+    assert_eq!(
+        upgrade(&bridge, "Authorization: Bearer wrong\r\n").status,
+        401
+    );
+    let mut client = authenticated(&bridge, "s3cret");
+    assert_eq!(refusal(&mut client, &notify("a")), "forbidden");
+    let mut stranger = guest(&bridge);
+    assert_eq!(upgrade(&bridge, "").status, 429);
+    for _ in 0..3 {
+        stranger.send(&json!({"type": "auth", "token": "wrong"}));
+    }
+    assert_eq!(stranger.end(), End::Closed(4001, "unauthorized".into()));
+    client.send_all(&vec![json!({"type": "ping"}); 8]);
+    client.expect(|message| message["code"] == "rate_limited");
+    let page = bridge.get("/metrics").body;
+    for (name, count) in [
+        ("alle_http_responses_total{status=\"401\"}", 1),
+        ("alle_http_responses_total{status=\"429\"}", 1),
+        ("alle_refusals_total{code=\"forbidden\"}", 1),
+        ("alle_refusals_total{code=\"unauthorized\"}", 3),
+        ("alle_closes_total{reason=\"unauthorized\"}", 1),
+    ] {
+        assert!(
+            page.contains(&format!("{name} {count}\n")),
+            "{name}: {page}"
+        );
+    }
+    assert!(
+        !page.contains("alle_refusals_total{code=\"rate_limited\"} 0\n"),
+        "{page}"
+    );
+}
