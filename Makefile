@@ -1,7 +1,7 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants clean
+.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants chaos clean
 
 ARGS ?=
 TARGET ?=
@@ -55,6 +55,11 @@ simulation: ## simulate any number of runs: make simulation SEEDS=10000
 
 mutants: ## break the core on purpose; the simulation must notice: make mutants SEEDS=256
 	@scripts/mutants $(or $(SEEDS),256)
+
+chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS=600; ALLE_CHAOS_SEED=7 replays a plan
+	cargo build --release --locked
+	@ALLE_CHAOS_SECONDS=$(SECONDS) ALLE_CHAOS_BINARY=$(CURDIR)/target/release/alle \
+		cargo test --locked --test chaos -- --nocapture
 
 clean: ## remove what was built
 	cargo clean

@@ -152,6 +152,11 @@ impl Core {
         self.hub.clients.len() - self.hub.admin_count
     }
 
+    /// Bytes kept for clients that come back.
+    pub fn history_bytes(&self) -> usize {
+        self.hub.history.bytes()
+    }
+
     /// Whether another connection may be accepted: beyond the clients there is room for a few
     /// that are answered with 503.
     pub fn has_room(&self) -> bool {

@@ -49,6 +49,8 @@ mod readme;
 mod reconnect;
 #[path = "contract/relay.rs"]
 mod relay;
+#[path = "contract/resuming.rs"]
+mod resuming;
 #[path = "contract/rfc6455.rs"]
 mod rfc6455;
 #[path = "contract/semantics.rs"]

@@ -595,14 +595,20 @@ fn relay(identity: &Identity) -> u16 {
         let mut answer = [0];
         back.read_exact(&mut answer).unwrap();
         assert_eq!(answer, *b"S");
-        for stream in [&client, &back] {
+        // Hands are shaken before either side is looked at in turn: a write amid it, while the other
+        // side takes its time, would fail.
+        let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+        if connection.complete_io(&mut client).is_err() {
+            return;
+        }
+        let mut front = StreamOwned::new(connection, client);
+        let name = "localhost".try_into().unwrap();
+        let mut connection = ClientConnection::new(Arc::clone(&back_config), name).unwrap();
+        connection.complete_io(&mut back).unwrap();
+        let mut back = StreamOwned::new(connection, back);
+        for stream in [&front.sock, &back.sock] {
             stream.set_read_timeout(INTERVAL).unwrap();
         }
-        let name = "localhost".try_into().unwrap();
-        let connection = ClientConnection::new(Arc::clone(&back_config), name).unwrap();
-        let mut back = StreamOwned::new(connection, back);
-        let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-        let mut front = StreamOwned::new(connection, client);
         while copy(&mut front, &mut back) && copy(&mut back, &mut front) {}
     })
 }

@@ -10,6 +10,7 @@ use alle::{
         feed::Fed,
         transmit::{Outgoing, Written},
     },
+    config::Limits,
     fanout::SLICE_WRITES,
 };
 
@@ -20,13 +21,22 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    #[allow(dead_code, reason = "one of those who share this needs other limits")]
+    pub(crate) fn start() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "there is no other way to an Instant"
     )]
-    pub(crate) fn start() -> Self {
+    pub(crate) fn with_limits(limits: Limits) -> Self {
         let now = Instant::now();
-        let core = Core::with_feed(Settings::default(), now);
+        let settings = Settings {
+            limits,
+            ..Settings::default()
+        };
+        let core = Core::with_feed(settings, now);
         Self { core, now }
     }
 

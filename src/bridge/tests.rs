@@ -2,6 +2,7 @@
 
 mod admin;
 mod backend;
+mod frames;
 mod leaving;
 mod limits;
 mod metrics;

@@ -414,3 +414,18 @@ fn each_of_many_pipelined_requests_gets_exactly_one_answer() {
         .collect();
     assert_eq!(answered_twice, Vec::<Value>::new());
 }
+
+/// Far more than is read of a client at a time, and no event will come for the rest of it.
+#[test]
+fn what_came_while_the_bridge_did_not_run_is_read_to_its_end() {
+    let (bridge, _database) = bridge_and_database();
+    let mut client = bridge.client();
+    bridge.signal("STOP");
+    let ping = |id: usize| json!({"type": "ping", "id": format!("{id:0>100}")});
+    // Less than a socket takes (tcp(7), tcp_rmem).
+    client.send_all(&(0..600).map(ping).collect::<Vec<_>>());
+    bridge.signal("CONT");
+    for id in 0..600 {
+        assert_eq!(client.next()["id"], format!("{id:0>100}"));
+    }
+}

@@ -55,12 +55,13 @@ impl Sql {
     }
 
     /// SQL that may be in another encoding.
+    #[track_caller]
     pub fn run_bytes(&mut self, sql: &[u8]) -> Result<Vec<String>, String> {
         self.try_run(sql).unwrap()
     }
 
-    /// The same where the server may go: what it answered, if it did.
-    fn try_run(&mut self, sql: &[u8]) -> io::Result<Result<Vec<String>, String>> {
+    /// The outer error is the session's, and says nothing about what became of `sql`.
+    pub fn try_run(&mut self, sql: &[u8]) -> io::Result<Result<Vec<String>, String>> {
         let length = u32::try_from(sql.len() + 5).unwrap();
         let mut message = vec![b'Q'];
         message.extend_from_slice(&length.to_be_bytes());

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    oracle::{Request, Truth, View},
+    oracle::{Request, Since, Truth, View},
     random::Random,
 };
 
@@ -95,7 +95,13 @@ impl Client {
     }
 
     /// Asks for something, likely or not.
-    pub fn ask(&mut self, channels: &[&str], publishing: usize, random: &mut Random) {
+    pub fn ask(
+        &mut self,
+        channels: &[&str],
+        publishing: usize,
+        positions: &[Since],
+        random: &mut Random,
+    ) {
         self.next_id += 1;
         let id = self.next_id;
         let echoed = if random.percent(50) {
@@ -110,10 +116,22 @@ impl Client {
             return;
         }
         match random.below(20) {
-            0..=9 => self.request(
+            0..=6 => self.request(
                 &format!(r#"{{"type":"subscribe","channel":{name},"id":{echoed}}}"#),
-                Request::Subscribe(channel.to_owned(), id),
+                Request::Subscribe(channel.to_owned(), id, None),
             ),
+            7..=9 if !positions.is_empty() => {
+                let mut since = positions[random.below(positions.len())].clone();
+                match random.below(10) {
+                    0 => since.seq += 1,
+                    1 => since.seq = since.seq.saturating_sub(1),
+                    2 => since.channel = channel.to_owned(),
+                    3 => since.epoch.push('0'),
+                    _ => {}
+                }
+                self.resume(since);
+            }
+            7..=9 => {}
             10..=15 => self.request(
                 &format!(r#"{{"type":"unsubscribe","channel":{name},"id":{echoed}}}"#),
                 Request::Unsubscribe(channel.to_owned(), id),
@@ -136,6 +154,23 @@ impl Client {
                 self.to_core.push_back((frame(9, &payload), Whole::Control));
             }
         }
+    }
+
+    /// Asks to go on from there.
+    pub fn resume(&mut self, since: Since) {
+        self.next_id += 1;
+        let id = self.next_id;
+        let Since {
+            channel,
+            epoch,
+            seq,
+        } = &since;
+        let name = Value::from(channel.as_str());
+        let text = format!(
+            r#"{{"type":"subscribe","channel":{name},"id":{id},"since":{{"epoch":"{epoch}","seq":{seq}}}}}"#
+        );
+        let request = Request::Subscribe(channel.clone(), id, Some(since.clone()));
+        self.request(&text, request);
     }
 
     fn publish(&mut self, channel: &str, id: u64, random: &mut Random) {

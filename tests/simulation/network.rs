@@ -7,7 +7,7 @@ mod sessions;
 mod sockets;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ use alle::{
 use crate::{
     backend::{Database, Mood, Process},
     client::{Client, Stage},
-    oracle::{Tap, Truth},
+    oracle::{Since, Tap, Truth},
     random::Random,
 };
 
@@ -82,6 +82,8 @@ pub struct World {
     clients: BTreeMap<ClientId, Client>,
     /// Names of clients that are gone; events may still come for them.
     ghosts: Vec<ClientId>,
+    /// Where clients stood that are gone; one that comes may go on from there.
+    left: VecDeque<Vec<Since>>,
     client_count: u32,
     clients_max: usize,
     capacity_max: usize,
@@ -115,8 +117,11 @@ impl World {
         let (limits, is_small, is_limited) = limits(&mut random);
         let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
         let pinned = random.percent(30).then(|| channels[0]);
+        let is_history_tight = limits.history_bytes_max < Limits::default().history_bytes_max;
+        let truth = Truth::new(is_limited, limits.history_frames_max, is_history_tight);
         let settings = Settings {
             limits: limits.clone(),
+            unlisten_delay: random.pick(&[Duration::ZERO, Duration::ZERO, UNLISTEN_DELAY_MAX]),
             channels: pinned
                 .iter()
                 .map(|name| Channel::new(name).expect("a good name"))
@@ -141,6 +146,7 @@ impl World {
             is_small,
             clients: BTreeMap::new(),
             ghosts: Vec::new(),
+            left: VecDeque::new(),
             client_count: 0,
             clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
             capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
@@ -159,7 +165,7 @@ impl World {
                 chatter: trouble(&mut random, 10),
             },
             refuses: false,
-            truth: Truth::new(is_limited),
+            truth,
             channels,
             pinned,
             weights: weights(&mut random),
@@ -201,12 +207,8 @@ impl World {
         match happening {
             Happening::Connect => self.connect(),
             Happening::Ask => {
-                let (channels, publishing) = (self.channels.clone(), self.publishing);
                 if let Some(id) = self.choose() {
-                    let client = self.clients.get_mut(&id).expect("chosen");
-                    for _ in 0..=self.random.below(3) {
-                        client.ask(&channels, publishing, &mut self.random);
-                    }
+                    self.ask(id);
                 }
             }
             Happening::ToCore => {
@@ -344,8 +346,7 @@ impl World {
                 Disconnect::Shutdown => client.is_shut_down = true,
                 Disconnect::Drop | Disconnect::Reset => {
                     self.check_close(id, None);
-                    self.clients.remove(&id);
-                    self.ghosts.push(id);
+                    self.forget(id);
                 }
             }
         }
@@ -493,12 +494,19 @@ impl World {
             self.reset(id);
         }
         self.end_turn();
+        // The channels they left linger for a while.
+        self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.core.client_count(), 0, "every slot is free");
         assert!(!self.core.has_transmit(), "nothing is left for nobody");
         self.flow(Mood::GOOD);
         self.core.check_invariants();
         let listened: Vec<_> = self.taps[0].listened().collect();
         assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
+        let is_bound = self.core.history_bytes() <= self.limits.history_bytes_max;
+        assert!(is_bound, "the history keeps to its bytes");
+        if self.pinned.is_none() {
+            assert_eq!(self.core.history_bytes(), 0, "history of nothing");
+        }
     }
 
     fn note(&mut self, what: impl FnOnce(&Self) -> String) {
@@ -529,6 +537,10 @@ fn limits(random: &mut Random) -> (Limits, bool, bool) {
     }
     if random.percent(30) {
         limits.client_publishes_max = 1 + random.below(4);
+    }
+    limits.history_frames_max = random.pick(&[0, 1, 5, 64]);
+    if random.percent(30) {
+        limits.history_bytes_max = random.below(6_000);
     }
     if random.percent(25) {
         limits.unsent_bytes_max = 200 + random.below(4_000);
@@ -575,6 +587,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
 }
 
 const NAMES: [&str; 6] = ["a", "b", "Two Words", "q\"uote", "ünï", "z.z"];
+const UNLISTEN_DELAY_MAX: Duration = Duration::from_secs(3);
 const FLOW_TURNS_MAX: usize = 1_000;
 /// Refused channels are asked for again after at most 30 s, as is a session after a wrong password.
 const SETTLING_TIME_MAX: Duration = Duration::from_secs(180);

@@ -10,7 +10,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use self::view::{Request, View};
+pub use self::view::{Request, Since, View};
 use crate::backend::{bound, is_probe, take_message, text};
 
 pub const NEVER: u64 = u64::MAX;
@@ -62,6 +62,10 @@ pub struct Truth {
     pub told: BTreeMap<String, u64>,
     /// Limits are so small that requests may be refused for them.
     is_limited: bool,
+    /// Notifications kept of each channel.
+    history: u64,
+    /// Fewer may be, for their bytes.
+    is_history_tight: bool,
     channels: BTreeMap<String, Channel>,
     pub groups: BTreeMap<String, Group>,
     last_committed: BTreeMap<String, u32>,
@@ -75,9 +79,11 @@ struct Channel {
 }
 
 impl Truth {
-    pub fn new(is_limited: bool) -> Self {
+    pub fn new(is_limited: bool, history: usize, is_history_tight: bool) -> Self {
         Self {
             is_limited,
+            history: history as u64,
+            is_history_tight,
             ..Self::default()
         }
     }
@@ -172,6 +178,20 @@ impl Truth {
                 );
             }
         }
+    }
+
+    /// Whether the last so many of a channel can be told again.
+    fn may_be_kept(&self, missed: u64) -> bool {
+        missed <= self.history
+    }
+
+    fn must_be_kept(&self, missed: u64) -> bool {
+        missed == 0 || !self.is_history_tight && missed <= self.history
+    }
+
+    fn epoch(&self, channel: &str, at: usize) -> &str {
+        let epoch = self.listen(channel, at).epoch.as_deref();
+        epoch.expect("told when it was subscribed to")
     }
 
     fn listen(&self, channel: &str, at: usize) -> &Listen {

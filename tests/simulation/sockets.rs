@@ -18,7 +18,11 @@ impl World {
         self.client_count += 1;
         let (number, now) = (self.client_count, self.now);
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
-        let client = Client::new(number, self.capacity_max, now, &mut self.random);
+        let mut client = Client::new(number, self.capacity_max, now, &mut self.random);
+        if self.random.percent(60) {
+            let left = self.left.pop_back().unwrap_or_default();
+            left.into_iter().for_each(|since| client.resume(since));
+        }
         let twin = self.clients.insert(id, client);
         assert!(twin.is_none(), "no two clients have the same name");
         self.ghosts.retain(|&ghost| ghost != id);
@@ -27,6 +31,16 @@ impl World {
         if self.random.percent(80) {
             let bytes = self.clients.get(&id).map_or(0, Client::waiting_bytes);
             self.send(id, bytes);
+        }
+    }
+
+    pub(super) fn ask(&mut self, id: ClientId) {
+        let client = self.clients.get_mut(&id).expect("chosen");
+        let mut positions = client.view.positions(&self.truth);
+        positions.extend(self.left.iter().flatten().cloned());
+        for _ in 0..=self.random.below(3) {
+            let (channels, random) = (&self.channels, &mut self.random);
+            client.ask(channels, self.publishing, &positions, random);
         }
     }
 
@@ -108,14 +122,26 @@ impl World {
     }
 
     pub(super) fn reset(&mut self, id: ClientId) {
-        let Some(client) = self.clients.remove(&id) else {
+        if !self.forget(id) {
             return;
-        };
-        self.note(|_| format!("c{} is gone", client.number));
-        self.ghosts.push(id);
+        }
         self.truth.step += 1;
         self.core.handle_client_closed(id);
         self.after();
+    }
+
+    /// Nothing is left of the connection but where its client stood.
+    pub(super) fn forget(&mut self, id: ClientId) -> bool {
+        let Some(client) = self.clients.remove(&id) else {
+            return false;
+        };
+        self.note(|_| format!("c{} is gone", client.number));
+        self.ghosts.push(id);
+        if self.left.len() == LEFT_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(client.view.positions(&self.truth));
+        true
     }
 
     /// An event of a socket that is closed already.
@@ -189,3 +215,6 @@ impl World {
         self.after();
     }
 }
+
+/// So many clients are remembered.
+const LEFT_MAX: usize = 8;

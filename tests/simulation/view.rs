@@ -9,7 +9,7 @@ use super::{NEVER, Truth, group_name};
 /// A request of a client, as it reached the core.
 #[derive(Clone, Debug)]
 pub enum Request {
-    Subscribe(String, u64),
+    Subscribe(String, u64, Option<Since>),
     Unsubscribe(String, u64),
     /// Channel, payload, id.
     Notify(String, String, Option<u64>),
@@ -17,17 +17,28 @@ pub enum Request {
     Simple(&'static str, u64),
 }
 
+/// A position some client had, or never anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    pub channel: String,
+    pub epoch: String,
+    pub seq: u64,
+}
+
 #[derive(Debug)]
 struct Pending {
     is_subscribe: bool,
     id: u64,
     step: u64,
+    since: Option<Since>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Position {
     listen: usize,
     seq: u64,
+    /// Up to here it is told again what it missed, whatever came live on other channels.
+    replayed_to: u64,
     /// A `status` down came, and nothing yet said that the channel is whole again.
     doubtful: bool,
 }
@@ -50,17 +61,18 @@ impl View {
     /// The request is whole, and the core gets it in this step.
     pub fn ask(&mut self, request: &Request, truth: &mut Truth) {
         let step = truth.step;
-        let mut pend = |channel: &str, is_subscribe, id| {
+        let mut pend = |channel: &str, is_subscribe, id, since: Option<Since>| {
             let pending = self.pending.entry(channel.to_owned()).or_default();
             pending.push_back(Pending {
                 is_subscribe,
                 id,
                 step,
+                since,
             });
         };
         match request {
-            Request::Subscribe(channel, id) => pend(channel, true, *id),
-            Request::Unsubscribe(channel, id) => pend(channel, false, *id),
+            Request::Subscribe(channel, id, since) => pend(channel, true, *id, since.clone()),
+            Request::Unsubscribe(channel, id) => pend(channel, false, *id, None),
             Request::Notify(channel, payload, id) => {
                 let name = group_name(payload).expect("a client's payload");
                 let group = truth.groups.entry(name.to_owned()).or_default();
@@ -87,7 +99,10 @@ impl View {
         let id = id.as_str().map_or(id.as_u64(), |id| id.parse().ok());
         truth.count(message["code"].as_str().unwrap_or(kind));
         match kind {
-            "subscribed" => self.hear_subscribed(channel, epoch, seq, id, truth),
+            "subscribed" => {
+                let recovered = message["recovered"].as_bool();
+                self.hear_subscribed((channel, epoch, seq), recovered, id, truth);
+            }
             "notification" => {
                 let payload = message["payload"].as_str().expect("a payload");
                 self.hear_notification(channel, payload, seq, truth);
@@ -129,35 +144,54 @@ impl View {
 
     fn hear_subscribed(
         &mut self,
-        channel: &str,
-        epoch: &str,
-        seq: u64,
+        (channel, epoch, seq): (&str, &str, u64),
+        recovered: Option<bool>,
         id: Option<u64>,
         truth: &mut Truth,
     ) {
-        let asked = self.take_pending(channel, true, id).step;
+        let pending = self.take_pending(channel, true, id);
+        let asked = pending.step;
         let listen = truth.answering(channel, asked, epoch);
         let listen = listen.expect("subscribed before LISTEN was confirmed");
         truth.bind(channel, listen, epoch);
         let it = truth.listen(channel, listen);
-        let expected = if it.confirmed > asked {
+        let current = if it.confirmed > asked {
             0
         } else {
             it.fed_before(asked)
         };
-        assert_eq!(seq, expected, "subscribed says where it begins");
         if let Some(before) = self.positions.get(channel) {
             assert_eq!(
                 (before.listen, before.seq),
-                (listen, seq),
+                (listen, current),
                 "subscribed again, and still one subscription"
             );
         }
-        let doubtful = false;
+        assert_eq!(recovered.is_some(), pending.since.is_some());
+        let since = pending.since.filter(|since| since.epoch == epoch);
+        let missed = since.and_then(|since| current.checked_sub(since.seq));
+        let is_recovered = recovered == Some(true);
+        let is_recoverable = missed.is_some_and(|missed| truth.may_be_kept(missed));
+        assert!(is_recoverable || !is_recovered, "recovered what is gone");
+        if missed.is_some_and(|missed| truth.must_be_kept(missed)) {
+            assert!(is_recovered, "the ring holds what it missed");
+        }
+        let expected = match missed {
+            Some(missed) if is_recovered => current - missed,
+            _ => current,
+        };
+        assert_eq!(seq, expected, "subscribed says where it begins");
+        truth.count(match recovered {
+            Some(true) if missed > Some(0) => "replay",
+            Some(true) => "nothing missed",
+            Some(false) => "not recovered",
+            None => "from now on",
+        });
         let position = Position {
             listen,
             seq,
-            doubtful,
+            replayed_to: current,
+            doubtful: false,
         };
         self.positions.insert(channel.to_owned(), position);
     }
@@ -171,8 +205,10 @@ impl View {
         let at = usize::try_from(seq - 1).expect("small");
         let fed = listen.fed.get(at).expect("more than PostgreSQL sent");
         assert_eq!(payload, fed.payload, "in commit order");
-        assert!(fed.order > self.last_order, "commit order across channels");
-        self.last_order = fed.order;
+        if seq > position.replayed_to {
+            assert!(fed.order > self.last_order, "commit order across channels");
+            self.last_order = fed.order;
+        }
     }
 
     fn hear_gap(&mut self, channel: &str, epoch: &str, seq: u64, truth: &mut Truth) {
@@ -195,6 +231,7 @@ impl View {
         *position = Position {
             listen: next,
             seq,
+            replayed_to: 0,
             doubtful: false,
         };
         truth.bind(channel, next, epoch);
@@ -333,7 +370,13 @@ impl View {
         })
     }
 
-    // Resuming (`since`, `recovered`) is not there yet. When it is: `Request::Subscribe` carries the
-    // position asked for, `hear_subscribed` decides from `Truth` whether the ring still held it,
-    // expects `recovered` to say so, and begins the new position at the old seq.
+    /// Where it stands on each channel: from there it may go on another time.
+    pub fn positions(&self, truth: &Truth) -> Vec<Since> {
+        let positions = self.positions.iter().map(|(channel, position)| Since {
+            channel: channel.clone(),
+            epoch: truth.epoch(channel, position.listen).to_owned(),
+            seq: position.seq,
+        });
+        positions.collect()
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{server::masked, world::World};
+use super::{frames::masked, world::World};
 use crate::{
     access::{Access, Permissions, globs::Globs, tokens::Tokens},
     bridge::{Settings, hub::ClientId},
@@ -248,7 +248,7 @@ fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
     }
     // Dora's is still unanswered when the tokens change, as all are.
     let read = Tokens::parse("eve\nbob\ncarl subscribe=b*\ndora subscribe=c");
-    world.reread(read.unwrap());
+    world.core.handle_tokens(read.unwrap(), world.now);
     for (client, close) in [
         (ann, Some(4001)),
         (bob, None),

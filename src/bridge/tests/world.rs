@@ -8,9 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::server::{Server, masked, message};
+use super::{
+    frames::masked,
+    server::{Server, message},
+};
 use crate::{
-    access::tokens::Tokens,
     bridge::{
         Core, Settings,
         backend::{Order, Role},
@@ -24,7 +26,7 @@ use crate::{
 
 pub(super) struct World {
     pub(super) core: Core,
-    now: Instant,
+    pub(super) now: Instant,
     sockets: BTreeMap<ClientId, Socket>,
     backends: [Server; 2],
     /// Clients' sockets are not written to.
@@ -138,11 +140,6 @@ impl World {
         let head_bytes = received.windows(4).position(|it| it == b"\r\n\r\n");
         let head: Vec<u8> = received.drain(..head_bytes.unwrap() + 4).collect();
         (client, String::from_utf8_lossy(&head[9..12]).into_owned())
-    }
-
-    pub(super) fn reread(&mut self, tokens: Tokens) {
-        self.core.handle_tokens(tokens, self.now);
-        self.settle();
     }
 
     pub(super) fn subscriber(&mut self, channel: &str) -> ClientId {

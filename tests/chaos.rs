@@ -1,0 +1,91 @@
+//! The oracle of the simulation against the real thing: the real program, a real PostgreSQL, many
+//! clients, and a network between them that breaks.
+//!
+//! As a plain test it lasts seconds, with each fault once. `make chaos SECONDS=600` plays a plan
+//! that follows from `ALLE_CHAOS_SEED`: which faults, for how long, in which order; what they meet
+//! is chance. In every case the report says what was published, delivered, recovered and lost.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests are a shell: they open sockets and wait, with a time-out, for what they expect"
+)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "a test binary has no public interface"
+)]
+
+#[path = "chaos/audit.rs"]
+mod audit;
+#[path = "contract/client.rs"]
+#[expect(dead_code, reason = "the contract's tests need it")]
+mod client;
+#[path = "chaos/crowd.rs"]
+mod crowd;
+#[path = "chaos/director.rs"]
+mod director;
+#[path = "contract/harness.rs"]
+#[expect(dead_code, reason = "the contract's tests need the rest")]
+mod harness;
+#[path = "chaos/ledger.rs"]
+mod ledger;
+#[path = "chaos/plan.rs"]
+mod plan;
+#[path = "support/program.rs"]
+#[expect(dead_code, reason = "the other tests of the program need the rest")]
+mod program;
+#[path = "chaos/proxy.rs"]
+mod proxy;
+#[path = "simulation/random.rs"]
+#[expect(dead_code, reason = "the simulation needs the rest")]
+mod random;
+#[path = "contract/raw.rs"]
+#[expect(dead_code, reason = "the contract's tests need the rest")]
+mod raw;
+#[path = "contract/sql.rs"]
+#[expect(dead_code, reason = "the contract's tests need the rest")]
+mod sql;
+#[path = "chaos/sql_publisher.rs"]
+mod sql_publisher;
+
+use std::{env, time::Duration};
+
+use self::{
+    crowd::Size,
+    director::Director,
+    plan::{Plan, smoke},
+};
+
+#[test]
+fn nothing_is_lost_unseen_whatever_breaks() {
+    let number = |name| env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let seed = number("ALLE_CHAOS_SEED").unwrap_or(0);
+    let report = match number("ALLE_CHAOS_SECONDS") {
+        None => Director::set_up(SMALL, seed).play(smoke().into_iter(), None),
+        Some(seconds) => {
+            let duration = Duration::from_secs(seconds);
+            Director::set_up(LARGE, seed).play(Plan::new(seed), Some(duration))
+        }
+    };
+    eprintln!("{report}");
+    assert!(
+        report.broken.is_empty(),
+        "replay the plan with ALLE_CHAOS_SEED={seed}"
+    );
+    assert_eq!(report.unseen, 0);
+    assert!(report.delivered > 0 && report.recovered > 0);
+}
+
+const SMALL: Size = Size {
+    clients: 60,
+    channels: 8,
+    publishers: 3,
+};
+const LARGE: Size = Size {
+    clients: 300,
+    channels: 36,
+    publishers: 6,
+};

@@ -1,0 +1,263 @@
+//! Sets the scene, plays the rounds, and closes the account.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    net::SocketAddr,
+    process::Command,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use alle::sandbox::{Sandbox, StopMode};
+
+use crate::{
+    audit::{FaultRecord, Report},
+    crowd::{Crowd, Phase, Shared, Size},
+    harness::Bridge,
+    ledger::Ledger,
+    plan::{ClientFault, Round, ServerFault},
+    program::alle_with,
+    proxy::{Order, Proxy, Side},
+    random::Random,
+    sql_publisher::SqlPublisher,
+};
+
+pub struct Director {
+    seed: u64,
+    size: Size,
+    ledger: Arc<Ledger>,
+    streams: usize,
+    sql: Vec<SqlPublisher>,
+    crowd: Crowd,
+    bridge: Bridge,
+    proxy: Proxy,
+    server: Sandbox,
+    faults: BTreeMap<String, FaultRecord>,
+    broken: Vec<String>,
+    /// What took longer than it should, and what the bridge logged.
+    slow: Vec<String>,
+}
+
+impl Director {
+    /// Everybody is there and talks.
+    pub fn set_up(size: Size, seed: u64) -> Self {
+        let mut random = Random::new(seed ^ SCENE);
+        let server = Sandbox::start().unwrap();
+        let (bridge_sender, bridge_receiver) = mpsc::channel();
+        let postgres = SocketAddr::from(([127, 0, 0, 1], server.port()));
+        let proxy = Proxy::start(postgres, bridge_receiver, random.bits()).unwrap();
+        let url = format!("postgresql://postgres@{}/postgres", proxy.postgres);
+        let bridge = Bridge::run(serve(&url));
+        bridge.wait_until_ready();
+        bridge_sender.send(bridge.address).unwrap();
+        // The first half is published through the bridge, the second by SQL.
+        let channels = (0..size.channels).chain(0..size.channels);
+        let ledger = Arc::new(Ledger::new(channels.collect()));
+        let streams = 2 * size.channels;
+        let ours: Vec<_> = (0..size.channels).collect();
+        let shared = Shared::new(proxy.clients, Arc::clone(&ledger), size.channels);
+        let crowd = Crowd::start(shared, size, &ours, &mut random).unwrap();
+        let sql = (0..SQL_PUBLISHERS).map(|at| {
+            let streams = (size.channels + at..streams).step_by(SQL_PUBLISHERS);
+            let random = Random::new(random.bits());
+            SqlPublisher::start(
+                server.port(),
+                streams.collect(),
+                Arc::clone(&ledger),
+                random,
+            )
+        });
+        Self {
+            seed,
+            size,
+            sql: sql.collect(),
+            ledger,
+            streams,
+            crowd,
+            bridge,
+            proxy,
+            server,
+            faults: BTreeMap::new(),
+            broken: Vec::new(),
+            slow: Vec::new(),
+        }
+    }
+
+    /// Plays rounds until there are no more, or the time is over.
+    pub fn play(
+        mut self,
+        rounds: impl Iterator<Item = Round>,
+        duration: Option<Duration>,
+    ) -> Report {
+        let started = Instant::now();
+        self.wait_until_heard("at the start", started);
+        for round in rounds {
+            if duration.is_some_and(|it| started.elapsed() >= it)
+                || self.crowd.is_over()
+                || !self.broken.is_empty()
+            {
+                break;
+            }
+            hold(round.calm);
+            self.play_round(&round);
+        }
+        self.crowd.enter(Phase::Gathering);
+        while !self.crowd.is_gathered() {
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        self.crowd.enter(Phase::Closing);
+        for publisher in self.sql {
+            self.broken.extend(publisher.close().err());
+        }
+        let mut report = Report::new(&self.ledger, self.streams, self.crowd.settle());
+        report.seed = self.seed;
+        report.lasted = started.elapsed();
+        report.channels = self.size.channels;
+        report.faults = self.faults;
+        report.slow = self.slow;
+        report.broken.append(&mut self.broken);
+        report
+    }
+
+    fn play_round(&mut self, round: &Round) {
+        let harmed: Vec<String> = [
+            round.clients.map(|(fault, _)| fault.to_string()),
+            round.server.map(|(fault, _)| fault.to_string()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if let Some((fault, _)) = round.clients {
+            self.harm_clients(fault);
+        }
+        if let Some((fault, _)) = round.server {
+            self.harm_server(fault);
+        }
+        let lasts = round
+            .server
+            .map_or_else(|| round.clients.map(|it| it.1), |it| Some(it.1));
+        hold(lasts.unwrap_or_default());
+        self.proxy.order(Side::Clients, Order::Mend);
+        if let Some((fault, _)) = round.server {
+            self.mend_server(fault);
+        }
+        let heard = self.wait_until_heard(&harmed.join(", "), Instant::now());
+        if let Some(heard) = heard.filter(|it| *it > SLOW) {
+            let (log, what) = (self.bridge.log(), harmed.join(", "));
+            let from = log.len().saturating_sub(LOG_BYTES_SHOWN);
+            let log = log.get(from..).unwrap_or_default();
+            self.slow.push(format!("{what}: {heard:?}\n{log}"));
+        }
+        // Where both sides were harmed, it is the server that is waited for.
+        let cause = harmed.last().cloned();
+        for fault in harmed {
+            let record = self.faults.entry(fault).or_default();
+            record.count += 1;
+        }
+        if let Some(record) = cause.and_then(|cause| self.faults.get_mut(&cause)) {
+            record.heard_after.extend(heard);
+        }
+    }
+
+    fn harm_clients(&self, fault: ClientFault) {
+        let order = match fault {
+            ClientFault::CutSome => Order::Cut { percent: 30 },
+            ClientFault::CutMidMessage => Order::CutMidMessage { percent: 30 },
+            ClientFault::CutAll => Order::Cut { percent: 100 },
+            ClientFault::Delay => Order::Delay(Duration::from_millis(80)),
+            ClientFault::BlackHole => Order::BlackHole { percent: 30 },
+        };
+        self.proxy.order(Side::Clients, order);
+    }
+
+    fn harm_server(&self, fault: ServerFault) {
+        let order = match fault {
+            ServerFault::Kill => return self.server.kill9().unwrap(),
+            ServerFault::FastRestart => return self.server.stop(StopMode::Fast).unwrap(),
+            ServerFault::PausePostgres => return self.server.pause().unwrap(),
+            ServerFault::PauseBridge => return self.bridge.signal("STOP"),
+            ServerFault::TerminateListening => return self.terminate("= 'alle'"),
+            ServerFault::TerminatePublishing => return self.terminate("= 'alle publish'"),
+            ServerFault::TerminateBoth => return self.terminate("LIKE 'alle%'"),
+            ServerFault::Cut => Order::Cut { percent: 100 },
+            ServerFault::CutMidMessage => Order::CutMidMessage { percent: 100 },
+            ServerFault::Delay => Order::Delay(Duration::from_millis(80)),
+            ServerFault::BlackHole => Order::BlackHole { percent: 100 },
+            ServerFault::Refuse => Order::Refuse,
+        };
+        self.proxy.order(Side::Postgres, order);
+    }
+
+    fn mend_server(&self, fault: ServerFault) {
+        match fault {
+            ServerFault::Kill | ServerFault::FastRestart => self.server.start_again().unwrap(),
+            ServerFault::PausePostgres => self.server.resume().unwrap(),
+            ServerFault::PauseBridge => self.bridge.signal("CONT"),
+            ServerFault::TerminateListening
+            | ServerFault::TerminatePublishing
+            | ServerFault::TerminateBoth => {}
+            ServerFault::Cut
+            | ServerFault::CutMidMessage
+            | ServerFault::Delay
+            | ServerFault::BlackHole
+            | ServerFault::Refuse => self.proxy.order(Side::Postgres, Order::Mend),
+        }
+    }
+
+    fn terminate(&self, application_name: &str) {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE application_name {application_name}"
+        );
+        self.server.load_sql("postgres", &sql).unwrap();
+    }
+
+    /// How long it took until a client heard what was published after `since`.
+    fn wait_until_heard(&mut self, after: &str, since: Instant) -> Option<Duration> {
+        while !self.ledger.is_heard_from(since) {
+            if self.crowd.is_over() {
+                return None;
+            }
+            if since.elapsed() > PATIENCE {
+                self.broken
+                    .push(format!("{after}: nothing was heard again"));
+                return None;
+            }
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        Some(since.elapsed())
+    }
+}
+
+/// The program under test; `ALLE_CHAOS_BINARY` names another one than was built with this test.
+fn serve(postgres_url: &str) -> Command {
+    let arguments = ["serve", "-w", "127.0.0.1:0", "-p", postgres_url];
+    let arguments = [&arguments[..], &["--unlisten-delay", "3"]].concat();
+    match env::var("ALLE_CHAOS_BINARY") {
+        Ok(binary) => {
+            let mut command = Command::new(binary);
+            command.args(arguments);
+            command
+        }
+        Err(_) => alle_with(&arguments),
+    }
+}
+
+/// A fault lasts as long as the plan says; what follows it is waited for by a condition.
+fn hold(duration: Duration) {
+    let until = Instant::now() + duration;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
+const SQL_PUBLISHERS: usize = 2;
+/// A connection that swallows everything is given up after 25 s, and connecting takes up to 5 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts to connect.
+const SLOW: Duration = Duration::from_secs(2);
+const LOG_BYTES_SHOWN: usize = 3_000;
+/// Apart from the plan's.
+const SCENE: u64 = 0x5CE1_1E00;
