@@ -409,10 +409,9 @@ impl Backend {
     ) -> Option<Event<'static>> {
         match Asked::from_ticket(ticket) {
             Asked::Listen(key) => {
-                if let Err(error) = &result
-                    && error.is_lost_transaction_status()
-                    && let Some(session) = self.links[role.index()].session_mut()
-                {
+                let is_mendable = |error: &ServerError| error.is_lost_transaction_status();
+                let session = self.links[role.index()].session_mut();
+                if let Some(session) = session.filter(|_| result.as_ref().is_err_and(is_mendable)) {
                     session.measure_queue(Asked::Heartbeat.ticket());
                 }
                 Some(Event::Listened(key, result))

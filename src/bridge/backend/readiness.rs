@@ -90,9 +90,8 @@ impl Backend {
             return;
         }
         let random = self.random.bits();
-        if let Some(session) = self.links[Role::Publishing.index()].session_mut()
-            && let Some(token) = self.probe.begin(random)
-        {
+        let session = self.links[Role::Publishing.index()].session_mut();
+        if let (Some(session), Some(token)) = (session, self.probe.begin(random)) {
             session.notify([(self.probe.channel(), &token)], Asked::Probe.ticket());
         }
     }
