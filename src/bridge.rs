@@ -3,7 +3,9 @@
 //! [`Core`] joins the [`hub`] (clients and channels) to an upstream: PostgreSQL's two sessions
 //! ([`backend`]), or the [`feed`] of a program that brings its own notifications.
 
+mod addresses;
 mod admin;
+mod admission;
 pub mod backend;
 mod client;
 mod closing;
@@ -18,6 +20,7 @@ mod listening;
 mod no_room;
 mod publishing;
 mod random;
+mod rates;
 pub mod raw;
 mod refused;
 mod sweep;
@@ -25,7 +28,10 @@ mod sweep;
 mod tests;
 pub mod transmit;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 pub use self::publishing::Published;
 use self::{
@@ -37,10 +43,10 @@ use self::{
     transmit::{Transmit, Written},
 };
 use crate::{
+    access::{Access, pages::Pages, tokens::Tokens},
     channel::{Channel, Measure},
     config::Limits,
     metrics::Metrics,
-    ws::access::Access,
 };
 
 /// The whole bridge as a state machine.
@@ -75,10 +81,10 @@ enum Upstream {
 pub struct Settings {
     /// What each peer may cost.
     pub limits: Limits,
-    /// Which origins and hosts are let in.
+    /// Who is let in, and may do what.
     pub access: Access,
-    /// The same for the admin address, where there is one.
-    pub admin_access: Option<Access>,
+    /// Which pages may talk to the admin address, where there is one.
+    pub admin_pages: Option<Pages>,
     /// The page at `GET /`.
     pub page: Option<&'static str>,
     /// Listened to from the start.
@@ -117,7 +123,7 @@ impl Core {
         let mut hub = Hub::new(
             settings.limits,
             settings.access,
-            settings.admin_access,
+            settings.admin_pages,
             settings.page,
         );
         hub.listening.epoch_seed = settings.seed;
@@ -174,16 +180,23 @@ impl Core {
         }
     }
 
+    /// A socket was accepted; `address` is its peer's, where it has one.
+    pub fn handle_connected(&mut self, address: Option<IpAddr>, now: Instant) -> ClientId {
+        let tick = self.tick(now);
+        self.hub.handle_client_connected(address, tick)
+    }
+
+    /// The tokens were read again: who came in with one that is no more, or uses a channel that
+    /// its token does not leave it any more, is closed with 4001.
+    pub fn handle_tokens(&mut self, tokens: Tokens, now: Instant) {
+        let tick = self.tick(now);
+        self.hub.handle_tokens(tokens, tick);
+    }
+
     /// A turn begins; `is_woken` tells whether by an event.
     pub fn begin_turn(&mut self, is_woken: bool) {
         self.hub.metrics.turns += 1;
         self.hub.metrics.wakeups += u64::from(is_woken);
-    }
-
-    /// A socket was accepted.
-    pub fn handle_connected(&mut self, now: Instant) -> ClientId {
-        let tick = self.tick(now);
-        self.hub.handle_client_connected(tick)
     }
 
     /// A socket was accepted though nothing is left for it: it is told so, within a second.
@@ -359,6 +372,7 @@ impl Core {
             .filter(|hot| hot.flags & hub::OPEN != 0)
             .count();
         assert_eq!(hub.open_clients, open);
+        hub.addresses.check_invariants(open);
         let unfinished = hub.clients.iter().filter(|(slot, client)| {
             let is_other = hub.hot[*slot].flags & (hub::DEAD | hub::ADMIN) != 0;
             !is_other && matches!(client.phase, hub::Phase::Handshake(_))

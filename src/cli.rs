@@ -12,6 +12,7 @@ mod logs;
 mod output;
 mod publish;
 mod serve;
+mod token;
 mod usage;
 mod wire;
 
@@ -49,7 +50,7 @@ fn run(output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Help(topic) => output.text(usage::help(topic)),
         Command::Version => output.line(concat!("alle ", env!("CARGO_PKG_VERSION"))),
-        Command::Serve(options) => serve::run(options)?,
+        Command::Serve(options) => serve::run(*options)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output)?,

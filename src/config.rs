@@ -2,7 +2,9 @@
 //!
 //! Knows neither the environment nor the command line.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
+
+use crate::access::Permissions;
 
 /// What `alle serve` needs to know.
 ///
@@ -32,6 +34,11 @@ pub struct BridgeConfig {
     pub allow_origins: Vec<String>,
     /// Names, beside localhost, under which a loopback address may be reached.
     pub allow_hosts: Vec<String>,
+    /// What anybody may subscribe and publish to; by default, everything.
+    pub permissions: Permissions,
+    /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): who has none of
+    /// them is not let in. `None`: everybody is.
+    pub token_file: Option<PathBuf>,
     /// For how long a channel stays listened to, and its history is kept, after its last
     /// subscriber left.
     pub unlisten_delay: Duration,
@@ -54,6 +61,8 @@ impl BridgeConfig {
             playground: false,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            permissions: Permissions::default(),
+            token_file: None,
             unlisten_delay: Duration::ZERO,
             drain: Duration::ZERO,
             limits: Limits::default(),
@@ -109,6 +118,21 @@ impl BridgeConfig {
         self
     }
 
+    /// Lets clients subscribe and publish to these channels only.
+    #[must_use]
+    pub fn with_permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = permissions;
+        self
+    }
+
+    /// Lets in only who has a token of this file. It is read at the start and, where the bridge
+    /// takes signals, again at each SIGHUP.
+    #[must_use]
+    pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
     /// Keeps listening to a channel for this long after its last subscriber left.
     #[must_use]
     pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
@@ -155,6 +179,12 @@ pub struct Limits {
     /// Clients at a time; over it an upgrade gets 503. `None`: what the limit of open files
     /// carries, less 64 for everything else.
     pub clients_max: Option<usize>,
+    /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one
+    /// host has); over it an upgrade gets 429. `None`: any number.
+    pub address_clients_max: Option<usize>,
+    /// Messages a second of one client, and as many at once; over it: `rate_limited`. `None`: any
+    /// number.
+    pub client_rate_max: Option<u32>,
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
@@ -170,6 +200,10 @@ pub struct Limits {
     pub handshakes_max: usize,
     /// An opening handshake may take this long; then the socket is closed.
     pub handshake_timeout: Duration,
+    /// A client without a token gets this long for its `auth`; then it is closed with 4001.
+    pub auth_timeout: Duration,
+    /// At this many wrong tokens on one connection, it is closed with 4001.
+    pub auth_failures_max: u8,
     /// A closing handshake may take this long; then the socket is reset.
     pub closing_timeout: Duration,
     /// Silence of a client before it is pinged.
@@ -194,6 +228,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients_max: None,
+            address_clients_max: None,
+            client_rate_max: None,
             subscriptions_max: 1_000,
             message_bytes_max: 64 * 1024,
             client_queue_bytes_max: 16 * 1024 * 1024,
@@ -201,6 +237,8 @@ impl Default for Limits {
             stall_timeout: Duration::from_secs(10),
             handshakes_max: 4_096,
             handshake_timeout: Duration::from_secs(10),
+            auth_timeout: Duration::from_secs(10),
+            auth_failures_max: 3,
             closing_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),

@@ -31,6 +31,7 @@
 //! metrics                    what happened, counted, and Prometheus's text of it
 //! batch                      encoded frames, held once for all who shall get them
 //! channel  message  frame    valid by construction; the JSON protocol; one frame, encoded once
+//! access                     who may come in, and who may subscribe and publish where
 //! ```
 //!
 //! # The same verbs everywhere
@@ -103,6 +104,7 @@
 //! The contract of a type is its documentation. Begin with [`bridge::Core`], [`bridge::hub`],
 //! [`fanout`] and [`bridge::interest`]; the tests in `src/bridge/tests.rs` read as sentences.
 
+pub mod access;
 pub mod backlog;
 pub mod batch;
 pub mod bridge;
@@ -137,6 +139,7 @@ pub use self::{
     notifications::{Notification, Notifications, Received},
     requests::IncomingRequests,
     server::{Bridge, BridgeError},
+    shell::TokenFileError,
     web_socket_server::WebSocketServer,
 };
 

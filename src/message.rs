@@ -10,7 +10,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::channel::{Channel, Measure, Payload, PayloadError};
+use crate::{
+    access::secret::Secret,
+    channel::{Channel, Measure, Payload, PayloadError},
+};
 
 /// What a client asked, with the id it wants to see in the answer.
 #[derive(Debug, PartialEq)]
@@ -33,6 +36,19 @@ pub enum ClientMessage {
     Notify(Channel, Payload),
     /// `{"type":"ping"}`: a browser cannot see WebSocket pings.
     Ping,
+    /// `{"type":"auth","token":T}`; `None` where there is no token in it.
+    Auth(Option<Secret>),
+}
+
+impl ClientMessage {
+    /// The channel it is about.
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::Subscribe(channel, _) | Self::Unsubscribe(channel) => Some(channel),
+            Self::Notify(channel, _) => Some(channel),
+            Self::Ping | Self::Auth(_) => None,
+        }
+    }
 }
 
 /// The position on a channel up to which a client has everything.
@@ -95,6 +111,15 @@ impl Refusal {
             channel: None,
         }
     }
+
+    /// For a `type` that means nothing here.
+    pub fn unknown_type(kind: &str) -> Self {
+        Self {
+            code: ErrorCode::UnknownType,
+            text: format!("unknown message type {:?}", shorten(kind, 64)).into(),
+            channel: None,
+        }
+    }
 }
 
 /// The closed list of error codes.
@@ -113,6 +138,10 @@ pub enum ErrorCode {
     TooManySubscriptions,
     /// Too much is waiting already; try again later.
     RateLimited,
+    /// The client has not said who it is, or with a wrong token.
+    Unauthorized,
+    /// The client may not do this on this channel.
+    Forbidden,
     /// An unsubscribe overtook this subscribe.
     Cancelled,
     /// PostgreSQL is not connected; nothing was sent.
@@ -137,6 +166,8 @@ pub fn parse(text: &str, measure: Measure) -> Request {
         id: Option<Value>,
         #[serde(default)]
         since: Option<Value>,
+        #[serde(default)]
+        token: Option<Value>,
     }
     // serde would read an array as the fields in order.
     if text.trim_start().starts_with('[') {
@@ -172,6 +203,7 @@ pub fn parse(text: &str, measure: Measure) -> Request {
             fields.channel,
             fields.payload,
             fields.since,
+            fields.token,
             measure,
         ),
     }
@@ -182,6 +214,7 @@ fn interpret(
     channel: Option<Value>,
     payload: Option<Value>,
     since: Option<Value>,
+    token: Option<Value>,
     measure: Measure,
 ) -> Result<ClientMessage, Refusal> {
     let Some(Value::String(kind)) = kind else {
@@ -202,11 +235,11 @@ fn interpret(
             Ok(ClientMessage::Notify(channel, payload))
         }
         "ping" => Ok(ClientMessage::Ping),
-        _ => Err(Refusal {
-            code: ErrorCode::UnknownType,
-            text: format!("unknown message type {:?}", shorten(&kind, 64)).into(),
-            channel: None,
-        }),
+        "auth" => Ok(ClientMessage::Auth(match token {
+            Some(Value::String(token)) => Some(Secret::new(&token)),
+            Some(_) | None => None,
+        })),
+        _ => Err(Refusal::unknown_type(&kind)),
     }
 }
 
@@ -330,6 +363,12 @@ pub enum ServerMessage<'a> {
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong {
+        /// As asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
+    },
+    /// The client is known from now on.
+    Authenticated {
         /// As asked.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,

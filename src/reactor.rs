@@ -25,6 +25,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
@@ -42,6 +43,7 @@ use crate::{
     control::Shared,
     notifications::Notifications,
     requests::RequestSender,
+    shell::TokenFile,
 };
 
 /// What the program around a stand-alone server has to do with its clients.
@@ -64,6 +66,8 @@ pub(crate) struct Reactor {
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
+    /// Read again at SIGHUP.
+    token_file: Option<TokenFile>,
     /// How long a signal lets clients stay.
     drain: Duration,
     /// The end has begun, soon or slowly.
@@ -94,6 +98,7 @@ impl Reactor {
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
+            token_file: None,
             drain: Duration::ZERO,
             is_leaving: false,
             service_manager: None,
@@ -105,10 +110,18 @@ impl Reactor {
     }
 
     /// SIGINT and SIGTERM stop the bridge, after clients were let go over the time of `drain`; a
-    /// second one ends it at once.
-    pub(crate) fn handle_signals(&mut self, drain: Duration) -> io::Result<()> {
-        let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
-        let mut signals = Signals::new(signals)?;
+    /// second one ends it at once. At SIGHUP the file of tokens is read again; without one, that
+    /// signal does what it does to any program.
+    pub(crate) fn handle_signals(
+        &mut self,
+        drain: Duration,
+        token_file: Option<TokenFile>,
+    ) -> io::Result<()> {
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        if token_file.is_some() {
+            signals.add_signal(SIGHUP)?;
+        }
+        self.token_file = token_file;
         let token = Source::Signals.token();
         self.poll
             .registry()
@@ -243,10 +256,15 @@ impl Reactor {
     }
 
     fn handle_signal(&mut self, now: Instant) {
-        let count = self
-            .signals
-            .as_mut()
-            .map_or(0, |signals| signals.pending().count());
+        let Some(signals) = &mut self.signals else {
+            return;
+        };
+        let (reread, stops): (Vec<_>, Vec<_>) =
+            signals.pending().partition(|&signal| signal == SIGHUP);
+        if !reread.is_empty() {
+            self.reread_tokens(now);
+        }
+        let count = stops.len();
         if count > 0 {
             self.aborted = self.is_leaving || count > 1;
             self.begin_to_leave();
@@ -255,6 +273,18 @@ impl Reactor {
             } else {
                 self.core.drain(self.drain, now);
             }
+        }
+    }
+
+    /// What cannot be read changes nothing.
+    fn reread_tokens(&mut self, now: Instant) {
+        match self.token_file.as_mut().map(TokenFile::read) {
+            Some(Ok(tokens)) => {
+                self.core.handle_tokens(tokens, now);
+                tracing::info!("the tokens were read again");
+            }
+            Some(Err(error)) => tracing::error!("the tokens stay as they were: {error}"),
+            None => {}
         }
     }
 
@@ -306,7 +336,8 @@ impl Reactor {
             let id = if accepted.is_excess {
                 self.core.handle_excess(now)
             } else {
-                self.core.handle_connected(now)
+                let address = accepted.stream.peer_addr().map(|peer| peer.ip());
+                self.core.handle_connected(address.ok(), now)
             };
             self.clients
                 .add(accepted.stream, id, &mut self.core, registry);

@@ -3,14 +3,14 @@
 use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc};
 
 use crate::{
+    access::{Access, pages::Pages},
     bridge::{Core, Settings},
     channel::{Channel, ChannelError},
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
     reactor::{Listener, PassedListeners, Reactor},
-    shell,
-    ws::access::Access,
+    shell::{self, TokenFile, TokenFileError},
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -78,13 +78,17 @@ impl Bridge {
         let channels = channels.collect::<Result<_, _>>()?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
+        let mut token_file = self.config.token_file.map(TokenFile::new);
+        let tokens = token_file.as_mut().map(TokenFile::read).transpose();
+        let tokens = tokens.map_err(BridgeError::TokenFile)?;
+        let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(|| {
             shell::open_files_max()
                 .saturating_sub(RESERVED_FILES)
                 .max(1)
         });
-        let access_at = |address: SocketAddr| Access {
+        let pages_at = |address: SocketAddr| Pages {
             loopback_bind: address.ip().is_loopback(),
             allow_origins: self.config.allow_origins.clone(),
             allow_hosts: self.config.allow_hosts.clone(),
@@ -93,8 +97,12 @@ impl Bridge {
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
         let settings = Settings {
             limits,
-            access: access_at(address),
-            admin_access: admin_address.map(access_at),
+            access: Access {
+                pages: pages_at(address),
+                everybody: self.config.permissions,
+                tokens,
+            },
+            admin_pages: admin_address.map(pages_at),
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
@@ -108,15 +116,18 @@ impl Bridge {
         }
         if self.signals {
             let drain = self.config.drain;
-            reactor.handle_signals(drain).map_err(BridgeError::Io)?;
+            reactor
+                .handle_signals(drain, token_file)
+                .map_err(BridgeError::Io)?;
         }
         if let Some(address) = admin_address {
             tracing::info!("health and metrics are at http://{address}");
         }
         tracing::info!("listening on ws://{address}");
-        if !address.ip().is_loopback() {
+        if !address.ip().is_loopback() && !is_token_required {
             tracing::warn!(
-                "{address} can be reached from other machines, and no token is required there"
+                "{address} can be reached from other machines, and no token is required there: \
+                 see --token-file"
             );
         }
         if let Some(service_manager) = self.managed.then(shell::service_manager).flatten() {
@@ -153,6 +164,8 @@ pub enum BridgeError {
     PostgresUrl(ConfigError),
     /// This cannot name a channel.
     Channel(String, ChannelError),
+    /// The file of tokens cannot be read, or is none.
+    TokenFile(TokenFileError),
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
     /// The address cannot be bound.
@@ -167,7 +180,9 @@ impl BridgeError {
     /// Whether what was asked for is wrong, rather than what happened.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::PostgresUrl(_) | Self::Channel(..) | Self::Address(..) => true,
+            Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
+                true
+            }
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) => false,
         }
     }
@@ -178,6 +193,7 @@ impl fmt::Display for BridgeError {
         match self {
             Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
             Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
+            Self::TokenFile(error) => error.fmt(f),
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),

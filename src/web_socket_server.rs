@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
+    access::{Access, pages::Pages},
     bridge::{Core, Settings, raw::RawMessage},
     config::Limits,
     control::{Handle, Owner},
@@ -14,7 +15,6 @@ use crate::{
     requests::{self, IncomingRequests, RequestSender},
     server::BridgeError,
     shell,
-    ws::access::Access,
 };
 
 /// A WebSocket server that speaks the bridge's protocol and delivers what it is fed.
@@ -148,9 +148,12 @@ impl WebSocketServer {
         let settings = Settings {
             limits: self.limits,
             access: Access {
-                loopback_bind: address.ip().is_loopback(),
-                allow_origins: self.allow_origins,
-                allow_hosts: self.allow_hosts,
+                pages: Pages {
+                    loopback_bind: address.ip().is_loopback(),
+                    allow_origins: self.allow_origins,
+                    allow_hosts: self.allow_hosts,
+                },
+                ..Access::default()
             },
             seed: shell::seed()?,
             ..Settings::default()

@@ -3,7 +3,6 @@
 //! The HTTP head of an opening handshake, an incremental frame decoder that holds nothing between
 //! complete frames, and the table of close reasons. Knows no JSON, no channel, no socket.
 
-pub mod access;
 pub mod close;
 pub mod decoder;
 mod header;

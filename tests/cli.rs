@@ -72,8 +72,8 @@ fn help_names_every_variable_and_default() {
             "serve",
             "POSTGRES_URL WS_BIND_ADDR LISTEN_CHANNELS RUST_LOG 127.0.0.1:8080",
         ),
-        ("listen", "WS_URL RUST_LOG ws://127.0.0.1:8080"),
-        ("publish", "WS_URL RUST_LOG ws://127.0.0.1:8080"),
+        ("listen", "WS_URL ALLE_TOKEN RUST_LOG ws://127.0.0.1:8080"),
+        ("publish", "WS_URL ALLE_TOKEN RUST_LOG ws://127.0.0.1:8080"),
         ("demo", "WS_BIND_ADDR RUST_LOG 127.0.0.1:8080"),
     ] {
         let (_, stdout, _) = run(alle(&format!("help {topic}")));

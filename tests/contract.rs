@@ -67,5 +67,7 @@ mod sql;
 mod standby;
 #[path = "contract/startup.rs"]
 mod startup;
+#[path = "contract/strangers.rs"]
+mod strangers;
 #[path = "contract/witness.rs"]
 mod witness;

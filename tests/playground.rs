@@ -18,7 +18,7 @@ mod cdp;
 mod server;
 
 use cdp::Browser;
-use server::{Server, start_server};
+use server::{Server, start_server, start_server_with};
 
 const IS_CONNECTED: &str = "document.getElementById('connection').innerText.includes('connected') \
     && !document.getElementById('connection').innerText.includes('dis') \
@@ -125,6 +125,33 @@ fn a_server_that_goes_is_shown_and_one_that_comes_back_is_used_again() {
     browser.wait_for(&has_line("possible gap"));
     server.notify("orders", "after the restart");
     browser.wait_for(&has_line("after the restart"));
+}
+
+#[test]
+fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
+    let file = std::env::temp_dir().join(format!("alle-page-tokens-{}", std::process::id()));
+    std::fs::write(&file, "s3cret subscribe=orders\n").unwrap();
+    let server = start_server_with(&["--token-file", file.to_str().unwrap()]);
+    let mut browser = Browser::open(&server.page_url());
+    browser.wait_for("!document.getElementById('stranger').hidden");
+    for (token, expected) in [
+        (
+            "wrong",
+            "document.getElementById('connection').innerText.includes('is wrong')",
+        ),
+        ("s3cret", IS_CONNECTED),
+    ] {
+        browser.fill("token", token);
+        browser.click("#use-token");
+        browser.wait_for(expected);
+    }
+    browser.wait_for("document.getElementById('stranger').hidden");
+    server.notify("orders", "for who is known");
+    browser.wait_for(&has_line("for who is known"));
+    browser.fill("subscribe-channel", "others");
+    browser.click("#subscribe");
+    browser.wait_for("document.querySelector('#notifications .error')");
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

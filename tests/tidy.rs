@@ -378,17 +378,18 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 11] = [
-    "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message", "metrics",
-    "pg", "ws",
+const CORE: [&str; 12] = [
+    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message",
+    "metrics", "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("access", &[]),
     (
         "bridge",
         &[
-            "backlog", "batch", "channel", "config", "fanout", "frame", "history", "index",
-            "message", "metrics", "pg", "ws",
+            "access", "backlog", "batch", "channel", "config", "fanout", "frame", "history",
+            "index", "message", "metrics", "pg", "ws",
         ],
     ),
     ("fanout", &["batch", "channel"]),
@@ -399,7 +400,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("ws", &[]),
     ("batch", &[]),
     ("frame", &["message"]),
-    ("message", &["channel"]),
+    ("message", &["access", "channel"]),
     ("channel", &[]),
     ("metrics", &["message", "ws"]),
     // The loop moves bytes: no JSON, no channel, no close code.

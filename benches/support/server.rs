@@ -42,7 +42,7 @@ impl Server {
 
     /// One more client: a real upgrade, then a real subscribe, and it reads both answers.
     pub(crate) fn connect(&mut self, channel: &str) {
-        let client = self.core.handle_connected(self.now);
+        let client = self.core.handle_connected(None, self.now);
         let mut head = UPGRADE.to_vec();
         self.core.handle_client_input(client, &mut head, self.now);
         self.turn();

@@ -13,6 +13,7 @@ use std::{
 };
 
 use alle::{
+    access::{Access, tokens::Tokens},
     bridge::{
         Core, Settings,
         backend::{Order, Role},
@@ -25,7 +26,10 @@ use alle::{
 };
 
 pub(super) use self::peer::upgrade_head;
-use self::{peer::Peer, postgres::Server};
+use self::{
+    peer::{Peer, message},
+    postgres::Server,
+};
 use super::ws::frame;
 
 /// Reads `data` as a sequence of operations and plays it.
@@ -77,6 +81,8 @@ struct Run {
     links: [Link; 2],
     /// Listened to whoever is there.
     pinned: Option<Channel>,
+    /// Clients have to say who they are.
+    has_tokens: bool,
 }
 
 impl Run {
@@ -99,9 +105,16 @@ impl Run {
             limits.retained_bytes_max = 2_000;
             limits.unsent_bytes_max = 500;
         }
+        let mut access = Access::default();
+        if variant & 64 != 0 {
+            limits.client_rate_max = Some(8);
+            limits.address_clients_max = Some(3);
+            access.tokens = Some(tokens(0));
+        }
         let pinned = (variant & 8 != 0).then(|| channel(0));
         let settings = Settings {
             limits,
+            access,
             channels: pinned.iter().cloned().collect(),
             seed: u64::from(variant),
             ..Settings::default()
@@ -115,6 +128,7 @@ impl Run {
             peers: BTreeMap::new(),
             links: Default::default(),
             pinned,
+            has_tokens: variant & 64 != 0,
         };
         if variant & 16 != 0 {
             // Ticks wrap after 49.7 days.
@@ -167,6 +181,9 @@ impl Run {
             12 => self.pass(SPANS[usize::from(script.byte()) % SPANS.len()]),
             13 => self.play_link(script),
             14 => self.settle(),
+            15 if self.has_tokens => {
+                self.core.handle_tokens(tokens(script.byte()), self.now);
+            }
             _ => self.play_postgres(script),
         }
     }
@@ -233,7 +250,8 @@ impl Run {
 
     fn connect(&mut self) {
         if self.peers.len() < PEERS_MAX {
-            let client = self.core.handle_connected(self.now);
+            let address = [192, 0, 2, u8::from(self.peers.len() % 3 == 0)];
+            let client = self.core.handle_connected(Some(address.into()), self.now);
             let twin = self.peers.insert(client, Peer::default());
             assert!(twin.is_none(), "no two clients have the same name");
         }
@@ -446,22 +464,10 @@ impl Run {
     }
 }
 
-/// A message of a client, or what looks like one.
-fn message(script: &mut Script<'_>) -> Vec<u8> {
-    let (kind, name) = (script.byte(), channel(script.byte()));
-    let id = script.byte();
-    let text = match kind % 8 {
-        0..=2 => format!(r#"{{"type":"subscribe","channel":"{name}","id":{id}}}"#),
-        3 => format!(r#"{{"type":"unsubscribe","channel":"{name}","id":"{id}"}}"#),
-        4 => format!(r#"{{"type":"unsubscribe","channel":"{name}"}}"#),
-        5 | 6 => {
-            let payload = "y".repeat(usize::from(id));
-            format!(r#"{{"type":"notify","channel":"{name}","payload":"{payload}","id":{id}}}"#)
-        }
-        _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
-        _ => format!(r#"{{"type":"{name}"}}"#),
-    };
-    frame(0x81, text.as_bytes())
+/// Some who come in, named like channels; of two of them, what they may use changes.
+fn tokens(number: u8) -> Tokens {
+    let text = ["a\nb", "a\nb subscribe=a,c", "c\nb publish=c", "b\nc"];
+    Tokens::parse(text[usize::from(number % 4)]).expect("good tokens")
 }
 
 fn channel(number: u8) -> Channel {

@@ -42,7 +42,7 @@ pub fn echo(data: &[u8], cut: impl Fn(u8) -> usize) {
 fn play(data: &[u8], cut: impl Fn(u8) -> usize) -> (Vec<Seen>, Vec<Vec<u8>>, Option<u16>) {
     let now = Instant::now();
     let mut core = Core::with_messages(Settings::default(), now);
-    let client = core.handle_connected(now);
+    let client = core.handle_connected(None, now);
     let mut said = Vec::new();
     core.handle_client_input(client, &mut upgrade_head(), now);
     write(&mut core, &mut said, now);

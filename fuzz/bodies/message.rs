@@ -79,7 +79,7 @@ fn judge(text: &str, value: &Value) -> Result<(), ErrorCode> {
         | Value::Object(_) => return Err(ErrorCode::BadMessage),
     }
     match string("type")? {
-        "ping" => Ok(()),
+        "ping" | "auth" => Ok(()),
         "unsubscribe" => channel(),
         "subscribe" => {
             channel()?;
@@ -120,7 +120,9 @@ fn has_twins(text: &str) -> bool {
     }
     let names = serde_json::Deserializer::from_str(text).deserialize_map(Fields);
     let mut names = names.expect("it is an object");
-    names.retain(|name| ["type", "channel", "payload", "id", "since"].contains(&name.as_str()));
+    names.retain(|name| {
+        ["type", "channel", "payload", "id", "since", "token"].contains(&name.as_str())
+    });
     let count = names.len();
     names.sort();
     names.dedup();
@@ -156,6 +158,9 @@ fn written(request: &Request, taken: &ClientMessage) -> String {
     if let ClientMessage::Subscribe(_, Some(since)) = taken {
         value["since"] = json!({ "epoch": &*since.epoch, "seq": since.seq });
     }
+    if let ClientMessage::Auth(Some(token)) = taken {
+        value["token"] = token.expose().into();
+    }
     value.to_string()
 }
 
@@ -165,6 +170,7 @@ fn parts(taken: &ClientMessage) -> (&'static str, Option<&Channel>, Option<&Payl
         ClientMessage::Unsubscribe(channel) => ("unsubscribe", Some(channel), None),
         ClientMessage::Notify(channel, payload) => ("notify", Some(channel), Some(payload)),
         ClientMessage::Ping => ("ping", None, None),
+        ClientMessage::Auth(_) => ("auth", None, None),
     }
 }
 

@@ -28,11 +28,11 @@ impl Hub {
                     self.handle_head(id.slot, &mut head, now);
                 }
             },
-            Phase::Open { pinged } => {
+            Phase::Open { pinged, .. } => {
                 *pinged = false;
                 self.handle_frames(id.slot, input, now);
             }
-            Phase::Closing => self.handle_frames(id.slot, input, now),
+            Phase::Guest { .. } | Phase::Closing => self.handle_frames(id.slot, input, now),
             Phase::Flushing | Phase::Lingering => {}
         }
     }
@@ -67,8 +67,10 @@ impl Hub {
                 self.metrics.http_responses.add(status.code());
                 self.hang_up(slot, now, |out| out.extend_from_slice(&bytes));
             }
-            super::http::Reply::Upgrade { key } => {
-                self.open(slot, now, |out| response::switching_protocols(&key, out));
+            super::http::Reply::Upgrade { key, holder } => {
+                self.open(slot, holder, now, |out| {
+                    response::switching_protocols(&key, out);
+                });
                 if self.listening.announced == PostgresStatus::Down {
                     let status = ServerMessage::Status {
                         postgres: PostgresStatus::Down,
@@ -121,8 +123,12 @@ impl Hub {
             Input::Binary(bytes) => match &mut self.arrivals {
                 Some(arrivals) => arrivals.push(id, RawMessage::Binary(bytes.to_owned())),
                 None => {
-                    let text = "binary messages are not understood, send JSON as text";
-                    self.refuse(slot, ErrorCode::BadMessage, text, None, None, now);
+                    let bad = (
+                        ErrorCode::BadMessage,
+                        "binary messages are not understood, send JSON as text",
+                    );
+                    let (code, text) = self.objection(slot, None, now).unwrap_or(bad);
+                    self.refuse(slot, code, text, None, None, now);
                 }
             },
             Input::Ping(payload) => {
@@ -137,7 +143,7 @@ impl Hub {
         }
         matches!(
             self.clients[slot as usize].phase,
-            Phase::Open { .. } | Phase::Closing | Phase::Handshake(_)
+            Phase::Guest { .. } | Phase::Open { .. } | Phase::Closing | Phase::Handshake(_)
         )
     }
 
@@ -152,6 +158,15 @@ impl Hub {
     fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {
         let request = message::parse(text, self.listening.measure);
         let id = request.id;
+        let asked = request.message.as_ref().ok();
+        if let Some((code, text)) = self.objection(slot, asked, now) {
+            let channel = match &request.message {
+                Ok(message) => message.channel().map(Channel::as_str),
+                Err(refusal) => refusal.channel.as_deref(),
+            };
+            self.refuse(slot, code, text, channel, id.as_ref(), now);
+            return;
+        }
         match request.message {
             Ok(ClientMessage::Subscribe(channel, since)) => {
                 self.subscribe(slot, channel, Subscribe { id, since }, now);
@@ -163,6 +178,9 @@ impl Hub {
             Ok(ClientMessage::Ping) => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
                 self.push_own(slot, now, |out| frame::append_message(&pong, out));
+            }
+            Ok(ClientMessage::Auth(token)) => {
+                self.handle_auth(slot, token.as_ref(), id.as_ref(), now);
             }
             Err(refusal) => {
                 let channel = refusal.channel.as_deref();

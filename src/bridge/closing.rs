@@ -111,6 +111,7 @@ impl Hub {
         if hot.is(OPEN) {
             hot.flags &= !OPEN;
             self.open_clients -= 1;
+            self.addresses.leave(slot);
             self.leaving.push(slot);
         }
         self.end_handshake(slot);
@@ -124,6 +125,7 @@ impl Hub {
         let hot = &mut self.hot[slot as usize];
         if hot.is(OPEN) {
             self.open_clients -= 1;
+            self.addresses.leave(slot);
             self.leaving.push(slot);
             self.metrics.closes.add(close::LOST_LABEL);
         }

@@ -2,6 +2,7 @@
 
 use super::hub::{EXCESS, Hub};
 use crate::{
+    access::{secret::Secret, tokens::Holder},
     metrics,
     ws::{
         request::{Method, Request, Upgrade},
@@ -17,6 +18,8 @@ pub(super) enum Reply {
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
         key: String,
+        /// Whose token came with the request.
+        holder: Option<Holder>,
     },
 }
 
@@ -29,30 +32,18 @@ impl Hub {
             return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
         }
         let is_admin = self.is_admin(slot);
-        let admin_access = self.admin_access.as_ref();
-        let access = admin_access.filter(|_| is_admin).unwrap_or(&self.access);
-        if let Err(refusal) = access.check(request.host, request.origin) {
+        let checked = match self.admin_pages.as_ref().filter(|_| is_admin) {
+            Some(pages) => pages.check(request.host, request.origin),
+            None => self.access.check_page(request.host, request.origin),
+        };
+        if let Err(refusal) = checked {
             tracing::warn!("refused a request: {refusal}");
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
         }
         let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
-        let is_watched = is_admin || admin_access.is_none();
+        let is_watched = is_admin || self.admin_pages.is_none();
         match (request.path, &request.upgrade) {
-            (_, Upgrade::WebSocket { key }) if is_socket => {
-                if self.is_leaving {
-                    return respond(Status::ServiceUnavailable, TEXT, "shutting down\n");
-                }
-                if self
-                    .limits
-                    .clients_max
-                    .is_some_and(|max| self.open_clients >= max)
-                {
-                    return respond(Status::ServiceUnavailable, TEXT, "too many clients\n");
-                }
-                Reply::Upgrade {
-                    key: (*key).to_owned(),
-                }
-            }
+            (_, Upgrade::WebSocket { key }) if is_socket => self.upgrade(slot, key, request),
             (_, Upgrade::WrongVersion) if is_socket => respond(
                 Status::UpgradeRequired,
                 TEXT,
@@ -94,6 +85,37 @@ impl Hub {
 }
 
 impl Hub {
+    /// The answer to a sound opening handshake, which is a `GET`.
+    fn upgrade(&self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
+        let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
+        let (status, text) = if self.is_leaving {
+            (Status::ServiceUnavailable, "shutting down\n")
+        } else if self.open_clients >= clients_max {
+            (Status::ServiceUnavailable, "too many clients\n")
+        } else if self.addresses.is_full(slot) {
+            let text = "too many clients from this address\n";
+            (Status::TooManyRequests, text)
+        } else if let Ok(holder) = self.holder_of(request) {
+            let key = key.to_owned();
+            return Reply::Upgrade { key, holder };
+        } else {
+            tracing::debug!(client = slot, "refused a token");
+            (Status::Unauthorized, "the token is wrong\n")
+        };
+        respond(status, TEXT, text, false)
+    }
+
+    /// Whose token the request brings. A browser's cannot bring one: it says so in a message.
+    fn holder_of(&self, request: &Request<'_>) -> Result<Option<Holder>, WrongToken> {
+        match request.bearer {
+            Some(token) if self.access.is_token_required() => {
+                let holder = self.access.authenticate(&Secret::new(token));
+                holder.map(Some).ok_or(WrongToken)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// Why no client should be sent here, if so.
     fn readiness(&self) -> Result<(), &'static str> {
         if self.is_leaving {
@@ -104,6 +126,8 @@ impl Hub {
     }
 }
 
+/// A token that is nobody's.
+struct WrongToken;
 /// The answer where no head is waited for any more.
 pub(super) fn no_room(body: &str) -> Reply {
     respond(Status::ServiceUnavailable, TEXT, body, false)

@@ -14,9 +14,12 @@ use std::{
 use slab::Slab;
 
 use crate::{
+    access::{Access, pages::Pages, tokens::Holder},
     backlog::Backlog,
     batch::Batches,
-    bridge::{listening::Listening, raw::Arrivals, transmit::Sending},
+    bridge::{
+        addresses::Addresses, listening::Listening, rates::Rates, raw::Arrivals, transmit::Sending,
+    },
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
     fanout::{EVERYONE, Fanout},
@@ -25,7 +28,7 @@ use crate::{
     index::Index,
     message::{RequestId, ServerMessage, Since},
     metrics::Metrics,
-    ws::{access::Access, close::CloseReason, decoder::Decoder},
+    ws::{close::CloseReason, decoder::Decoder},
 };
 
 /// Milliseconds since the start; wraps after 49 days, so only differences mean something.
@@ -46,7 +49,7 @@ pub struct Hub {
     pub(super) limits: Limits,
     pub(super) access: Access,
     /// Who may use the admin address, where there is one: health and metrics are only there then.
-    pub(super) admin_access: Option<Access>,
+    pub(super) admin_pages: Option<Pages>,
     /// Connections to it, by age, and some that ended.
     pub(super) admin: VecDeque<ClientId>,
     /// Slots of such connections.
@@ -56,6 +59,8 @@ pub struct Hub {
     pub(super) clients: Slab<Client>,
     /// Clients with their handshake behind them and no close begun.
     pub(super) open_clients: usize,
+    pub(super) addresses: Addresses,
+    pub(super) rates: Rates,
     /// Clients whose handshake is unfinished.
     pub(super) handshaking: usize,
     /// They by age, and some that finished or ended.
@@ -148,10 +153,19 @@ pub(super) enum Phase {
         reason = "8 bytes instead of 24 in every client's record"
     )]
     Handshake(Option<Box<Vec<u8>>>),
+    /// Messages flow, but it has not said who it is: nothing but that is listened to.
+    Guest {
+        /// Wrong tokens so far.
+        failures: u8,
+    },
     /// Messages flow.
     Open {
         /// A ping is unanswered.
         pinged: bool,
+        /// Wrong tokens since the right one.
+        failures: u8,
+        /// Whose token it came in with; `None` where none is required.
+        holder: Option<Holder>,
     },
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,
@@ -228,14 +242,16 @@ impl Hub {
     pub(super) fn new(
         limits: Limits,
         access: Access,
-        admin_access: Option<Access>,
+        admin_pages: Option<Pages>,
         page: Option<&'static str>,
     ) -> Self {
         Self {
             history: History::new(limits.history_frames_max, limits.history_bytes_max),
+            addresses: Addresses::new(limits.address_clients_max),
+            rates: Rates::new(limits.client_rate_max),
             limits,
             access,
-            admin_access,
+            admin_pages,
             admin: VecDeque::new(),
             admin_count: 0,
             page,
@@ -291,6 +307,7 @@ impl Hub {
                 flags: 0,
             });
         }
+        self.rates.fill(slot, now);
         self.hot[slot].flags = flags;
         let generation = self.hot[slot].generation;
         ClientId {
@@ -351,13 +368,23 @@ impl Hub {
     }
 
     /// Messages may flow from now on, behind `head`; nothing notified before is owed.
-    pub(super) fn open(&mut self, slot: u32, now: Tick, head: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn open(
+        &mut self,
+        slot: u32,
+        holder: Option<Holder>,
+        now: Tick,
+        head: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.metrics.handshakes += 1;
         self.end_handshake(slot);
-        self.clients[slot as usize].phase = Phase::Open { pinged: false };
+        let phase = self.phase_of(holder);
+        let client = &mut self.clients[slot as usize];
+        client.phase = phase;
+        client.since = now;
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
         self.open_clients += 1;
+        self.addresses.enter(slot);
         hot.seen = self.fanout.sequence();
         let key = self.backlog_key(slot, now);
         self.backlogs[key].backlog.push_head(head);

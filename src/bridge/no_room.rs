@@ -3,7 +3,7 @@
 //! A connection that is closed unread is a reset to its peer. So its head is read, it gets 503
 //! with `Retry-After`, and a moment to take it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use super::{
     http::{self, Reply},
@@ -14,7 +14,11 @@ use super::{
 impl Hub {
     /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
     /// refused: who connects and says nothing keeps nobody out.
-    pub(super) fn handle_client_connected(&mut self, now: Tick) -> ClientId {
+    pub(super) fn handle_client_connected(
+        &mut self,
+        address: Option<IpAddr>,
+        now: Tick,
+    ) -> ClientId {
         if self.handshaking >= self.limits.handshakes_max {
             self.refuse_oldest_handshake(now);
         }
@@ -25,6 +29,7 @@ impl Hub {
             self.unfinished = unfinished;
         }
         let id = self.handle_connected(0, now);
+        self.addresses.note(id.slot, address);
         self.unfinished.push_back(id);
         id
     }

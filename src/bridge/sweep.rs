@@ -41,7 +41,12 @@ impl Hub {
                     self.drop_client(slot, Disconnect::Drop);
                 }
             }
-            Phase::Open { pinged } => {
+            Phase::Guest { .. } => {
+                if in_phase >= self.limits.auth_timeout {
+                    self.close(slot, CloseReason::Unauthorized, now);
+                }
+            }
+            Phase::Open { pinged, .. } => {
                 if self.is_stalled(slot, now) {
                     self.close(slot, CloseReason::SlowConsumer, now);
                 } else if self.is_paused(self.id(slot)) || self.backlog_key_of(slot).is_some() {
@@ -52,8 +57,10 @@ impl Hub {
                     client.since = now;
                 } else if !pinged && silence >= self.limits.ping_interval {
                     let client = &mut self.clients[slot as usize];
-                    client.phase = Phase::Open { pinged: true };
                     client.since = now;
+                    if let Phase::Open { pinged, .. } = &mut client.phase {
+                        *pinged = true;
+                    }
                     self.push_own(slot, now, frame::append_ping);
                 } else if pinged && in_phase >= self.limits.pong_timeout {
                     self.close(slot, CloseReason::PingTimeout, now);

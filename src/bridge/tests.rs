@@ -9,6 +9,7 @@ mod metrics;
 mod no_room;
 mod proof;
 mod server;
+mod strangers;
 mod world;
 
 use std::time::Duration;

@@ -9,11 +9,14 @@ mod typed;
 
 use std::ffi::OsString;
 
-use alle::channel::Channel;
+use alle::{
+    access::{Permissions, globs::Globs},
+    channel::Channel,
+};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use self::{options::Name, typed::Typed};
-use super::{Failure, connection::WsUrl};
+use super::{Failure, connection::WsUrl, token::TokenSource};
 
 /// What one run of the program is to do.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub(crate) enum Command {
     /// Print the version.
     Version,
     /// Start the bridge.
-    Serve(ServeOptions),
+    Serve(Box<ServeOptions>),
     /// Listen through a bridge.
     Listen(ListenOptions),
     /// Send one notification through a bridge.
@@ -84,6 +87,10 @@ pub(crate) struct ServeOptions {
     pub(crate) allow_origins: Vec<String>,
     /// Values of `Host` allowed beside those of a loopback address.
     pub(crate) allow_hosts: Vec<String>,
+    /// What clients may subscribe and publish to.
+    pub(crate) permissions: Permissions,
+    /// The file of the tokens that let somebody in.
+    pub(crate) token_file: Option<String>,
     /// Whether `/` shows the playground page.
     pub(crate) playground: bool,
     /// Seconds in which clients leave one by one after a signal.
@@ -97,6 +104,10 @@ pub(crate) struct ServeOptions {
 pub(crate) struct LimitOptions {
     /// Clients at a time.
     pub(crate) max_clients: Option<usize>,
+    /// Clients at a time from one address.
+    pub(crate) max_clients_per_address: Option<usize>,
+    /// Messages a second of one client.
+    pub(crate) client_rate: Option<usize>,
     /// Notifications kept per channel.
     pub(crate) history: Option<usize>,
     /// Bytes of them over all channels.
@@ -114,6 +125,8 @@ pub(crate) struct LimitOptions {
 pub(crate) struct ListenOptions {
     /// The bridge.
     pub(crate) ws_url: WsUrl,
+    /// What lets us in there.
+    pub(crate) token: TokenSource,
     /// What to subscribe to from the start, each once, in the order typed.
     pub(crate) channels: Vec<String>,
     /// One JSON object a line instead of `[channel] payload`.
@@ -127,6 +140,8 @@ pub(crate) struct ListenOptions {
 pub(crate) struct PublishOptions {
     /// The bridge.
     pub(crate) ws_url: WsUrl,
+    /// What lets us in there.
+    pub(crate) token: TokenSource,
     /// Where to.
     pub(crate) channel: Channel,
     /// What; `-` stands for stdin.
@@ -182,7 +197,7 @@ struct Meaning<'a> {
 impl Meaning<'_> {
     fn command(&self) -> Result<Command, Failure> {
         match self.command {
-            CommandName::Serve => self.serve().map(Command::Serve),
+            CommandName::Serve => self.serve().map(|it| Command::Serve(Box::new(it))),
             CommandName::Listen => self.listen().map(Command::Listen),
             CommandName::Publish => self.publish().map(Command::Publish),
             CommandName::Demo => self.demo().map(Command::Demo),
@@ -204,10 +219,21 @@ impl Meaning<'_> {
             channels: self.serve_channels()?,
             allow_origins: split(&self.values(Name::AllowOrigin)),
             allow_hosts: split(&self.values(Name::AllowHost)),
+            permissions: Permissions {
+                subscribe: self.globs(Name::AllowSubscribe),
+                publish: self.globs(Name::AllowPublish),
+            },
+            token_file: self.values(Name::TokenFile).pop(),
             playground: self.has(Name::Playground),
             drain: self.number(Name::Drain, "--drain", 0)?,
             limits: LimitOptions {
                 max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
+                max_clients_per_address: self.number(
+                    Name::MaxClientsPerAddress,
+                    "--max-clients-per-address",
+                    1,
+                )?,
+                client_rate: self.number(Name::ClientRate, "--client-rate", 1)?,
                 history: self.number(Name::History, "--history", 0)?,
                 history_bytes: self.number(Name::HistoryBytes, "--history-bytes", 0)?,
                 unlisten_delay: self.number(Name::UnlistenDelay, "--unlisten-delay", 0)?,
@@ -227,6 +253,15 @@ impl Meaning<'_> {
         })
     }
 
+    /// The patterns typed; all channels where there are none, none where they are empty.
+    fn globs(&self, name: Name) -> Globs {
+        let lists = self.values(name);
+        if lists.is_empty() {
+            return Globs::default();
+        }
+        Globs::parse(&lists.join(","))
+    }
+
     /// A whole number from `min` up.
     fn number(&self, name: Name, option: &str, min: usize) -> Result<Option<usize>, Failure> {
         let values = self.values(name);
@@ -244,6 +279,7 @@ impl Meaning<'_> {
     fn listen(&self) -> Result<ListenOptions, Failure> {
         Ok(ListenOptions {
             ws_url: self.ws_url()?,
+            token: self.token()?,
             channels: self.channels(&self.typed.positionals)?,
             json: self.has(Name::Json),
             reconnect: !self.has(Name::NoReconnect),
@@ -260,6 +296,7 @@ impl Meaning<'_> {
         };
         Ok(PublishOptions {
             ws_url: self.ws_url()?,
+            token: self.token()?,
             channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
             payload: payload.clone(),
         })
@@ -276,6 +313,16 @@ impl Meaning<'_> {
         let text = self.setting(Name::WsUrl, "WS_URL")?;
         WsUrl::parse(text.as_deref().unwrap_or(DEFAULT_WS_URL))
             .map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn token(&self) -> Result<TokenSource, Failure> {
+        if let Some(path) = self.values(Name::TokenFile).pop() {
+            return Ok(TokenSource::File(path));
+        }
+        match self.variable(TokenSource::VARIABLE)? {
+            Some(text) => TokenSource::given(&text).map_err(|reason| self.wrong(reason)),
+            None => Ok(TokenSource::None),
+        }
     }
 
     fn serve_channels(&self) -> Result<Vec<String>, Failure> {

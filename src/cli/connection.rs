@@ -19,12 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alle::access::secret::Secret;
 use socket2::SockRef;
 use tungstenite::{
     Error, HandshakeError, WebSocket,
     client::IntoClientRequest,
     handshake::client::ClientHandshake,
-    http::Uri,
+    http::{HeaderValue, Uri, header::AUTHORIZATION},
     protocol::{CloseFrame, WebSocketConfig},
 };
 
@@ -144,7 +145,11 @@ impl StdError for WsUrlError {}
 
 /// Opens a connection to `url`, blocking for at most `timeout` (the look-up of its name aside).
 /// The socket is handed over still blocking.
-pub(crate) fn open(url: &WsUrl, timeout: Duration) -> Result<Socket, ConnectError> {
+pub(crate) fn open(
+    url: &WsUrl,
+    token: Option<&Secret>,
+    timeout: Duration,
+) -> Result<Socket, ConnectError> {
     let deadline = Instant::now() + timeout;
     let addresses = (url.host(), url.port())
         .to_socket_addrs()
@@ -152,21 +157,32 @@ pub(crate) fn open(url: &WsUrl, timeout: Duration) -> Result<Socket, ConnectErro
     let mut last_error = io::Error::new(ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect_timeout(&address, remaining(deadline)) {
-            Ok(stream) => return shake_hands(url, stream, deadline),
+            Ok(stream) => return shake_hands(url, token, stream, deadline),
             Err(error) => last_error = error,
         }
     }
     Err(ConnectError::Tcp(last_error))
 }
 
-fn shake_hands(url: &WsUrl, stream: TcpStream, deadline: Instant) -> Result<Socket, ConnectError> {
+fn shake_hands(
+    url: &WsUrl,
+    token: Option<&Secret>,
+    stream: TcpStream,
+    deadline: Instant,
+) -> Result<Socket, ConnectError> {
     let _ = stream.set_nodelay(true);
     set_read_timeout(SockRef::from(&stream), deadline).map_err(ConnectError::Tcp)?;
-    let request = url
+    let mut request = url
         .uri
         .clone()
         .into_client_request()
         .map_err(ConnectError::Handshake)?;
+    if let Some(token) = token {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+        let value =
+            value.map_err(|error| ConnectError::Handshake(Error::HttpFormat(error.into())))?;
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -219,6 +235,11 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the bridge refuses our token: asking again does not help.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Handshake(Error::Http(response)) if response.status() == 401)
+    }
+
     /// How a time-out of a blocking socket shows depends on the system.
     fn tls(error: io::Error) -> Self {
         if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {

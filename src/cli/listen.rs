@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alle::access::secret::Secret;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
@@ -36,6 +37,7 @@ use super::{
     args::ListenOptions,
     connection::{ConnectError, Socket},
     output::Output,
+    token,
     wire::Message,
 };
 
@@ -48,12 +50,14 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
     poll.registry()
         .register(&mut signals, SIGNALS, Interest::READABLE)
         .map_err(no_loop)?;
+    let token = options.token.read()?;
     let mut screen = Screen::new(output, options.json);
     screen.connecting(&options.ws_url);
-    link::open(&options.ws_url, &inbox);
+    link::open(&options.ws_url, token.as_ref(), &inbox);
     let listener = Listener {
         subscriptions: Subscriptions::new(&options.channels),
         options,
+        token,
         screen,
         link: Link::Opening,
         stage: Stage::Connecting,
@@ -78,6 +82,7 @@ fn watch_signals() -> io::Result<Signals> {
 
 struct Listener<'a> {
     options: ListenOptions,
+    token: Option<Secret>,
     screen: Screen<'a>,
     subscriptions: Subscriptions,
     link: Link,
@@ -191,7 +196,7 @@ impl Listener<'_> {
     }
 
     fn handle_not_opened(&mut self, error: &ConnectError, now: Instant) -> Result<(), Failure> {
-        if self.stage == Stage::Connecting {
+        if self.stage == Stage::Connecting || error.is_unauthorized() {
             let url = &self.options.ws_url;
             return Err(Failure::Run(format!("cannot connect to {url}: {error}")));
         }
@@ -244,6 +249,9 @@ impl Listener<'_> {
                 self.screen.strange(&text);
                 continue;
             };
+            if let Message::Error { message, code, .. } = &message {
+                token::check_admission(code, message)?;
+            }
             if let Some(report) = self.subscriptions.handle_message(message) {
                 self.screen.report(&report);
             }
@@ -266,7 +274,7 @@ impl Listener<'_> {
                 .or_else(|reason| self.handle_lost(&reason, now)),
             Link::Down { retry_at } if now >= *retry_at => {
                 self.link = Link::Opening;
-                link::open(&self.options.ws_url, &self.inbox);
+                link::open(&self.options.ws_url, self.token.as_ref(), &self.inbox);
                 Ok(())
             }
             Link::Down { .. } | Link::Opening => Ok(()),

@@ -21,6 +21,7 @@ use super::{
     args::PublishOptions,
     connection::{self, Socket},
     output::Output,
+    token,
     wire::{self, Message, Request},
 };
 
@@ -28,6 +29,7 @@ use super::{
 pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Failure> {
     let PublishOptions {
         ws_url,
+        token,
         channel,
         payload,
     } = options;
@@ -36,8 +38,9 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
     } else {
         payload
     };
+    let token = token.read()?;
     output.line(&format!("Connecting to WebSocket: {ws_url}"));
-    let mut socket = connection::open(&ws_url, TIMEOUT)
+    let mut socket = connection::open(&ws_url, token.as_ref(), TIMEOUT)
         .map_err(|error| Failure::Run(format!("cannot connect to {ws_url}: {error}")))?;
     output.line(&format!("Publishing to channel '{channel}': {payload}"));
     let request = Request::Notify {
@@ -107,9 +110,10 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
                 return Ok(());
             }
             // Without an id the bridge could not even read the request, and it is our only one.
-            Some(Message::Error { message, id, .. })
+            Some(Message::Error { message, id, code })
                 if id.is_none() || wire::our_id(id.as_ref()) == Some(ID) =>
             {
+                token::check_admission(&code, &message)?;
                 return Err(Failure::Run(message));
             }
             _ => {}

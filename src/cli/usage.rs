@@ -80,9 +80,18 @@ Options:
       --allow-origin ORIGIN  Also take browsers' connections from ORIGIN, as in
                              https://app.example; repeat it or separate by comma
       --allow-host HOST      On a loopback address, also take requests for HOST
+      --allow-subscribe GLOBS
+                             Let clients subscribe to these channels only, comma separated; * is
+                             any run of characters, ? is one; '' is no channel [default: '*']
+      --allow-publish GLOBS  Let clients publish to these channels only [default: '*']
+      --token-file FILE      Let in only who has a token of FILE: one a line, and behind it what it
+                             narrows: TOKEN [subscribe=GLOBS] [publish=GLOBS]; read again at SIGHUP
       --playground           Show the playground page at /
       --max-clients N        Answer 503 beyond N clients
                              [default: what the limit of open files carries, less 64]
+      --max-clients-per-address N
+                             Answer 429 beyond N clients of one address [default: any number]
+      --client-rate N        Refuse messages of a client beyond N a second [default: any number]
       --history N            Notifications kept per channel for clients that come back [default: 64]
       --history-bytes BYTES  Bytes of them over all channels [default: 16777216]
       --unlisten-delay SECONDS
@@ -114,6 +123,7 @@ Arguments:
 
 Options:
   -w, --ws-url URL           The bridge [WS_URL] [default: ws://127.0.0.1:8080]
+      --token-file FILE      Where the bridge wants a token: the first one in FILE [or: ALLE_TOKEN]
       --json                 Print each message of the bridge as one JSON object a line
       --no-reconnect         Exit with 1 when the connection is lost
   -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
@@ -144,6 +154,7 @@ Arguments:
 
 Options:
   -w, --ws-url URL           The bridge [WS_URL] [default: ws://127.0.0.1:8080]
+      --token-file FILE      Where the bridge wants a token: the first one in FILE [or: ALLE_TOKEN]
   -l, --log-level FILTER     Log lines on stderr [RUST_LOG] [default: alle=info,info]
   -h, --help                 Show this help
   -V, --version              Show the version

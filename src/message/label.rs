@@ -4,13 +4,15 @@ use super::ErrorCode;
 
 impl ErrorCode {
     /// All names, as clients see them.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 12] = [
         "bad_message",
         "unknown_type",
         "bad_channel",
         "payload_too_large",
         "too_many_subscriptions",
         "rate_limited",
+        "unauthorized",
+        "forbidden",
         "cancelled",
         "postgres_down",
         "postgres_error",
@@ -26,6 +28,8 @@ impl ErrorCode {
             Self::PayloadTooLarge => "payload_too_large",
             Self::TooManySubscriptions => "too_many_subscriptions",
             Self::RateLimited => "rate_limited",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::Cancelled => "cancelled",
             Self::PostgresDown => "postgres_down",
             Self::PostgresError => "postgres_error",
@@ -47,6 +51,8 @@ mod tests {
             ErrorCode::PayloadTooLarge,
             ErrorCode::TooManySubscriptions,
             ErrorCode::RateLimited,
+            ErrorCode::Unauthorized,
+            ErrorCode::Forbidden,
             ErrorCode::Cancelled,
             ErrorCode::PostgresDown,
             ErrorCode::PostgresError,

@@ -22,6 +22,8 @@ pub enum CloseReason {
     SlowConsumer,
     /// The peer did not answer a ping in time.
     PingTimeout,
+    /// The peer did not say in time, or with a token that still holds, who it is.
+    Unauthorized,
 }
 
 /// Which rule of RFC 6455 a peer broke.
@@ -65,8 +67,8 @@ impl CloseReason {
         self.row().2
     }
 
-    /// The table. 4008 is ours (4000 to 4999 are private); 1011 for a silent peer because 1001 would
-    /// say that *we* go away.
+    /// The table. 4001 and 4008 are ours (4000 to 4999 are private); 1011 for a silent peer
+    /// because 1001 would say that *we* go away.
     fn row(self) -> (u16, &'static str, &'static str) {
         use ProtocolViolation as Violation;
         match self {
@@ -91,13 +93,14 @@ impl CloseReason {
             Self::InvalidPayload => (1007, "not UTF-8", "invalid_payload"),
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
             Self::PingTimeout => (1011, "ping timeout", "ping_timeout"),
+            Self::Unauthorized => (4001, "unauthorized", "unauthorized"),
             Self::SlowConsumer => (4008, "slow consumer", "slow_consumer"),
         }
     }
 }
 
 /// All labels of connections that ended, [`LOST_LABEL`] with them.
-pub const LABELS: [&str; 9] = [
+pub const LABELS: [&str; 10] = [
     "normal",
     "going_away",
     "protocol_violation",
@@ -105,6 +108,7 @@ pub const LABELS: [&str; 9] = [
     "invalid_payload",
     "message_too_big",
     "ping_timeout",
+    "unauthorized",
     "slow_consumer",
     LOST_LABEL,
 ];
@@ -166,6 +170,7 @@ mod tests {
             CloseReason::MessageTooBig,
             CloseReason::SlowConsumer,
             CloseReason::PingTimeout,
+            CloseReason::Unauthorized,
         ];
         all.extend(VIOLATIONS.map(CloseReason::Protocol));
         all
@@ -200,6 +205,7 @@ mod tests {
         assert_eq!(CloseReason::UnsupportedData.code(), 1003);
         assert_eq!(CloseReason::InvalidPayload.code(), 1007);
         assert_eq!(CloseReason::MessageTooBig.code(), 1009);
+        assert_eq!(CloseReason::Unauthorized.code(), 4001);
         assert_eq!(CloseReason::SlowConsumer.code(), 4008);
         assert_eq!(CloseReason::SlowConsumer.text(), "slow consumer");
     }

@@ -35,6 +35,9 @@ pub struct Request<'a> {
     pub host: Option<&'a str>,
     /// `Origin`, which browsers send.
     pub origin: Option<&'a str>,
+    /// The token of `Authorization: Bearer TOKEN` (RFC 6750, 2.1); credentials of another scheme
+    /// are not for us.
+    pub bearer: Option<&'a str>,
     /// Whether this is an opening handshake.
     pub upgrade: Upgrade<'a>,
     /// Whether content follows the head. It never does behind `Upgrade::WebSocket`.
@@ -92,6 +95,7 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
         return Err(Status::BadRequest);
     }
     let origin = single(headers, "Origin")?;
+    let bearer = single(headers, "Authorization")?.and_then(parse_bearer);
     let has_body = has_body(headers)?;
     let upgrade = if !has_token(headers, "Upgrade", "websocket") {
         Upgrade::None
@@ -105,6 +109,7 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
         path,
         host,
         origin,
+        bearer,
         upgrade,
         has_body,
         head_bytes,
@@ -149,6 +154,14 @@ fn parse_target(method: Method, target: &str) -> Result<(Option<&str>, &str), St
         return Err(Status::BadRequest);
     }
     Ok((Some(authority), if path.is_empty() { "/" } else { path }))
+}
+
+/// The scheme is of any case, and behind it come spaces (RFC 9110, 11.4).
+fn parse_bearer(credentials: &str) -> Option<&str> {
+    let (scheme, token) = credentials.split_once(' ').unwrap_or((credentials, ""));
+    scheme
+        .eq_ignore_ascii_case("Bearer")
+        .then(|| token.trim_start_matches(' '))
 }
 
 fn is_http(scheme: &str) -> bool {

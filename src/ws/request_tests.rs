@@ -60,6 +60,7 @@ fn the_opening_handshake_of_rfc_6455_1_3_and_the_frame_behind_it() {
         path: "/chat",
         host: Some("server.example.com"),
         origin: Some("http://example.com"),
+        bearer: None,
         upgrade: Upgrade::WebSocket { key: KEY },
         has_body: false,
         head_bytes: head.len(),
@@ -67,6 +68,38 @@ fn the_opening_handshake_of_rfc_6455_1_3_and_the_frame_behind_it() {
     assert_eq!(accepted(head), expected);
     let with_input = [head.as_bytes(), b"\x81\x80\0\0\0\0 GET \0 \xff"].concat();
     assert_eq!(parse_cut(&with_input), Ok(Some(expected)));
+}
+
+#[test]
+fn a_bearer_s_token_is_read_and_other_credentials_are_not() {
+    for (field, expected) in [
+        (
+            "Authorization: Bearer abc.DEF-1_~+/==",
+            Some("abc.DEF-1_~+/=="),
+        ),
+        ("authorization: bEARER   a", Some("a")),
+        ("Authorization: Bearer a b", Some("a b")),
+        ("Authorization: Bearer", Some("")),
+        ("Authorization: Bearer ", Some("")),
+        ("Authorization: Bearera", None),
+        ("Authorization: Basic YTpi", None),
+        ("Authorization:", None),
+        ("X-Authorization: Bearer a", None),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
+        assert_eq!(accepted(&head).bearer, expected, "{field}");
+    }
+    for fields in [
+        "Authorization: Bearer a\r\nAuthorization: Bearer b",
+        "Authorization: Bearer \u{e9}",
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+        assert_eq!(
+            parse_cut(head.as_bytes()),
+            Err(Status::BadRequest),
+            "{fields}"
+        );
+    }
 }
 
 #[test]

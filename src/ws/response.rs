@@ -12,7 +12,9 @@ pub enum Status {
     Ok,
     /// 400: not HTTP, or an opening handshake that is none.
     BadRequest,
-    /// 403: refused by [`Access`](super::access::Access).
+    /// 401: the token is nobody's.
+    Unauthorized,
+    /// 403: an origin or a host that may not come in.
     Forbidden,
     /// 404.
     NotFound,
@@ -22,6 +24,8 @@ pub enum Status {
     RequestTimeout,
     /// 426: come back with a WebSocket upgrade, version 13.
     UpgradeRequired,
+    /// 429: this address has as many clients as it may; try again in a second.
+    TooManyRequests,
     /// 431: the head is over [`HEAD_BYTES_MAX`](super::request::HEAD_BYTES_MAX).
     HeaderFieldsTooLarge,
     /// 503: try again in a second.
@@ -30,7 +34,7 @@ pub enum Status {
 
 impl Status {
     /// All codes.
-    pub const CODES: [u16; 9] = [200, 400, 403, 404, 405, 408, 426, 431, 503];
+    pub const CODES: [u16; 11] = [200, 400, 401, 403, 404, 405, 408, 426, 429, 431, 503];
 
     /// The code of the status line.
     pub fn code(self) -> u16 {
@@ -47,6 +51,12 @@ impl Status {
         match self {
             Self::Ok => (200, "OK", ""),
             Self::BadRequest => (400, "Bad Request", ""),
+            // RFC 6750, 3.1.
+            Self::Unauthorized => (
+                401,
+                "Unauthorized",
+                "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            ),
             Self::Forbidden => (403, "Forbidden", ""),
             Self::NotFound => (404, "Not Found", ""),
             Self::MethodNotAllowed => (405, "Method Not Allowed", "Allow: GET, HEAD\r\n"),
@@ -57,6 +67,8 @@ impl Status {
                 "Upgrade Required",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             ),
+            // RFC 6585, 4.
+            Self::TooManyRequests => (429, "Too Many Requests", "Retry-After: 1\r\n"),
             Self::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large", ""),
             Self::ServiceUnavailable => (503, "Service Unavailable", "Retry-After: 1\r\n"),
         }
@@ -97,10 +109,12 @@ impl Response<'_> {
             Status::UpgradeRequired => "Upgrade, close",
             Status::Ok
             | Status::BadRequest
+            | Status::Unauthorized
             | Status::Forbidden
             | Status::NotFound
             | Status::MethodNotAllowed
             | Status::RequestTimeout
+            | Status::TooManyRequests
             | Status::HeaderFieldsTooLarge
             | Status::ServiceUnavailable => "close",
         };
@@ -136,14 +150,16 @@ const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
 mod tests {
     use super::*;
 
-    const ALL: [Status; 9] = [
+    const ALL: [Status; 11] = [
         Status::Ok,
         Status::BadRequest,
+        Status::Unauthorized,
         Status::Forbidden,
         Status::NotFound,
         Status::MethodNotAllowed,
         Status::RequestTimeout,
         Status::UpgradeRequired,
+        Status::TooManyRequests,
         Status::HeaderFieldsTooLarge,
         Status::ServiceUnavailable,
     ];
@@ -212,6 +228,9 @@ mod tests {
         has(Status::UpgradeRequired, "Connection: Upgrade, close");
         has(Status::UpgradeRequired, "Sec-WebSocket-Version: 13");
         has(Status::ServiceUnavailable, "Retry-After: 1");
+        has(Status::TooManyRequests, "Retry-After: 1");
+        let challenge = "WWW-Authenticate: Bearer error=\"invalid_token\"";
+        has(Status::Unauthorized, challenge);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
 use crate::harness::PATIENCE;
 
@@ -38,13 +38,28 @@ impl Client {
         Self::on(stream, address, path)
     }
 
+    /// With credentials.
+    #[track_caller]
+    pub fn connect_with(address: SocketAddr, authorization: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        let value = authorization.parse().unwrap();
+        request.headers_mut().insert("Authorization", value);
+        Self::open(stream, request)
+    }
+
     /// On a socket the test has prepared.
     #[track_caller]
     pub fn on(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
+        Self::open(stream, format!("ws://{address}{path}"))
+    }
+
+    #[track_caller]
+    fn open(stream: TcpStream, request: impl IntoClientRequest) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(format!("ws://{address}{path}"), stream).unwrap();
+        let (socket, _) = tungstenite::client(request, stream).unwrap();
         Self {
             socket,
             unread: VecDeque::new(),

@@ -3,6 +3,7 @@
 use alle::sandbox::{self, SAMPLE_SQL};
 
 use crate::{
+    client::Client,
     harness::{Bridge, Database},
     program::{Program, alle_with, run},
 };
@@ -104,6 +105,37 @@ fn publish(url: &str, channel: &str, payload: &str) {
          ✓ Notification sent successfully\n"
     );
     assert_eq!((code, stdout, stderr), (Some(0), expected, String::new()));
+}
+
+/// Its file of tokens, and the patterns of the command above it.
+#[test]
+fn the_tokens_and_patterns_of_the_readme_do_what_it_says_of_them() {
+    let readme = include_str!("../../README.md");
+    let (_, strangers) = readme.split_once("\n## Strangers\n").unwrap();
+    let (_, block) = strangers.split_once("```text\n").unwrap();
+    let (tokens, _) = block.split_once("```").unwrap();
+    let file = std::env::temp_dir().join(format!("alle-readme-tokens-{}", std::process::id()));
+    std::fs::write(&file, tokens).unwrap();
+    let database = Database::create();
+    let patterns = ["--allow-subscribe", "orders.*,alerts"];
+    assert!(strangers.contains("--allow-subscribe 'orders.*,alerts' --allow-publish ''"));
+    let arguments = [&["--token-file", file.to_str().unwrap()][..], &patterns].concat();
+    let bridge = Bridge::start_with(&database.url(), &arguments);
+    for (token, subscribes, publishes) in [
+        ("n0tTheRealOne-7f3a91c2", "orders.us", "anything"),
+        ("9b1de4c05a774e1c", "orders.us", ""),
+        ("kZ8yTq2wXv5u", "orders.eu.1", "orders.eu.new"),
+    ] {
+        let mut client = Client::connect_with(bridge.address, &format!("Bearer {token}"));
+        client.subscribe(subscribes);
+        for channel in ["orders.eu.new", "anything"] {
+            let answer = client.notify(channel, "p");
+            let is_sent = answer["type"] == "notified";
+            let may = [channel, "anything"].contains(&publishes);
+            assert_eq!(is_sent, may, "{token} {channel}: {answer}");
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

@@ -12,16 +12,23 @@ use alle::sandbox;
 pub struct Server {
     address: SocketAddr,
     database: String,
+    arguments: Vec<String>,
     process: Option<Child>,
 }
 
 /// Starts a bridge with the playground page.
 pub fn start_server() -> Server {
+    start_server_with(&[])
+}
+
+/// With more arguments.
+pub fn start_server_with(arguments: &[&str]) -> Server {
     let database = sandbox::shared().create_database().unwrap();
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut server = Server {
         address: any,
         database,
+        arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
         process: None,
     };
     server.start_again();
@@ -54,6 +61,7 @@ impl Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_alle"))
             .args(["serve", "--playground", "-w", &self.address.to_string()])
             .args(["-p", &sandbox::shared().url_for(&self.database)])
+            .args(&self.arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

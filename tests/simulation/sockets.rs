@@ -14,7 +14,7 @@ impl World {
             return;
         }
         self.truth.step += 1;
-        let id = self.core.handle_connected(self.at());
+        let id = self.core.handle_connected(None, self.at());
         self.client_count += 1;
         let (number, now) = (self.client_count, self.now);
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));

@@ -26,6 +26,7 @@ pub fn alle_with(arguments: &[&str]) -> Command {
         "WS_BIND_ADDR",
         "WS_URL",
         "LISTEN_CHANNELS",
+        "ALLE_TOKEN",
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",

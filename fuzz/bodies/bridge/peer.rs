@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::{Script, channel, frame};
+
 /// A client as it sees itself.
 #[derive(Default)]
 pub struct Peer {
@@ -126,10 +128,29 @@ impl Peer {
             ("notified", Some(_)) => assert!(!message["id"].is_null()),
             ("error", _) => assert!(message["code"].is_string() && message["message"].is_string()),
             ("status", None) => assert!(message["postgres"].is_string()),
-            ("pong", None) => {}
+            ("pong" | "authenticated", None) => {}
             _ => panic!("no such message: {message}"),
         }
     }
+}
+
+/// A message of a client, or what looks like one.
+pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
+    let (kind, name) = (script.byte(), channel(script.byte()));
+    let id = script.byte();
+    let text = match kind % 8 {
+        0..=2 => format!(r#"{{"type":"subscribe","channel":"{name}","id":{id}}}"#),
+        3 => format!(r#"{{"type":"unsubscribe","channel":"{name}","id":"{id}"}}"#),
+        4 => format!(r#"{{"type":"unsubscribe","channel":"{name}"}}"#),
+        5 | 6 => {
+            let payload = "y".repeat(usize::from(id));
+            format!(r#"{{"type":"notify","channel":"{name}","payload":"{payload}","id":{id}}}"#)
+        }
+        _ if id % 4 == 1 => format!(r#"{{"type":"auth","token":"{name}","id":{id}}}"#),
+        _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
+        _ => format!(r#"{{"type":"{name}"}}"#),
+    };
+    frame(0x81, text.as_bytes())
 }
 
 /// The opening handshake of RFC 6455, 1.2.

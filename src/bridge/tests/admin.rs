@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::{
+    access::pages::Pages,
     bridge::{Settings, admin::ADMIN_CONNECTIONS_MAX, hub::ClientId},
     config::Limits,
-    ws::access::Access,
 };
 
 /// A bridge whose admin address is a loopback one.
 pub(super) fn world_with_admin() -> World {
-    let loopback = Access {
+    let loopback = Pages {
         loopback_bind: true,
-        ..Access::default()
+        ..Pages::default()
     };
     World::with_settings(Settings {
-        admin_access: Some(loopback),
+        admin_pages: Some(loopback),
         ..Settings::default()
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use crate::{
 
 pub(super) struct World {
     pub(super) core: Core,
-    now: Instant,
+    pub(super) now: Instant,
     sockets: BTreeMap<ClientId, Socket>,
     backends: [Server; 2],
     /// Clients' sockets are not written to.
@@ -99,7 +100,11 @@ impl World {
     // ---- clients
 
     pub(super) fn connect(&mut self) -> ClientId {
-        let client = self.core.handle_connected(self.now);
+        self.connect_from(None)
+    }
+
+    fn connect_from(&mut self, address: Option<IpAddr>) -> ClientId {
+        let client = self.core.handle_connected(address, self.now);
         self.sockets.insert(client, Socket::default());
         client
     }
@@ -118,21 +123,23 @@ impl World {
     }
 
     pub(super) fn client(&mut self) -> ClientId {
-        let client = self.connect();
-        self.input(
-            client,
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-        );
-        let received = &mut self.sockets.get_mut(&client).unwrap().received;
-        let head = received
-            .windows(4)
-            .position(|it| it == b"\r\n\r\n")
-            .unwrap()
-            + 4;
-        assert!(received.starts_with(b"HTTP/1.1 101"));
-        received.drain(..head);
+        let (client, status) = self.upgrade(None, "");
+        assert_eq!(status, "101");
         client
+    }
+
+    /// Asks for an upgrade with more header lines; the status of the answer.
+    pub(super) fn upgrade(&mut self, address: Option<&str>, fields: &str) -> (ClientId, String) {
+        let client = self.connect_from(address.map(|it| it.parse().unwrap()));
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+        );
+        self.input(client, head.as_bytes());
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let head_bytes = received.windows(4).position(|it| it == b"\r\n\r\n");
+        let head: Vec<u8> = received.drain(..head_bytes.unwrap() + 4).collect();
+        (client, String::from_utf8_lossy(&head[9..12]).into_owned())
     }
 
     pub(super) fn subscriber(&mut self, channel: &str) -> ClientId {

@@ -19,7 +19,7 @@ fn parse_words(words: &str, variables: &[(&str, &str)]) -> Result<Command, Strin
 
 fn serve(words: &str, variables: &[(&str, &str)]) -> ServeOptions {
     match parse_words(words, variables) {
-        Ok(Command::Serve(options)) => options,
+        Ok(Command::Serve(options)) => *options,
         other => panic!("{words}: {other:?}"),
     }
 }
@@ -70,6 +70,40 @@ fn options_stand_before_and_after_the_command_in_every_spelling() {
     );
     assert_eq!(many.allow_origins, ["http://a", "http://b", "http://c"]);
     assert!(many.playground);
+}
+
+#[test]
+fn patterns_are_all_channels_unless_given_and_none_when_empty() {
+    let defaults = serve("", &[]);
+    assert_eq!(defaults.permissions, Permissions::default());
+    let typed = serve("--allow-subscribe a*,b --allow-subscribe c", &[]);
+    assert_eq!(typed.permissions.subscribe, Globs::parse("a*,b,c"));
+    assert_eq!(typed.permissions.publish, Globs::default());
+    let none = serve("--allow-publish=", &[]);
+    assert_eq!(none.permissions.publish, Globs::parse(""));
+    assert_ne!(none.permissions.publish, Globs::default());
+}
+
+#[test]
+fn a_token_comes_from_a_file_or_else_from_the_variable() {
+    let token = |words: &str, variables: &[(&str, &str)]| match parse_words(words, variables) {
+        Ok(Command::Listen(options)) => Ok(options.token),
+        Ok(Command::Publish(options)) => Ok(options.token),
+        Ok(other) => panic!("{other:?}"),
+        Err(reason) => Err(reason),
+    };
+    let variable = [("ALLE_TOKEN", "s3cret")];
+    for words in ["listen", "publish a b"] {
+        assert!(matches!(token(words, &[]), Ok(TokenSource::None)));
+        let given = token(words, &variable);
+        assert!(matches!(&given, Ok(TokenSource::Given(it)) if it.expose() == "s3cret"));
+        assert!(!format!("{given:?}").contains("s3cret"));
+        let with_file = format!("{words} --token-file t");
+        let file = token(&with_file, &variable);
+        assert!(matches!(file, Ok(TokenSource::File(path)) if path == "t"));
+    }
+    let reason = token("listen", &[("ALLE_TOKEN", "a b")]).unwrap_err();
+    assert_eq!(reason, "the variable ALLE_TOKEN is not printable ASCII");
 }
 
 #[test]

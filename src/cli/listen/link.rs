@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alle::access::secret::Secret;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
@@ -139,10 +140,10 @@ impl Up {
 }
 
 /// Opens a connection on a thread of its own; the outcome arrives in `inbox`.
-pub(super) fn open(url: &WsUrl, inbox: &Inbox) {
-    let (url, inbox) = (url.clone(), inbox.clone());
+pub(super) fn open(url: &WsUrl, token: Option<&Secret>, inbox: &Inbox) {
+    let (url, token, inbox) = (url.clone(), token.cloned(), inbox.clone());
     thread::spawn(move || {
-        let opened = connection::open(&url, OPEN_TIMEOUT).map(Box::new);
+        let opened = connection::open(&url, token.as_ref(), OPEN_TIMEOUT).map(Box::new);
         inbox.send(Arrival::Opened(opened));
     });
 }

@@ -1,4 +1,4 @@
-//! Which pages may talk to us: the rules for `Origin` and `Host` while no token is required.
+//! Which pages may talk to us: the rules for `Origin` and `Host`.
 //!
 //! Owns the defence against foreign pages (any page may open a WebSocket to any host) and against DNS
 //! rebinding (a name of the page's own that resolves to a loopback address). Refuses to know HTTP:
@@ -8,7 +8,7 @@ use std::fmt;
 
 /// The rules, as they were configured.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
+pub struct Pages {
     /// Whether we listen on a loopback address only: then `Host` must name it.
     pub loopback_bind: bool,
     /// Origins allowed besides our own, whole (`https://app.example`), or `*` for any.
@@ -27,7 +27,7 @@ pub enum Refusal {
     Host(String),
 }
 
-impl Access {
+impl Pages {
     /// Checks the `Host` and `Origin` of any request.
     ///
     /// A request without `Host` passes the rule about it: only HTTP/1.0 knows such requests (health
@@ -38,6 +38,23 @@ impl Access {
                 return Err(Refusal::Host(printable(host)));
             }
         }
+        self.check_origin(host, origin)
+    }
+
+    /// Checks a request where a token decides who comes in: no page has one by being opened, so
+    /// that its host is nobody's concern, and its origin only where origins were listed.
+    pub fn check_with_token(
+        &self,
+        host: Option<&str>,
+        origin: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if self.allow_origins.is_empty() {
+            return Ok(());
+        }
+        self.check_origin(host, origin)
+    }
+
+    fn check_origin(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
         match origin {
             Some(origin) if !is_same(origin, host) && !self.is_allowed_origin(origin) => {
                 Err(Refusal::Origin(printable(origin)))
@@ -158,10 +175,10 @@ const SHOWN_CHARS_MAX: usize = 100;
 mod tests {
     use super::*;
 
-    fn loopback() -> Access {
-        Access {
+    fn loopback() -> Pages {
+        Pages {
             loopback_bind: true,
-            ..Access::default()
+            ..Pages::default()
         }
     }
 
@@ -213,12 +230,12 @@ mod tests {
             assert_eq!(loopback().check(Some(host), None), expected, "{host}");
         }
         assert_eq!(loopback().check(None, None), Ok(()));
-        assert_eq!(Access::default().check(Some("example.com"), None), Ok(()));
+        assert_eq!(Pages::default().check(Some("example.com"), None), Ok(()));
     }
 
     #[test]
     fn allowed_hosts_are_whole_names_with_every_port_or_one() {
-        let access = Access {
+        let pages = Pages {
             allow_hosts: vec!["app.example".to_owned(), "api.example:8443".to_owned()],
             ..loopback()
         };
@@ -228,7 +245,7 @@ mod tests {
             "api.example:8443",
             "localhost",
         ] {
-            assert_eq!(access.check(Some(host), None), Ok(()), "{host}");
+            assert_eq!(pages.check(Some(host), None), Ok(()), "{host}");
         }
         for host in [
             "api.example",
@@ -236,7 +253,7 @@ mod tests {
             "x.app.example",
             "app.example.evil",
         ] {
-            assert!(access.check(Some(host), None).is_err(), "{host}");
+            assert!(pages.check(Some(host), None).is_err(), "{host}");
         }
     }
 
@@ -254,7 +271,7 @@ mod tests {
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
             assert_eq!(
-                Access::default().check(Some(host), Some(origin)),
+                Pages::default().check(Some(host), Some(origin)),
                 Ok(()),
                 "{origin}"
             );
@@ -282,25 +299,25 @@ mod tests {
         ] {
             let expected = Err(Refusal::Origin(printable(origin)));
             assert_eq!(
-                Access::default().check(Some(host), Some(origin)),
+                Pages::default().check(Some(host), Some(origin)),
                 expected,
                 "{origin}"
             );
         }
         let expected = Err(Refusal::Origin("http://localhost".to_owned()));
         assert_eq!(
-            Access::default().check(None, Some("http://localhost")),
+            Pages::default().check(None, Some("http://localhost")),
             expected
         );
     }
 
     #[test]
     fn allowed_origins_are_whole_or_any() {
-        let allowing = |origins: &[&str]| Access {
+        let allowing = |origins: &[&str]| Pages {
             allow_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
             ..loopback()
         };
-        let access = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
+        let pages = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
         for origin in [
             "https://app.example",
             "https://APP.example",
@@ -308,7 +325,7 @@ mod tests {
             "chrome-extension://abc",
         ] {
             assert_eq!(
-                access.check(Some("localhost"), Some(origin)),
+                pages.check(Some("localhost"), Some(origin)),
                 Ok(()),
                 "{origin}"
             );
@@ -319,7 +336,7 @@ mod tests {
             "https://app.example:8443",
         ] {
             assert!(
-                access.check(Some("localhost"), Some(origin)).is_err(),
+                pages.check(Some("localhost"), Some(origin)).is_err(),
                 "{origin}"
             );
         }
@@ -336,6 +353,26 @@ mod tests {
     }
 
     #[test]
+    fn where_a_token_decides_only_listed_origins_narrow() {
+        let rebound = (Some("evil.example"), Some("https://page.example"));
+        assert_eq!(loopback().check_with_token(rebound.0, rebound.1), Ok(()));
+        let narrowed = Pages {
+            allow_origins: vec!["https://app.example".to_owned()],
+            ..loopback()
+        };
+        for (origin, is_allowed) in [
+            (None, true),
+            (Some("https://app.example"), true),
+            (Some("http://evil.example"), true),
+            (Some("https://page.example"), false),
+            (Some("null"), false),
+        ] {
+            let checked = narrowed.check_with_token(Some("evil.example"), origin);
+            assert_eq!(checked.is_ok(), is_allowed, "{origin:?}");
+        }
+    }
+
+    #[test]
     fn a_refusal_names_the_option_and_nothing_dangerous() {
         let refusal = loopback().check(Some("app.example:80"), None).unwrap_err();
         assert_eq!(
@@ -344,7 +381,7 @@ mod tests {
              to allow it, start alle with `--allow-host app.example:80`"
         );
         let origin = format!("http://\u{1b}[31m\r\n\u{202e}{}", "é".repeat(10_000));
-        let refusal = Access::default()
+        let refusal = Pages::default()
             .check(Some("localhost"), Some(&origin))
             .unwrap_err();
         let text = refusal.to_string();

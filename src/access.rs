@@ -1,0 +1,135 @@
+//! Who may come in, and who may subscribe and publish where.
+//!
+//! The one place that decides it, and the seam for other ways to know a client: whoever names a
+//! [`Holder`] for what a client presents, and says what that holder may do, replaces [`tokens`] and
+//! nothing else; until it has an answer, the client stays the guest that it is without a token.
+//! Pure and without a protocol: it is given values and says yes or no; what a refusal
+//! looks like, and what becomes of the client, others know.
+
+pub mod globs;
+pub mod pages;
+pub mod secret;
+pub mod tokens;
+
+use self::{
+    globs::Globs,
+    pages::{Pages, Refusal},
+    secret::Secret,
+    tokens::{Holder, Tokens},
+};
+
+/// The rules, as they were configured.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Which pages may talk to us.
+    pub pages: Pages,
+    /// What anybody may do; a token narrows it.
+    pub everybody: Permissions,
+    /// Whom a token lets in; `None`: none is asked for.
+    pub tokens: Option<Tokens>,
+}
+
+/// The channels one may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Those one may subscribe to.
+    pub subscribe: Globs,
+    /// Those one may publish to.
+    pub publish: Globs,
+}
+
+impl Access {
+    /// Checks the `Host` and `Origin` of any request.
+    pub fn check_page(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
+        if self.is_token_required() {
+            self.pages.check_with_token(host, origin)
+        } else {
+            self.pages.check(host, origin)
+        }
+    }
+
+    /// Whether clients have to say who they are.
+    pub fn is_token_required(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Who presents this token, if it is anybody's.
+    pub fn authenticate(&self, token: &Secret) -> Option<Holder> {
+        self.tokens.as_ref()?.find(token)
+    }
+
+    /// Whether a holder named earlier is still let in.
+    pub fn is_current(&self, holder: Holder) -> bool {
+        self.of_token(holder).is_some()
+    }
+
+    /// Whether the channel may be subscribed to, by the holder of a token or, where none is
+    /// required, by anybody.
+    pub fn may_subscribe(&self, holder: Option<Holder>, channel: &str) -> bool {
+        self.everybody.subscribe.matches(channel)
+            && self.narrows(holder, |own| own.subscribe.matches(channel))
+    }
+
+    /// Whether the channel may be published to.
+    pub fn may_publish(&self, holder: Option<Holder>, channel: &str) -> bool {
+        self.everybody.publish.matches(channel)
+            && self.narrows(holder, |own| own.publish.matches(channel))
+    }
+
+    /// Whether the holder's own permissions, where there have to be some, say yes.
+    fn narrows(&self, holder: Option<Holder>, is_match: impl Fn(&Permissions) -> bool) -> bool {
+        match holder {
+            Some(holder) => self.of_token(holder).is_some_and(is_match),
+            None => !self.is_token_required(),
+        }
+    }
+
+    fn of_token(&self, holder: Holder) -> Option<&Permissions> {
+        self.tokens.as_ref()?.permissions(holder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(subscribe: &str, tokens: Option<&str>) -> Access {
+        Access {
+            everybody: Permissions {
+                subscribe: Globs::parse(subscribe),
+                publish: Globs::default(),
+            },
+            tokens: tokens.map(|text| Tokens::parse(text).unwrap()),
+            ..Access::default()
+        }
+    }
+
+    #[test]
+    fn a_token_narrows_what_everybody_may_and_never_widens_it() {
+        let access = access("a*", Some("ann subscribe=*b publish=x\nbob"));
+        let ann = access.authenticate(&Secret::new("ann"));
+        let bob = access.authenticate(&Secret::new("bob"));
+        assert!(ann.is_some() && bob.is_some() && ann != bob);
+        for (channel, by_ann, by_bob) in [
+            ("ab", true, true),
+            ("a", false, true),
+            ("b", false, false),
+            ("cb", false, false),
+        ] {
+            assert_eq!(access.may_subscribe(ann, channel), by_ann, "{channel}");
+            assert_eq!(access.may_subscribe(bob, channel), by_bob, "{channel}");
+        }
+        assert!(access.may_publish(ann, "x") && !access.may_publish(ann, "y"));
+        assert!(access.may_publish(bob, "y"));
+    }
+
+    #[test]
+    fn where_a_token_is_required_nobody_is_nobody() {
+        let without = access("*", None);
+        assert!(without.may_subscribe(None, "a") && without.may_publish(None, "a"));
+        assert_eq!(without.authenticate(&Secret::new("ann")), None);
+        let with = access("*", Some("ann"));
+        assert!(!with.may_subscribe(None, "a") && !with.may_publish(None, "a"));
+        assert_eq!(with.authenticate(&Secret::new("eve")), None);
+    }
+}

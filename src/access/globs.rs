@@ -1,0 +1,136 @@
+//! Lists of patterns for channel names.
+//!
+//! Knows no channel: a name is any text.
+
+/// Patterns, one of which has to match; without any list, all names do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Globs {
+    /// `None`: everything matches. Empty: nothing does.
+    patterns: Option<Vec<String>>,
+}
+
+impl Globs {
+    /// A comma separated list: in each pattern `*` stands for any run of characters, none among
+    /// them, and `?` for one character; everything else for itself. The empty list matches
+    /// nothing. There is no escape: `?` stands for a comma, too.
+    pub fn parse(list: &str) -> Self {
+        let patterns = list.split(',').map(str::trim);
+        let patterns = patterns.filter(|pattern| !pattern.is_empty());
+        Self {
+            patterns: Some(patterns.map(str::to_owned).collect()),
+        }
+    }
+
+    /// Whether the whole of `name` matches one of the patterns.
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.patterns {
+            None => true,
+            Some(patterns) => patterns.iter().any(|pattern| is_match(pattern, name)),
+        }
+    }
+}
+
+/// Whether `pattern` matches the whole of `name`. Takes no more steps than the product of their
+/// lengths: only the last `*` passed is ever tried again, because the ones before it can take
+/// nothing that this one could not.
+fn is_match(pattern: &str, name: &str) -> bool {
+    let (mut pattern, mut name) = (pattern.chars(), name.chars());
+    // What follows the last `*`, and the name from where that has been tried.
+    let mut star = None;
+    loop {
+        let (wanted, found) = (pattern.clone().next(), name.clone().next());
+        match (wanted, found) {
+            (Some('*'), _) => {
+                pattern.next();
+                star = Some((pattern.clone(), name.clone()));
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                pattern.next();
+                name.next();
+            }
+            (None, None) => return true,
+            (_, _) => {
+                let Some((behind, from)) = &mut star else {
+                    return false;
+                };
+                if from.next().is_none() {
+                    return false;
+                }
+                (pattern, name) = (behind.clone(), from.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_list_matches_as_its_patterns_do() {
+        for (list, matching, others) in [
+            ("", &[][..], &["", "a", "*"][..]),
+            (" , ,", &[], &["", "a"]),
+            ("*", &["", "a", "a.b c", "日本"], &[]),
+            ("orders", &["orders"], &["Orders", "orders2", "my orders"]),
+            ("orders.*", &["orders.", "orders.eu.1"], &["orders", "x"]),
+            ("*.eu", &[".eu", "a.eu", "a.eu.eu"], &["eu", "a.eu.x"]),
+            ("a*b*c", &["abc", "aXbYc", "abcbc"], &["ab", "acb", "abcd"]),
+            ("?", &["a", "é", "日", "*"], &["", "ab"]),
+            ("a?c", &["abc", "a,c", "a🐘c"], &["ac", "abbc"]),
+            ("*?", &["a", "日本"], &[""]),
+            ("a, b ,c*", &["a", "b", "c", "cc"], &["a,", " b ", "d"]),
+            ("[ab]\\*", &["[ab]\\", "[ab]\\x"], &["a", "[ab]*"]),
+        ] {
+            let globs = Globs::parse(list);
+            for name in matching {
+                assert!(globs.matches(name), "{list:?} {name:?}");
+            }
+            for name in others {
+                assert!(!globs.matches(name), "{list:?} {name:?}");
+            }
+        }
+        assert!(Globs::default().matches("anything"));
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_slow_is_not() {
+        let pattern = format!("{}b", "*a".repeat(1_000));
+        assert!(!is_match(&pattern, &"a".repeat(10_000)));
+    }
+
+    /// The definition, word by word.
+    fn is_match_by_definition(pattern: &[char], name: &[char]) -> bool {
+        match (pattern, name) {
+            ([], _) => name.is_empty(),
+            (['*', behind @ ..], _) => {
+                (0..=name.len()).any(|taken| is_match_by_definition(behind, &name[taken..]))
+            }
+            (['?', behind @ ..], [_, rest @ ..]) => is_match_by_definition(behind, rest),
+            ([wanted, behind @ ..], [found, rest @ ..]) => {
+                wanted == found && is_match_by_definition(behind, rest)
+            }
+            (_, []) => false,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 20_000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn the_matcher_keeps_to_the_definition(
+            pattern in "[ab*?é]{0,8}",
+            name in "[abcé]{0,10}",
+        ) {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let expected = is_match_by_definition(&chars(&pattern), &chars(&name));
+            prop_assert_eq!(is_match(&pattern, &name), expected);
+        }
+    }
+}

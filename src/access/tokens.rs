@@ -1,0 +1,290 @@
+//! Tokens, who holds each, and what it narrows; the file they come from.
+//!
+//! Reads no file: text in, tokens out. Tokens that are read again keep their holders, so that
+//! whoever came in with one stays the same.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    num::NonZeroU32,
+};
+
+use super::{Permissions, globs::Globs, secret::Secret};
+
+/// Whose token a client presented. Never used again for another token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder(NonZeroU32);
+
+/// All tokens that let somebody in.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// By ascending holder, and each secret once.
+    tokens: Vec<Token>,
+    /// For the next token that was not known before.
+    next: NonZeroU32,
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    holder: Holder,
+    secret: Secret,
+    permissions: Permissions,
+}
+
+impl Tokens {
+    /// The longest token, in bytes.
+    pub const TOKEN_BYTES_MAX: usize = 512;
+    /// The most tokens: each one is compared whenever a client presents one.
+    pub const COUNT_MAX: usize = 10_000;
+
+    /// Reads a file of tokens: one a line, `TOKEN [subscribe=GLOBS] [publish=GLOBS]`, separated by
+    /// spaces or tabs; what begins with `#` is a comment. A token is printable ASCII.
+    pub fn parse(text: &str) -> Result<Self, TokensError> {
+        let mut tokens = Self {
+            tokens: Vec::new(),
+            next: NonZeroU32::MIN,
+        };
+        let mut known = HashSet::new();
+        for (line, number) in text.lines().zip(1..) {
+            let at_line = |cause| TokensError::Line(number, cause);
+            let Some((secret, permissions)) = parse_line(line).map_err(at_line)? else {
+                continue;
+            };
+            if tokens.tokens.len() == Self::COUNT_MAX {
+                return Err(TokensError::TooMany);
+            }
+            if !known.insert(secret.expose().to_owned()) {
+                return Err(at_line(LineError::Repeated));
+            }
+            let holder = tokens.next_holder();
+            tokens.tokens.push(Token {
+                holder,
+                secret,
+                permissions,
+            });
+        }
+        if tokens.tokens.is_empty() {
+            return Err(TokensError::None);
+        }
+        Ok(tokens)
+    }
+
+    /// The first token of such a file, for a client that has to present one.
+    pub fn first(&self) -> &Secret {
+        &self.tokens[0].secret
+    }
+
+    /// Whose token this is. Each one is compared, whichever it is.
+    pub(super) fn find(&self, presented: &Secret) -> Option<Holder> {
+        if presented.expose().len() > Self::TOKEN_BYTES_MAX {
+            return None;
+        }
+        self.tokens.iter().fold(None, |found, token| {
+            if token.secret == *presented {
+                Some(token.holder)
+            } else {
+                found
+            }
+        })
+    }
+
+    /// What the holder's token leaves it; `None` if it is no more.
+    pub(super) fn permissions(&self, holder: Holder) -> Option<&Permissions> {
+        let found = self
+            .tokens
+            .binary_search_by_key(&holder.0, |it| it.holder.0);
+        found.ok().map(|at| &self.tokens[at].permissions)
+    }
+
+    /// Takes over the tokens of a file read again: those known before keep their holders.
+    pub fn replace(&mut self, read: Self) {
+        let before = std::mem::take(&mut self.tokens);
+        let known: HashMap<_, _> = before
+            .iter()
+            .map(|token| (token.secret.expose(), token.holder))
+            .collect();
+        for Token {
+            secret,
+            permissions,
+            ..
+        } in read.tokens
+        {
+            let known = known.get(secret.expose()).copied();
+            let holder = known.unwrap_or_else(|| self.next_holder());
+            self.tokens.push(Token {
+                holder,
+                secret,
+                permissions,
+            });
+        }
+        self.tokens.sort_by_key(|token| token.holder.0);
+    }
+
+    fn next_holder(&mut self) -> Holder {
+        let holder = Holder(self.next);
+        // 10,000 new tokens in each of 400,000 files come first.
+        self.next = self.next.saturating_add(1);
+        holder
+    }
+}
+
+fn parse_line(line: &str) -> Result<Option<(Secret, Permissions)>, LineError> {
+    let is_text = |field: &&str| !field.starts_with('#');
+    let mut fields = line.split_ascii_whitespace().take_while(is_text);
+    let Some(token) = fields.next() else {
+        return Ok(None);
+    };
+    if token.len() > Tokens::TOKEN_BYTES_MAX {
+        return Err(LineError::TooLong);
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(LineError::NotAscii);
+    }
+    let (mut subscribe, mut publish) = (None, None);
+    for field in fields {
+        let (globs, list) = match field.split_once('=') {
+            Some(("subscribe", list)) => (&mut subscribe, list),
+            Some(("publish", list)) => (&mut publish, list),
+            Some(_) | None => return Err(LineError::UnknownField),
+        };
+        if globs.replace(Globs::parse(list)).is_some() {
+            return Err(LineError::UnknownField);
+        }
+    }
+    let permissions = Permissions {
+        subscribe: subscribe.unwrap_or_default(),
+        publish: publish.unwrap_or_default(),
+    };
+    Ok(Some((Secret::new(token), permissions)))
+}
+
+/// Why a text is not a file of tokens. Shows none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokensError {
+    /// There is none in it: nobody could come in.
+    None,
+    /// More than [`Tokens::COUNT_MAX`].
+    TooMany,
+    /// The line of this number, counted from 1, is malformed.
+    Line(usize, LineError),
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// The token is on an earlier line already.
+    Repeated,
+    /// The token is over [`Tokens::TOKEN_BYTES_MAX`].
+    TooLong,
+    /// The token has other bytes than printable ASCII, and could not be sent in a header.
+    NotAscii,
+    /// A field behind the token that is not one of the two, or is there twice.
+    UnknownField,
+}
+
+impl fmt::Display for TokensError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, cause) = match self {
+            Self::None => return f.write_str("there is no token in it"),
+            Self::TooMany => {
+                return write!(f, "there are more than {} tokens in it", Tokens::COUNT_MAX);
+            }
+            Self::Line(line, cause) => (line, cause),
+        };
+        write!(f, "line {line}: ")?;
+        match cause {
+            LineError::Repeated => f.write_str("this token was on an earlier line already"),
+            LineError::TooLong => {
+                write!(f, "a token has at most {} bytes", Tokens::TOKEN_BYTES_MAX)
+            }
+            LineError::NotAscii => f.write_str("a token is printable ASCII"),
+            LineError::UnknownField => f.write_str(
+                "behind the token come subscribe=GLOBS and publish=GLOBS, each once at most",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TokensError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(tokens: &Tokens, token: &str) -> Option<Holder> {
+        tokens.find(&Secret::new(token))
+    }
+
+    #[test]
+    fn a_file_is_tokens_comments_and_what_each_narrows() {
+        let text = "# who may come in\n\n  ann\t subscribe=a,b*   publish=  # reads only\r\n\
+                    bob publish=x\n#eve\nc2VjcmV0==\nsubscribe=x\n";
+        let tokens = Tokens::parse(text).unwrap();
+        assert_eq!(tokens.first(), &Secret::new("ann"));
+        for (token, subscribe, publish) in [
+            ("ann", Globs::parse("a,b*"), Globs::parse("")),
+            ("bob", Globs::default(), Globs::parse("x")),
+            ("c2VjcmV0==", Globs::default(), Globs::default()),
+            ("subscribe=x", Globs::default(), Globs::default()),
+        ] {
+            let holder = holder(&tokens, token).expect(token);
+            let expected = Permissions { subscribe, publish };
+            assert_eq!(tokens.permissions(holder), Some(&expected), "{token}");
+        }
+        for stranger in ["", "#eve", "eve", "#", "Ann", "an", "anna", "ann "] {
+            assert_eq!(holder(&tokens, stranger), None, "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_refused_by_line_and_not_shown() {
+        use LineError::{NotAscii, Repeated, UnknownField};
+        for (text, error) in [
+            ("", TokensError::None),
+            ("# none\n \n", TokensError::None),
+            ("ann\nbob\nann", TokensError::Line(3, Repeated)),
+            ("ann\nb\u{e9}", TokensError::Line(2, NotAscii)),
+            ("ann\u{0}", TokensError::Line(1, NotAscii)),
+            ("ann secret", TokensError::Line(1, UnknownField)),
+            ("ann read=x", TokensError::Line(1, UnknownField)),
+            ("ann Subscribe=x", TokensError::Line(1, UnknownField)),
+            (
+                "ann subscribe=x subscribe=y",
+                TokensError::Line(1, UnknownField),
+            ),
+        ] {
+            assert_eq!(Tokens::parse(text).unwrap_err(), error, "{text:?}");
+            assert!(!error.to_string().contains("ann"));
+        }
+    }
+
+    #[test]
+    fn a_token_has_at_most_512_bytes_and_a_file_10_000_tokens() {
+        for (bytes, is_taken) in [(511, true), (512, true), (513, false)] {
+            let token = "x".repeat(bytes);
+            assert_eq!(Tokens::parse(&token).is_ok(), is_taken, "{bytes}");
+        }
+        for (count, is_taken) in [(9_999, true), (10_000, true), (10_001, false)] {
+            let lines: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+            let parsed = Tokens::parse(&lines.join("\n"));
+            assert_eq!(parsed.is_ok(), is_taken, "{count}");
+        }
+    }
+
+    #[test]
+    fn tokens_read_again_keep_their_holders_and_new_ones_get_new_ones() {
+        let mut tokens = Tokens::parse("ann\nbob\neve").unwrap();
+        let [ann, bob, eve] = ["ann", "bob", "eve"].map(|it| holder(&tokens, it).unwrap());
+        tokens.replace(Tokens::parse("carl\neve publish=\nann").unwrap());
+        assert_eq!(holder(&tokens, "ann"), Some(ann));
+        assert_eq!(holder(&tokens, "eve"), Some(eve));
+        assert_eq!(holder(&tokens, "bob"), None);
+        assert_eq!(tokens.permissions(bob), None);
+        assert!(!tokens.permissions(eve).unwrap().publish.matches("x"));
+        let carl = holder(&tokens, "carl").unwrap();
+        assert!(![ann, bob, eve].contains(&carl));
+        tokens.replace(Tokens::parse("bob").unwrap());
+        let again = holder(&tokens, "bob").unwrap();
+        assert!(![ann, bob, eve, carl].contains(&again), "it was away");
+    }
+}

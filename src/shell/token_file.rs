@@ -1,0 +1,137 @@
+//! The file of tokens on disk: read at the start, and again whenever somebody asks.
+
+use std::{
+    error::Error,
+    fmt, fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+};
+
+use crate::access::tokens::{Tokens, TokensError};
+
+/// Where the tokens are.
+#[derive(Debug)]
+pub(crate) struct TokenFile {
+    path: PathBuf,
+    /// It was logged that anybody can read them.
+    complained: bool,
+}
+
+impl TokenFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            complained: false,
+        }
+    }
+
+    /// What is in it now.
+    pub(crate) fn read(&mut self) -> Result<Tokens, TokenFileError> {
+        let (text, mode) = self.text().map_err(|error| self.failed(error.into()))?;
+        let tokens = Tokens::parse(&text).map_err(|error| self.failed(error.into()))?;
+        if mode & READABLE_BY_ANYBODY != 0 && !self.complained {
+            self.complained = true;
+            let path = self.path.display();
+            tracing::warn!("anybody on this machine can read {path}: chmod o-r {path}");
+        }
+        Ok(tokens)
+    }
+
+    /// Its text and its permissions. A pipe could not be read again, and would keep us waiting.
+    fn text(&self) -> io::Result<(String, u32)> {
+        if !fs::metadata(&self.path)?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let file = fs::File::open(&self.path)?;
+        let mode = file.metadata()?.mode();
+        let mut text = String::new();
+        file.take(BYTES_MAX + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > BYTES_MAX {
+            return Err(io::Error::other(format!("over {BYTES_MAX} bytes long")));
+        }
+        Ok((text, mode))
+    }
+
+    fn failed(&self, cause: TokenFileCause) -> TokenFileError {
+        TokenFileError {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+}
+
+/// Why a file gives no tokens.
+#[derive(Debug)]
+pub struct TokenFileError {
+    path: PathBuf,
+    cause: TokenFileCause,
+}
+
+#[derive(Debug)]
+enum TokenFileCause {
+    Io(io::Error),
+    Tokens(TokensError),
+}
+
+impl From<io::Error> for TokenFileCause {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<TokensError> for TokenFileCause {
+    fn from(error: TokensError) -> Self {
+        Self::Tokens(error)
+    }
+}
+
+impl fmt::Display for TokenFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "token file {}: ", self.path.display())?;
+        match &self.cause {
+            TokenFileCause::Io(error) => error.fmt(f),
+            TokenFileCause::Tokens(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for TokenFileError {}
+
+/// As many tokens as there may be, of a usual length, and what each narrows.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// `o+r` of chmod(1).
+const READABLE_BY_ANYBODY: u32 = 0o004;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_at_most_4_mib_and_is_a_file() {
+        let path = std::env::temp_dir().join(format!("alle-long-tokens-{}", std::process::id()));
+        let mut file = TokenFile::new(path.clone());
+        for (bytes, is_read) in [
+            (BYTES_MAX - 1, true),
+            (BYTES_MAX, true),
+            (BYTES_MAX + 1, false),
+        ] {
+            let mut text = "token\n#".to_owned();
+            text.extend(std::iter::repeat_n(
+                'x',
+                usize::try_from(bytes).unwrap() - text.len(),
+            ));
+            fs::write(&path, text).unwrap();
+            assert_eq!(file.read().is_ok(), is_read, "{bytes}");
+        }
+        fs::write(&path, b"tok\xffen").unwrap();
+        let error = file.read().unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = TokenFile::new("/dev/null".into()).read().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "token file /dev/null: not a regular file"
+        );
+    }
+}
