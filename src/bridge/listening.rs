@@ -227,12 +227,17 @@ impl Hub {
         self.listening.retry = None;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
-            self.end_lingering(key);
             let state = self.listening.state_mut(key);
             state.interest.lost();
             state.settling = false;
-            self.release_if_idle(key);
+            if state.deserted.take().is_some() {
+                // Only now, for there is nothing left to UNLISTEN.
+                self.unwant(key);
+            } else {
+                self.release_if_idle(key);
+            }
         }
+        debug_assert_eq!(self.listening.asked, 0, "nothing is asked of no session");
         self.announce(PostgresStatus::Down);
     }
 

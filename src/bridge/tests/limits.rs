@@ -308,6 +308,25 @@ fn a_deserted_channel_keeps_its_history_for_the_delay() {
     assert_eq!((world.channels(), world.core.hub.history.bytes()), (0, 0));
 }
 
+/// More than may be asked at a time: what nobody answers any more must not count as asked.
+#[test]
+fn channels_that_linger_while_postgres_is_lost_keep_nobody_from_listening() {
+    let mut world = World::with_unlisten_delay(Duration::from_secs(5));
+    let ann = world.client();
+    for channel in 0..300 {
+        let subscribe = json!({"type": "subscribe", "channel": channel.to_string()});
+        world.send(ann, &subscribe.to_string());
+    }
+    world.postgres_answers_all();
+    world.hang_up(ann);
+    world.postgres_dies();
+    world.reconnect();
+    let _ = world.postgres_asked();
+    let bob = world.client();
+    world.send(bob, r#"{"type":"subscribe","channel":"a"}"#);
+    assert_eq!(world.postgres_asked(), [r#"LISTEN "a""#]);
+}
+
 #[test]
 fn a_stop_closes_everybody_and_waits_for_publishes() {
     let mut world = World::connected();
