@@ -1,7 +1,7 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants chaos clean
+.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -60,6 +60,10 @@ chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS
 	cargo build --release --locked
 	@ALLE_CHAOS_SECONDS=$(SECONDS) ALLE_CHAOS_BINARY=$(CURDIR)/target/release/alle \
 		cargo test --locked --test chaos -- --nocapture
+
+soak: setup ## 5,000 good clients, 500 that stall, 200 hostile, PostgreSQL restarting: make soak SECONDS=1200
+	@# Optimized, the crowd as well: it shares the machine with what it measures.
+	@ALLE_SOAK_SECONDS=$(SECONDS) cargo test --release --locked --test soak -- --nocapture
 
 clean: ## remove what was built
 	cargo clean

@@ -30,7 +30,11 @@ mod director;
 #[path = "contract/harness.rs"]
 #[expect(dead_code, reason = "the contract's tests need the rest")]
 mod harness;
+#[path = "../benches/end_to_end/histogram.rs"]
+#[expect(dead_code, reason = "the benchmark and the soak read it")]
+mod histogram;
 #[path = "chaos/ledger.rs"]
+#[expect(dead_code, reason = "the soak reads times")]
 mod ledger;
 #[path = "chaos/plan.rs"]
 mod plan;
@@ -49,6 +53,7 @@ mod raw;
 #[expect(dead_code, reason = "the contract's tests need the rest")]
 mod sql;
 #[path = "chaos/sql_publisher.rs"]
+#[expect(dead_code, reason = "the soak has other rhythms")]
 mod sql_publisher;
 
 use std::{env, time::Duration};

@@ -21,7 +21,7 @@ use crate::{
     program::alle_with,
     proxy::{Order, Proxy, Side},
     random::Random,
-    sql_publisher::SqlPublisher,
+    sql_publisher::{Rhythm, SqlPublisher},
 };
 
 pub struct Director {
@@ -65,6 +65,7 @@ impl Director {
             SqlPublisher::start(
                 server.port(),
                 streams.collect(),
+                Rhythm::Bursts,
                 Arc::clone(&ledger),
                 random,
             )

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use crate::histogram::Histogram;
+
 /// One publisher on one channel.
 pub type Stream = usize;
 /// Counts within a stream.
@@ -43,6 +45,8 @@ pub struct Ledger {
     channels: Vec<usize>,
     /// The latest `begun` of all that was heard.
     heard_begun: Mutex<Instant>,
+    /// From `begun` to a client, of what came live since they were last taken.
+    latencies: Mutex<Histogram>,
 }
 
 impl Ledger {
@@ -52,6 +56,7 @@ impl Ledger {
             streams: Mutex::new(vec![Vec::new(); channels.len()]),
             channels,
             heard_begun: Mutex::new(Instant::now()),
+            latencies: Mutex::default(),
         }
     }
 
@@ -97,6 +102,15 @@ impl Ledger {
         let mut latest = lock(&self.heard_begun);
         *latest = entry.begun.max(*latest);
         Some(entry)
+    }
+
+    /// What was begun then came live.
+    pub fn time(&self, begun: Instant) {
+        lock(&self.latencies).add(begun.elapsed());
+    }
+
+    pub fn take_latencies(&self) -> Histogram {
+        std::mem::take(&mut lock(&self.latencies))
     }
 
     /// Whether anybody heard what was begun after `instant`.

@@ -23,13 +23,20 @@ pub struct SqlPublisher {
 }
 
 impl SqlPublisher {
-    pub fn start(port: u16, streams: Vec<Stream>, ledger: Arc<Ledger>, random: Random) -> Self {
+    pub fn start(
+        port: u16,
+        streams: Vec<Stream>,
+        rhythm: Rhythm,
+        ledger: Arc<Ledger>,
+        random: Random,
+    ) -> Self {
         let is_closing = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&is_closing);
         let mut session = Session {
             port,
             sql: None,
             streams,
+            rhythm,
             ledger,
             random,
         };
@@ -48,18 +55,31 @@ struct Session {
     port: u16,
     sql: Option<Sql>,
     streams: Vec<Stream>,
+    rhythm: Rhythm,
     ledger: Arc<Ledger>,
     random: Random,
+}
+
+/// What a publisher has to say.
+#[derive(Clone, Copy)]
+pub enum Rhythm {
+    /// Transactions of one notification, sometimes of several.
+    Steady,
+    /// The same, and sometimes more at once than a channel's history holds.
+    Bursts,
+    /// So many at a time, as large as they may be.
+    Heavy(usize),
 }
 
 impl Session {
     fn run(&mut self, is_closing: &AtomicBool) -> Result<(), String> {
         while !is_closing.load(Ordering::SeqCst) {
             thread::park_timeout(PACE);
-            let count = match self.random.below(100) {
-                0 => BURST,
-                1..=10 => 2 + self.random.below(7),
-                _ => 1,
+            let count = match (self.rhythm, self.random.below(100)) {
+                (Rhythm::Heavy(count), _) => count,
+                (Rhythm::Bursts, 0) => BURST,
+                (Rhythm::Bursts | Rhythm::Steady, 1..=10) => 2 + self.random.below(7),
+                (Rhythm::Bursts | Rhythm::Steady, _) => 1,
             };
             if count == BURST {
                 let stream = self.random.pick(&self.streams);
@@ -97,7 +117,10 @@ impl Session {
             let number = self.ledger.begin(stream);
             numbers.push((stream, number));
             let channel = literal(&ledger::channel_name(self.ledger.channel(stream)));
-            let fill_bytes = self.random.pick(&[0, 0, 0, 100, 1_000, 7_000]);
+            let fill_bytes = match self.rhythm {
+                Rhythm::Heavy(_) => 7_000,
+                Rhythm::Steady | Rhythm::Bursts => self.random.pick(&[0, 0, 0, 100, 1_000, 7_000]),
+            };
             let payload = ledger::payload(stream, number, fill_bytes);
             let comma = if at == 0 { "" } else { ", " };
             let _ = write!(text, "{comma}pg_notify({channel}, '{payload}')");

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
@@ -195,10 +196,14 @@ impl Bridge {
         self.log.wait_for(text)
     }
 
+    /// What the kernel tells of it in `file` (proc(5)).
+    pub fn proc(&self, file: &str) -> PathBuf {
+        format!("/proc/{}/{file}", self.child.id()).into()
+    }
+
     /// Processor time it has used so far, in seconds (proc(5), `/proc/pid/stat`).
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(stat).unwrap();
+        let stat = std::fs::read_to_string(self.proc("stat")).unwrap();
         // The name, in parentheses, may have spaces in it; utime and stime are the 12th and 13th
         // behind it, in ticks of which every Linux has 100 a second.
         let fields = stat.rsplit_once(") ").unwrap().1.split(' ');

@@ -65,8 +65,9 @@ impl Member {
             resting: BTreeSet::new(),
             streams,
             last_words: BTreeMap::new(),
+            // Not all in one moment.
             connection: Connection::Away {
-                until: Instant::now(),
+                until: Instant::now() + ARRIVAL * u32::try_from(key).expect("few clients"),
             },
             random,
             next_id: 0,
@@ -81,7 +82,7 @@ impl Member {
             Connection::Away { until } if *until <= Instant::now() => {
                 match connect(registry, self.key, shared.address) {
                     Ok(stream) => self.begin(stream, shared, epochs),
-                    Err(_) => self.lose(shared),
+                    Err(_) => self.cut_off(shared),
                 }
             }
             Connection::Open(_) if !shared.is_in(Phase::Gathering) => {
@@ -117,8 +118,10 @@ impl Member {
             }
             Connection::Open(socket) => {
                 if let Err(error) = socket.flush() {
-                    if !would_block(&error) {
-                        self.lose(shared);
+                    // What is to be read tells why.
+                    let is_over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
+                    if !would_block(&error) && !is_over {
+                        self.cut_off(shared);
                         return;
                     }
                 }
@@ -184,7 +187,7 @@ impl Member {
             Some(Err(HandshakeError::Interrupted(middle))) => {
                 self.connection = Connection::Shaking(Some(middle));
             }
-            Some(Err(HandshakeError::Failure(_))) | None => self.lose(shared),
+            Some(Err(HandshakeError::Failure(_))) | None => self.cut_off(shared),
         }
     }
 
@@ -204,7 +207,8 @@ impl Member {
                 }
                 Ok(_) => {}
                 Err(error) if would_block(&error) => return,
-                Err(_) => self.lose(shared),
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.lose(shared),
+                Err(_) => self.cut_off(shared),
             }
         }
     }
@@ -217,6 +221,12 @@ impl Member {
         let message: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         self.view
             .hear(&message, &shared.names, &shared.ledger, epochs)
+    }
+
+    /// Against its will.
+    fn cut_off(&mut self, shared: &Shared) {
+        self.view.count(CUT_OFF);
+        self.lose(shared);
     }
 
     fn lose(&mut self, shared: &Shared) {
@@ -331,6 +341,11 @@ fn would_block(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
+/// How a connection is tallied that ended without a closing handshake, or did not even begin (RFC
+/// 6455, 7.4.1).
+const CUT_OFF: &str = "close 1006";
+/// Between the first arrivals of two clients.
+const ARRIVAL: Duration = Duration::from_micros(500);
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const RECENT_MESSAGES: usize = 12;
 /// More is not asked while so much is unanswered.

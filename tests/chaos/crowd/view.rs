@@ -245,6 +245,7 @@ impl View {
                 return Ok(());
             }
         }
+        ledger.time(entry.begun);
         // Across channels, too: what was committed before another was even begun comes first.
         let committed_by = entry
             .settled
