@@ -343,7 +343,7 @@ fn is_not_yet(error: &io::Error) -> bool {
 
 /// Between two rounds, so that there are ports left for the next ones.
 fn pause(random: &mut Random) -> Duration {
-    Duration::from_millis(500 + random.bits() % 2_000)
+    Duration::from_millis(500 + random.bits() % 3_000)
 }
 
 const TICK: Duration = Duration::from_millis(10);
