@@ -70,8 +70,8 @@ pub enum Event<'a> {
     Committed(u64),
     /// PostgreSQL's queue of notifications is so full, from 0 to 1.
     QueueUsage(f64),
-    /// Why there can be no session with this server, though it lets us in.
-    Unfit(Unfit),
+    /// There can be no listening session now; why, where the server lets us in and is of no use.
+    Unfit(Option<Unfit>),
     /// LISTEN was answered.
     Listened(ChannelKey, Result<(), ServerError>),
     /// UNLISTEN was answered.
@@ -243,7 +243,7 @@ impl Backend {
         for link in &mut self.links {
             link.note_life(now);
         }
-        self.probe.note_life(now);
+        self.probe.put_off(now);
     }
 
     /// Reports everything that happened, in order, to `report`: a notification borrows the bytes

@@ -250,8 +250,8 @@ impl Hub {
         self.listening.proved = proved;
     }
 
-    pub(super) fn handle_unfit(&mut self, unfit: Unfit) {
-        self.listening.unfit = Some(unfit);
+    pub(super) fn handle_unfit(&mut self, unfit: Option<Unfit>) {
+        self.listening.unfit = unfit;
     }
 
     /// LISTEN was answered: those who waited are subscribed, those who were are told of the gap.

@@ -147,6 +147,14 @@ impl Cause<'_> {
         }
     }
 
+    /// What the server lacks, where it lets us in.
+    pub(super) fn unfit(&self) -> Option<Unfit> {
+        match self {
+            Self::Unfit(unfit) => Some(*unfit),
+            Self::Connection(..) | Self::Tls(_) | Self::Session { .. } | Self::OtherKind(_) => None,
+        }
+    }
+
     /// Whether only a person can help.
     pub(super) fn is_configuration(&self) -> bool {
         match self {

@@ -126,8 +126,7 @@ impl Probe {
         }
     }
 
-    /// The listening session delivers other notifications, which may be many and are before ours;
-    /// or it is not being read, so that its silence is ours.
+    /// The listening session delivers other notifications, which may be many and are before ours.
     pub(super) fn note_life(&mut self, now: Instant) {
         if let State::Committed {
             deadline,
@@ -136,6 +135,19 @@ impl Probe {
         } = &mut self.state
         {
             *deadline = (now + HEARD_WITHIN).min(*deadline_max);
+        }
+    }
+
+    /// The listening session is not being read for now: its silence is ours.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        if let State::Committed {
+            deadline,
+            deadline_max,
+            ..
+        } = &mut self.state
+        {
+            *deadline = now + HEARD_WITHIN;
+            *deadline_max = now + HEARD_WITHIN_AT_MOST;
         }
     }
 
@@ -219,6 +231,8 @@ mod tests {
             probe.note_life(now);
         }
         assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN_AT_MOST));
+        probe.put_off(now);
+        assert_eq!(probe.deadline(), Some(now + HEARD_WITHIN));
     }
 
     #[test]

@@ -38,10 +38,8 @@ impl Backend {
         link.is_misconfigured |= cause.is_configuration();
         let was_up = matches!(link.state, State::Ready { is_up: true, .. });
         let next = link.route.next(cause.reached(), config);
-        if let Cause::Unfit(unfit) = cause {
-            self.events.push_back(Event::Unfit(*unfit));
-        }
         if role == Role::Listening {
+            self.events.push_back(Event::Unfit(cause.unfit()));
             self.probe.handle_lost();
         }
         if let Some(next) = next.filter(|_| !was_up) {

@@ -69,3 +69,13 @@ fn a_lost_transaction_status_is_mended_and_the_channel_asked_for_again() {
     assert_eq!(world.messages(ann)[0]["code"], json!("postgres_error"));
     assert_eq!(world.postgres_measured(), before + 1);
 }
+
+#[test]
+fn readiness_tells_what_keeps_us_away_now() {
+    let mut world = World::deaf();
+    world.pass(Duration::from_secs(5));
+    assert!(readiness(&mut world).contains("do not come back"));
+    world.postgres_dies();
+    world.pass(Duration::from_secs(5));
+    assert!(readiness(&mut world).contains("PostgreSQL is not connected"));
+}
