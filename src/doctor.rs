@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Opens the sessions of `config` as a bridge would, has one notify the other, and says what it
-/// found, one [`Finding`] a subject, in the order of the connection's life. Takes at most the
-/// time-out of the connection for each server named, and two seconds more.
+/// found, one [`Finding`] a subject, in the order of the connection's life. Takes at most as long as a
+/// bridge tries all servers once, and three seconds more.
 ///
 /// # Errors
 ///
@@ -74,10 +74,7 @@ impl Examination {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let now = Instant::now();
-        let servers = self.backend.config(Role::Listening).servers.len();
-        let attempts = u32::try_from(servers).unwrap_or(1) * ATTEMPTS_A_SERVER;
-        let timeout = self.backend.connect_timeout(Role::Listening);
-        let deadline = now + timeout.saturating_mul(attempts) + MARGIN;
+        let deadline = now + self.backend.round_timeout() + MARGIN;
         while !self.is_decided() && Instant::now() < deadline {
             self.turn(&mut events, deadline)?;
         }
@@ -151,7 +148,5 @@ impl Examination {
 
 const BUFFER_BYTES: usize = 16 * 1024;
 const EVENTS: usize = 16;
-/// With TLS and without, and once more for the second best.
-const ATTEMPTS_A_SERVER: u32 = 4;
 /// What hearing may take beside connecting.
 const MARGIN: Duration = Duration::from_secs(3);

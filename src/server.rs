@@ -83,11 +83,7 @@ impl Bridge {
         let tokens = tokens.map_err(BridgeError::TokenFile)?;
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
-        limits.clients_max.get_or_insert_with(|| {
-            shell::open_files_max()
-                .saturating_sub(RESERVED_FILES)
-                .max(1)
-        });
+        limits.clients_max.get_or_insert_with(shell::clients_max);
         let pages_at = |address: SocketAddr| Pages {
             loopback_bind: address.ip().is_loopback(),
             allow_origins: self.config.allow_origins.clone(),
@@ -204,6 +200,4 @@ impl fmt::Display for BridgeError {
 
 impl Error for BridgeError {}
 
-/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
-const RESERVED_FILES: usize = 64;
 const PLAYGROUND: &str = include_str!("../assets/playground.html");

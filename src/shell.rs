@@ -110,7 +110,7 @@ pub(crate) fn seed() -> Result<u64, BridgeError> {
 }
 
 /// How many files may be open at a time, the limit raised as far as it may be.
-pub(crate) fn open_files_max() -> usize {
+fn open_files_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit {
@@ -127,10 +127,18 @@ pub(crate) fn open_files_max() -> usize {
     })
 }
 
+/// How many clients the limit of open files carries.
+pub(crate) fn clients_max() -> usize {
+    open_files_max().saturating_sub(RESERVED_FILES).max(1)
+}
+
 /// The time.
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+const RESERVED_FILES: usize = 64;
 
 #[cfg(test)]
 mod tests {

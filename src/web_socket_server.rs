@@ -129,7 +129,8 @@ impl WebSocketServer {
     /// The server answers pings, closes and violations of RFC 6455 itself. It calls on the thread
     /// that serves all clients, so `on_message` must not block. A client that does not read its
     /// replies is not read either; a message over [`Limits::message_bytes_max`] closes it with
-    /// 1009, a reply that takes it over [`Limits::client_queue_bytes_max`] with 4008.
+    /// 1009, a reply that takes it over [`Limits::client_queue_bytes_max`] with 4008. What counts
+    /// messages of the bridge's protocol, [`Limits::client_rate_max`] among them, counts nothing.
     ///
     /// # Errors
     ///
@@ -145,8 +146,10 @@ impl WebSocketServer {
         let program = program(self.requests);
         let listener = shell::listen(&self.bind_addr)?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
+        let mut limits = self.limits;
+        limits.clients_max.get_or_insert_with(shell::clients_max);
         let settings = Settings {
-            limits: self.limits,
+            limits,
             access: Access {
                 pages: Pages {
                     loopback_bind: address.ip().is_loopback(),

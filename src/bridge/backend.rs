@@ -175,6 +175,17 @@ impl Backend {
         &self.config(role).servers[self.route(role).server]
     }
 
+    /// What a round of attempts may take: each server may be tried with TLS and without, and once
+    /// more for the second best.
+    pub fn round_timeout(&self) -> Duration {
+        let rounds = Role::ALL.into_iter().map(|role| {
+            let servers = u32::try_from(self.config(role).servers.len()).unwrap_or(1);
+            let attempts = servers.saturating_mul(ATTEMPTS_A_SERVER);
+            self.connect_timeout(role).saturating_mul(attempts)
+        });
+        rounds.max().unwrap_or(CONNECT_TIMEOUT)
+    }
+
     /// Why a session could not be had from any server, until it can.
     pub fn failure(&self, role: Role) -> Option<&Failure> {
         self.links[role.index()].failure.as_ref()
@@ -347,7 +358,7 @@ impl Backend {
     /// The time has come for whatever was due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.probe.deadline().is_some_and(|it| it <= now) {
-            self.fail_as_deaf(now);
+            self.handle_probe_timeout(now);
         }
         for role in Role::ALL {
             let timeout = self.connect_timeout(role);
@@ -378,7 +389,7 @@ impl Backend {
                             Role::Publishing => session.measure_queue(ticket),
                             Role::Listening => {
                                 session.heartbeat(ticket);
-                                self.begin_probe();
+                                self.begin_probe(now);
                             }
                         }
                     }
@@ -411,7 +422,9 @@ impl Backend {
             Asked::Listen(key) => {
                 let is_mendable = |error: &ServerError| error.is_lost_transaction_status();
                 let session = self.links[role.index()].session_mut();
-                if let Some(session) = session.filter(|_| result.as_ref().is_err_and(is_mendable)) {
+                if let Some(session) = session.filter(|it| {
+                    !it.is_measuring_queue() && result.as_ref().is_err_and(is_mendable)
+                }) {
                     session.measure_queue(Asked::Heartbeat.ticket());
                 }
                 Some(Event::Listened(key, result))
@@ -429,8 +442,8 @@ impl Backend {
                 });
                 (members > 0).then_some(Event::Committed(members as u64))
             }
-            Asked::Probe => {
-                self.handle_probe_answered(role, result, now);
+            Asked::Probe(number) => {
+                self.handle_probe_answered(role, number, result, now);
                 None
             }
             Asked::Heartbeat => {
@@ -473,6 +486,7 @@ fn give_publishes(outgoing: &mut Outgoing, session: &mut Session) {
 const WINDOW: usize = 256;
 /// For connecting and starting up together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPTS_A_SERVER: u32 = 4;
 /// `idle_session_timeout` does not count what the server sends, and a middlebox may forget us.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);

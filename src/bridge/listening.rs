@@ -40,7 +40,7 @@ pub(super) struct Listening {
     pub(super) announced: PostgresStatus,
     /// Channels to be listened to, in the order they were wanted; some are not any more, which
     /// then cost PostgreSQL nothing.
-    to_listen: VecDeque<ChannelKey>,
+    pub(super) to_listen: VecDeque<ChannelKey>,
     /// LISTENs and UNLISTENs not yet answered.
     asked: usize,
     /// Channels not yet listened to again since the session came up.
@@ -183,7 +183,7 @@ impl Hub {
     }
 
     /// Listens to what waits, as far as there is room.
-    fn listen_to_waiting(&mut self) {
+    pub(super) fn listen_to_waiting(&mut self) {
         while self.listening.has_room() {
             let Some(key) = self.listening.to_listen.pop_front() else {
                 return;

@@ -69,14 +69,13 @@ impl Hub {
         self.listening.retry = None;
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
-            let state = self.listening.state_mut(key);
-            if state.interest == Interest::Refused {
-                let command = state.interest.ready();
+            if self.listening.state_mut(key).interest == Interest::Refused {
                 let after = (retry.after * 2).min(RETRY_MAX);
                 self.listening.retry = Some(Retry { since: now, after });
-                self.send_command(key, command);
+                self.listening.to_listen.push_back(key);
             }
         }
+        self.listen_to_waiting();
     }
 }
 

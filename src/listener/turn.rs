@@ -49,13 +49,7 @@ pub(super) fn spawn(
     let waker = Arc::new(waker);
     let now = Instant::now();
     let backend = Backend::new(config, seed, now);
-    // Each server may be tried twice, with TLS and without, and once more for the second best.
-    let attempts = u32::try_from(backend.config(Role::Listening).servers.len()).unwrap_or(1) * 4;
-    let deadline = now
-        + backend
-            .connect_timeout(Role::Listening)
-            .saturating_mul(attempts)
-        + MARGIN;
+    let deadline = now + backend.round_timeout() + MARGIN;
     let link = Link {
         poll,
         sockets: BackendSockets::new(Arc::clone(&waker)),

@@ -54,12 +54,12 @@ impl ServerError {
         }
     }
 
-    /// Whether an entry of the queue of notifications is so old that the server no longer knows
-    /// what became of its transaction; LISTEN fails until the server forgets the entry. It does so
-    /// when it measures the queue.
+    /// Whether LISTEN failed because an entry of the queue of notifications is so old that the
+    /// server no longer knows what became of its transaction. It fails until the server forgets the
+    /// entry, which it does when it measures the queue. The text may be in any language; the code,
+    /// of a missing file, nothing else has here.
     pub fn is_lost_transaction_status(&self) -> bool {
-        self.message
-            .starts_with("could not access status of transaction")
+        self.sqlstate == "58P01"
     }
 
     /// Whether the server ends the session with it.

@@ -252,6 +252,12 @@ impl Session {
         self.server.queue_usage
     }
 
+    /// Whether the queue is being measured.
+    pub fn is_measuring_queue(&self) -> bool {
+        let mut kinds = self.requests.iter().map(|request| request.kind);
+        kinds.any(|kind| kind == Kind::QueueUsage)
+    }
+
     /// Takes what the socket read.
     pub fn handle_input(&mut self, input: &[u8]) {
         match self.phase {

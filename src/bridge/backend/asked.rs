@@ -10,7 +10,7 @@ pub(super) enum Asked {
     Publish,
     Heartbeat,
     /// What the proof that one hears the other takes of either.
-    Probe,
+    Probe(u32),
 }
 
 impl Asked {
@@ -20,7 +20,7 @@ impl Asked {
             Self::Unlisten(key) => (1, key.0),
             Self::Publish => (2, 0),
             Self::Heartbeat => (3, 0),
-            Self::Probe => (4, 0),
+            Self::Probe(number) => (4, number),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -32,7 +32,7 @@ impl Asked {
             1 => Self::Unlisten(ChannelKey(number)),
             2 => Self::Publish,
             3 => Self::Heartbeat,
-            _ => Self::Probe,
+            _ => Self::Probe(number),
         }
     }
 }
@@ -52,6 +52,6 @@ mod tests {
         let back = |asked: Asked| Asked::from_ticket(asked.ticket());
         assert!(matches!(back(Asked::Publish), Asked::Publish));
         assert!(matches!(back(Asked::Heartbeat), Asked::Heartbeat));
-        assert!(matches!(back(Asked::Probe), Asked::Probe));
+        assert!(matches!(back(Asked::Probe(7)), Asked::Probe(7)));
     }
 }

@@ -61,7 +61,8 @@ impl Unfit {
         match self {
             Self::Standby => "is a standby in recovery, where nobody can LISTEN",
             Self::Pooler => {
-                "is reached through a pooler that does not keep sessions apart:                  what one session notifies, the other does not hear"
+                "is reached through a pooler that does not keep sessions apart: \
+                 what one session notifies, the other does not hear"
             }
             Self::Deaf => "does not deliver: what one session notifies, the other does not hear",
         }
@@ -72,7 +73,8 @@ impl Unfit {
         match self {
             Self::Standby => "name the primary, or all servers of the cluster",
             Self::Pooler => {
-                "connect to PostgreSQL itself or to a pool in session mode;                  --pg-listen-url does so for the listening session alone"
+                "connect to PostgreSQL itself or to a pool in session mode; \
+                 --pg-listen-url does so for the listening session alone"
             }
             Self::Deaf => "both sessions must reach the same database of the same server",
         }
@@ -185,3 +187,17 @@ impl Cause<'_> {
 
 /// The server starts up, shuts down or recovers.
 const CANNOT_CONNECT_NOW: &str = "57P03";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_and_what_to_do_are_sentences() {
+        for unfit in [Unfit::Standby, Unfit::Pooler, Unfit::Deaf] {
+            for text in [unfit.text(), unfit.remedy()] {
+                assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
+            }
+        }
+    }
+}

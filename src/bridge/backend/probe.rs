@@ -10,6 +10,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::HEARTBEAT_TIMEOUT;
 use crate::channel::{Channel, Payload};
 
 /// One probe after the other.
@@ -17,6 +18,8 @@ use crate::channel::{Channel, Payload};
 pub(super) struct Probe {
     channel: Channel,
     state: State,
+    /// Counts the probes: an answer may be to one that was given up.
+    number: u32,
     /// The listening session is listening to `channel`.
     is_listening: bool,
     proof: Proof,
@@ -25,11 +28,14 @@ pub(super) struct Probe {
 #[derive(Debug)]
 enum State {
     Idle,
-    /// On its way to the server.
+    /// On its way to the server, which may hold it up for reasons that say nothing of the
+    /// listening session: who notifies waits for a lock that all who notify share.
     Asked {
         token: String,
+        /// When to do without; none once that is so.
+        deadline: Option<Instant>,
     },
-    /// Committed, or heard of nothing to the contrary.
+    /// Committed, and owed by the listening session.
     Committed {
         token: String,
         deadline: Instant,
@@ -54,6 +60,7 @@ impl Probe {
         Self {
             channel: Channel::new(&name).expect("short and not empty"),
             state: State::Idle,
+            number: 0,
             is_listening: false,
             proof: Proof::Pending,
         }
@@ -76,26 +83,34 @@ impl Probe {
         self.is_listening = true;
     }
 
-    /// What to publish now, unless nobody would hear it or a probe is under way. `random` makes it
-    /// unlike all before it.
-    pub(super) fn begin(&mut self, random: u64) -> Option<Payload> {
+    /// What to publish now and under which number, unless nobody would hear it or a probe is under
+    /// way. `random` makes it unlike all before it.
+    pub(super) fn begin(&mut self, random: u64, now: Instant) -> Option<(u32, Payload)> {
         if !self.is_listening || !matches!(self.state, State::Idle) {
             return None;
         }
         let token = format!("{random:016x}");
         let payload = Payload::new(&token).expect("short and without NUL");
-        self.state = State::Asked { token };
-        Some(payload)
+        self.number = self.number.wrapping_add(1);
+        self.state = State::Asked {
+            token,
+            deadline: Some(now + COMMITTED_WITHIN),
+        };
+        Some((self.number, payload))
     }
 
-    /// The token is committed: from now on the listening session owes it.
-    pub(super) fn handle_committed(&mut self, now: Instant) {
-        if let State::Asked { token } = &mut self.state {
-            self.state = State::Committed {
-                token: std::mem::take(token),
-                deadline: now + HEARD_WITHIN,
-                deadline_max: now + HEARD_WITHIN_AT_MOST,
-            };
+    /// The token of this number is committed: from now on the listening session owes it.
+    pub(super) fn handle_committed(&mut self, number: u32, now: Instant) {
+        let within = self.heard_within();
+        match &mut self.state {
+            State::Asked { token, .. } if number == self.number => {
+                self.state = State::Committed {
+                    token: std::mem::take(token),
+                    deadline: now + within,
+                    deadline_max: now + HEARD_WITHIN_AT_MOST,
+                };
+            }
+            State::Idle | State::Asked { .. } | State::Committed { .. } => {}
         }
     }
 
@@ -104,7 +119,14 @@ impl Probe {
         self.state = State::Idle;
     }
 
-    /// The server refused to publish it, or there is no session to do so: nothing can be proved.
+    /// The server refused to publish the token of this number: nothing can be proved.
+    pub(super) fn handle_refused(&mut self, number: u32) {
+        if number == self.number {
+            self.handle_impossible();
+        }
+    }
+
+    /// There is no session that could publish: nothing can be proved.
     pub(super) fn handle_impossible(&mut self) {
         self.state = State::Idle;
         if self.proof == Proof::Pending {
@@ -112,10 +134,26 @@ impl Probe {
         }
     }
 
+    /// The time has come: whether the listening session is deaf. If the server only takes its time
+    /// to commit, nothing is proved until it has.
+    pub(super) fn handle_timeout(&mut self) -> bool {
+        match &mut self.state {
+            State::Asked { deadline, .. } => {
+                *deadline = None;
+                if self.proof == Proof::Pending {
+                    self.proof = Proof::Impossible;
+                }
+                false
+            }
+            State::Committed { .. } => true,
+            State::Idle => false,
+        }
+    }
+
     /// The listening session heard something on our channel.
     pub(super) fn handle_heard(&mut self, payload: &[u8]) {
         match &self.state {
-            State::Asked { token } | State::Committed { token, .. }
+            State::Asked { token, .. } | State::Committed { token, .. }
                 if token.as_bytes() == payload =>
             {
                 self.state = State::Idle;
@@ -128,27 +166,23 @@ impl Probe {
 
     /// The listening session delivers other notifications, which may be many and are before ours.
     pub(super) fn note_life(&mut self, now: Instant) {
+        let within = self.heard_within();
         if let State::Committed {
             deadline,
             deadline_max,
             ..
         } = &mut self.state
         {
-            *deadline = (now + HEARD_WITHIN).min(*deadline_max);
+            *deadline = (now + within).min(*deadline_max);
         }
     }
 
     /// The listening session is not being read for now: its silence is ours.
     pub(super) fn put_off(&mut self, now: Instant) {
-        if let State::Committed {
-            deadline,
-            deadline_max,
-            ..
-        } = &mut self.state
-        {
-            *deadline = now + HEARD_WITHIN;
+        if let State::Committed { deadline_max, .. } = &mut self.state {
             *deadline_max = now + HEARD_WITHIN_AT_MOST;
         }
+        self.note_life(now);
     }
 
     /// The listening session is gone.
@@ -158,17 +192,30 @@ impl Probe {
         self.proof = Proof::Pending;
     }
 
-    /// When the listening session counts as deaf.
+    /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Committed { deadline, .. } => Some(deadline),
-            State::Idle | State::Asked { .. } => None,
+            State::Asked { deadline, .. } => deadline,
+            State::Idle => None,
+        }
+    }
+
+    /// One that was heard before is believed for as long as a heartbeat may take: to tear it down
+    /// costs every client a gap.
+    fn heard_within(&self) -> Duration {
+        match self.proof {
+            Proof::Heard => HEARD_AGAIN_WITHIN,
+            Proof::Pending | Proof::Impossible => HEARD_WITHIN,
         }
     }
 }
 
 /// From the commit of a token, or from any later notification, to its being heard.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
+const HEARD_AGAIN_WITHIN: Duration = HEARTBEAT_TIMEOUT;
+/// From asking to the commit, before the listening session is used unproved.
+const COMMITTED_WITHIN: Duration = Duration::from_secs(2);
 /// However much else is heard.
 const HEARD_WITHIN_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -181,49 +228,70 @@ mod tests {
         Instant::now()
     }
 
-    fn asked(random: u64) -> (Probe, Payload) {
+    fn asked(start: Instant) -> (Probe, u32, Payload) {
         let mut probe = Probe::new(7);
-        assert!(probe.begin(random).is_none(), "nobody would hear it");
+        assert!(probe.begin(1, start).is_none(), "nobody would hear it");
         probe.handle_listening();
-        let payload = probe.begin(random).unwrap();
-        assert!(probe.begin(random).is_none(), "one at a time");
-        (probe, payload)
+        let (number, payload) = probe.begin(1, start).unwrap();
+        assert!(probe.begin(1, start).is_none(), "one at a time");
+        (probe, number, payload)
     }
 
     #[test]
     fn a_token_is_heard_before_or_after_its_commit_is_known() {
         for committed_first in [true, false] {
-            let (mut probe, payload) = asked(1);
-            assert_eq!(
-                probe.deadline(),
-                None,
-                "the server may take its time to commit"
-            );
+            let (mut probe, number, payload) = asked(start());
             if committed_first {
-                probe.handle_committed(start());
-                assert!(probe.deadline().is_some());
+                probe.handle_committed(number, start());
             }
             probe.handle_heard(payload.as_str().as_bytes());
             assert_eq!(probe.proof(), Proof::Heard);
-            probe.handle_committed(start());
+            probe.handle_committed(number, start());
             assert_eq!(probe.deadline(), None);
         }
     }
 
     #[test]
     fn another_s_token_proves_nothing() {
-        let (mut probe, _) = asked(1);
-        probe.handle_committed(start());
+        let (mut probe, number, _) = asked(start());
+        probe.handle_committed(number, start());
         probe.handle_heard(b"0000000000000002");
         assert_eq!(probe.proof(), Proof::Pending);
         assert!(probe.deadline().is_some());
     }
 
     #[test]
+    fn a_commit_that_takes_its_time_makes_nobody_deaf_and_proves_it_in_the_end() {
+        let start = start();
+        let (mut probe, number, payload) = asked(start);
+        assert_eq!(probe.deadline(), Some(start + COMMITTED_WITHIN));
+        assert!(!probe.handle_timeout());
+        assert_eq!((probe.proof(), probe.deadline()), (Proof::Impossible, None));
+        probe.handle_committed(number, start);
+        assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN));
+        probe.handle_heard(payload.as_str().as_bytes());
+        assert_eq!(probe.proof(), Proof::Heard);
+    }
+
+    #[test]
+    fn an_answer_to_a_probe_that_was_given_up_says_nothing_of_the_next() {
+        let start = start();
+        let (mut probe, old, _) = asked(start);
+        probe.handle_lost();
+        probe.handle_listening();
+        let (new, _) = probe.begin(2, start).unwrap();
+        probe.handle_committed(old, start);
+        probe.handle_refused(old);
+        assert_eq!(probe.deadline(), Some(start + COMMITTED_WITHIN));
+        probe.handle_committed(new, start);
+        assert!(probe.handle_timeout(), "now it is owed");
+    }
+
+    #[test]
     fn what_comes_before_the_token_puts_the_deadline_off_but_not_for_ever() {
         let start = start();
-        let (mut probe, _) = asked(1);
-        probe.handle_committed(start);
+        let (mut probe, number, _) = asked(start);
+        probe.handle_committed(number, start);
         assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN));
         let mut now = start;
         while now < start + 2 * HEARD_WITHIN_AT_MOST {
@@ -236,18 +304,28 @@ mod tests {
     }
 
     #[test]
+    fn who_was_heard_is_believed_as_long_as_a_heartbeat() {
+        let start = start();
+        let (mut probe, _, payload) = asked(start);
+        probe.handle_heard(payload.as_str().as_bytes());
+        let (number, _) = probe.begin(2, start).unwrap();
+        probe.handle_committed(number, start);
+        assert_eq!(probe.deadline(), Some(start + HEARD_AGAIN_WITHIN));
+    }
+
+    #[test]
     fn what_could_not_be_published_proves_nothing_and_takes_nothing_back() {
-        let (mut probe, payload) = asked(1);
-        probe.handle_impossible();
+        let (mut probe, number, payload) = asked(start());
+        probe.handle_refused(number);
         assert_eq!(probe.proof(), Proof::Impossible);
         probe.handle_heard(payload.as_str().as_bytes());
         assert_eq!(probe.proof(), Proof::Impossible);
 
-        let payload = probe.begin(2).unwrap();
+        let (_, payload) = probe.begin(2, start()).unwrap();
         probe.handle_heard(payload.as_str().as_bytes());
         assert_eq!(probe.proof(), Proof::Heard);
-        probe.begin(3).unwrap();
-        probe.handle_impossible();
+        let (number, _) = probe.begin(3, start()).unwrap();
+        probe.handle_refused(number);
         assert_eq!(probe.proof(), Proof::Heard);
         probe.handle_lost();
         assert_eq!(probe.proof(), Proof::Pending);

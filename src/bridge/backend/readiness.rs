@@ -48,11 +48,11 @@ impl Backend {
             (Role::Listening, State::Ready { session, .. }) => {
                 // An entry left behind in the queue would make each LISTEN fail.
                 session.measure_queue(Asked::Heartbeat.ticket());
-                session.listen(self.probe.channel(), Asked::Probe.ticket());
+                session.listen(self.probe.channel(), Asked::Probe(0).ticket());
             }
             _ => {
                 self.rise(role);
-                self.begin_probe();
+                self.begin_probe(now);
             }
         }
     }
@@ -85,14 +85,17 @@ impl Backend {
     }
 
     /// The publishing session says something that the listening one must hear.
-    pub(super) fn begin_probe(&mut self) {
+    pub(super) fn begin_probe(&mut self, now: Instant) {
         if !self.is_up(Role::Publishing) {
             return;
         }
         let random = self.random.bits();
         let session = self.links[Role::Publishing.index()].session_mut();
-        if let (Some(session), Some(token)) = (session, self.probe.begin(random)) {
-            session.notify([(self.probe.channel(), &token)], Asked::Probe.ticket());
+        if let (Some(session), Some((number, token))) = (session, self.probe.begin(random, now)) {
+            session.notify(
+                [(self.probe.channel(), &token)],
+                Asked::Probe(number).ticket(),
+            );
         }
     }
 
@@ -114,16 +117,17 @@ impl Backend {
     pub(super) fn handle_probe_answered(
         &mut self,
         role: Role,
+        number: u32,
         result: Result<(), ServerError>,
         now: Instant,
     ) {
         match (role, result) {
             (Role::Listening, Ok(())) => {
                 self.probe.handle_listening();
-                self.begin_probe();
+                self.begin_probe(now);
                 self.note_missing_voice();
             }
-            (Role::Publishing, Ok(())) => self.probe.handle_committed(now),
+            (Role::Publishing, Ok(())) => self.probe.handle_committed(number, now),
             (_, Err(error)) if error.sqlstate == READ_ONLY_TRANSACTION => {
                 self.fail(role, &Cause::Unfit(Unfit::Standby), now);
             }
@@ -137,9 +141,18 @@ impl Backend {
             }
             (Role::Publishing, Err(error)) => {
                 tracing::warn!("whether notifications are heard could not be tested: {error}");
-                self.probe.handle_impossible();
+                self.probe.handle_refused(number);
                 self.note_proof();
             }
+        }
+    }
+
+    /// The probe's time has come.
+    pub(super) fn handle_probe_timeout(&mut self, now: Instant) {
+        if self.probe.handle_timeout() {
+            self.fail_as_deaf(now);
+        } else {
+            self.note_proof();
         }
     }
 
@@ -155,7 +168,7 @@ impl Backend {
         }
     }
 
-    pub(super) fn fail_as_deaf(&mut self, now: Instant) {
+    fn fail_as_deaf(&mut self, now: Instant) {
         let is_relayed = |link: &Link| link.session().is_some_and(Session::is_relayed);
         let unfit = if self.links.iter().any(is_relayed) {
             Unfit::Pooler
