@@ -191,11 +191,11 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
         );
         return finding(Verdict::Good, subject, text);
     }
-    let text = if backend.is_up(Role::Listening) {
-        "not tried, for want of a session that notifies"
-    } else {
-        "not tried, or not heard"
-    };
+    if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
+        let text = "the server refused to notify, or did not commit it in time";
+        return finding(Verdict::Bad, subject, text).with_remedy("see why with -l warn");
+    }
+    let text = "not tried, for want of a session, or not heard";
     finding(Verdict::Bad, subject, text).with_remedy("mend what is said above")
 }
 

@@ -91,7 +91,7 @@ impl Failure {
             FailureError::Connection(io::ErrorKind::TimedOut, _) => {
                 Some("check the host, and the firewalls in between")
             }
-            FailureError::Connection(..) => None,
+            FailureError::Connection(..) => Some("check the host, and what lies between"),
             FailureError::Unfit(unfit) => Some(unfit.remedy()),
             FailureError::Session(error) => error.remedy(),
         }
