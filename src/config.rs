@@ -42,13 +42,17 @@ pub struct BridgeConfig {
     /// For how long a channel stays listened to, and its history is kept, after its last
     /// subscriber left.
     pub unlisten_delay: Duration,
-    /// After a signal, clients are served for this long and leave one by one.
+    /// After a signal, clients are served for this long, [`Self::DRAIN_MAX`] at most, and leave one
+    /// by one.
     pub drain: Duration,
     /// What each peer may cost.
     pub limits: Limits,
 }
 
 impl BridgeConfig {
+    /// The longest [`Self::drain`]; what is longer counts as this.
+    pub const DRAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
     /// A bridge from `postgres_url` to `ws_bind_addr`, everything else at its default.
     pub fn new(postgres_url: impl Into<String>, ws_bind_addr: impl Into<String>) -> Self {
         Self {
@@ -141,7 +145,7 @@ impl BridgeConfig {
     }
 
     /// After a signal, goes on serving for this long: `/readyz` says 503, upgrades get 503, and
-    /// each client is closed with 1001 at a random time.
+    /// each client is closed with 1001 at a random time. At most [`Self::DRAIN_MAX`].
     #[must_use]
     pub fn with_drain(mut self, span: Duration) -> Self {
         self.drain = span;

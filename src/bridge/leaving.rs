@@ -11,7 +11,7 @@ use super::{
     random::Random,
     sweep,
 };
-use crate::ws::close::CloseReason;
+use crate::{config::BridgeConfig, ws::close::CloseReason};
 
 /// How far the end has come.
 #[derive(Debug)]
@@ -52,11 +52,12 @@ impl Leaving {
 impl Core {
     /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
     /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
-    /// all the while.
+    /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
     pub fn drain(&mut self, span: Duration, now: Instant) {
         if self.leaving.is_some() {
             return;
         }
+        let span = span.min(BridgeConfig::DRAIN_MAX);
         self.hub.is_leaving = true;
         let mut random = Random::new(self.hub.listening.epoch_seed);
         let slots = 0..u32::try_from(self.hub.hot.len()).expect("slots are u32");

@@ -10,6 +10,7 @@ mod typed;
 use std::ffi::OsString;
 
 use alle::{
+    BridgeConfig,
     access::{Permissions, globs::Globs},
     channel::Channel,
 };
@@ -225,7 +226,7 @@ impl Meaning<'_> {
             },
             token_file: self.values(Name::TokenFile).pop(),
             playground: self.has(Name::Playground),
-            drain: self.number(Name::Drain, "--drain", 0)?,
+            drain: self.drain()?,
             limits: LimitOptions {
                 max_clients: self.number(Name::MaxClients, "--max-clients", 1)?,
                 max_clients_per_address: self.number(
@@ -260,6 +261,20 @@ impl Meaning<'_> {
             return Globs::default();
         }
         Globs::parse(&lists.join(","))
+    }
+
+    /// For how many seconds.
+    fn drain(&self) -> Result<Option<usize>, Failure> {
+        let max = BridgeConfig::DRAIN_MAX.as_secs();
+        let Some(text) = self.values(Name::Drain).pop() else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(seconds) if seconds as u64 <= max => Ok(Some(seconds)),
+            Ok(_) | Err(_) => Err(self.wrong(format!(
+                "--drain takes a whole number from 0 to {max}, not '{text}'"
+            ))),
+        }
     }
 
     /// A whole number from `min` up.

@@ -97,7 +97,7 @@ Options:
       --unlisten-delay SECONDS
                              Keep a channel and its history after its last subscriber [default: 0]
       --drain SECONDS        After a signal, serve for so long: no new clients, those there are
-                             close one by one [default: 0]
+                             close one by one; a day at most [default: 0]
       --client-queue BYTES   A client further behind is closed with 4008 [default: 16777216]
       --retained BYTES       What all slow clients may hold together; beyond it the slowest is
                              closed with 4008 [default: 268435456]

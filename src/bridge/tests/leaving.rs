@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{admin::world_with_admin, world::World};
-use crate::bridge::hub::ClientId;
+use crate::{
+    bridge::{hub::ClientId, leaving::Leaving},
+    config::BridgeConfig,
+};
 
 const SPAN: Duration = Duration::from_secs(10);
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
@@ -84,6 +87,22 @@ fn draining_lasts_its_span_also_without_clients() {
     assert!(!world.is_stopped() && !world.core.is_stopping());
     world.pass(Duration::from_millis(1));
     assert!(world.is_stopped());
+}
+
+#[test]
+fn draining_lasts_a_day_at_most_however_long_is_asked() {
+    let day = BridgeConfig::DRAIN_MAX;
+    for span in [day, day + Duration::from_secs(1), Duration::MAX] {
+        let mut world = World::connected();
+        world.client();
+        world.drain(span);
+        let end = world.now + day;
+        let asked = (world.core.leaving.as_ref()).map(|leaving| match leaving {
+            Leaving::Draining { until, .. } => *until,
+            Leaving::Stopping { .. } => panic!("it drains"),
+        });
+        assert_eq!(asked, Some(end), "{span:?}");
+    }
 }
 
 #[test]

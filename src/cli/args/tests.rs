@@ -209,6 +209,19 @@ fn log_levels_are_those_people_know() {
 }
 
 #[test]
+fn draining_takes_a_day_at_most() {
+    for (typed, drain) in [("86399", 86_399), ("86400", 86_400)] {
+        assert_eq!(serve(&format!("--drain {typed}"), &[]).drain, Some(drain));
+    }
+    for typed in ["86401", "18446744073709551615", "99999999999999999999"] {
+        assert_eq!(
+            parse_words(&format!("serve --drain {typed}"), &[]).unwrap_err(),
+            format!("--drain takes a whole number from 0 to 86400, not '{typed}'")
+        );
+    }
+}
+
+#[test]
 fn the_admin_address_is_what_was_typed_last() {
     assert_eq!(serve("", &[]).admin_addr, None);
     let typed = serve("--admin-addr x:1 --admin-addr=y:2", &[]);
