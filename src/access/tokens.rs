@@ -3,11 +3,7 @@
 //! Reads no file: text in, tokens out. Tokens that are read again keep their holders, so that
 //! whoever came in with one stays the same.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    num::NonZeroU32,
-};
+use std::{collections::HashMap, fmt, num::NonZeroU32};
 
 use super::{Permissions, globs::Globs, secret::Secret};
 
@@ -20,6 +16,9 @@ pub struct Holder(NonZeroU32);
 pub struct Tokens {
     /// By ascending holder, and each secret once.
     tokens: Vec<Token>,
+    /// The holder of each of them. The hash has a random key: how far two secrets go along in the
+    /// table tells nothing of their bytes, and those that meet there are compared as secrets are.
+    holders: HashMap<Secret, Holder>,
     /// For the next token that was not known before.
     next: NonZeroU32,
 }
@@ -34,7 +33,7 @@ struct Token {
 impl Tokens {
     /// The longest token, in bytes.
     pub const TOKEN_BYTES_MAX: usize = 512;
-    /// The most tokens: each one is compared whenever a client presents one.
+    /// The most tokens.
     pub const COUNT_MAX: usize = 10_000;
 
     /// Reads a file of tokens: one a line, `TOKEN [subscribe=GLOBS] [publish=GLOBS]`, separated by
@@ -42,9 +41,9 @@ impl Tokens {
     pub fn parse(text: &str) -> Result<Self, TokensError> {
         let mut tokens = Self {
             tokens: Vec::new(),
+            holders: HashMap::new(),
             next: NonZeroU32::MIN,
         };
-        let mut known = HashSet::new();
         for (line, number) in text.lines().zip(1..) {
             let at_line = |cause| TokensError::Line(number, cause);
             let Some((secret, permissions)) = parse_line(line).map_err(at_line)? else {
@@ -53,15 +52,11 @@ impl Tokens {
             if tokens.tokens.len() == Self::COUNT_MAX {
                 return Err(TokensError::TooMany);
             }
-            if !known.insert(secret.expose().to_owned()) {
+            if tokens.holders.contains_key(&secret) {
                 return Err(at_line(LineError::Repeated));
             }
             let holder = tokens.next_holder();
-            tokens.tokens.push(Token {
-                holder,
-                secret,
-                permissions,
-            });
+            tokens.push(holder, secret, permissions);
         }
         if tokens.tokens.is_empty() {
             return Err(TokensError::None);
@@ -74,18 +69,12 @@ impl Tokens {
         &self.tokens[0].secret
     }
 
-    /// Whose token this is. Each one is compared, whichever it is.
+    /// Whose token this is. Costs the same however many there are.
     pub(super) fn find(&self, presented: &Secret) -> Option<Holder> {
         if presented.expose().len() > Self::TOKEN_BYTES_MAX {
             return None;
         }
-        self.tokens.iter().fold(None, |found, token| {
-            if token.secret == *presented {
-                Some(token.holder)
-            } else {
-                found
-            }
-        })
+        self.holders.get(presented).copied()
     }
 
     /// What the holder's token leaves it; `None` if it is no more.
@@ -98,26 +87,28 @@ impl Tokens {
 
     /// Takes over the tokens of a file read again: those known before keep their holders.
     pub fn replace(&mut self, read: Self) {
-        let before = std::mem::take(&mut self.tokens);
-        let known: HashMap<_, _> = before
-            .iter()
-            .map(|token| (token.secret.expose(), token.holder))
-            .collect();
+        self.tokens.clear();
+        let known = std::mem::take(&mut self.holders);
         for Token {
             secret,
             permissions,
             ..
         } in read.tokens
         {
-            let known = known.get(secret.expose()).copied();
+            let known = known.get(&secret).copied();
             let holder = known.unwrap_or_else(|| self.next_holder());
-            self.tokens.push(Token {
-                holder,
-                secret,
-                permissions,
-            });
+            self.push(holder, secret, permissions);
         }
         self.tokens.sort_by_key(|token| token.holder.0);
+    }
+
+    fn push(&mut self, holder: Holder, secret: Secret, permissions: Permissions) {
+        self.holders.insert(secret.clone(), holder);
+        self.tokens.push(Token {
+            holder,
+            secret,
+            permissions,
+        });
     }
 
     fn next_holder(&mut self) -> Holder {

@@ -83,12 +83,34 @@ impl Hub {
             self.refuse_token(slot, id, now);
             return;
         };
-        let phase = self.phase_of(Some(holder));
-        let client = &mut self.clients[slot as usize];
-        client.phase = phase;
-        client.since = now;
+        let is_new = self.become_holder(slot, holder, now);
         self.answer(slot, &ServerMessage::Authenticated { id }, now);
-        self.close_uncovered(slot, now);
+        // Whoever it is already covers it, or it would not be here: that costs nothing again.
+        if is_new {
+            self.close_uncovered(slot, now);
+        }
+    }
+
+    /// Whether that is another than it was. Wrong tokens are not forgiven: who has a right one has
+    /// no more of them to try than anybody.
+    fn become_holder(&mut self, slot: u32, new: Holder, now: Tick) -> bool {
+        let client = &mut self.clients[slot as usize];
+        let failures = match client.phase {
+            Phase::Open {
+                holder: Some(old), ..
+            } if old == new => return false,
+            Phase::Guest { failures } | Phase::Open { failures, .. } => failures,
+            Phase::Handshake(_) | Phase::Closing | Phase::Flushing | Phase::Lingering => {
+                return false;
+            }
+        };
+        client.phase = Phase::Open {
+            pinged: false,
+            failures,
+            holder: Some(new),
+        };
+        client.since = now;
+        true
     }
 
     fn refuse_token(&mut self, slot: u32, id: Option<&RequestId>, now: Tick) {

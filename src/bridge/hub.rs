@@ -162,7 +162,7 @@ pub(super) enum Phase {
     Open {
         /// A ping is unanswered.
         pinged: bool,
-        /// Wrong tokens since the right one.
+        /// Wrong tokens so far.
         failures: u8,
         /// Whose token it came in with; `None` where none is required.
         holder: Option<Holder>,
