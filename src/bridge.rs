@@ -7,6 +7,7 @@ mod addresses;
 mod admin;
 mod admission;
 pub mod backend;
+mod by_age;
 mod client;
 mod closing;
 pub mod feed;
@@ -149,7 +150,7 @@ impl Core {
 
     /// Clients, whatever they are doing.
     pub fn client_count(&self) -> usize {
-        self.hub.clients.len() - self.hub.admin_count
+        self.hub.client_count()
     }
 
     /// Bytes kept for clients that come back.
@@ -158,10 +159,11 @@ impl Core {
     }
 
     /// Whether another connection may be accepted: beyond the clients there is room for a few
-    /// that are answered with 503.
-    pub fn has_room(&self) -> bool {
-        let max = self.hub.limits.clients_max.unwrap_or(usize::MAX);
-        self.client_count() < max.saturating_add(REFUSED_MAX)
+    /// that are answered with 503, and one of those goes for who comes. If not, ask again in a
+    /// millisecond: all of them have just come.
+    pub fn has_room(&mut self, now: Instant) -> bool {
+        let tick = self.tick(now);
+        self.hub.has_room() || self.hub.dispensable(tick).is_some()
     }
 
     /// The two sessions, unless a program feeds us.
@@ -379,7 +381,8 @@ impl Core {
         });
         assert_eq!(hub.handshaking, unfinished.count());
         let of_clients = hub.clients.iter().map(|(slot, _)| hub.hot[slot]);
-        let admin = of_clients.filter(|hot| hot.is(hub::ADMIN)).count();
+        let admin = of_clients.filter(|hot| hot.is(hub::ADMIN) && !hot.is(hub::DEAD));
+        let admin = admin.count();
         assert_eq!(hub.admin_count, admin);
         if hub.clients.is_empty() {
             assert_eq!(hub.index.link_count(), 0);
@@ -436,6 +439,3 @@ impl Core {
         }
     }
 }
-
-/// Connections beyond the most clients: their heads are read and answered.
-const REFUSED_MAX: usize = 32;

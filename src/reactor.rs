@@ -326,8 +326,8 @@ impl Reactor {
             return;
         };
         for _ in 0..ACCEPTS_PER_TURN {
-            if !self.core.has_room() {
-                acceptor.pause(now);
+            // Without room it stays ready for the next turn, in which there is some.
+            if !self.core.has_room(now) {
                 return;
             }
             let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
@@ -339,6 +339,8 @@ impl Reactor {
                 let address = accepted.stream.peer_addr().map(|peer| peer.ip());
                 self.core.handle_connected(address.ok(), now)
             };
+            // Somebody may have gone for it: no more descriptors are open at a time than may be.
+            self.clients.carry_out(&mut self.core);
             self.clients
                 .add(accepted.stream, id, &mut self.core, registry);
         }

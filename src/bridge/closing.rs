@@ -53,6 +53,17 @@ impl Hub {
         self.bury(slot);
     }
 
+    /// Lets one go that was told to, before its end has come: it sees whether that was all.
+    pub(super) fn drop_ending(&mut self, slot: u32) {
+        let all_sent = self.backlog_key_of(slot).is_none();
+        let how = if all_sent {
+            Disconnect::Drop
+        } else {
+            Disconnect::Reset
+        };
+        self.drop_client(slot, how);
+    }
+
     /// The socket is gone.
     pub(super) fn handle_closed(&mut self, id: ClientId) {
         if self.is_alive(id) {
@@ -68,7 +79,6 @@ impl Hub {
         while let Some(slot) = self.dead.pop() {
             self.clients.remove(slot as usize);
             let hot = &mut self.hot[slot as usize];
-            self.admin_count -= usize::from(hot.is(ADMIN));
             *hot = Hot {
                 seen: 0,
                 backlog: NO_BACKLOG,
@@ -118,6 +128,7 @@ impl Hub {
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
         client.since = now;
+        self.note_ending(slot);
     }
 
     fn bury(&mut self, slot: u32) {
@@ -134,6 +145,7 @@ impl Hub {
             stalled.backlog.clear(&mut self.batches);
         }
         hot.backlog = NO_BACKLOG;
+        self.admin_count -= usize::from(hot.is(ADMIN));
         hot.flags = DEAD | hot.flags & ADMIN;
         self.dead.push(slot);
     }

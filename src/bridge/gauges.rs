@@ -14,10 +14,7 @@ impl Hub {
             queue_usage: self.listening.queue_usage,
             clients_handshake: self.handshaking,
             clients_open: self.open_clients,
-            clients_closing: self.clients.len()
-                - self.admin_count
-                - self.open_clients
-                - self.handshaking,
+            clients_closing: self.client_count() - self.open_clients - self.handshaking,
             subscriptions: self.index.link_count(),
             channels_listened: self.listening.listened_count(),
             publishes_waiting: self.publishes.len(),

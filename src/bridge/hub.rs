@@ -18,7 +18,8 @@ use crate::{
     backlog::Backlog,
     batch::Batches,
     bridge::{
-        addresses::Addresses, listening::Listening, rates::Rates, raw::Arrivals, transmit::Sending,
+        addresses::Addresses, by_age::ByAge, listening::Listening, rates::Rates, raw::Arrivals,
+        transmit::Sending,
     },
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
@@ -52,7 +53,7 @@ pub struct Hub {
     pub(super) admin_pages: Option<Pages>,
     /// Connections to it, by age, and some that ended.
     pub(super) admin: VecDeque<ClientId>,
-    /// Slots of such connections.
+    /// Such connections.
     pub(super) admin_count: usize,
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
@@ -63,8 +64,10 @@ pub struct Hub {
     pub(super) rates: Rates,
     /// Clients whose handshake is unfinished.
     pub(super) handshaking: usize,
-    /// They by age, and some that finished or ended.
-    pub(super) unfinished: VecDeque<ClientId>,
+    /// They by age.
+    pub(super) unfinished: ByAge,
+    /// Clients that were told to go, or have their answer: `Closing`, `Flushing`, `Lingering`.
+    pub(super) ending: ByAge,
     /// Connections that are refused and may stay for a moment, by age.
     pub(super) refused: VecDeque<(Tick, ClientId)>,
     /// By slot, beside `clients`: what a fan-out touches.
@@ -258,7 +261,8 @@ impl Hub {
             clients: Slab::new(),
             open_clients: 0,
             handshaking: 0,
-            unfinished: VecDeque::new(),
+            unfinished: ByAge::default(),
+            ending: ByAge::default(),
             refused: VecDeque::new(),
             hot: Vec::new(),
             index: Index::default(),

@@ -13,7 +13,8 @@ use super::{
 
 impl Hub {
     /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
-    /// refused: who connects and says nothing keeps nobody out.
+    /// refused, and if there is no room, the most dispensable goes: who connects and says nothing
+    /// keeps nobody out.
     pub(super) fn handle_client_connected(
         &mut self,
         address: Option<IpAddr>,
@@ -22,16 +23,45 @@ impl Hub {
         if self.handshaking >= self.limits.handshakes_max {
             self.refuse_oldest_handshake(now);
         }
-        // Those that finished in between stay until the list is twice as long as it can have use.
-        if self.unfinished.len() >= self.limits.handshakes_max.max(1) * 2 {
-            let mut unfinished = std::mem::take(&mut self.unfinished);
-            unfinished.retain(|&id| self.is_handshaking(id));
-            self.unfinished = unfinished;
+        if !self.has_room() {
+            self.make_room(now);
         }
         let id = self.handle_connected(0, now);
         self.addresses.note(id.slot, address);
-        self.unfinished.push_back(id);
+        self.note_unfinished(id);
         id
+    }
+
+    /// Connections that are not at the admin address.
+    pub(super) fn client_count(&self) -> usize {
+        self.clients.len() - self.dead.len() - self.admin_count
+    }
+
+    /// Whether there is room as it is.
+    pub(super) fn has_room(&self) -> bool {
+        let max = self.limits.clients_max.unwrap_or(usize::MAX);
+        self.client_count() < max.saturating_add(REFUSED_MAX)
+    }
+
+    /// Who goes first where there is no room: the oldest that has not said what it wants, then the
+    /// oldest that has its answer. Nobody who came to that in this very tick: its head, or its end,
+    /// may be here already.
+    pub(super) fn dispensable(&mut self, now: Tick) -> Option<ClientId> {
+        let unfinished = self.oldest_unfinished();
+        let is_past = |id: &ClientId| self.clients[id.slot as usize].since != now;
+        if let Some(id) = unfinished.filter(is_past) {
+            return Some(id);
+        }
+        let ending = self.oldest_ending();
+        ending.filter(|id| self.clients[id.slot as usize].since != now)
+    }
+
+    /// The client is asked for nothing more but its end.
+    pub(super) fn note_ending(&mut self, slot: u32) {
+        let id = self.id(slot);
+        let mut ending = std::mem::take(&mut self.ending);
+        ending.push(id, |id| self.is_ending(id));
+        self.ending = ending;
     }
 
     /// A socket was accepted though nothing is left for it.
@@ -39,6 +69,7 @@ impl Hub {
         self.metrics.connections_excess += 1;
         let id = self.handle_connected(EXCESS, now);
         self.refused.push_back((now, id));
+        self.note_unfinished(id);
         id
     }
 
@@ -55,20 +86,58 @@ impl Hub {
         }
     }
 
-    fn refuse_oldest_handshake(&mut self, now: Tick) {
-        while let Some(oldest) = self.unfinished.pop_front() {
-            if !self.is_handshaking(oldest) {
-                continue;
-            }
-            self.metrics.handshakes_crowded_out += 1;
-            if let Reply::Respond(status, bytes) = http::no_room("too many unfinished handshakes\n")
-            {
-                self.metrics.http_responses.add(status.code());
-                self.hang_up(oldest.slot, now, |out| out.extend_from_slice(&bytes));
-            }
-            self.refused.push_back((now, oldest));
+    /// It has no moment to be told: its descriptor is wanted now.
+    fn make_room(&mut self, now: Tick) {
+        let Some(id) = self.dispensable(now) else {
             return;
+        };
+        if self.is_handshaking(id) {
+            self.metrics.handshakes_crowded_out += 1;
+            self.drop_client(id.slot, Disconnect::Drop);
+        } else {
+            self.drop_ending(id.slot);
         }
+    }
+
+    fn refuse_oldest_handshake(&mut self, now: Tick) {
+        let Some(oldest) = self.oldest_unfinished() else {
+            return;
+        };
+        self.metrics.handshakes_crowded_out += 1;
+        if let Reply::Respond(status, bytes) = http::no_room("too many unfinished handshakes\n") {
+            self.metrics.http_responses.add(status.code());
+            self.hang_up(oldest.slot, now, |out| out.extend_from_slice(&bytes));
+        }
+        self.refused.push_back((now, oldest));
+    }
+
+    fn note_unfinished(&mut self, id: ClientId) {
+        let mut unfinished = std::mem::take(&mut self.unfinished);
+        unfinished.push(id, |id| self.is_handshaking(id));
+        self.unfinished = unfinished;
+    }
+
+    fn oldest_unfinished(&mut self) -> Option<ClientId> {
+        let mut unfinished = std::mem::take(&mut self.unfinished);
+        let oldest = unfinished.oldest(|id| self.is_handshaking(id));
+        self.unfinished = unfinished;
+        oldest
+    }
+
+    fn oldest_ending(&mut self) -> Option<ClientId> {
+        let mut ending = std::mem::take(&mut self.ending);
+        let oldest = ending.oldest(|id| self.is_ending(id));
+        self.ending = ending;
+        oldest
+    }
+
+    fn is_ending(&self, id: ClientId) -> bool {
+        self.is_alive(id)
+            && !self.is_admin(id.slot)
+            && matches!(
+                self.clients[id.slot as usize].phase,
+                Phase::Closing | Phase::Flushing | Phase::Lingering
+            )
     }
 
     fn is_handshaking(&self, id: ClientId) -> bool {
@@ -76,5 +145,7 @@ impl Hub {
     }
 }
 
+/// Connections beyond the most clients: their heads are read and answered.
+pub(super) const REFUSED_MAX: usize = 32;
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -68,13 +68,7 @@ impl Hub {
             }
             Phase::Closing | Phase::Flushing | Phase::Lingering => {
                 if in_phase >= self.limits.closing_timeout {
-                    let all_sent = self.backlog_key_of(slot).is_none();
-                    let how = if all_sent {
-                        Disconnect::Drop
-                    } else {
-                        Disconnect::Reset
-                    };
-                    self.drop_client(slot, how);
+                    self.drop_ending(slot);
                 }
             }
         }

@@ -80,7 +80,7 @@ pub(super) struct Acceptor {
     listener: Listener,
     /// Connections wait, and no event will tell us of them again.
     ready: bool,
-    /// There was no room, or no descriptor: not before then.
+    /// There was no descriptor: not before then.
     resume_at: Option<Instant>,
     /// The shortage was logged.
     complained: bool,
@@ -120,8 +120,8 @@ impl Acceptor {
         self.resume_at
     }
 
-    /// There is no room: connections wait in the kernel for a moment.
-    pub(super) fn pause(&mut self, now: Instant) {
+    /// Connections wait in the kernel for a moment.
+    fn pause(&mut self, now: Instant) {
         self.resume_at = Some(now + ACCEPT_PAUSE);
     }
 

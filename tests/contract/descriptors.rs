@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     client::Client,
-    harness::{Bridge, Database, wait_until, wrapped},
+    harness::{Bridge, Database, NO_POSTGRES, wait_until, wrapped},
     metrics::sample,
     raw::{Raw, upgrade_request},
 };
@@ -120,6 +120,22 @@ fn a_shortage_is_logged_once() {
     let complaint = bridge.wait_for_log("cannot accept connections for now");
     assert!(complaint.contains("Too many open files"), "{complaint}");
     assert_eq!(bridge.log().matches("cannot accept").count(), 1);
+}
+
+/// Who connects and says nothing has the place of whoever comes only until then.
+#[test]
+fn mute_connections_beyond_the_most_clients_keep_nobody_out() {
+    let bridge = Bridge::serve(NO_POSTGRES, &["--max-clients", "3"]);
+    let _open: Vec<_> = (0..3).map(|_| Client::connect(bridge.address)).collect();
+    let mut mute: Vec<_> = (0..32).map(|_| Raw::open(bridge.address)).collect();
+    let began = Instant::now();
+    assert_eq!(asking(&bridge).response("GET").status, 503);
+    assert_eq!(bridge.get("/healthz").status, 200);
+    let took = began.elapsed();
+    assert!(took.as_secs_f64() < 1.0, "they waited {took:?}");
+    let name = "alle_connections_dropped_total{reason=\"handshakes_full\"}";
+    assert!(sample(&bridge, name) >= 1.0);
+    mute[0].expect_end();
 }
 
 /// By default so many files carry one client: the other 63 are for everything else.

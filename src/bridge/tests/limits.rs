@@ -188,7 +188,7 @@ fn clients_have_a_limit_and_the_next_gets_503() {
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: "),
         "{answer}"
     );
-    assert!(world.core.has_room());
+    assert!(world.core.has_room(world.now));
     world.hang_up(ann);
     world.client();
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::world::World;
-use crate::{bridge::hub::ClientId, config::Limits};
+use crate::{
+    bridge::{hub::ClientId, no_room::REFUSED_MAX},
+    config::Limits,
+};
 
 const HALF_A_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -57,7 +60,6 @@ fn handshakes_that_finished_or_ended_make_room() {
             world.hang_up(client);
         }
     }
-    assert!(world.core.hub.unfinished.len() <= 6, "nor are they kept");
     // The oldest that is unfinished, not the oldest that came.
     let first = world.client();
     let there = [(); 3].map(|()| unfinished(&mut world));
@@ -67,6 +69,58 @@ fn handshakes_that_finished_or_ended_make_room() {
         ("", 1)
     );
     assert!(world.received(there[0]).starts_with("HTTP/1.1 503 "));
+}
+
+/// Two clients, and as many mute connections as there is room for beyond them.
+fn full() -> (World, Vec<ClientId>) {
+    let mut world = World::with_limits(Limits {
+        clients_max: Some(2),
+        ..Limits::default()
+    });
+    world.client();
+    world.client();
+    let mute = (0..REFUSED_MAX).map(|_| unfinished(&mut world)).collect();
+    (world, mute)
+}
+
+#[test]
+fn mute_connections_keep_nobody_out() {
+    let (mut world, mute) = full();
+    assert!(!world.core.has_room(world.now), "they have just come");
+    world.pass(Duration::from_millis(1));
+    assert!(world.core.has_room(world.now));
+    assert_eq!(crowded_out(&world), 0, "at the limit");
+    assert_eq!(world.upgrade(None, "").1, "503");
+    assert!(!world.is_connected(mute[0]) && world.is_connected(mute[1]));
+    assert_eq!(crowded_out(&world), 1, "one over it");
+    let probe = world.connect();
+    world.input(probe, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(world.received(probe).starts_with("HTTP/1.1 200 "));
+    assert!(!world.is_connected(mute[1]) && world.is_connected(mute[2]));
+    assert_eq!(world.core.client_count(), 2 + REFUSED_MAX);
+}
+
+#[test]
+fn when_nobody_is_mute_the_oldest_that_was_answered_makes_room() {
+    let (mut world, mute) = full();
+    for client in mute {
+        world.hang_up(client);
+    }
+    let (first, status) = world.upgrade(None, "");
+    assert_eq!(status, "503");
+    let (second, _) = world.upgrade(None, "");
+    for _ in 2..REFUSED_MAX {
+        world.upgrade(None, "");
+    }
+    assert!(
+        !world.core.has_room(world.now),
+        "they have just been answered"
+    );
+    world.pass(Duration::from_millis(1));
+    assert!(world.core.has_room(world.now));
+    assert!(world.is_connected(first), "nobody came");
+    assert_eq!(world.upgrade(None, "").1, "503");
+    assert!(!world.is_connected(first) && world.is_connected(second));
 }
 
 #[test]
