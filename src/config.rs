@@ -180,7 +180,8 @@ impl BridgeConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Clients at a time; over it an upgrade gets 503. `None`: what the limit of open files
+    /// Clients at a time; over it an upgrade gets 503, or the place of the client that is longest
+    /// without the token it needs, which is closed with 4001. `None`: what the limit of open files
     /// carries, less 64 for everything else.
     pub clients_max: Option<usize>,
     /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one

@@ -24,7 +24,7 @@ pub(super) enum Reply {
 }
 
 impl Hub {
-    pub(super) fn reply(&self, slot: u32, request: &Request<'_>) -> Reply {
+    pub(super) fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
         let head_only = request.method == Method::Head;
         let respond =
             |status, content_type, body: &str| respond(status, content_type, body, head_only);
@@ -86,11 +86,11 @@ impl Hub {
 
 impl Hub {
     /// The answer to a sound opening handshake, which is a `GET`.
-    fn upgrade(&self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
+    fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
         let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
         let (status, text) = if self.is_leaving {
             (Status::ServiceUnavailable, "shutting down\n")
-        } else if self.open_clients >= clients_max {
+        } else if self.open_clients >= clients_max && self.oldest_guest().is_none() {
             (Status::ServiceUnavailable, "too many clients\n")
         } else if self.addresses.is_full(slot) {
             let text = "too many clients from this address\n";

@@ -60,6 +60,8 @@ pub struct Hub {
     pub(super) clients: Slab<Client>,
     /// Clients with their handshake behind them and no close begun.
     pub(super) open_clients: usize,
+    /// Those of them that have not said who they are.
+    pub(super) guests: ByAge,
     pub(super) addresses: Addresses,
     pub(super) rates: Rates,
     /// Clients whose handshake is unfinished.
@@ -260,6 +262,7 @@ impl Hub {
             page,
             clients: Slab::new(),
             open_clients: 0,
+            guests: ByAge::default(),
             handshaking: 0,
             unfinished: ByAge::default(),
             ending: ByAge::default(),
@@ -379,12 +382,20 @@ impl Hub {
         now: Tick,
         head: impl FnOnce(&mut Vec<u8>),
     ) {
+        if self
+            .limits
+            .clients_max
+            .is_some_and(|max| self.open_clients >= max)
+        {
+            self.close_oldest_guest(now);
+        }
         self.metrics.handshakes += 1;
         self.end_handshake(slot);
         let phase = self.phase_of(holder);
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
         client.since = now;
+        self.note_guest(slot);
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
         self.open_clients += 1;

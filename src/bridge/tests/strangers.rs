@@ -282,6 +282,40 @@ fn another_token_that_covers_less_closes_and_one_that_covers_all_does_not() {
 }
 
 #[test]
+fn guests_give_their_places_to_whoever_comes_the_oldest_first() {
+    let mut world = World::with_settings(Settings {
+        limits: Limits {
+            clients_max: Some(3),
+            ..Limits::default()
+        },
+        access: Access {
+            tokens: Some(Tokens::parse("ann").unwrap()),
+            ..Access::default()
+        },
+        ..Settings::default()
+    });
+    let first = bearer(&mut world, "ann");
+    let guests = [world.client(), world.client()];
+    let wrong = world.upgrade(None, "Authorization: Bearer eve\r\n");
+    assert_eq!(wrong.1, "401");
+    for guest in guests {
+        assert_eq!(world.frames_and_close(guest).1, None, "at the limit");
+    }
+    bearer(&mut world, "ann");
+    let closes = guests.map(|guest| world.frames_and_close(guest).1);
+    assert_eq!(closes, [Some(4001), None], "one over it");
+    // One that said who it is has given up nothing.
+    world.send(guests[1], AUTH_ANN);
+    assert_eq!(world.types(guests[1]), ["authenticated"]);
+    for holder in ["Authorization: Bearer ann\r\n", ""] {
+        assert_eq!(world.upgrade(None, holder).1, "503", "{holder}");
+    }
+    for client in [first, guests[1]] {
+        assert_eq!(world.frames_and_close(client).1, None);
+    }
+}
+
+#[test]
 fn a_client_may_send_its_rate_at_once_and_again_a_second_later() {
     let limits = Limits {
         client_rate_max: Some(3),
