@@ -179,7 +179,7 @@ impl Scene {
         let record = self.report.faults.entry(name.to_owned()).or_default();
         record.count += 1;
         record.heard_after.push(heard_after);
-        self.calm(self.scale.quiet / 10);
+        self.calm((self.scale.quiet / 10).min(SETTLING_MAX));
         self.ledger.take_latencies();
     }
 
@@ -227,4 +227,6 @@ fn fewest_descriptors(bridge: &Bridge) -> usize {
 }
 
 const PERIOD: Duration = Duration::from_secs(60);
+/// After harm, before latencies count again.
+const SETTLING_MAX: Duration = Duration::from_secs(2);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
