@@ -154,6 +154,32 @@ fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
     std::fs::remove_file(file).unwrap();
 }
 
+/// A page of somebody else, and one whose name was made to lead here: the browser lets both try, and
+/// the bridge refuses both.
+#[test]
+fn a_page_of_another_origin_and_one_of_a_rebound_name_are_refused() {
+    let server = start_server();
+    let own = server.page_url();
+    let port = own.trim_end_matches('/').rsplit(':').next().unwrap();
+    let mut browser = Browser::open(&format!("http://page.example:{port}/"));
+    let body = browser.evaluate("document.body.innerText");
+    assert!(body.as_str().unwrap().contains("--allow-host"), "{body}");
+    for host in ["127.0.0.1", "page.example"] {
+        browser.evaluate(&format!(
+            "window.outcome = null; window.socket = new WebSocket('ws://{host}:{port}/'); \
+             socket.onopen = () => outcome = 'open'; socket.onerror = () => outcome = 'refused'"
+        ));
+        browser.wait_for("window.outcome");
+        assert_eq!(browser.evaluate("outcome"), "refused", "{host}");
+    }
+    let arguments = ["--allow-host", "page.example"];
+    let server = start_server_with(&arguments);
+    let own = server.page_url();
+    let port = own.trim_end_matches('/').rsplit(':').next().unwrap();
+    let mut browser = Browser::open(&format!("http://page.example:{port}/"));
+    browser.wait_for(IS_CONNECTED);
+}
+
 #[test]
 fn every_field_has_a_label_and_both_color_schemes_differ() {
     let server = start_server();

@@ -51,6 +51,8 @@ impl Browser {
             "--disable-sync",
             "--disable-dev-shm-usage",
             "--remote-debugging-port=0",
+            // A name of somebody else's that leads here: DNS rebinding.
+            "--host-resolver-rules=MAP *.example 127.0.0.1",
         ]);
         if is_root() {
             command.arg("--no-sandbox");
