@@ -8,6 +8,8 @@ TARGET ?=
 SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
+# Most tests wait for something most of the time.
+export RUST_TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 8 : n)))
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile \
