@@ -116,6 +116,26 @@ fn wrong_usage_is_2_with_the_usage_line_and_the_nearest_option() {
             "alle: a WebSocket URL with a user or password is not supported",
             "Usage: alle listen [OPTIONS] [CHANNELS]...",
         ),
+        (
+            "publish a b --token-file /nowhere/token",
+            "alle: token file /nowhere/token: No such file or directory (os error 2)",
+            "Usage: alle publish [OPTIONS] CHANNEL PAYLOAD",
+        ),
+        (
+            "listen --token-file /dev/null",
+            "alle: token file /dev/null: there is no token in it",
+            "Usage: alle listen [OPTIONS] [CHANNELS]...",
+        ),
+        (
+            "publish a b --token-file=",
+            "alle: --token-file takes the path of a file, not ''",
+            "Usage: alle publish [OPTIONS] CHANNEL PAYLOAD",
+        ),
+        (
+            "serve --token-file=",
+            "alle: --token-file takes the path of a file, not ''",
+            "Usage: alle [serve] [OPTIONS]",
+        ),
     ] {
         let (code, stdout, stderr) = run(alle(words));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{words}");

@@ -224,7 +224,7 @@ impl Meaning<'_> {
                 subscribe: self.globs(Name::AllowSubscribe),
                 publish: self.globs(Name::AllowPublish),
             },
-            token_file: self.values(Name::TokenFile).pop(),
+            token_file: self.token_file()?,
             playground: self.has(Name::Playground),
             drain: self.drain()?,
             limits: LimitOptions {
@@ -331,12 +331,22 @@ impl Meaning<'_> {
     }
 
     fn token(&self) -> Result<TokenSource, Failure> {
-        if let Some(path) = self.values(Name::TokenFile).pop() {
+        if let Some(path) = self.token_file()? {
             return Ok(TokenSource::File(path));
         }
         match self.variable(TokenSource::VARIABLE)? {
             Some(text) => TokenSource::given(&text).map_err(|reason| self.wrong(reason)),
             None => Ok(TokenSource::None),
+        }
+    }
+
+    /// Never empty: a script's variable that is not set must not let everybody in.
+    fn token_file(&self) -> Result<Option<String>, Failure> {
+        match self.values(Name::TokenFile).pop() {
+            Some(path) if path.is_empty() => {
+                Err(self.wrong("--token-file takes the path of a file, not ''"))
+            }
+            path => Ok(path),
         }
     }
 

@@ -34,7 +34,7 @@ use self::{
 };
 use super::{
     Failure,
-    args::ListenOptions,
+    args::{CommandName, ListenOptions},
     connection::{ConnectError, Socket},
     output::Output,
     token,
@@ -50,7 +50,7 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
     poll.registry()
         .register(&mut signals, SIGNALS, Interest::READABLE)
         .map_err(no_loop)?;
-    let token = options.token.read()?;
+    let token = options.token.read(CommandName::Listen)?;
     let mut screen = Screen::new(output, options.json);
     screen.connecting(&options.ws_url);
     link::open(&options.ws_url, token.as_ref(), &inbox);

@@ -18,7 +18,7 @@ use tungstenite::{Error, Message as Frame};
 
 use super::{
     Failure,
-    args::PublishOptions,
+    args::{CommandName, PublishOptions},
     connection::{self, Socket},
     output::Output,
     token,
@@ -33,12 +33,12 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
         channel,
         payload,
     } = options;
+    let token = token.read(CommandName::Publish)?;
     let payload = if payload == "-" {
         payload_from_stdin()?
     } else {
         payload
     };
-    let token = token.read()?;
     output.line(&format!("Connecting to WebSocket: {ws_url}"));
     let mut socket = connection::open(&ws_url, token.as_ref(), TIMEOUT)
         .map_err(|error| Failure::Run(format!("cannot connect to {ws_url}: {error}")))?;

@@ -6,7 +6,7 @@ use std::fs;
 
 use alle::access::{secret::Secret, tokens::Tokens};
 
-use super::Failure;
+use super::{Failure, args::CommandName};
 
 /// Where the token is.
 #[derive(Debug)]
@@ -32,14 +32,15 @@ impl TokenSource {
         }
     }
 
-    /// The token, where there is one.
-    pub(crate) fn read(&self) -> Result<Option<Secret>, Failure> {
+    /// The token that `command` brings, where there is one.
+    pub(crate) fn read(&self, command: CommandName) -> Result<Option<Secret>, Failure> {
         let path = match self {
             Self::None => return Ok(None),
             Self::Given(token) => return Ok(Some(token.clone())),
             Self::File(path) => path,
         };
-        let failed = |reason: String| Failure::usage(None, format!("token file {path}: {reason}"));
+        let failed =
+            |reason: String| Failure::usage(command, format!("token file {path}: {reason}"));
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         let tokens = Tokens::parse(&text).map_err(|error| failed(error.to_string()))?;
         Ok(Some(tokens.first().clone()))
