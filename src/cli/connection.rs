@@ -1,4 +1,4 @@
-//! A WebSocket connection to a bridge: its URL, opening it, saying in words why it failed.
+//! A WebSocket connection to a bridge: opening it, saying in words why it failed.
 //!
 //! Opening blocks (names are looked up, the handshake is awaited) and has a time-out; what the
 //! caller does with the open socket, blocking or not, is the caller's. Knows no message.
@@ -10,6 +10,7 @@
 )]
 
 mod stream;
+mod url;
 
 use std::{
     error::Error as StdError,
@@ -25,123 +26,15 @@ use tungstenite::{
     Error, HandshakeError, WebSocket,
     client::IntoClientRequest,
     handshake::client::ClientHandshake,
-    http::{HeaderValue, Uri, header::AUTHORIZATION},
+    http::{HeaderValue, header::AUTHORIZATION},
     protocol::{CloseFrame, WebSocketConfig},
 };
 
 use self::stream::Stream;
+pub(crate) use self::url::WsUrl;
 
 /// An open connection.
 pub(crate) type Socket = WebSocket<Stream>;
-
-/// The URL of a bridge, `ws://` or `wss://` and with a host.
-#[derive(Clone, Debug)]
-pub(crate) struct WsUrl {
-    /// As it was typed.
-    text: String,
-    uri: Uri,
-}
-
-impl WsUrl {
-    /// Takes `text` apart, or says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, WsUrlError> {
-        let wrong = |cause| WsUrlError {
-            text: text.to_owned(),
-            cause,
-        };
-        let uri: Uri = text.parse().map_err(|_| wrong(WsUrlCause::Malformed))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") if cfg!(feature = "tls") => {}
-            Some("wss") => return Err(wrong(WsUrlCause::Tls)),
-            _ => return Err(wrong(WsUrlCause::Scheme)),
-        }
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        if authority.contains('@') {
-            // Not repeated: it holds a password.
-            return Err(WsUrlError {
-                text: String::new(),
-                cause: WsUrlCause::Password,
-            });
-        }
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.contains(']'));
-        let is_hostless = uri.host().is_none_or(str::is_empty);
-        if is_hostless || (has_port && uri.port_u16().is_none_or(|port| port == 0)) {
-            return Err(wrong(WsUrlCause::Malformed));
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            uri,
-        })
-    }
-
-    fn host(&self) -> &str {
-        let host = self.uri.host().unwrap_or_default();
-        host.strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host)
-    }
-
-    fn port(&self) -> u16 {
-        let default = if self.is_secure() { 443 } else { 80 };
-        self.uri.port_u16().unwrap_or(default)
-    }
-
-    fn is_secure(&self) -> bool {
-        self.uri.scheme_str() == Some("wss")
-    }
-}
-
-impl fmt::Display for WsUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// Why a text is not the URL of a bridge.
-#[derive(Debug)]
-pub(crate) struct WsUrlError {
-    text: String,
-    cause: WsUrlCause,
-}
-
-#[derive(Debug)]
-enum WsUrlCause {
-    Malformed,
-    Scheme,
-    Tls,
-    Password,
-}
-
-impl fmt::Display for WsUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = &self.text;
-        match self.cause {
-            WsUrlCause::Malformed => {
-                write!(
-                    f,
-                    "WebSocket URL '{text}' is malformed, expected ws://HOST:PORT"
-                )
-            }
-            WsUrlCause::Scheme => {
-                write!(f, "WebSocket URL '{text}' must begin with ws:// or wss://")
-            }
-            WsUrlCause::Tls => {
-                write!(
-                    f,
-                    "WebSocket URL '{text}': this program was built without TLS, only ws://"
-                )
-            }
-            WsUrlCause::Password => {
-                f.write_str("a WebSocket URL with a user or password is not supported")
-            }
-        }
-    }
-}
-
-impl StdError for WsUrlError {}
 
 /// Opens a connection to `url`, blocking for at most `timeout` (the look-up of its name aside).
 /// The socket is handed over still blocking.
@@ -173,7 +66,7 @@ fn shake_hands(
     let _ = stream.set_nodelay(true);
     set_read_timeout(SockRef::from(&stream), deadline).map_err(ConnectError::Tcp)?;
     let mut request = url
-        .uri
+        .uri()
         .clone()
         .into_client_request()
         .map_err(ConnectError::Handshake)?;
@@ -296,55 +189,3 @@ const READ_BUFFER_BYTES: usize = 64 * 1024;
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 /// A payload has at most 7,999 bytes; escaped in JSON and with all the rest, still far less.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_ws_with_a_host_and_maybe_a_port() {
-        for (text, host, port) in [
-            ("ws://127.0.0.1:8080", "127.0.0.1", 8080),
-            ("ws://[::1]:9/ws?x=1", "::1", 9),
-            ("ws://bridge.example", "bridge.example", 80),
-            ("ws://[::1]", "::1", 80),
-            ("wss://bridge.example", "bridge.example", 443),
-            ("wss://bridge.example:9", "bridge.example", 9),
-        ] {
-            let url = WsUrl::parse(text).unwrap();
-            assert_eq!((url.host(), url.port()), (host, port), "{text}");
-        }
-    }
-
-    #[test]
-    fn anything_else_is_refused_in_words() {
-        for (text, expected) in [
-            (
-                "http://x",
-                "WebSocket URL 'http://x' must begin with ws:// or wss://",
-            ),
-            (
-                "localhost:8080",
-                "WebSocket URL 'localhost:8080' must begin with ws:// or wss://",
-            ),
-            (
-                "ws://",
-                "WebSocket URL 'ws://' is malformed, expected ws://HOST:PORT",
-            ),
-            (
-                "ws://x:99999",
-                "WebSocket URL 'ws://x:99999' is malformed, expected ws://HOST:PORT",
-            ),
-            (
-                "ws://x:0",
-                "WebSocket URL 'ws://x:0' is malformed, expected ws://HOST:PORT",
-            ),
-            (
-                "ws://a:secret@x",
-                "a WebSocket URL with a user or password is not supported",
-            ),
-        ] {
-            assert_eq!(WsUrl::parse(text).unwrap_err().to_string(), expected);
-        }
-    }
-}
