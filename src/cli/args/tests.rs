@@ -127,6 +127,7 @@ fn help_and_version_are_found_anywhere() {
         ("help listen", Some(Listen)),
         ("listen --help", Some(Listen)),
         ("-h listen", Some(Listen)),
+        ("listen a b -h", Some(Listen)),
         ("serve -w x -h", Some(Serve)),
     ] {
         let parsed = parse_words(words, &[("RUST_LOG", "=,=")]);
@@ -153,6 +154,9 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
         ),
         ("-x", "unknown option '-x'"),
         ("serve extra", "unexpected argument 'extra'"),
+        ("help publish extra", "unexpected argument 'extra'"),
+        ("help publish help", "unexpected argument 'help'"),
+        ("help help extra", "unknown command 'extra'"),
         (
             "listen -c a",
             "option '-c' does not belong to 'alle listen'",

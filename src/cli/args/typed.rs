@@ -19,6 +19,8 @@ pub(super) struct Typed {
     pub(super) command: Option<CommandName>,
     /// `-h`, `--help` or `help`.
     pub(super) help: bool,
+    /// `help` stood in the place of the command: behind the one it is about there is nothing.
+    is_help: bool,
     /// `-V` or `--version`.
     pub(super) version: bool,
     /// Every other option, in order.
@@ -110,10 +112,17 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Type
 
 /// The first word is the command, `help` may stand before it, the others are its arguments.
 fn read_word(typed: &mut Typed, word: String) -> Result<(), Failure> {
+    if typed.is_help && typed.command.is_some() {
+        return Err(Failure::usage(
+            None,
+            format!("unexpected argument '{word}'"),
+        ));
+    }
     if typed.command.is_some() {
         typed.positionals.push(word);
     } else if word == "help" {
         typed.help = true;
+        typed.is_help = true;
     } else if let Some(command) = options::command(&word) {
         typed.command = Some(command);
     } else {
