@@ -106,6 +106,21 @@ fn a_guest_has_10_s_and_is_closed_with_4001() {
 }
 
 #[test]
+fn what_is_no_token_gains_a_guest_no_time() {
+    let mut world = with_tokens("ann");
+    let client = world.client();
+    let not_tokens = ["nonsense", r#"{"type":"auth"}"#, r#"{"type":"ping"}"#];
+    for second in 0..9 {
+        world.send(client, not_tokens[second % not_tokens.len()]);
+        let (answers, close) = world.frames_and_close(client);
+        assert_eq!((answers.len(), close), (1, None), "{second}");
+        world.pass(Duration::from_secs(1));
+    }
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.frames_and_close(client).1, Some(4001));
+}
+
+#[test]
 fn whoever_came_in_in_time_stays() {
     let mut world = with_tokens("ann");
     let (guest, known) = (world.client(), bearer(&mut world, "ann"));
