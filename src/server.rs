@@ -9,7 +9,7 @@ use crate::{
     config::BridgeConfig,
     control::{Handle, Owner},
     pg::config::ConfigError,
-    reactor::{Listener, PassedListeners, Reactor},
+    reactor::{Listener, Reactor},
     shell::{self, TokenFile, TokenFileError},
 };
 
@@ -51,8 +51,8 @@ impl Bridge {
     }
 
     /// Takes the listening sockets that a service manager passes (systemd's socket activation) for
-    /// its own, the clients' first and the admin address second, and tells it when the bridge is
-    /// ready and when it stops. Takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+    /// its own, the one named `admin` for the admin address, and tells it when the bridge is ready
+    /// and when it stops. Takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
     #[must_use]
     pub fn with_service_manager(mut self) -> Self {
         self.managed = true;
@@ -134,16 +134,13 @@ impl Bridge {
 
     /// The clients' address and the admin address: as they were passed, else as configured.
     fn listeners(&self) -> Result<(Listener, Option<Listener>), BridgeError> {
-        let mut passed = self.managed.then(PassedListeners::take);
-        let mut next = || match &mut passed {
-            Some(passed) => passed.next().map_err(BridgeError::Passed),
-            None => Ok(None),
-        };
-        let clients = match next()? {
+        let passed = self.managed.then(shell::passed_listeners).transpose();
+        let passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
+        let clients = match passed.clients {
             Some(clients) => clients,
             None => shell::listen(&self.config.ws_bind_addr)?,
         };
-        let admin = match (next()?, &self.config.admin_addr) {
+        let admin = match (passed.admin, &self.config.admin_addr) {
             (Some(admin), _) => Some(admin),
             (None, Some(address)) => Some(shell::listen(address)?),
             (None, None) => None,
@@ -166,7 +163,7 @@ pub enum BridgeError {
     Address(String, io::Error),
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
-    /// What the service manager passed is no TCP socket.
+    /// What the service manager passed is no TCP socket, or does not tell whom it is for.
     Passed(io::Error),
     /// The system refuses something else.
     Io(io::Error),

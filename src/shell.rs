@@ -23,7 +23,7 @@ use crate::{
     bridge::backend::Configs,
     config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
-    reactor::{Listener, ServiceManager},
+    reactor::{Listener, PassedListeners, ServiceManager},
     server::BridgeError,
 };
 
@@ -84,6 +84,22 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
 pub(crate) fn listen(address: &str) -> Result<Listener, BridgeError> {
     let address = resolve(address)?;
     Listener::bind(address).map_err(|error| BridgeError::Bind(address, error))
+}
+
+/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
+pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if variable("LISTEN_FDS").is_none() {
+        return Ok(PassedListeners::default());
+    }
+    let pid = variable("LISTEN_PID");
+    let ours = std::process::id().to_string();
+    if pid.as_ref() != Some(&ours) {
+        let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
+        tracing::warn!("the sockets of LISTEN_FDS are not taken: LISTEN_PID is {pid}");
+        return Ok(PassedListeners::default());
+    }
+    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
 }
 
 /// The service manager, if one wants to hear of us.

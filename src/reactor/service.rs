@@ -16,30 +16,46 @@ use listenfd::ListenFd;
 
 use super::accept::Listener;
 
-/// What a service manager passed us: clients' address first, then the admin address. Each is taken
-/// once. Without one, or with sockets meant for another process, there are none.
+/// The listening sockets that a service manager passed us, by whom they are for.
+#[derive(Debug, Default)]
 pub(crate) struct PassedListeners {
-    passed: ListenFd,
-    taken: usize,
+    pub(crate) clients: Option<Listener>,
+    pub(crate) admin: Option<Listener>,
 }
 
 impl PassedListeners {
-    /// As `LISTEN_FDS` and `LISTEN_PID` say (sd_listen_fds(3)), which are unset.
-    pub(crate) fn take() -> Self {
-        Self {
-            passed: ListenFd::from_env(),
-            taken: 0,
+    /// As many as `LISTEN_FDS` says (sd_listen_fds(3)), which is unset; `names` are their names,
+    /// separated by colons (`LISTEN_FDNAMES`). The one named `admin` is the admin address's, the
+    /// other one the clients'. Their order tells nothing: those of several units come in any.
+    ///
+    /// # Errors
+    ///
+    /// One of them is no TCP socket, or two are for the same.
+    pub(crate) fn take(names: &str) -> io::Result<Self> {
+        let mut passed = ListenFd::from_env();
+        let mut names = names.split(':');
+        let mut taken = Self::default();
+        for index in 0..passed.len() {
+            let (place, twice) = if names.next() == Some(ADMIN_NAME) {
+                (&mut taken.admin, "2 sockets are named admin")
+            } else {
+                (&mut taken.clients, "2 sockets are for clients")
+            };
+            let Some(socket) = passed.take_tcp_listener(index)? else {
+                continue;
+            };
+            if place.replace(Listener::adopt(socket.into())?).is_some() {
+                return Err(io::Error::other(format!(
+                    "{twice}: give the admin address's, and no other, FileDescriptorName=admin"
+                )));
+            }
         }
-    }
-
-    /// The next one; an error if that is no TCP socket.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Listener>> {
-        let next = self.passed.take_tcp_listener(self.taken)?;
-        self.taken += 1;
-        next.map(|socket| Listener::adopt(socket.into()))
-            .transpose()
+        Ok(taken)
     }
 }
+
+/// What systemd.socket(5) calls `FileDescriptorName=`. Without it a socket has its unit's name.
+const ADMIN_NAME: &str = "admin";
 
 /// Tells the service manager how far we are (sd_notify(3)).
 #[derive(Debug)]

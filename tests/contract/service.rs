@@ -21,9 +21,9 @@ use crate::{
 /// What systemd does with a socket: it is descriptor 3, and whom it is for is said.
 const ACTIVATE: &str =
     "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
-/// The same with two of them.
+/// The same with two of them, and the names of both.
 const ACTIVATE_TWO: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; \
-    export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    export LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES={}; exec \"$0\" \"$@\"";
 
 /// A bridge that is passed `listener`.
 fn activated(listener: &TcpListener, script: &str, arguments: &[&str]) -> Bridge {
@@ -125,18 +125,47 @@ fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
     assert_eq!(newcomer.response("GET").status, 101);
 }
 
+/// What starts a bridge that is passed both, under the names of `LISTEN_FDNAMES`.
+fn passed_two(sockets: [&TcpListener; 2], names: &str) -> Command {
+    let script = ACTIVATE_TWO.replace("{}", names);
+    let mut command = wrapped(&script, &["serve", "-p", NO_POSTGRES]);
+    command.stdin(passed(sockets[0])).stdout(passed(sockets[1]));
+    command
+}
+
 #[test]
-fn a_second_socket_is_the_admin_address() {
+fn the_socket_named_admin_is_the_admin_address_wherever_it_stands() {
     let [clients, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let mut command = wrapped(ACTIVATE_TWO, &["serve", "-p", NO_POSTGRES]);
-    command.stdin(passed(&clients)).stdout(passed(&admin));
-    let bridge = Bridge::run_as_it_is(command);
-    assert_eq!(bridge.address, clients.local_addr().unwrap());
-    assert_eq!(bridge.get("/healthz").status, 404);
-    assert_eq!(
-        admin::get(admin.local_addr().unwrap(), "/healthz").status,
-        200
-    );
+    for (sockets, names) in [
+        ([&clients, &admin], "alle.socket:admin"),
+        ([&admin, &clients], "admin:clients"),
+    ] {
+        let bridge = Bridge::run_as_it_is(passed_two(sockets, names));
+        assert_eq!(bridge.address, clients.local_addr().unwrap(), "{names}");
+        assert_eq!(bridge.get("/healthz").status, 404, "{names}");
+        let answer = admin::get(admin.local_addr().unwrap(), "/healthz");
+        assert_eq!(answer.status, 200, "{names}");
+    }
+}
+
+/// It would be open to whoever the clients' is meant for, or the other way round.
+#[test]
+fn two_sockets_that_are_for_the_same_are_refused() {
+    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    for (names, words) in [
+        ("alle.socket:alle.socket", "2 sockets are for clients"),
+        ("", "2 sockets are for clients"),
+        ("admin:admin", "2 sockets are named admin"),
+    ] {
+        let output = passed_two(sockets.each_ref(), names).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{names}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(words), "{names}: {stderr}");
+        assert!(
+            stderr.contains("FileDescriptorName=admin"),
+            "{names}: {stderr}"
+        );
+    }
 }
 
 #[test]
@@ -165,10 +194,19 @@ fn a_service_manager_that_is_gone_stops_nothing() {
 #[test]
 fn sockets_for_another_process_are_not_ours() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let script = ACTIVATE.replace("$$", "1");
     let arguments = ["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES];
-    let bridge = activated(&listener, &script, &arguments);
-    assert_ne!(bridge.address, listener.local_addr().unwrap());
+    for (pid, words) in [
+        ("LISTEN_PID=1", "LISTEN_PID is 1, not "),
+        ("LISTEN_PID=", "LISTEN_PID is not set"),
+        ("", "LISTEN_PID is not set"),
+    ] {
+        let script = ACTIVATE.replace("LISTEN_PID=$$", pid);
+        let bridge = activated(&listener, &script, &arguments);
+        assert_ne!(bridge.address, listener.local_addr().unwrap(), "{pid}");
+        let log = bridge.log();
+        let said = log.lines().filter(|line| line.contains(words));
+        assert_eq!(said.count(), 1, "{pid}: {log}");
+    }
 }
 
 #[test]

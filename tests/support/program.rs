@@ -27,6 +27,7 @@ pub fn alle_with(arguments: &[&str]) -> Command {
         "WS_URL",
         "LISTEN_CHANNELS",
         "ALLE_TOKEN",
+        "LISTEN_FDNAMES",
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",
