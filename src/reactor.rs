@@ -110,18 +110,9 @@ impl Reactor {
     }
 
     /// SIGINT and SIGTERM stop the bridge, after clients were let go over the time of `drain`; a
-    /// second one ends it at once. At SIGHUP the file of tokens is read again; without one, that
-    /// signal does what it does to any program.
-    pub(crate) fn handle_signals(
-        &mut self,
-        drain: Duration,
-        token_file: Option<TokenFile>,
-    ) -> io::Result<()> {
+    /// second one ends it at once.
+    pub(crate) fn handle_signals(&mut self, drain: Duration) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        if token_file.is_some() {
-            signals.add_signal(SIGHUP)?;
-        }
-        self.token_file = token_file;
         let token = Source::Signals.token();
         self.poll
             .registry()
@@ -129,6 +120,14 @@ impl Reactor {
         self.signals = Some(signals);
         self.drain = drain;
         Ok(())
+    }
+
+    /// At SIGHUP the file of tokens is read again, where there is one; without this, that signal
+    /// does what it does to any program. After [`Self::handle_signals`].
+    pub(crate) fn handle_reloads(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
+        self.token_file = token_file;
+        let signals = self.signals.as_ref();
+        signals.map_or(Ok(()), |signals| signals.add_signal(SIGHUP))
     }
 
     /// Takes plain HTTP from `listener`, also while stopping.
@@ -284,7 +283,7 @@ impl Reactor {
                 tracing::info!("the tokens were read again");
             }
             Some(Err(error)) => tracing::error!("the tokens stay as they were: {error}"),
-            None => {}
+            None => tracing::info!("SIGHUP: there is no token file to read again"),
         }
     }
 

@@ -43,7 +43,8 @@ impl Bridge {
         }
     }
 
-    /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once.
+    /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once. With a token file, or
+    /// [`Self::with_service_manager`], SIGHUP does not end the process: the file is read again.
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
@@ -112,9 +113,13 @@ impl Bridge {
         }
         if self.signals {
             let drain = self.config.drain;
-            reactor
-                .handle_signals(drain, token_file)
-                .map_err(BridgeError::Io)?;
+            reactor.handle_signals(drain).map_err(BridgeError::Io)?;
+            // Whoever manages services reloads them too; a terminal that is closed ends the rest.
+            if self.managed || token_file.is_some() {
+                reactor
+                    .handle_reloads(token_file)
+                    .map_err(BridgeError::Io)?;
+            }
         }
         if let Some(address) = admin_address {
             tracing::info!("health and metrics are at http://{address}");

@@ -339,6 +339,17 @@ fn at_sighup_the_tokens_are_read_again_and_who_lost_its_own_is_closed_with_4001(
 }
 
 #[test]
+fn at_sighup_a_bridge_without_a_token_file_says_so_and_stays() {
+    let mut bridge = Bridge::serve(NO_POSTGRES, &[]);
+    let mut client = guest(&bridge);
+    bridge.signal("HUP");
+    bridge.wait_for_log("SIGHUP: there is no token file to read again");
+    assert_eq!(client.ask(&json!({"type": "ping"}))["type"], "pong");
+    bridge.signal("TERM");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+}
+
+#[test]
 fn a_subscription_that_its_token_does_not_leave_any_more_ends_the_connection() {
     let database = Database::create();
     let file = TokenFile::new("ann\nbob\n");
