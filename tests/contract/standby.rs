@@ -11,6 +11,7 @@ use alle::sandbox::Sandbox;
 
 use crate::{
     harness::{Bridge, wait_until},
+    program::alle_with,
     sql::Sql,
     witness::{Publisher, Witness},
 };
@@ -133,6 +134,19 @@ fn a_standby_alone_is_not_ready_and_is_named() {
         });
         assert_eq!(ready().status, 503);
     }
+}
+
+#[test]
+fn the_doctor_names_the_standby_and_the_remedy() {
+    let [_, standby] = pair();
+    let output = alle_with(&["doctor", "-p", &standby.url()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let named = format!("127.0.0.1:{} is a standby in recovery", standby.port());
+    assert!(text.contains(&named), "{text}");
+    assert!(text.contains("-> name the primary"), "{text}");
 }
 
 /// The primary dies while somebody publishes all the time, and the standby takes its place.
