@@ -187,8 +187,8 @@ pub struct Limits {
     /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one
     /// host has); over it an upgrade gets 429. `None`: any number.
     pub address_clients_max: Option<usize>,
-    /// Messages a second of one client, and as many at once; over it: `rate_limited`. `None`: any
-    /// number.
+    /// Messages a second of one client, and as many at once; over it: `rate_limited`, or closed
+    /// with 1008 where clients speak a protocol of the program's own. `None`: any number.
     pub client_rate_max: Option<u32>,
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.

@@ -129,8 +129,9 @@ impl WebSocketServer {
     /// The server answers pings, closes and violations of RFC 6455 itself. It calls on the thread
     /// that serves all clients, so `on_message` must not block. A client that does not read its
     /// replies is not read either; a message over [`Limits::message_bytes_max`] closes it with
-    /// 1009, a reply that takes it over [`Limits::client_queue_bytes_max`] with 4008. What counts
-    /// messages of the bridge's protocol, [`Limits::client_rate_max`] among them, counts nothing.
+    /// 1009, one beyond [`Limits::client_rate_max`] with 1008, a reply that takes it over
+    /// [`Limits::client_queue_bytes_max`] with 4008. What counts messages of the bridge's protocol
+    /// counts nothing.
     ///
     /// # Errors
     ///

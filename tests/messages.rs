@@ -105,6 +105,27 @@ fn each_message_is_answered_with_what_the_program_returns() {
 }
 
 #[test]
+fn a_client_that_sends_more_than_its_rate_is_answered_so_far_and_closed_with_1008() {
+    for (sent, answered) in [(2, 2), (3, 3), (4, 3), (5, 3)] {
+        let server = Server::start(limits(|it| it.client_rate_max = Some(3)), Some);
+        let mut client = server.connect();
+        // In one packet, so at one time; of both kinds.
+        let kinds = [0x81, 0x82].into_iter().cycle().take(sent);
+        let frames: Vec<u8> = kinds.flat_map(|kind| masked(kind, b"text")).collect();
+        client.get_mut().write_all(&frames).unwrap();
+        for _ in 0..answered {
+            assert_eq!(client.read().unwrap().into_data(), &b"text"[..], "{sent}");
+        }
+        if sent == answered {
+            client.send(Message::Ping("not counted".into())).unwrap();
+            assert!(matches!(client.read().unwrap(), Message::Pong(_)), "{sent}");
+        } else {
+            assert_eq!(close_code(&mut client), Some(1008), "{sent}");
+        }
+    }
+}
+
+#[test]
 fn a_program_may_keep_what_it_was_told() {
     let mut sum = 0;
     let server = Server::start(Limits::default(), move |message| match message {

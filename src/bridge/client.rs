@@ -116,6 +116,13 @@ impl Hub {
         }
         let id = self.id(slot);
         match input {
+            Input::Text(_) | Input::Binary(_)
+                if self.arrivals.is_some() && !self.rates.take(slot, now) =>
+            {
+                let reason = CloseReason::TooManyMessages;
+                self.end(slot, reason, reason.code(), now);
+                return false;
+            }
             Input::Text(text) => match &mut self.arrivals {
                 Some(arrivals) => arrivals.push(id, RawMessage::Text(text.to_owned())),
                 None => self.handle_text(slot, text, now),

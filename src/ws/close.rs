@@ -16,6 +16,8 @@ pub enum CloseReason {
     UnsupportedData,
     /// A text message, or the reason of a close frame, is not UTF-8.
     InvalidPayload,
+    /// More messages than a peer may send, where the protocol has no word to refuse one.
+    TooManyMessages,
     /// A message over the limit; said at its header, before its bytes are read.
     MessageTooBig,
     /// The peer reads too slowly for what it asked for.
@@ -91,6 +93,7 @@ impl CloseReason {
             }
             Self::UnsupportedData => (1003, "unsupported data", "unsupported_data"),
             Self::InvalidPayload => (1007, "not UTF-8", "invalid_payload"),
+            Self::TooManyMessages => (1008, "too many messages", "too_many_messages"),
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
             Self::PingTimeout => (1011, "ping timeout", "ping_timeout"),
             Self::Unauthorized => (4001, "unauthorized", "unauthorized"),
@@ -100,12 +103,13 @@ impl CloseReason {
 }
 
 /// All labels of connections that ended, [`LOST_LABEL`] with them.
-pub const LABELS: [&str; 10] = [
+pub const LABELS: [&str; 11] = [
     "normal",
     "going_away",
     "protocol_violation",
     "unsupported_data",
     "invalid_payload",
+    "too_many_messages",
     "message_too_big",
     "ping_timeout",
     "unauthorized",
@@ -167,6 +171,7 @@ mod tests {
             CloseReason::GoingAway,
             CloseReason::UnsupportedData,
             CloseReason::InvalidPayload,
+            CloseReason::TooManyMessages,
             CloseReason::MessageTooBig,
             CloseReason::SlowConsumer,
             CloseReason::PingTimeout,
