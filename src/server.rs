@@ -192,6 +192,9 @@ impl fmt::Display for BridgeError {
             Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
             Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
             Self::TokenFile(error) => error.fmt(f),
+            Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
+                write!(f, "address {address:?} is not HOST:PORT")
+            }
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),

@@ -153,6 +153,8 @@ fn what_the_bridge_cannot_be_started_with_is_2() {
     ] {
         let (code, _, stderr) = run(alle(words));
         assert_eq!(code, Some(2), "{words}: {stderr}");
+        let is_named = stderr.contains("PostgreSQL URL:") || stderr.contains("is not HOST:PORT");
+        assert!(is_named, "{words}: {stderr}");
         assert!(
             stderr.contains("Usage: alle [serve] [OPTIONS]"),
             "{words}: {stderr}"
