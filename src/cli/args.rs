@@ -296,15 +296,17 @@ impl Meaning<'_> {
         };
         let directives = directives.as_deref().unwrap_or(default);
         // `Targets` takes a word it does not know for a target's name: `-l verbose` would silence
-        // everything without a word.
-        let misspelt = split(&[directives.to_owned()])
-            .into_iter()
-            .find(|directive| {
+        // everything without a word, and so would nothing.
+        let listed = split(&[directives.to_owned()]);
+        let nothing = listed.is_empty().then(String::new);
+        let misspelt = nothing.or_else(|| {
+            listed.into_iter().find(|directive| {
                 !directive.contains('=')
                     && directive.parse::<LevelFilter>().is_err()
                     && directive != "alle"
                     && !directive.starts_with("alle::")
-            });
+            })
+        });
         let parsed = directives.parse::<Targets>();
         match (misspelt, parsed) {
             (None, Ok(filter)) => Ok(filter),

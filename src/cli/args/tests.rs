@@ -185,6 +185,11 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
              (or TARGET=LEVEL, comma separated)",
         ),
         (
+            "-l ,",
+            "log level '' is none of off, error, warn, info, debug, trace \
+             (or TARGET=LEVEL, comma separated)",
+        ),
+        (
             &format!("listen {long}"),
             &format!("channel '{long}': channel name has 64 bytes, PostgreSQL takes at most 63"),
         ),
