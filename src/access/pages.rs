@@ -96,6 +96,15 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether an `Origin` can be this text (RFC 6454, 6.2), or it stands for all of them. A path, a
+/// lone name or a pattern would be allowed and never come.
+pub fn is_origin(text: &str) -> bool {
+    match text.split_once("://") {
+        Some((scheme, host)) => !scheme.is_empty() && !host.contains(['/', '?', '#', '@', '*']),
+        None => text == "*" || text == "null",
+    }
+}
+
 /// Whole names only: `localhost.evil.example` resolves wherever its owner likes.
 fn is_loopback(host: &str) -> bool {
     split_port(host).is_some_and(|(name, _)| {
@@ -179,6 +188,31 @@ mod tests {
         Pages {
             loopback_bind: true,
             ..Pages::default()
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_may_send_or_all_of_them() {
+        for origin in [
+            "*",
+            "null",
+            "https://app.example",
+            "http://[::1]:8080",
+            "app://x",
+        ] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for other in [
+            "",
+            "app.example",
+            "app.example:443",
+            "://app.example",
+            "https://app.example/",
+            "https://app.example/page",
+            "https://u@app.example",
+            "https://*.example",
+        ] {
+            assert!(!is_origin(other), "{other}");
         }
     }
 

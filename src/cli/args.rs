@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 use alle::{
     BridgeConfig,
-    access::{Permissions, globs::Globs},
+    access::{Permissions, globs::Globs, pages::is_origin},
     channel::Channel,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -128,7 +128,7 @@ impl Meaning<'_> {
                 .unwrap_or_else(|| DEFAULT_WS_BIND_ADDR.to_owned()),
             admin_addr: self.values(Name::AdminAddr).pop(),
             channels: self.serve_channels()?,
-            allow_origins: split(&self.values(Name::AllowOrigin)),
+            allow_origins: self.origins()?,
             allow_hosts: split(&self.values(Name::AllowHost)),
             permissions: Permissions {
                 subscribe: self.globs(Name::AllowSubscribe),
@@ -162,6 +162,17 @@ impl Meaning<'_> {
             listen_url: self.setting(Name::PgListenUrl, "PG_LISTEN_URL")?,
             publish_url: self.setting(Name::PgPublishUrl, "PG_PUBLISH_URL")?,
         })
+    }
+
+    fn origins(&self) -> Result<Vec<String>, Failure> {
+        let origins = split(&self.values(Name::AllowOrigin));
+        match origins.iter().find(|it| !is_origin(it)) {
+            None => Ok(origins),
+            Some(wrong) => Err(self.wrong(format!(
+                "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', \
+                 not '{wrong}'"
+            ))),
+        }
     }
 
     /// The patterns typed; all channels where there are none, none where they are empty.

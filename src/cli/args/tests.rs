@@ -190,6 +190,11 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
              (or TARGET=LEVEL, comma separated)",
         ),
         (
+            "serve --allow-origin http://a,app.example",
+            "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', \
+             not 'app.example'",
+        ),
+        (
             &format!("listen {long}"),
             &format!("channel '{long}': channel name has 64 bytes, PostgreSQL takes at most 63"),
         ),
