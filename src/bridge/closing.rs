@@ -73,7 +73,7 @@ impl Hub {
 
     /// Cuts the links of clients that left and frees their slots. Nothing walks now.
     pub(super) fn reap(&mut self, now: Tick) {
-        while let Some(slot) = self.leaving.pop() {
+        while let Some(slot) = self.to_unlink.pop() {
             self.leave_channels(slot, now);
         }
         while let Some(slot) = self.dead.pop() {
@@ -122,7 +122,7 @@ impl Hub {
             hot.flags &= !OPEN;
             self.open_clients -= 1;
             self.addresses.leave(slot);
-            self.leaving.push(slot);
+            self.to_unlink.push(slot);
         }
         self.end_handshake(slot);
         let client = &mut self.clients[slot as usize];
@@ -137,7 +137,7 @@ impl Hub {
         if hot.is(OPEN) {
             self.open_clients -= 1;
             self.addresses.leave(slot);
-            self.leaving.push(slot);
+            self.to_unlink.push(slot);
             self.metrics.closes.add(close::LOST_LABEL);
         }
         if hot.backlog != NO_BACKLOG {

@@ -100,7 +100,7 @@ pub struct Hub {
     /// Clients to be read again after a pause.
     pub(super) resumed: VecDeque<ClientId>,
     /// Clients whose links are to be cut at the end of the turn.
-    pub(super) leaving: Vec<u32>,
+    pub(super) to_unlink: Vec<u32>,
     /// Clients whose slots are to be freed at the end of the turn.
     pub(super) dead: Vec<u32>,
     /// Channels that owe a client something, by the first frame owed: `deliver`'s own.
@@ -285,7 +285,7 @@ impl Hub {
             sending: None,
             disconnects: VecDeque::new(),
             resumed: VecDeque::new(),
-            leaving: Vec::new(),
+            to_unlink: Vec::new(),
             dead: Vec::new(),
             owing: BinaryHeap::new(),
             scratch: Vec::new(),
