@@ -67,7 +67,6 @@ pub struct Core {
     tick_at: (Instant, Tick),
     sweep_at: Instant,
     sweep_cursor: usize,
-    leaving: Option<Leaving>,
 }
 
 #[derive(Debug)]
@@ -139,7 +138,6 @@ impl Core {
             tick_at: (now, 0),
             sweep_at: now + sweep::STEP,
             sweep_cursor: 0,
-            leaving: None,
         }
     }
 
@@ -332,7 +330,7 @@ impl Core {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
             Upstream::Feed(_) => None,
         };
-        let leaving = self.leaving.as_ref().map(Leaving::poll_timeout);
+        let leaving = self.hub.leaving.as_ref().map(Leaving::poll_timeout);
         [sweep, backend, leaving].into_iter().flatten().min()
     }
 

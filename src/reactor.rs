@@ -70,8 +70,6 @@ pub(crate) struct Reactor {
     token_file: Option<TokenFile>,
     /// How long a signal lets clients stay.
     drain: Duration,
-    /// The end has begun, soon or slowly.
-    is_leaving: bool,
     service_manager: Option<ServiceManager>,
     shared: Arc<Shared>,
     /// The program around a stand-alone server.
@@ -100,7 +98,6 @@ impl Reactor {
             signals: None,
             token_file: None,
             drain: Duration::ZERO,
-            is_leaving: false,
             service_manager: None,
             shared,
             program: None,
@@ -265,7 +262,7 @@ impl Reactor {
         }
         let count = stops.len();
         if count > 0 {
-            self.aborted = self.is_leaving || count > 1;
+            self.aborted = self.core.is_leaving() || count > 1;
             self.begin_to_leave();
             if self.drain.is_zero() {
                 self.core.stop(now);
@@ -287,8 +284,9 @@ impl Reactor {
         }
     }
 
+    /// What comes once, before the core is told to leave.
     fn begin_to_leave(&mut self) {
-        if std::mem::replace(&mut self.is_leaving, true) {
+        if self.core.is_leaving() {
             return;
         }
         tracing::info!("stopping");

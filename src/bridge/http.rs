@@ -88,7 +88,7 @@ impl Hub {
     /// The answer to a sound opening handshake, which is a `GET`.
     fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
         let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
-        let (status, text) = if self.is_leaving {
+        let (status, text) = if self.is_leaving() {
             (Status::ServiceUnavailable, "shutting down\n")
         } else if self.open_clients >= clients_max && self.oldest_guest().is_none() {
             (Status::ServiceUnavailable, "too many clients\n")
@@ -118,7 +118,7 @@ impl Hub {
 
     /// Why no client should be sent here, if so.
     fn readiness(&self) -> Result<(), &'static str> {
-        if self.is_leaving {
+        if self.is_leaving() {
             Err("shutting down")
         } else {
             self.listening.readiness()

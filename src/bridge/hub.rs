@@ -18,8 +18,8 @@ use crate::{
     backlog::Backlog,
     batch::Batches,
     bridge::{
-        addresses::Addresses, by_age::ByAge, listening::Listening, rates::Rates, raw::Arrivals,
-        transmit::Sending,
+        addresses::Addresses, by_age::ByAge, leaving::Leaving, listening::Listening, rates::Rates,
+        raw::Arrivals, transmit::Sending,
     },
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
@@ -90,8 +90,8 @@ pub struct Hub {
     pub(super) metrics: Metrics,
     /// The time of the turn in microseconds: for metrics, finer than a tick.
     pub(super) clock: u64,
-    /// No client is taken any more; those there are being closed, sooner or later.
-    pub(super) is_leaving: bool,
+    /// How far the bridge's end has come, once it has begun.
+    pub(super) leaving: Option<Leaving>,
     /// Clients with a backlog and a socket that takes bytes, and some that left: [`READY`] tells.
     pub(super) ready: VecDeque<u32>,
     pub(super) ready_first: bool,
@@ -279,7 +279,7 @@ impl Hub {
             arrivals: None,
             metrics: Metrics::default(),
             clock: 0,
-            is_leaving: false,
+            leaving: None,
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,

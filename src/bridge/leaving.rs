@@ -47,6 +47,22 @@ impl Leaving {
             } => *since + STOP_TIMEOUT,
         }
     }
+
+    /// The next client whose time has come; the caller closes it, or lets it depart later.
+    fn next_departure(&mut self, now: Instant) -> Option<ClientId> {
+        let Self::Draining { departures, .. } = self else {
+            return None;
+        };
+        departures.last().filter(|&&(at, _)| at <= now)?;
+        departures.pop().map(|(_, client)| client)
+    }
+
+    fn depart_later(&mut self, client: ClientId, at: Instant) {
+        if let Self::Draining { departures, .. } = self {
+            let place = departures.partition_point(|&(other, _)| other > at);
+            departures.insert(place, (at, client));
+        }
+    }
 }
 
 impl Core {
@@ -54,11 +70,10 @@ impl Core {
     /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
     /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
     pub fn drain(&mut self, span: Duration, now: Instant) {
-        if self.leaving.is_some() {
+        if self.is_leaving() {
             return;
         }
         let span = span.min(BridgeConfig::DRAIN_MAX);
-        self.hub.is_leaving = true;
         let mut random = Random::new(self.hub.listening.epoch_seed);
         let slots = 0..u32::try_from(self.hub.hot.len()).expect("slots are u32");
         let open = slots.filter(|&slot| self.hub.is_open(slot));
@@ -66,7 +81,7 @@ impl Core {
             .map(|slot| (now + span.mul_f64(random.fraction()), self.hub.id(slot)))
             .collect();
         departures.sort_unstable_by_key(|&(at, _)| std::cmp::Reverse(at));
-        self.leaving = Some(Leaving::Draining {
+        self.hub.leaving = Some(Leaving::Draining {
             until: now + span,
             departures,
         });
@@ -78,23 +93,27 @@ impl Core {
         if self.is_stopping() {
             return;
         }
-        self.leaving = Some(Leaving::Stopping {
+        self.hub.leaving = Some(Leaving::Stopping {
             since: now,
             all_closed: false,
         });
-        self.hub.is_leaving = true;
         self.go_on_leaving(now);
+    }
+
+    /// Whether the end has begun, slowly or soon.
+    pub fn is_leaving(&self) -> bool {
+        self.hub.is_leaving()
     }
 
     /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
     /// more but at the admin address.
     pub fn is_stopping(&self) -> bool {
-        matches!(self.leaving, Some(Leaving::Stopping { .. }))
+        matches!(self.hub.leaving, Some(Leaving::Stopping { .. }))
     }
 
     /// Whether it is stopping and nothing is left to wait for.
     pub fn is_stopped(&self, now: Instant) -> bool {
-        let Some(Leaving::Stopping { since, .. }) = self.leaving else {
+        let Some(Leaving::Stopping { since, .. }) = self.hub.leaving else {
             return false;
         };
         let grace_over = now >= since + PUBLISH_GRACE;
@@ -104,38 +123,39 @@ impl Core {
 
     pub(super) fn go_on_leaving(&mut self, now: Instant) {
         let tick = self.tick(now);
-        match &mut self.leaving {
+        match &mut self.hub.leaving {
             None => {}
-            Some(Leaving::Draining { until, departures }) => {
-                if *until <= now {
-                    self.stop(now);
-                    return;
-                }
-                while let Some(&(at, client)) = departures.last() {
-                    if at > now {
-                        return;
-                    }
-                    departures.pop();
-                    if self.hub.awaits_publish(client) {
-                        // It is told first, and looked at again soon.
-                        let again = now + sweep::STEP;
-                        let place = departures.partition_point(|&(at, _)| at > again);
-                        departures.insert(place, (again, client));
-                    } else if self.hub.is_alive(client) && self.hub.is_open(client.slot) {
-                        self.hub.close(client.slot, CloseReason::GoingAway, tick);
-                    }
-                }
-            }
+            Some(Leaving::Draining { until, .. }) if *until <= now => self.stop(now),
+            Some(Leaving::Draining { .. }) => self.hub.let_depart(now, tick),
             Some(Leaving::Stopping { since, all_closed }) => {
                 *all_closed |= now >= *since + PUBLISH_GRACE;
-                let heads_too = now >= *since + HEAD_GRACE;
-                self.hub.close_idle(*all_closed, heads_too, tick);
+                let (all, heads_too) = (*all_closed, now >= *since + HEAD_GRACE);
+                self.hub.close_idle(all, heads_too, tick);
             }
         }
     }
 }
 
 impl Hub {
+    /// Whether no client is taken any more; those there are being closed, sooner or later.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Closes those whose time to depart has come.
+    fn let_depart(&mut self, now: Instant, tick: Tick) {
+        while let Some(client) = self.leaving.as_mut().and_then(|it| it.next_departure(now)) {
+            if self.awaits_publish(client) {
+                // It is told first, and looked at again soon.
+                if let Some(leaving) = &mut self.leaving {
+                    leaving.depart_later(client, now + sweep::STEP);
+                }
+            } else if self.is_alive(client) && self.is_open(client.slot) {
+                self.close(client.slot, CloseReason::GoingAway, tick);
+            }
+        }
+    }
+
     fn awaits_publish(&self, id: ClientId) -> bool {
         self.is_alive(id) && self.clients[id.slot as usize].publishes_waiting > 0
     }

@@ -97,7 +97,7 @@ fn draining_lasts_a_day_at_most_however_long_is_asked() {
         world.client();
         world.drain(span);
         let end = world.now + day;
-        let asked = (world.core.leaving.as_ref()).map(|leaving| match leaving {
+        let asked = (world.core.hub.leaving.as_ref()).map(|leaving| match leaving {
             Leaving::Draining { until, .. } => *until,
             Leaving::Stopping { .. } => panic!("it drains"),
         });
