@@ -10,6 +10,7 @@ pub mod backend;
 mod by_age;
 mod client;
 mod closing;
+mod crowds;
 pub mod feed;
 mod gauges;
 mod http;

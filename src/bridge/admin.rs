@@ -1,23 +1,23 @@
 //! The admin address: health and metrics where clients do not come.
 
-use super::hub::{ADMIN, ClientId, Disconnect, Hub, Tick};
+use super::{
+    crowds::Crowd,
+    hub::{ADMIN, ClientId, Disconnect, Hub, Tick},
+};
 
 impl Hub {
     /// A socket was accepted at the admin address. Who leaves connections open there keeps nobody
     /// out: beyond the most of them the oldest is let go.
     pub(super) fn handle_admin_connected(&mut self, now: Tick) -> ClientId {
-        let mut admin = std::mem::take(&mut self.admin);
-        admin.retain(|&id| self.is_alive(id));
-        if admin.len() >= ADMIN_CONNECTIONS_MAX {
-            if let Some(oldest) = admin.pop_front() {
+        if self.admin_count >= ADMIN_CONNECTIONS_MAX {
+            if let Some((oldest, _)) = self.oldest(Crowd::Admin) {
                 self.metrics.admin_crowded_out += 1;
                 self.drop_client(oldest.slot, Disconnect::Drop);
             }
         }
         let id = self.handle_connected(ADMIN, now);
         self.admin_count += 1;
-        admin.push_back(id);
-        self.admin = admin;
+        self.note(id, Crowd::Admin, now);
         id
     }
 

@@ -3,7 +3,10 @@
 //! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
 //! for an upgrade brought one.
 
-use super::hub::{ClientId, Hub, Phase, Tick};
+use super::{
+    crowds::Crowd,
+    hub::{Hub, Phase, Tick},
+};
 use crate::{
     access::{
         secret::Secret,
@@ -26,33 +29,12 @@ impl Hub {
         }
     }
 
-    /// The client is open; if it has not said who it is, whoever comes may have its place.
-    pub(super) fn note_guest(&mut self, slot: u32) {
-        let id = self.id(slot);
-        if self.is_guest(id) {
-            let mut guests = std::mem::take(&mut self.guests);
-            guests.push(id, |id| self.is_guest(id));
-            self.guests = guests;
-        }
-    }
-
-    pub(super) fn oldest_guest(&mut self) -> Option<ClientId> {
-        let mut guests = std::mem::take(&mut self.guests);
-        let oldest = guests.oldest(|id| self.is_guest(id));
-        self.guests = guests;
-        oldest
-    }
-
     /// There are as many clients as may be, and somebody comes: those without a token keep nobody
     /// out.
     pub(super) fn close_oldest_guest(&mut self, now: Tick) {
-        if let Some(oldest) = self.oldest_guest() {
+        if let Some((oldest, _)) = self.oldest(Crowd::Guests) {
             self.close(oldest.slot, CloseReason::Unauthorized, now);
         }
-    }
-
-    fn is_guest(&self, id: ClientId) -> bool {
-        self.is_alive(id) && matches!(self.clients[id.slot as usize].phase, Phase::Guest { .. })
     }
 
     /// Why a message is refused whatever it would do; `None` where it could not be read.

@@ -3,7 +3,10 @@
 //! Nothing is freed and no link cut while something walks: who leaves is marked, and reaped at the
 //! end of the turn.
 
-use super::hub::{ADMIN, ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick};
+use super::{
+    crowds::Crowd,
+    hub::{ADMIN, ClientId, DEAD, Disconnect, Hot, Hub, NO_BACKLOG, OPEN, Phase, Tick},
+};
 use crate::ws::close::{self, CloseReason};
 
 impl Hub {
@@ -128,7 +131,7 @@ impl Hub {
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
         client.since = now;
-        self.note_ending(slot);
+        self.note(self.id(slot), Crowd::Ending, now);
     }
 
     fn bury(&mut self, slot: u32) {

@@ -1,6 +1,9 @@
 //! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
 
-use super::hub::{EXCESS, Hub};
+use super::{
+    crowds::Crowd,
+    hub::{EXCESS, Hub},
+};
 use crate::{
     access::{secret::Secret, tokens::Holder},
     metrics,
@@ -90,7 +93,7 @@ impl Hub {
         let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
         let (status, text) = if self.is_leaving() {
             (Status::ServiceUnavailable, "shutting down\n")
-        } else if self.open_clients >= clients_max && self.oldest_guest().is_none() {
+        } else if self.open_clients >= clients_max && self.oldest(Crowd::Guests).is_none() {
             (Status::ServiceUnavailable, "too many clients\n")
         } else if self.addresses.is_full(slot) {
             let text = "too many clients from this address\n";

@@ -18,8 +18,13 @@ use crate::{
     backlog::Backlog,
     batch::Batches,
     bridge::{
-        addresses::Addresses, by_age::ByAge, leaving::Leaving, listening::Listening, rates::Rates,
-        raw::Arrivals, transmit::Sending,
+        addresses::Addresses,
+        crowds::{Crowd, Crowds},
+        leaving::Leaving,
+        listening::Listening,
+        rates::Rates,
+        raw::Arrivals,
+        transmit::Sending,
     },
     channel::{Channel, ChannelKey, Payload},
     config::Limits,
@@ -51,27 +56,18 @@ pub struct Hub {
     pub(super) access: Access,
     /// Who may use the admin address, where there is one: health and metrics are only there then.
     pub(super) admin_pages: Option<Pages>,
-    /// Connections to it, by age, and some that ended.
-    pub(super) admin: VecDeque<ClientId>,
-    /// Such connections.
+    /// Connections to it.
     pub(super) admin_count: usize,
     /// The page at `GET /`, where there is one.
     pub(super) page: Option<&'static str>,
     pub(super) clients: Slab<Client>,
     /// Clients with their handshake behind them and no close begun.
     pub(super) open_clients: usize,
-    /// Those of them that have not said who they are.
-    pub(super) guests: ByAge,
     pub(super) addresses: Addresses,
     pub(super) rates: Rates,
     /// Clients whose handshake is unfinished.
     pub(super) handshaking: usize,
-    /// They by age.
-    pub(super) unfinished: ByAge,
-    /// Clients that were told to go, or have their answer: `Closing`, `Flushing`, `Lingering`.
-    pub(super) ending: ByAge,
-    /// Connections that are refused and may stay for a moment, by age.
-    pub(super) refused: VecDeque<(Tick, ClientId)>,
+    pub(super) crowds: Crowds,
     /// By slot, beside `clients`: what a fan-out touches.
     pub(super) hot: Vec<Hot>,
     pub(super) index: Index,
@@ -257,16 +253,12 @@ impl Hub {
             limits,
             access,
             admin_pages,
-            admin: VecDeque::new(),
             admin_count: 0,
             page,
             clients: Slab::new(),
             open_clients: 0,
-            guests: ByAge::default(),
             handshaking: 0,
-            unfinished: ByAge::default(),
-            ending: ByAge::default(),
-            refused: VecDeque::new(),
+            crowds: Crowds::default(),
             hot: Vec::new(),
             index: Index::default(),
             fanout: Fanout::default(),
@@ -395,7 +387,7 @@ impl Hub {
         let client = &mut self.clients[slot as usize];
         client.phase = phase;
         client.since = now;
-        self.note_guest(slot);
+        self.note(self.id(slot), Crowd::Guests, now);
         let hot = &mut self.hot[slot as usize];
         hot.flags |= OPEN;
         self.open_clients += 1;

@@ -6,8 +6,9 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
+    crowds::Crowd,
     http::{self, Reply},
-    hub::{ClientId, Disconnect, EXCESS, Hub, Phase, Tick},
+    hub::{ClientId, Disconnect, EXCESS, Hub, Tick},
     sweep::elapsed,
 };
 
@@ -28,7 +29,7 @@ impl Hub {
         }
         let id = self.handle_connected(0, now);
         self.addresses.note(id.slot, address);
-        self.note_unfinished(id);
+        self.note(id, Crowd::Unfinished, now);
         id
     }
 
@@ -47,42 +48,30 @@ impl Hub {
     /// oldest that has its answer. Nobody who came to that in this very tick: its head, or its end,
     /// may be here already.
     pub(super) fn dispensable(&mut self, now: Tick) -> Option<ClientId> {
-        let unfinished = self.oldest_unfinished();
-        let is_past = |id: &ClientId| self.clients[id.slot as usize].since != now;
-        if let Some(id) = unfinished.filter(is_past) {
-            return Some(id);
-        }
-        let ending = self.oldest_ending();
-        ending.filter(|id| self.clients[id.slot as usize].since != now)
-    }
-
-    /// The client is asked for nothing more but its end.
-    pub(super) fn note_ending(&mut self, slot: u32) {
-        let id = self.id(slot);
-        let mut ending = std::mem::take(&mut self.ending);
-        ending.push(id, |id| self.is_ending(id));
-        self.ending = ending;
+        [Crowd::Unfinished, Crowd::Ending]
+            .into_iter()
+            .find_map(|crowd| {
+                let (id, _) = self.oldest(crowd)?;
+                (self.clients[id.slot as usize].since != now).then_some(id)
+            })
     }
 
     /// A socket was accepted though nothing is left for it.
     pub(super) fn handle_excess(&mut self, now: Tick) -> ClientId {
         self.metrics.connections_excess += 1;
         let id = self.handle_connected(EXCESS, now);
-        self.refused.push_back((now, id));
-        self.note_unfinished(id);
+        self.note(id, Crowd::Refused, now);
+        self.note(id, Crowd::Unfinished, now);
         id
     }
 
     /// Lets go of those that were refused a moment ago.
     pub(super) fn end_refused(&mut self, now: Tick) {
-        while let Some(&(since, id)) = self.refused.front() {
+        while let Some((id, since)) = self.oldest(Crowd::Refused) {
             if elapsed(since, now) < REFUSAL_TIMEOUT {
                 return;
             }
-            self.refused.pop_front();
-            if self.is_alive(id) {
-                self.drop_client(id.slot, Disconnect::Drop);
-            }
+            self.drop_client(id.slot, Disconnect::Drop);
         }
     }
 
@@ -91,7 +80,7 @@ impl Hub {
         let Some(id) = self.dispensable(now) else {
             return;
         };
-        if self.is_handshaking(id) {
+        if self.is_in(id, Crowd::Unfinished) {
             self.metrics.handshakes_crowded_out += 1;
             self.drop_client(id.slot, Disconnect::Drop);
         } else {
@@ -100,7 +89,7 @@ impl Hub {
     }
 
     fn refuse_oldest_handshake(&mut self, now: Tick) {
-        let Some(oldest) = self.oldest_unfinished() else {
+        let Some((oldest, _)) = self.oldest(Crowd::Unfinished) else {
             return;
         };
         self.metrics.handshakes_crowded_out += 1;
@@ -108,40 +97,7 @@ impl Hub {
             self.metrics.http_responses.add(status.code());
             self.hang_up(oldest.slot, now, |out| out.extend_from_slice(&bytes));
         }
-        self.refused.push_back((now, oldest));
-    }
-
-    fn note_unfinished(&mut self, id: ClientId) {
-        let mut unfinished = std::mem::take(&mut self.unfinished);
-        unfinished.push(id, |id| self.is_handshaking(id));
-        self.unfinished = unfinished;
-    }
-
-    fn oldest_unfinished(&mut self) -> Option<ClientId> {
-        let mut unfinished = std::mem::take(&mut self.unfinished);
-        let oldest = unfinished.oldest(|id| self.is_handshaking(id));
-        self.unfinished = unfinished;
-        oldest
-    }
-
-    fn oldest_ending(&mut self) -> Option<ClientId> {
-        let mut ending = std::mem::take(&mut self.ending);
-        let oldest = ending.oldest(|id| self.is_ending(id));
-        self.ending = ending;
-        oldest
-    }
-
-    fn is_ending(&self, id: ClientId) -> bool {
-        self.is_alive(id)
-            && !self.is_admin(id.slot)
-            && matches!(
-                self.clients[id.slot as usize].phase,
-                Phase::Closing | Phase::Flushing | Phase::Lingering
-            )
-    }
-
-    fn is_handshaking(&self, id: ClientId) -> bool {
-        self.is_alive(id) && matches!(self.clients[id.slot as usize].phase, Phase::Handshake(_))
+        self.note(oldest, Crowd::Refused, now);
     }
 }
 
