@@ -1,6 +1,7 @@
 //! Reactions to what clients send: heads, frames and messages.
 
 use super::{
+    http::{Answer, Reply},
     hub::{Client, ClientId, Hub, Phase, Subscribe, Tick},
     interest::Interest,
     raw::RawMessage,
@@ -60,14 +61,11 @@ impl Hub {
                 return;
             }
             Ok(Some(request)) => (self.reply(slot, &request), request.head_bytes),
-            Err(status) => (super::http::refuse(status), 0),
+            Err(status) => (Reply::Respond(Answer::unreadable(status)), 0),
         };
         match reply {
-            super::http::Reply::Respond(status, bytes) => {
-                self.metrics.http_responses.add(status.code());
-                self.hang_up(slot, now, |out| out.extend_from_slice(&bytes));
-            }
-            super::http::Reply::Upgrade { key, holder } => {
+            Reply::Respond(answer) => self.hang_up_with(slot, &answer, now),
+            Reply::Upgrade { key, holder } => {
                 self.open(slot, holder, now, |out| {
                     response::switching_protocols(&key, out);
                 });

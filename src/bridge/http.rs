@@ -1,8 +1,11 @@
 //! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
+//!
+//! Knows neither how a head is read (`ws::request`) nor what a client may do once it is in
+//! (`admission`).
 
 use super::{
     crowds::Crowd,
-    hub::{EXCESS, Hub},
+    hub::{EXCESS, Hub, Tick},
 };
 use crate::{
     access::{secret::Secret, tokens::Holder},
@@ -15,8 +18,8 @@ use crate::{
 
 /// What becomes of a request.
 pub(super) enum Reply {
-    /// These bytes, then the connection ends.
-    Respond(Status, Vec<u8>),
+    /// An answer, then the connection ends.
+    Respond(Answer),
     /// The connection becomes a WebSocket.
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
@@ -26,11 +29,25 @@ pub(super) enum Reply {
     },
 }
 
+/// A response, encoded.
+pub(super) struct Answer {
+    status: Status,
+    bytes: Vec<u8>,
+}
+
 impl Hub {
+    /// Gives the connection its answer, and hangs up behind it.
+    pub(super) fn hang_up_with(&mut self, slot: u32, answer: &Answer, now: Tick) {
+        self.metrics.http_responses.add(answer.status.code());
+        self.hang_up(slot, now, |out| out.extend_from_slice(&answer.bytes));
+    }
+
+    /// What becomes of a request that was read.
     pub(super) fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
         let head_only = request.method == Method::Head;
-        let respond =
-            |status, content_type, body: &str| respond(status, content_type, body, head_only);
+        let respond = |status, content_type, body: &str| {
+            Reply::Respond(Answer::new(status, content_type, body, head_only))
+        };
         if self.hot[slot as usize].is(EXCESS) {
             return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
         }
@@ -85,9 +102,7 @@ impl Hub {
             _ => respond(Status::NotFound, TEXT, "not found\n"),
         }
     }
-}
 
-impl Hub {
     /// The answer to a sound opening handshake, which is a `GET`.
     fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
         let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
@@ -105,7 +120,7 @@ impl Hub {
             tracing::debug!(client = slot, "refused a token");
             (Status::Unauthorized, "the token is wrong\n")
         };
-        respond(status, TEXT, text, false)
+        Reply::Respond(Answer::new(status, TEXT, text, false))
     }
 
     /// Whose token the request brings. A browser's cannot bring one: it says so in a message.
@@ -129,28 +144,31 @@ impl Hub {
     }
 }
 
+impl Answer {
+    /// Where no head is waited for any more.
+    pub(super) fn no_room(text: &str) -> Self {
+        Self::new(Status::ServiceUnavailable, TEXT, text, false)
+    }
+
+    /// To a head that could not be read.
+    pub(super) fn unreadable(status: Status) -> Self {
+        Self::new(status, TEXT, status.reason(), false)
+    }
+
+    fn new(status: Status, content_type: &str, body: &str, head_only: bool) -> Self {
+        let mut bytes = Vec::new();
+        Response {
+            status,
+            content_type,
+            body,
+        }
+        .write(head_only, &mut bytes);
+        Self { status, bytes }
+    }
+}
+
 /// A token that is nobody's.
 struct WrongToken;
-/// The answer where no head is waited for any more.
-pub(super) fn no_room(body: &str) -> Reply {
-    respond(Status::ServiceUnavailable, TEXT, body, false)
-}
-
-/// The answer to a head that could not be read.
-pub(super) fn refuse(status: Status) -> Reply {
-    respond(status, TEXT, status.reason(), false)
-}
-
-fn respond(status: Status, content_type: &str, body: &str, head_only: bool) -> Reply {
-    let mut out = Vec::new();
-    Response {
-        status,
-        content_type,
-        body,
-    }
-    .write(head_only, &mut out);
-    Reply::Respond(status, out)
-}
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";

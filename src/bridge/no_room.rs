@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     crowds::Crowd,
-    http::{self, Reply},
+    http::Answer,
     hub::{ClientId, Disconnect, EXCESS, Hub, Tick},
     sweep::elapsed,
 };
@@ -93,10 +93,8 @@ impl Hub {
             return;
         };
         self.metrics.handshakes_crowded_out += 1;
-        if let Reply::Respond(status, bytes) = http::no_room("too many unfinished handshakes\n") {
-            self.metrics.http_responses.add(status.code());
-            self.hang_up(oldest.slot, now, |out| out.extend_from_slice(&bytes));
-        }
+        let answer = Answer::no_room("too many unfinished handshakes\n");
+        self.hang_up_with(oldest.slot, &answer, now);
         self.note(oldest, Crowd::Refused, now);
     }
 }
