@@ -1,6 +1,8 @@
 //! What a fuzzer asserts about bytes from a client. Compiled by cargo-fuzz and by ordinary tests,
 //! which run it over the corpus.
 
+mod seen;
+
 use std::io::{self, Cursor, Read, Write};
 
 use alle::ws::{
@@ -14,6 +16,7 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
+pub use self::seen::Seen;
 use super::echo::echo;
 
 /// A stream of frames says the same in any pieces, and what tungstenite makes of it; what is held
@@ -37,28 +40,6 @@ pub fn client_bytes(data: &[u8]) {
         }
     }
     echo(data, usize::from);
-}
-
-/// What is kept of an [`Input`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong,
-    Close(Option<(u16, String)>),
-}
-
-impl From<Input<'_>> for Seen {
-    fn from(input: Input<'_>) -> Self {
-        match input {
-            Input::Text(text) => Self::Text(text.to_owned()),
-            Input::Binary(payload) => Self::Binary(payload.to_owned()),
-            Input::Ping(payload) => Self::Ping(payload.to_owned()),
-            Input::Pong => Self::Pong,
-            Input::Close(close) => Self::Close(close.map(|(code, text)| (code, text.to_owned()))),
-        }
-    }
 }
 
 /// What a stream comes to, up to a close frame or the reason it failed for.

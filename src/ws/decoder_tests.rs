@@ -1,5 +1,9 @@
 //! Tables for the decoder: what a stream says, whole and cut at every place.
 
+#[path = "../../fuzz/bodies/ws/seen.rs"]
+mod seen;
+
+use self::seen::Seen;
 use super::{
     close::{CloseReason, ProtocolViolation},
     decoder::{Decoder, Input},
@@ -7,28 +11,6 @@ use super::{
 
 const MAX: usize = 1000;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-/// What a test keeps of an [`Input`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong,
-    Close(Option<(u16, String)>),
-}
-
-impl From<Input<'_>> for Seen {
-    fn from(input: Input<'_>) -> Self {
-        match input {
-            Input::Text(text) => Self::Text(text.to_owned()),
-            Input::Binary(payload) => Self::Binary(payload.to_owned()),
-            Input::Ping(payload) => Self::Ping(payload.to_owned()),
-            Input::Pong => Self::Pong,
-            Input::Close(close) => Self::Close(close.map(|(code, text)| (code, text.to_owned()))),
-        }
-    }
-}
 
 /// What was seen of a stream, and the error it ended with.
 type Story = (Vec<Seen>, Option<CloseReason>);
