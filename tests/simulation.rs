@@ -24,6 +24,8 @@ mod network;
 mod oracle;
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "../fuzz/bodies/wire.rs"]
+mod wire;
 
 use std::{
     collections::BTreeMap,

@@ -18,7 +18,7 @@ use alle::{
         Core, Settings,
         backend::{Order, Role},
         hub::{ClientId, Disconnect},
-        transmit::{Outgoing, Written},
+        transmit::Written,
     },
     channel::Channel,
     config::Limits,
@@ -30,7 +30,7 @@ use self::{
     peer::{Peer, message},
     postgres::Server,
 };
-use super::ws::frame;
+use super::{wire::joined, ws::frame};
 
 /// Reads `data` as a sequence of operations and plays it.
 pub fn bridge_ops(data: &[u8]) {
@@ -302,16 +302,7 @@ impl Run {
             return false;
         };
         assert!(has_transmit, "whoever has something says so");
-        let mut bytes = Vec::new();
-        match &transmit.bytes {
-            Outgoing::One(piece) => bytes.extend_from_slice(piece),
-            Outgoing::Many(pieces) => {
-                let (slices, count) = pieces.slices();
-                for slice in &slices[..count] {
-                    bytes.extend_from_slice(slice);
-                }
-            }
-        }
+        let mut bytes = joined(&transmit.bytes);
         assert!(!bytes.is_empty(), "nothing is no reason for a system call");
         let client = transmit.client;
         let peer = self.peers.get_mut(&client);

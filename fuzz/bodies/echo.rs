@@ -4,16 +4,14 @@
 use std::time::Instant;
 
 use alle::{
-    bridge::{
-        Core, Settings,
-        transmit::{Outgoing, Written},
-    },
+    bridge::{Core, Settings, transmit::Written},
     frame::frame_bytes,
     ws::close::CloseReason,
 };
 
 use super::{
     bridge::upgrade_head,
+    wire::joined,
     ws::{Seen, story},
 };
 
@@ -63,15 +61,7 @@ fn play(data: &[u8], cut: impl Fn(u8) -> usize) -> (Vec<Seen>, Vec<Vec<u8>>, Opt
 /// All that is to be written, and the end of the turn.
 fn write(core: &mut Core, said: &mut Vec<u8>, now: Instant) {
     while let Some(transmit) = core.poll_transmit(now) {
-        match transmit.bytes {
-            Outgoing::One(bytes) => said.extend_from_slice(bytes),
-            Outgoing::Many(pieces) => {
-                let (slices, count) = pieces.slices();
-                slices[..count]
-                    .iter()
-                    .for_each(|slice| said.extend_from_slice(slice));
-            }
-        }
+        said.extend_from_slice(&joined(&transmit.bytes));
         core.handle_transmitted(Written::All, now);
     }
     core.end_turn(now);

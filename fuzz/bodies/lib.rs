@@ -12,4 +12,5 @@ pub mod echo;
 pub mod index;
 pub mod message;
 pub mod pg;
+pub mod wire;
 pub mod ws;

@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::random::Random;
+use crate::{
+    random::Random,
+    wire::{bound, text},
+};
 
 /// What all sessions share: the committed notifications, in commit order.
 #[derive(Default)]
@@ -278,22 +281,4 @@ pub fn take_message(bytes: &mut VecDeque<u8>, is_tagged: bool) -> Option<(u8, Ve
     }
     let message: Vec<u8> = bytes.drain(..end).collect();
     Some((message[0], message[header + 4..].to_vec()))
-}
-
-/// The two parameters of a Bind without formats for them.
-pub fn bound(body: &[u8]) -> (String, String) {
-    let (head, mut rest) = body.split_at(6);
-    assert_eq!(head, [0, 0, 0, 0, 0, 2], "two parameters, both text");
-    let mut parameter = || {
-        let (length, behind) = rest.split_first_chunk().expect("a length");
-        let length = usize::try_from(u32::from_be_bytes(*length)).expect("short");
-        let (value, behind) = behind.split_at(length);
-        rest = behind;
-        text(value)
-    };
-    (parameter(), parameter())
-}
-
-pub fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
 }

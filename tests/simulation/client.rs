@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     oracle::{Request, Since, Truth, View},
     random::Random,
+    wire::take_frame,
 };
 
 pub struct Client {
@@ -279,31 +280,14 @@ impl Client {
         self.stage = Stage::Frames;
     }
 
-    /// Takes a frame of a server, if one is whole (RFC 6455, 5.2).
+    /// Takes a frame of the server, if one is whole.
     fn take_frame(&mut self, truth: &mut Truth, trace: &mut Vec<String>, keep: bool) -> bool {
-        let [first, second, ..] = self.inbox[..] else {
+        let Some((first, payload)) = take_frame(&mut self.inbox) else {
             return false;
         };
-        assert!(
-            matches!(first, 0x81 | 0x88 | 0x89 | 0x8a),
-            "no server sends {first:#x}"
-        );
-        assert!(second & 0x80 == 0, "a server does not mask");
-        let (length, header_bytes) = match (second, self.inbox.get(2..4)) {
-            (126, None) => return false,
-            (126, Some(length)) => (usize::from(length[0]) << 8 | usize::from(length[1]), 4),
-            (127, _) => panic!("no message is that long"),
-            (short, _) => (usize::from(short), 2),
-        };
-        assert!(length > 125 || header_bytes == 2, "the shortest form");
-        if self.inbox.len() < header_bytes + length {
-            return false;
-        }
-        let frame_bytes: Vec<u8> = self.inbox.drain(..header_bytes + length).collect();
-        let payload = &frame_bytes[header_bytes..];
         match first {
             0x81 => {
-                let message: Value = serde_json::from_slice(payload).expect("a message is JSON");
+                let message: Value = serde_json::from_slice(&payload).expect("a message is JSON");
                 if keep {
                     let text = String::from_utf8_lossy(&payload[..payload.len().min(160)]);
                     trace.push(format!("  c{} hears {text}", self.number));
@@ -321,12 +305,13 @@ impl Client {
             }
             0x89 => {
                 if !self.is_mute {
-                    self.to_core.push_back((frame(10, payload), Whole::Control));
+                    self.to_core
+                        .push_back((frame(10, &payload), Whole::Control));
                 }
             }
             _ => {
                 let pinged = self.pings.pop_front();
-                assert_eq!(pinged.as_deref(), Some(payload), "a pong of a ping");
+                assert_eq!(pinged.as_deref(), Some(&*payload), "a pong of a ping");
             }
         }
         true

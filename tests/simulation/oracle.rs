@@ -11,7 +11,10 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::view::{Request, Since, View};
-use crate::backend::{bound, is_probe, take_message, text};
+use crate::{
+    backend::{is_probe, take_message},
+    wire::{bound, text},
+};
 
 pub const NEVER: u64 = u64::MAX;
 

@@ -1,12 +1,12 @@
 //! Between the core and its clients: what moves, in which pieces, and what ends.
 
-use alle::bridge::{
-    hub::ClientId,
-    transmit::{Outgoing, Written},
-};
+use alle::bridge::{hub::ClientId, transmit::Written};
 
 use super::World;
-use crate::client::{Client, Stage};
+use crate::{
+    client::{Client, Stage},
+    wire::joined,
+};
 
 impl World {
     pub(super) fn connect(&mut self) {
@@ -173,16 +173,7 @@ impl World {
             return false;
         };
         assert!(has_transmit, "whoever has something says so");
-        let mut bytes = Vec::new();
-        match &transmit.bytes {
-            Outgoing::One(piece) => bytes.extend_from_slice(piece),
-            Outgoing::Many(pieces) => {
-                let (slices, count) = pieces.slices();
-                for slice in &slices[..count] {
-                    bytes.extend_from_slice(slice);
-                }
-            }
-        }
+        let bytes = joined(&transmit.bytes);
         assert!(!bytes.is_empty(), "nothing is no reason for a system call");
         let client = self.clients.get_mut(&transmit.client);
         let client = client.expect("what is written is for somebody who is there");

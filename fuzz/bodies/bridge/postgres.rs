@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use alle::channel::Channel;
 
+use super::super::wire::{bound, text};
+
 /// One backend.
 #[derive(Default)]
 pub struct Server {
@@ -169,27 +171,9 @@ impl Server {
     }
 }
 
-/// The two parameters of a Bind without formats for them.
-fn bound(body: &[u8]) -> (String, String) {
-    let (head, mut rest) = body.split_at(6);
-    assert_eq!(head, [0, 0, 0, 0, 0, 2], "two parameters, both text");
-    let mut parameter = || {
-        let (length, behind) = rest.split_first_chunk().expect("a length");
-        let length = usize::try_from(u32::from_be_bytes(*length)).expect("short");
-        let (value, behind) = behind.split_at(length);
-        rest = behind;
-        text(value)
-    };
-    (parameter(), parameter())
-}
-
 fn unquoted(sql: &str) -> String {
     let name = sql
         .split_once('"')
         .and_then(|(_, name)| name.strip_suffix('"'));
     name.expect("names are quoted").replace("\"\"", "\"")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
 }

@@ -1,0 +1,59 @@
+//! What the core writes, as its far ends read it: strictly. The simulation reads by it too.
+
+use alle::bridge::transmit::Outgoing;
+
+/// What is lent for one write, in one piece.
+pub fn joined(outgoing: &Outgoing<'_>) -> Vec<u8> {
+    match outgoing {
+        Outgoing::One(piece) => piece.to_vec(),
+        Outgoing::Many(pieces) => {
+            let (slices, count) = pieces.slices();
+            slices[..count].iter().flat_map(|it| it.to_vec()).collect()
+        }
+    }
+}
+
+/// Takes a frame of a server out of what a client received, if one is whole (RFC 6455, 5.2): its
+/// first byte and its payload.
+pub fn take_frame(inbox: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let [first, second, ..] = inbox[..] else {
+        return None;
+    };
+    assert!(
+        matches!(first, 0x81 | 0x88 | 0x89 | 0x8a),
+        "no server sends {first:#x}"
+    );
+    assert!(second & 0x80 == 0, "a server does not mask");
+    let (length, header_bytes) = match (second, inbox.get(2..4)) {
+        (126, None) => return None,
+        (126, Some(length)) => (usize::from(length[0]) << 8 | usize::from(length[1]), 4),
+        (127, _) => panic!("no message is that long"),
+        (short, _) => (usize::from(short), 2),
+    };
+    assert!(length > 125 || header_bytes == 2, "the shortest form");
+    assert!(length <= 125 || first == 0x81, "a control frame is short");
+    if inbox.len() < header_bytes + length {
+        return None;
+    }
+    let frame: Vec<u8> = inbox.drain(..header_bytes + length).collect();
+    Some((first, frame[header_bytes..].to_vec()))
+}
+
+/// The two parameters of a Bind without formats for them.
+pub fn bound(body: &[u8]) -> (String, String) {
+    let (head, mut rest) = body.split_at(6);
+    assert_eq!(head, [0, 0, 0, 0, 0, 2], "two parameters, both text");
+    let mut parameter = || {
+        let (length, behind) = rest.split_first_chunk().expect("a length");
+        let length = usize::try_from(u32::from_be_bytes(*length)).expect("short");
+        let (value, behind) = behind.split_at(length);
+        rest = behind;
+        text(value)
+    };
+    (parameter(), parameter())
+}
+
+/// A text of PostgreSQL's frontend.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
+}
