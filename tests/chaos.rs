@@ -18,46 +18,20 @@
     reason = "a test binary has no public interface"
 )]
 
-#[path = "chaos/audit.rs"]
-mod audit;
-#[path = "contract/client.rs"]
-#[expect(dead_code, reason = "the contract's tests need it")]
-mod client;
-#[path = "chaos/crowd.rs"]
-mod crowd;
 #[path = "chaos/director.rs"]
 mod director;
-#[path = "contract/harness.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod harness;
-#[path = "../benches/end_to_end/histogram.rs"]
-#[expect(dead_code, reason = "the benchmark and the soak read it")]
-mod histogram;
-#[path = "chaos/ledger.rs"]
-#[expect(dead_code, reason = "the soak reads times")]
-mod ledger;
 #[path = "chaos/plan.rs"]
 mod plan;
-#[path = "support/program.rs"]
-#[expect(dead_code, reason = "the other tests of the program need the rest")]
-mod program;
 #[path = "chaos/proxy.rs"]
 mod proxy;
-#[path = "simulation/random.rs"]
-#[expect(dead_code, reason = "the simulation needs the rest")]
-mod random;
-#[path = "contract/raw.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod raw;
-#[path = "contract/sql.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod sql;
-#[path = "chaos/sql_publisher.rs"]
-#[expect(dead_code, reason = "the soak has other rhythms")]
-mod sql_publisher;
+#[path = "chaos/shared.rs"]
+mod shared;
 
 use std::{env, time::Duration};
 
+use self::shared::{
+    audit, client, crowd, harness, histogram, ledger, program, random, raw, sql, sql_publisher,
+};
 use self::{
     crowd::Size,
     director::Director,

@@ -18,48 +18,24 @@
     reason = "a test binary has no public interface"
 )]
 
-#[path = "chaos/audit.rs"]
-mod audit;
 #[path = "soak/behaviours.rs"]
 mod behaviours;
-#[path = "contract/client.rs"]
-#[expect(dead_code, reason = "the contract's tests need it")]
-mod client;
-#[path = "chaos/crowd.rs"]
-mod crowd;
 #[path = "soak/foes.rs"]
 mod foes;
-#[path = "contract/harness.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod harness;
-#[path = "../benches/end_to_end/histogram.rs"]
-mod histogram;
-#[path = "chaos/ledger.rs"]
-mod ledger;
-#[path = "support/program.rs"]
-#[expect(dead_code, reason = "the other tests of the program need the rest")]
-mod program;
-#[path = "simulation/random.rs"]
-#[expect(dead_code, reason = "the simulation needs the rest")]
-mod random;
-#[path = "contract/raw.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod raw;
 #[path = "soak/report.rs"]
 mod report;
 #[path = "soak/scene.rs"]
 mod scene;
-#[path = "contract/sql.rs"]
-#[expect(dead_code, reason = "the contract's tests need the rest")]
-mod sql;
-#[path = "chaos/sql_publisher.rs"]
-#[expect(dead_code, reason = "chaos has bursts")]
-mod sql_publisher;
+#[path = "chaos/shared.rs"]
+mod shared;
 #[path = "soak/vitals.rs"]
 mod vitals;
 
 use std::{env, time::Duration};
 
+use self::shared::{
+    audit, client, crowd, harness, histogram, ledger, program, random, raw, sql, sql_publisher,
+};
 use self::{
     crowd::Size,
     scene::{Scale, Scene},
