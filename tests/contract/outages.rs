@@ -20,22 +20,39 @@ fn rounds() -> usize {
     rounds.map_or(1, |rounds| rounds.parse().unwrap())
 }
 
+/// Plays every round against a bridge that reaches the server by `url`, while somebody publishes
+/// there all the time and somebody listens.
+#[track_caller]
+fn every_round(
+    server: &Sandbox,
+    url: &str,
+    play: impl Fn(usize, &Bridge, &Publisher, &mut Witness<'_>),
+) {
+    let bridge = Bridge::start(url);
+    let publisher = Publisher::start(&[server.port()]);
+    let mut witness = Witness::subscribe(&bridge, &publisher);
+    for round in 1..=rounds() {
+        play(round, &bridge, &publisher, &mut witness);
+    }
+}
+
 /// Harm that ends the sessions; it returns at the moment when the server is there again.
 #[track_caller]
 fn every_outage_is_told(name: &str, harm: impl Fn(&Sandbox)) {
     let server = Sandbox::start().unwrap();
-    let bridge = Bridge::start(&server.url());
-    let publisher = Publisher::start(&[server.port()]);
-    let mut witness = Witness::subscribe(&bridge, &publisher);
-    for round in 1..=rounds() {
-        harm(&server);
-        let back = Instant::now();
-        witness.hear_of_the_outage();
-        witness.hear_of_the_return();
-        report(name, round, back.elapsed(), HEARD_AGAIN_WITHIN);
-        bridge.wait_until_ready();
-        witness.hear_a_number_after(publisher.committed());
-    }
+    every_round(
+        &server,
+        &server.url(),
+        |round, bridge, publisher, witness| {
+            harm(&server);
+            let back = Instant::now();
+            witness.hear_of_the_outage();
+            witness.hear_of_the_return();
+            report(name, round, back.elapsed(), HEARD_AGAIN_WITHIN);
+            bridge.wait_until_ready();
+            witness.hear_a_number_after(publisher.committed());
+        },
+    );
 }
 
 #[track_caller]
@@ -85,32 +102,30 @@ fn a_killed_server() {
 #[test]
 fn a_server_frozen_for_a_moment() {
     let server = Sandbox::start().unwrap();
-    let bridge = Bridge::start(&server.url());
-    let publisher = Publisher::start(&[server.port()]);
-    let mut witness = Witness::subscribe(&bridge, &publisher);
-    for round in 1..=rounds() {
-        server.pause().unwrap();
-        assert_eq!(bridge.client().said_so_far(), [] as [serde_json::Value; 0]);
-        server.resume().unwrap();
-        let back = Instant::now();
-        witness.hear_a_number_after(publisher.committed());
-        report(
-            "SIGSTOP for a moment",
-            round,
-            back.elapsed(),
-            HEARD_AGAIN_WITHIN,
-        );
-    }
+    every_round(
+        &server,
+        &server.url(),
+        |round, bridge, publisher, witness| {
+            server.pause().unwrap();
+            assert_eq!(bridge.client().said_so_far(), [] as [serde_json::Value; 0]);
+            server.resume().unwrap();
+            let back = Instant::now();
+            witness.hear_a_number_after(publisher.committed());
+            report(
+                "SIGSTOP for a moment",
+                round,
+                back.elapsed(),
+                HEARD_AGAIN_WITHIN,
+            );
+        },
+    );
 }
 
 #[test]
 #[ignore = "takes half a minute a round: make outages"]
 fn a_server_frozen_for_long() {
     let server = Sandbox::start().unwrap();
-    let bridge = Bridge::start(&server.url());
-    let publisher = Publisher::start(&[server.port()]);
-    let mut witness = Witness::subscribe(&bridge, &publisher);
-    for round in 1..=rounds() {
+    every_round(&server, &server.url(), |round, _, publisher, witness| {
         server.pause().unwrap();
         let frozen = Instant::now();
         witness.hear_of_the_outage();
@@ -120,7 +135,7 @@ fn a_server_frozen_for_long() {
         witness.hear_of_the_return();
         report("SIGSTOP", round, back.elapsed(), HEARD_AGAIN_WITHIN);
         witness.hear_a_number_after(publisher.committed());
-    }
+    });
 }
 
 /// What neither end hears of, for instance because a firewall forgot them: only the heartbeat can
@@ -130,17 +145,14 @@ fn a_server_frozen_for_long() {
 fn a_link_that_became_a_black_hole() {
     let server = Sandbox::start().unwrap();
     let relay = Relay::start(server.port());
-    let bridge = Bridge::start(&relay.url());
-    let publisher = Publisher::start(&[server.port()]);
-    let mut witness = Witness::subscribe(&bridge, &publisher);
-    for round in 1..=rounds() {
+    every_round(&server, &relay.url(), |round, _, publisher, witness| {
         relay.harm(Fate::BlackHole);
         let lost = Instant::now();
         witness.hear_of_the_outage();
         witness.hear_of_the_return();
         report("black hole", round, lost.elapsed(), NOTICED_WITHIN);
         witness.hear_a_number_after(publisher.committed());
-    }
+    });
 }
 
 const HEARD_AGAIN_WITHIN: Duration = Duration::from_secs(2);

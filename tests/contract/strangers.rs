@@ -458,16 +458,22 @@ fn other_machines_without_a_token_are_warned_of_once() {
 
 // ---- the command line's clients
 
+/// Somebody with this token, who listens to `orders` by now.
+fn listener(url: &str, token: &str) -> Program {
+    let mut command = alle_with(&["listen", "-w", url, "orders"]);
+    command.env("ALLE_TOKEN", token);
+    let listen = Program::start(command);
+    listen.stderr.until("Waiting for notifications...");
+    listen
+}
+
 #[test]
 fn listen_and_publish_bring_the_token_of_a_file_or_a_variable() {
     let database = Database::create();
     let file = TokenFile::new("# first\ns3cret publish=orders\nother\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
     let url = format!("ws://{}", bridge.address);
-    let mut command = alle_with(&["listen", "-w", &url, "orders"]);
-    command.env("ALLE_TOKEN", "other");
-    let listen = Program::start(command);
-    listen.stderr.until("Waiting for notifications...");
+    let listen = listener(&url, "other");
     let publish = ["publish", "-w", &url, "orders", "hello"];
     let (code, _, stderr) = run(alle_with(
         &[&publish[..], &["--token-file", file.path()]].concat(),
@@ -513,10 +519,7 @@ fn a_listener_whose_token_is_no_more_ends_with_1() {
     let file = TokenFile::new("goes\nstays\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
     let url = format!("ws://{}", bridge.address);
-    let mut command = alle_with(&["listen", "-w", &url, "orders"]);
-    command.env("ALLE_TOKEN", "goes");
-    let listen = Program::start(command);
-    listen.stderr.until("Waiting for notifications...");
+    let listen = listener(&url, "goes");
     file.write("stays\n");
     bridge.signal("HUP");
     assert_eq!(listen.exit_code(), Some(1));
