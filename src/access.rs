@@ -3,8 +3,8 @@
 //! The one place that decides it, and the seam for other ways to know a client: whoever names a
 //! [`Holder`] for what a client presents, and says what that holder may do, replaces [`tokens`] and
 //! nothing else; until it has an answer, the client stays the guest that it is without a token.
-//! Pure and without a protocol: it is given values and says yes or no; what a refusal
-//! looks like, and what becomes of the client, others know.
+//! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
+//! and what becomes of the client, others know.
 
 pub mod globs;
 pub mod pages;

@@ -125,7 +125,7 @@ impl Measure {
 /// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
 ///
 /// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the
-/// server's encoding; see `bridge` for servers that are not UTF-8.
+/// server's encoding: see [`Measure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Box<str>);
 

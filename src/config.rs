@@ -94,7 +94,8 @@ impl BridgeConfig {
         self
     }
 
-    /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the clients.
+    /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the
+    /// clients.
     #[must_use]
     pub fn with_admin_addr(mut self, address: Option<String>) -> Self {
         self.admin_addr = address;

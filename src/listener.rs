@@ -60,9 +60,10 @@ impl PostgresListener {
     /// Connects, and waits until both sessions are ready: five seconds at most for each server, or
     /// `connect_timeout`.
     ///
-    /// `url` is a connection string (PostgreSQL, "Connection Strings"); what it leaves out comes from
-    /// the service file, the `PG*` variables and the password file. `capacity` is how many notifications may wait to be received, at least
-    /// one; [`Received::Overflow`](crate::Received::Overflow) stands for what came while it was
+    /// `url` is a connection string (PostgreSQL, "Connection Strings"); what it leaves out comes
+    /// from the service file, the `PG*` variables and the password file. `capacity` is how many
+    /// notifications may wait to be received, at least one;
+    /// [`Received::Overflow`](crate::Received::Overflow) stands for what came while it was
     /// exhausted.
     ///
     /// # Errors

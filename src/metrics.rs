@@ -22,7 +22,7 @@ pub struct Metrics {
     pub connections_excess: u64,
     /// Opening handshakes that took too long.
     pub handshakes_timed_out: u64,
-    /// Opening handshakes refused because too many younger ones were unfinished.
+    /// Opening handshakes refused or let go because too many others came.
     pub handshakes_crowded_out: u64,
     /// Connections to the admin address let go because too many others came.
     pub admin_crowded_out: u64,

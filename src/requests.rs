@@ -17,8 +17,8 @@ use crate::{
     notifications::{Queue, Store},
 };
 
-/// What the clients of a [`WebSocketServer`](crate::WebSocketServer) ask for; iterating over it, or over a reference to
-/// it, is calling [`recv`](Self::recv).
+/// What the clients of a [`WebSocketServer`](crate::WebSocketServer) ask for; iterating over it, or
+/// over a reference to it, is calling [`recv`](Self::recv).
 ///
 /// Nobody has to receive. Meanwhile a subscribe and an unsubscribe of the same channel cancel each
 /// other, so that no more of them wait than there are channels; publishes wait up to

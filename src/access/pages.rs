@@ -1,8 +1,8 @@
 //! Which pages may talk to us: the rules for `Origin` and `Host`.
 //!
-//! Owns the defence against foreign pages (any page may open a WebSocket to any host) and against DNS
-//! rebinding (a name of the page's own that resolves to a loopback address). Refuses to know HTTP:
-//! it is given two values and says yes, or which option would have allowed it.
+//! Owns the defence against foreign pages (any page may open a WebSocket to any host) and against
+//! DNS rebinding (a name of the page's own that resolves to a loopback address). Refuses to know
+//! HTTP: it is given two values and says yes, or which option would have allowed it.
 
 use std::fmt;
 

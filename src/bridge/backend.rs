@@ -4,11 +4,10 @@
 //! publishing session is apart because a backend that waits for the commit lock of a NOTIFY
 //! delivers nothing meanwhile, and because only what somebody else said proves that we hear: the
 //! listening session counts as up once it heard a token of the other (`probe`). Knows no client
-//! and no socket: the reactor carries out
-//! [`Order`]s and reports what became of them.
+//! and no socket: the reactor carries out [`Order`]s and reports what became of them.
 //!
-//! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then [`Backend::poll_order`],
-//! [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
+//! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then
+//! [`Backend::poll_order`], [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
 
 mod asked;
 mod cause;

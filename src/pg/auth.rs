@@ -1,8 +1,8 @@
 //! Proving to the server who we are, and with SCRAM the server to us.
 //!
 //! Authentication requests in, password messages out (PostgreSQL, "SASL Authentication"; RFC 5802,
-//! RFC 7677, RFC 5929). Knows nothing of what comes before or after, and of TLS only what ties SCRAM
-//! to it.
+//! RFC 7677, RFC 5929). Knows nothing of what comes before or after, and of TLS only what ties
+//! SCRAM to it.
 
 use std::mem;
 

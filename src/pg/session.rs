@@ -36,10 +36,10 @@ pub struct Ticket(pub u64);
 ///   [`handle_transmitted`](Self::handle_transmitted) how much of what
 ///   [`poll_transmit`](Self::poll_transmit) lent was written.
 /// - Verbs, legal between [`Event::Ready`] and the end: [`listen`](Self::listen),
-///   [`unlisten`](Self::unlisten), [`notify`](Self::notify), [`heartbeat`](Self::heartbeat). Each
-///   is a transaction of its own, pipelined behind the earlier ones, and gets one
-///   [`Event::Completed`], in the order asked; or, when the session ends first, one line of
-///   [`unanswered`](Self::unanswered).
+///   [`unlisten`](Self::unlisten), [`notify`](Self::notify), [`heartbeat`](Self::heartbeat),
+///   [`measure_queue`](Self::measure_queue). Each is a transaction of its own, pipelined behind the
+///   earlier ones, and gets one [`Event::Completed`], in the order asked; or, when the session ends
+///   first, one line of [`unanswered`](Self::unanswered).
 ///
 /// After any of them drain [`poll_event`](Self::poll_event) until `None`, then write what
 /// `poll_transmit` lends until it lends nothing or the socket is full:

@@ -1,4 +1,6 @@
-//! Why a session ended, in words.
+//! Why a session ended, and what to do about it, in words.
+//!
+//! Knows what each cause says of the way that was tried; not when another is.
 
 use std::{fmt, io};
 
