@@ -92,7 +92,7 @@ impl Shared {
     }
 
     /// The reactor is gone.
-    pub(crate) fn detach(&self) {
+    fn detach(&self) {
         *self.lock() = State {
             waker: None,
             address: Address::Ended,

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Milliseconds since the start; wraps after 49 days, so only differences mean something.
-pub type Tick = u32;
+pub(super) type Tick = u32;
 
 /// A client, for as long as it lives: a slot used again has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ pub struct ClientId {
 
 /// All clients and channels.
 #[derive(Debug)]
-pub struct Hub {
+pub(super) struct Hub {
     pub(super) limits: Limits,
     pub(super) access: Access,
     /// Who may use the admin address, where there is one: health and metrics are only there then.

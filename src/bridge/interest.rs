@@ -141,7 +141,7 @@ impl Interest {
     }
 
     /// Whether somebody wants the channel.
-    pub fn is_wanted(self) -> bool {
+    fn is_wanted(self) -> bool {
         match self {
             Self::Idle => false,
             Self::Waiting | Self::Listened | Self::Refused => true,

@@ -37,7 +37,7 @@ impl Hub {
     }
 
     /// Lets go of the channel if it lingers.
-    pub(super) fn end_lingering(&mut self, key: ChannelKey) {
+    fn end_lingering(&mut self, key: ChannelKey) {
         if self.listening.state_mut(key).deserted.take().is_some() {
             self.unwant(key);
         }

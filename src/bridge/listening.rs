@@ -360,7 +360,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn send_command(&mut self, key: ChannelKey, command: Option<interest::Command>) {
+    fn send_command(&mut self, key: ChannelKey, command: Option<interest::Command>) {
         let Some(command) = command else { return };
         self.listening.asked += 1;
         let channel = self.index.name(key).clone();

@@ -83,14 +83,8 @@ impl BackendSockets {
         }
     }
 
-    /// Does what the backend asks for; says whether a session was let go.
-    pub(crate) fn carry_out(
-        &mut self,
-        backend: &mut Backend,
-        registry: &Registry,
-        now: Instant,
-    ) -> bool {
-        let mut let_go = false;
+    /// Does what the backend asks for.
+    pub(crate) fn carry_out(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
         while let Some(order) = backend.poll_order() {
             match order {
                 Order::Connect(role) => {
@@ -98,13 +92,9 @@ impl BackendSockets {
                         backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                     }
                 }
-                Order::Disconnect(role) => {
-                    self.sockets[role.index()] = Link::None;
-                    let_go = true;
-                }
+                Order::Disconnect(role) => self.sockets[role.index()] = Link::None,
             }
         }
-        let_go
     }
 
     /// Takes note of an event; the bytes are moved by [`Self::read`] and [`Self::write`].
