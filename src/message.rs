@@ -152,90 +152,68 @@ pub enum ErrorCode {
     UnknownOutcome,
 }
 
+/// A message as it was sent, whatever its fields hold.
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(default, rename = "type")]
+    kind: Option<Value>,
+    #[serde(default)]
+    channel: Option<Value>,
+    #[serde(default)]
+    payload: Option<Value>,
+    #[serde(default)]
+    id: Option<Value>,
+    #[serde(default)]
+    since: Option<Value>,
+    #[serde(default)]
+    token: Option<Value>,
+}
+
 /// Reads a text message of a client of a server that counts by `measure`.
 pub fn parse(text: &str, measure: Measure) -> Request {
-    #[derive(Deserialize)]
-    struct Fields {
-        #[serde(default, rename = "type")]
-        kind: Option<Value>,
-        #[serde(default)]
-        channel: Option<Value>,
-        #[serde(default)]
-        payload: Option<Value>,
-        #[serde(default)]
-        id: Option<Value>,
-        #[serde(default)]
-        since: Option<Value>,
-        #[serde(default)]
-        token: Option<Value>,
-    }
+    let refused = |refusal| Request {
+        id: None,
+        message: Err(refusal),
+    };
     // serde would read an array as the fields in order.
     if text.trim_start().starts_with('[') {
-        let refusal = Refusal::bad_message("a message is a JSON object, not an array");
-        return Request {
-            id: None,
-            message: Err(refusal),
-        };
+        return refused(Refusal::bad_message(
+            "a message is a JSON object, not an array",
+        ));
     }
-    let fields: Fields = match serde_json::from_str(text) {
+    let mut fields: Fields = match serde_json::from_str(text) {
         Ok(fields) => fields,
         Err(error) => {
-            let refusal = Refusal::bad_message(format!("not a JSON message: {error}"));
-            return Request {
-                id: None,
-                message: Err(refusal),
-            };
+            return refused(Refusal::bad_message(format!("not a JSON message: {error}")));
         }
     };
-    let id = match fields.id.map(RequestId::parse).transpose() {
-        Ok(id) => id,
-        Err(refusal) => {
-            return Request {
-                id: None,
-                message: Err(refusal),
-            };
-        }
-    };
-    Request {
-        id,
-        message: interpret(
-            fields.kind,
-            fields.channel,
-            fields.payload,
-            fields.since,
-            fields.token,
-            measure,
-        ),
+    match fields.id.take().map(RequestId::parse).transpose() {
+        Ok(id) => Request {
+            id,
+            message: interpret(fields, measure),
+        },
+        Err(refusal) => refused(refusal),
     }
 }
 
-fn interpret(
-    kind: Option<Value>,
-    channel: Option<Value>,
-    payload: Option<Value>,
-    since: Option<Value>,
-    token: Option<Value>,
-    measure: Measure,
-) -> Result<ClientMessage, Refusal> {
-    let Some(Value::String(kind)) = kind else {
+fn interpret(fields: Fields, measure: Measure) -> Result<ClientMessage, Refusal> {
+    let Some(Value::String(kind)) = fields.kind else {
         return Err(Refusal::bad_message("\"type\" is missing or not a string"));
     };
     match kind.as_str() {
         "subscribe" => {
-            let channel = parse_channel(channel, measure)?;
-            let since = since
-                .map(|since| parse_since(since, &channel))
-                .transpose()?;
-            Ok(ClientMessage::Subscribe(channel, since))
+            let channel = parse_channel(fields.channel, measure)?;
+            let since = fields.since.map(|since| parse_since(since, &channel));
+            Ok(ClientMessage::Subscribe(channel, since.transpose()?))
         }
-        "unsubscribe" => Ok(ClientMessage::Unsubscribe(parse_channel(channel, measure)?)),
+        "unsubscribe" => parse_channel(fields.channel, measure).map(ClientMessage::Unsubscribe),
         "notify" => {
-            let channel = parse_channel(channel, measure)?;
-            let payload = parse_payload(payload, &channel, measure)?;
+            let channel = parse_channel(fields.channel, measure)?;
+            let payload = parse_payload(fields.payload, &channel, measure)?;
             Ok(ClientMessage::Notify(channel, payload))
         }
         "ping" => Ok(ClientMessage::Ping),
-        "auth" => Ok(ClientMessage::Auth(match token {
+        "auth" => Ok(ClientMessage::Auth(match fields.token {
             Some(Value::String(token)) => Some(Secret::new(&token)),
             Some(_) | None => None,
         })),
@@ -466,25 +444,11 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// The longest prefix of `text` of at most `bytes_max` bytes that ends between characters.
+/// (`str::floor_char_boundary` is younger than our oldest compiler.)
 fn shorten(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary_compat(bytes_max)]
-}
-
-/// `str::floor_char_boundary` is younger than our oldest compiler.
-trait FloorCharBoundary {
-    fn floor_char_boundary_compat(&self, index: usize) -> usize;
-}
-
-impl FloorCharBoundary for str {
-    fn floor_char_boundary_compat(&self, index: usize) -> usize {
-        if index >= self.len() {
-            return self.len();
-        }
-        (0..=index)
-            .rev()
-            .find(|&at| self.is_char_boundary(at))
-            .unwrap_or(0)
-    }
+    let mut fitting = (0..=bytes_max.min(text.len())).rev();
+    let end = fitting.find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// A bad channel name is repeated in its error up to this length, in bytes.
