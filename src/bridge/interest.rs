@@ -2,7 +2,9 @@
 //!
 //! A table of transitions and nothing else: at most one LISTEN or UNLISTEN of a channel is under
 //! way, and a channel counts as listened to only once its LISTEN was answered with ReadyForQuery.
-//! Knows neither names nor clients.
+//! Knows neither names nor clients, and of time only how long a refusal holds.
+
+use std::time::Duration;
 
 /// The state of one channel towards the listening session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub enum Interest {
         /// Whether somebody wants it again.
         wanted: bool,
     },
-    /// Wanted, but PostgreSQL refused; it will be asked again.
+    /// Wanted, but PostgreSQL refused; it will be asked again, after [`Self::RETRY_MIN`] first.
     Refused,
 }
 
@@ -38,6 +40,11 @@ pub enum Command {
 }
 
 impl Interest {
+    /// What was refused is asked for again after this long, doubling
+    pub const RETRY_MIN: Duration = Duration::from_secs(1);
+    /// up to this long.
+    pub const RETRY_MAX: Duration = Duration::from_secs(30);
+
     /// Somebody wants the channel; `up` is whether a session can be asked.
     #[must_use]
     pub fn want(&mut self, up: bool) -> Option<Command> {

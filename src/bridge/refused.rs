@@ -52,7 +52,7 @@ impl Hub {
         if state.interest == Interest::Refused {
             self.listening.retry.get_or_insert(Retry {
                 since: now,
-                after: RETRY_MIN,
+                after: Interest::RETRY_MIN,
             });
         }
         self.unwant_if_deserted(key, now);
@@ -70,7 +70,7 @@ impl Hub {
         let keys: Vec<_> = self.index.channels().collect();
         for key in keys {
             if self.listening.state_mut(key).interest == Interest::Refused {
-                let after = (retry.after * 2).min(RETRY_MAX);
+                let after = (retry.after * 2).min(Interest::RETRY_MAX);
                 self.listening.retry = Some(Retry { since: now, after });
                 self.listening.to_listen.push_back(key);
             }
@@ -78,8 +78,3 @@ impl Hub {
         self.listen_to_waiting();
     }
 }
-
-/// Refused channels are asked for again after this long, doubling
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// up to this long.
-const RETRY_MAX: Duration = Duration::from_secs(30);

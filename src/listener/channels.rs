@@ -141,8 +141,8 @@ impl Channels {
                 self.unwant_unless_held(key);
                 if self.entries[key.index()].interest == Interest::Refused {
                     self.retry.get_or_insert(Retry {
-                        at: now + RETRY_MIN,
-                        after: RETRY_MIN,
+                        at: now + Interest::RETRY_MIN,
+                        after: Interest::RETRY_MIN,
                     });
                 }
             }
@@ -191,7 +191,7 @@ impl Channels {
             let entry = &mut self.entries[key.index()];
             if entry.interest == Interest::Refused {
                 let command = entry.interest.ready();
-                let after = (due.after * 2).min(RETRY_MAX);
+                let after = (due.after * 2).min(Interest::RETRY_MAX);
                 self.retry = Some(Retry {
                     at: now + after,
                     after,
@@ -265,11 +265,6 @@ impl Channels {
         }
     }
 }
-
-/// Refused channels are asked for again after this long, doubling
-const RETRY_MIN: Duration = Duration::from_secs(1);
-/// up to this long.
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;
