@@ -121,6 +121,7 @@ pub mod message;
 pub mod metrics;
 mod notifications;
 pub mod pg;
+mod queue;
 mod reactor;
 mod requests;
 #[doc(hidden)]

@@ -19,11 +19,12 @@ use mio::Waker;
 use self::requests::{Reply, Request};
 use crate::{
     channel::{Channel, ChannelError, Payload, PayloadError},
-    notifications::{Arrivals, Notifications, Queue},
+    notifications::{Arrivals, Notifications},
     pg::{
         config::ConfigError,
         session::{ServerError, SessionError},
     },
+    queue::Queue,
     shell,
 };
 

@@ -1,14 +1,12 @@
-//! What a listener hands to another thread, and the bounded queue it goes through.
+//! What a listener hands to another thread.
 //!
-//! When the queue is full nothing waits and nothing vanishes unseen: [`Received::Overflow`] stands
-//! in the place of what was dropped. A reactor can be woken by an arrival as well as a thread.
-//! Knows neither who sends nor what the receiver does with it.
+//! When too much waits nothing blocks and nothing vanishes unseen: [`Received::Overflow`] stands in
+//! the place of what was dropped. Knows neither who sends nor what the receiver does with it.
 
 use std::{
     collections::VecDeque,
-    fmt,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         mpsc::{RecvTimeoutError, TryRecvError},
     },
     time::Duration,
@@ -16,7 +14,11 @@ use std::{
 
 use mio::Waker;
 
-use crate::{bridge::feed::Fed, channel::Channel};
+use crate::{
+    bridge::feed::Fed,
+    channel::Channel,
+    queue::{Queue, Store},
+};
 
 /// A notification of PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,11 +100,11 @@ impl Notifications {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.lock().store.is_empty()
+        self.queue.is_empty()
     }
 
     pub(crate) fn poll_fed(&self) -> Option<Fed> {
-        Some(match self.queue.lock().store.pop()? {
+        Some(match self.queue.try_recv().ok()? {
             Received::Notification(it) => Fed::Notification(it.channel, it.payload),
             Received::Gap(channel) => Fed::Gap(channel),
             Received::Overflow => Fed::Overflow,
@@ -111,7 +113,7 @@ impl Notifications {
 
     /// Wakes a reactor from now on, whenever something arrives where nothing was.
     pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
-        self.queue.lock().waker = waker;
+        self.queue.attach(waker);
     }
 }
 
@@ -134,115 +136,6 @@ impl Iterator for &Notifications {
 impl Drop for Notifications {
     fn drop(&mut self) {
         self.queue.abandon();
-    }
-}
-
-/// What waits in a [`Queue`]; bounded by itself.
-pub(crate) trait Store {
-    type Item;
-
-    fn pop(&mut self) -> Option<Self::Item>;
-
-    fn is_empty(&self) -> bool;
-}
-
-/// Items on their way from one thread to another.
-pub(crate) struct Queue<S> {
-    state: Mutex<State<S>>,
-    changed: Condvar,
-}
-
-struct State<S> {
-    store: S,
-    /// One of the two ends is gone.
-    closed: bool,
-    waker: Option<Arc<Waker>>,
-}
-
-impl<S: Store> Queue<S> {
-    pub(crate) fn new(store: S) -> Self {
-        let state = State {
-            store,
-            closed: false,
-            waker: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        }
-    }
-
-    /// Lets `put` add to what waits; `None`, without asking it, when an end is gone.
-    pub(crate) fn put<R>(&self, put: impl FnOnce(&mut S) -> R) -> Option<R> {
-        let mut state = self.lock();
-        if state.closed {
-            return None;
-        }
-        let was_empty = state.store.is_empty();
-        let result = put(&mut state.store);
-        if !state.store.is_empty() {
-            self.changed.notify_one();
-            if let (true, Some(waker)) = (was_empty, &state.waker) {
-                // It fails only when the poll is gone, and then nobody is left to be woken.
-                let _woken = waker.wake();
-            }
-        }
-        Some(result)
-    }
-
-    pub(crate) fn recv(&self) -> Option<S::Item> {
-        let waited = self.changed.wait_while(self.lock(), State::is_pending);
-        waited.unwrap_or_else(PoisonError::into_inner).store.pop()
-    }
-
-    pub(crate) fn recv_timeout(&self, timeout: Duration) -> Result<S::Item, RecvTimeoutError> {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), timeout, State::is_pending);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match state.store.pop() {
-            Some(item) => Ok(item),
-            None if state.closed => Err(RecvTimeoutError::Disconnected),
-            None => Err(RecvTimeoutError::Timeout),
-        }
-    }
-
-    pub(crate) fn try_recv(&self) -> Result<S::Item, TryRecvError> {
-        let mut state = self.lock();
-        match state.store.pop() {
-            Some(item) => Ok(item),
-            None if state.closed => Err(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
-        }
-    }
-
-    /// The sending end is gone: what is there can still be received.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
-        self.changed.notify_all();
-    }
-
-    /// The receiving end is gone: what is there is let go.
-    pub(crate) fn abandon(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        while state.store.pop().is_some() {}
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<S>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: Store> State<S> {
-    fn is_pending(&mut self) -> bool {
-        self.store.is_empty() && !self.closed
-    }
-}
-
-impl<S> fmt::Debug for Queue<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").finish_non_exhaustive()
     }
 }
 

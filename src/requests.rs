@@ -14,7 +14,7 @@ use std::{
 use crate::{
     bridge::feed::{Incoming, Taken},
     channel::Channel,
-    notifications::{Queue, Store},
+    queue::{Queue, Store},
 };
 
 /// What the clients of a [`WebSocketServer`](crate::WebSocketServer) ask for; iterating over it, or

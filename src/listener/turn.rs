@@ -29,8 +29,9 @@ use crate::{
         backend::{Backend, Event, Failure, FailureError, Role},
         hub::{Command, Notify},
     },
-    notifications::{Arrivals, Notification, Queue, Received},
+    notifications::{Arrivals, Notification, Received},
     pg::config::Config,
+    queue::Queue,
     reactor::BackendSockets,
 };
 
