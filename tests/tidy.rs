@@ -382,9 +382,9 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 12] = [
-    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "index", "message",
-    "metrics", "pg", "ws",
+const CORE: [&str; 13] = [
+    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "history", "index",
+    "message", "metrics", "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
 const LAYERS: [(&str, &[&str]); 14] = [
