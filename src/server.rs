@@ -68,10 +68,6 @@ impl Bridge {
     /// Serves on this thread until stopped. Returns an error only if it cannot start: PostgreSQL
     /// that is down, or refuses us, is tried for ever.
     pub fn run(self) -> Result<(), BridgeError> {
-        self.serve()
-    }
-
-    fn serve(self) -> Result<(), BridgeError> {
         let postgres = shell::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.config.channels.iter().map(|name| {
             Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
