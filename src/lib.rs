@@ -19,14 +19,20 @@
 //! server, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
 //! reactor                    Poll, sockets, the turn            (the only IO, the only clock)
+//! control, notifications,    what it shares with other threads: a stop, and a queue either way
+//! requests, queue
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! bridge                     Core = Hub + Backend: who wants what, who gets what, in which order
 //!   hub, client, listening     clients and channels, and the reactions to either side
+//!   transmit, publishing       what leaves for clients, and for PostgreSQL
+//!   admission, no_room         who may stay and do what; who goes where there is no room
+//!   closing, leaving           how a client ends, and how all of it does
 //!   interest                   one channel: wanted, asked, confirmed; a table of transitions
 //!   backend                    two sessions kept alive: one hears, one speaks
 //!   sweep, http, gauges        deadlines; plain HTTP; what there is now
 //!   feed, raw                  a program instead of PostgreSQL, or of us
-//! index  fanout  backlog     links client–channel; passes; what a slow client still has to get
+//! index  fanout              links client–channel; passes over the subscribers
+//! backlog  history           what a slow client still has to get; what one that comes back missed
 //! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
 //! metrics                    what happened, counted, and Prometheus's text of it
 //! batch                      encoded frames, held once for all who shall get them
