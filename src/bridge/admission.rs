@@ -145,7 +145,7 @@ impl Hub {
             Some(tokens) => tokens.replace(read),
             None => self.access.tokens = Some(read),
         }
-        for slot in 0..u32::try_from(self.hot.len()).expect("slots are u32") {
+        for slot in self.slots() {
             self.close_uncovered(slot, now);
         }
     }

@@ -105,10 +105,9 @@ impl Hub {
 
     /// The answer to a sound opening handshake, which is a `GET`.
     fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
-        let clients_max = self.limits.clients_max.unwrap_or(usize::MAX);
         let (status, text) = if self.is_leaving() {
             (Status::ServiceUnavailable, "shutting down\n")
-        } else if self.open_clients >= clients_max && self.oldest(Crowd::Guests).is_none() {
+        } else if self.is_full() && self.oldest(Crowd::Guests).is_none() {
             (Status::ServiceUnavailable, "too many clients\n")
         } else if self.addresses.is_full(slot) {
             let text = "too many clients from this address\n";

@@ -9,6 +9,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    ops::Range,
 };
 
 use slab::Slab;
@@ -374,11 +375,7 @@ impl Hub {
         now: Tick,
         head: impl FnOnce(&mut Vec<u8>),
     ) {
-        if self
-            .limits
-            .clients_max
-            .is_some_and(|max| self.open_clients >= max)
-        {
+        if self.is_full() {
             self.close_oldest_guest(now);
         }
         self.metrics.handshakes += 1;
@@ -404,6 +401,17 @@ impl Hub {
         if is_counted && matches!(self.clients[slot as usize].phase, Phase::Handshake(_)) {
             self.handshaking -= 1;
         }
+    }
+
+    /// Whether as many clients are open as may be.
+    pub(super) fn is_full(&self) -> bool {
+        let max = self.limits.clients_max;
+        max.is_some_and(|max| self.open_clients >= max)
+    }
+
+    /// Every place that a connection has or had.
+    pub(super) fn slots(&self) -> Range<u32> {
+        0..u32::try_from(self.hot.len()).expect("slots are u32")
     }
 
     pub(super) fn is_open(&self, slot: u32) -> bool {

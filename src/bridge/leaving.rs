@@ -75,8 +75,7 @@ impl Core {
         }
         let span = span.min(BridgeConfig::DRAIN_MAX);
         let mut random = Random::new(self.hub.listening.epoch_seed);
-        let slots = 0..u32::try_from(self.hub.hot.len()).expect("slots are u32");
-        let open = slots.filter(|&slot| self.hub.is_open(slot));
+        let open = self.hub.slots().filter(|&slot| self.hub.is_open(slot));
         let mut departures: Vec<_> = open
             .map(|slot| (now + span.mul_f64(random.fraction()), self.hub.id(slot)))
             .collect();
@@ -163,8 +162,7 @@ impl Hub {
     /// Closes clients with 1001: those without publishes under way, or `all`. Where `heads_too`,
     /// drops those whose head is still under way.
     fn close_idle(&mut self, all: bool, heads_too: bool, now: Tick) {
-        let slots = 0..u32::try_from(self.hot.len()).expect("slots are u32");
-        for slot in slots {
+        for slot in self.slots() {
             if !self.clients.contains(slot as usize) || self.hot[slot as usize].is(ADMIN) {
                 continue;
             }
