@@ -10,6 +10,7 @@ pub mod backend;
 mod by_age;
 mod client;
 mod closing;
+pub mod command;
 mod crowds;
 pub mod feed;
 mod gauges;
@@ -35,11 +36,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::publishing::Published;
 use self::{
     backend::{Backend, Configs, Event, Role},
+    command::{Command, Published},
     feed::Feed,
-    hub::{ClientId, Command, Disconnect, Hub, Tick},
+    hub::{ClientId, Disconnect, Hub, Tick},
     leaving::Leaving,
     raw::Arrivals,
     transmit::{Transmit, Written},

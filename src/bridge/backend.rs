@@ -37,7 +37,10 @@ pub use self::{
     role::Role,
     route::{Encryption, Route},
 };
-use super::{hub::Command, publishing::Published, random::Random};
+use super::{
+    command::{Command, Published},
+    random::Random,
+};
 use crate::{
     channel::{ChannelKey, Measure},
     pg::{

@@ -20,6 +20,7 @@ use crate::{
     batch::Batches,
     bridge::{
         addresses::Addresses,
+        command::Command,
         crowds::{Crowd, Crowds},
         leaving::Leaving,
         listening::Listening,
@@ -27,7 +28,7 @@ use crate::{
         raw::Arrivals,
         transmit::Sending,
     },
-    channel::{Channel, ChannelKey, Payload},
+    channel::{Channel, ChannelKey},
     config::Limits,
     fanout::{EVERYONE, Fanout},
     frame,
@@ -203,30 +204,6 @@ pub(super) struct Publish {
     pub(super) bytes: usize,
     /// When it was taken, in microseconds.
     pub(super) since: u64,
-}
-
-/// What is asked of PostgreSQL.
-#[derive(Debug)]
-pub enum Command {
-    /// Hear the channel.
-    Listen(ChannelKey, Channel),
-    /// Hear it no more.
-    Unlisten(ChannelKey, Channel),
-    /// Notify it.
-    Notify(Notify),
-}
-
-/// A publish on its way.
-#[derive(Debug)]
-pub struct Notify {
-    /// Names the publish in its outcome.
-    pub number: u32,
-    /// Who asks: what one source asks is committed in the order asked, and sources take turns.
-    pub source: u32,
-    /// The channel.
-    pub channel: Channel,
-    /// What it carries.
-    pub payload: Payload,
 }
 
 /// How a socket is to be let go.

@@ -12,7 +12,7 @@ use super::{
     refused::Retry,
 };
 use crate::{
-    bridge::{backend::Unfit, hub::Command},
+    bridge::{backend::Unfit, command::Command},
     channel::{Channel, ChannelKey, Measure},
     frame,
     message::{GapReason, PostgresStatus, ServerMessage},

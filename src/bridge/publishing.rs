@@ -1,26 +1,13 @@
 //! Publishes of clients: each ends once, whatever becomes of PostgreSQL.
 
-use super::hub::{Command, Hub, Notify, Publish, Tick};
+use super::{
+    command::{Command, Notify, Published},
+    hub::{Hub, Publish, Tick},
+};
 use crate::{
     channel::{Channel, Payload},
     message::{ErrorCode, RequestId, ServerMessage},
-    pg::session::ServerError,
 };
-
-/// What became of a publish.
-#[derive(Debug)]
-pub enum Published {
-    /// Committed.
-    Committed,
-    /// PostgreSQL refused it.
-    Refused(ServerError),
-    /// It was handed to PostgreSQL, and the connection died before the answer.
-    Unknown,
-    /// It was not handed to PostgreSQL.
-    NotSent,
-    /// Too many waited already for the program around a stand-alone server.
-    Crowded,
-}
 
 impl Hub {
     pub(super) fn notify(

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bridge::{
-        hub::Command,
+        command::Command,
         interest::{self, Interest},
     },
     channel::{Channel, ChannelKey},

@@ -25,9 +25,8 @@ use super::{
 };
 use crate::{
     bridge::{
-        Published,
         backend::{Backend, Event, Failure, FailureError, Role},
-        hub::{Command, Notify},
+        command::{Command, Notify, Published},
     },
     notifications::{Arrivals, Notification, Received},
     pg::config::Config,

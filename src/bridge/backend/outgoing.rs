@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::{
-    bridge::{hub::Notify, publishing::Published},
+    bridge::command::{Notify, Published},
     channel::Measure,
     pg::session::{HandedOver, ServerError},
 };
