@@ -20,7 +20,7 @@ use rustls::{
 use super::socket::BackendSocket;
 use crate::{
     bridge::backend::Encryption,
-    pg::config::{Host, Server, Tls},
+    pg::config::{Server, Tls},
 };
 
 /// What a handshake with one server needs; made off the reactor, for it reads files.
@@ -33,11 +33,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(tls: &Tls, server: &Server) -> Result<Self, TlsError> {
-        let host = match (&server.host, server.address) {
-            (Host::Tcp(host), Some(address)) if host.is_empty() => address.to_string(),
-            (Host::Tcp(host), _) => host.clone(),
-            (Host::Unix(_), _) => return Err(TlsError::Name),
-        };
+        let host = server.host_name().ok_or(TlsError::Name)?;
         Ok(Self {
             config: Arc::new(trust::client_config(tls)?),
             server_name: ServerName::try_from(host).map_err(|_| TlsError::Name)?,

@@ -42,6 +42,15 @@ impl Server {
         }
     }
 
+    /// The name to ask for, or the address where none is given; `None` for a Unix socket.
+    pub fn host_name(&self) -> Option<String> {
+        match (&self.host, self.address) {
+            (Host::Tcp(host), Some(address)) if host.is_empty() => Some(address.to_string()),
+            (Host::Tcp(host), _) => Some(host.clone()),
+            (Host::Unix(_), _) => None,
+        }
+    }
+
     /// Whether what we send cannot leave this machine: a Unix socket or a loopback address.
     pub fn is_local(&self) -> bool {
         let host = match (&self.host, self.address) {
@@ -61,15 +70,9 @@ impl fmt::Display for Server {
         if let Some(path) = self.unix_socket_path() {
             return path.display().fmt(f);
         }
-        let host = match (&self.host, self.address) {
-            (Host::Tcp(host), Some(address)) if host.is_empty() => address.to_string(),
-            (Host::Tcp(host), _) => host.clone(),
-            (Host::Unix(directory), _) => directory.display().to_string(),
-        };
-        if host.contains(':') {
-            write!(f, "[{host}]:{}", self.port)
-        } else {
-            write!(f, "{host}:{}", self.port)
+        match self.host_name().unwrap_or_default() {
+            host if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
         }
     }
 }
