@@ -5,8 +5,8 @@
 //! # Two halves
 //!
 //! One thread, one `mio::Poll`. The **core** decides everything and touches nothing: no socket, no
-//! clock, no random number; time and a seed are arguments. The **shell** owns every socket and the
-//! only clock, and decides nothing. So the core can be driven by tests, fuzzers and simulations
+//! clock, no random number; time and a seed are arguments. The **shell** owns every socket and
+//! every clock, and decides nothing. So the core can be driven by tests, fuzzers and simulations
 //! through each order of events that a network can produce, and the shell is short enough to be
 //! checked by eye.
 //!
@@ -18,7 +18,8 @@
 //! cli                        what was typed, what it means, one command each
 //! server, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
-//! reactor                    Poll, sockets, the turn            (the only IO, the only clock)
+//! reactor                    Poll, sockets, the turn: IO and the clock (listener and doctor have a
+//!                            small turn of their own, over the same sockets to PostgreSQL)
 //! control, notifications,    what it shares with other threads: a stop, and a queue either way
 //! requests, queue
 //! ───────────────────────────────────────────────────────────────────────────────────────────

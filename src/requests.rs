@@ -1,6 +1,7 @@
 //! What clients of a stand-alone server ask, on its way to the program around it.
 //!
-//! A queue that stays bounded though nobody may be receiving.
+//! What waits stays bounded though nobody may be receiving. Knows no client: what is asked here is
+//! asked by all of them.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,6 @@
 //! The admin address: health and metrics where clients do not come.
+//!
+//! Knows who came there; what is answered is `http`'s.
 
 use super::{
     crowds::Crowd,

@@ -1,4 +1,7 @@
 //! Reactions to what clients send: heads, frames and messages.
+//!
+//! Knows who is subscribed to what and who waits for a LISTEN; when that is sent, and what follows
+//! from its answer, is `listening`'s, and what a client may is `admission`'s.
 
 use super::{
     http::{Answer, Reply},

@@ -1,7 +1,7 @@
 //! All clients, what they are subscribed to, and what leaves for them in which order.
 //!
 //! Owns the records of clients and puts `index`, `fanout`, `batch` and `backlog` together. Knows
-//! nothing of PostgreSQL's wire, of sockets or of clocks: time comes in as [`Tick`]s.
+//! nothing of PostgreSQL's wire, of sockets or of clocks: time comes in as `Tick`s.
 //!
 //! The rule that keeps every client's order: whatever is pending for a client is moved to its
 //! backlog (`deliver`) *before* its subscriptions change and *before* an answer is queued to it.

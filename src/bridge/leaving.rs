@@ -2,6 +2,7 @@
 //!
 //! Draining comes first where it is asked for: clients are served, and leave one by one, so that
 //! they do not all come to another bridge at once. Then, or at once, a stop closes who is left.
+//! Knows no signal: whoever runs the core says when, and ends the process when it is stopped.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
 //! Deserted channels that stay listened to for a while, so that who comes back finds its ring.
+//!
+//! Knows since when nobody wants a channel; what UNLISTEN takes is `listening`'s.
 
 use super::{
     hub::{Hub, Tick},

@@ -1,4 +1,7 @@
 //! Reactions to what PostgreSQL's sessions report: which channels hold, and what they carry.
+//!
+//! Knows what was asked of the listening session and what it confirmed; neither how that is written
+//! nor when the session is connected again.
 
 use std::{
     borrow::Cow,

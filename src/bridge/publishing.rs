@@ -1,4 +1,6 @@
 //! Publishes of clients: each ends once, whatever becomes of PostgreSQL.
+//!
+//! Knows who waits for which; how they are gathered into transactions is the backend's.
 
 use super::{
     command::{Command, Notify, Published},

@@ -1,4 +1,7 @@
-//! A listening socket: takes connections, a budget at a time.
+//! A listening socket: takes one connection after the other, and pauses where there is no
+//! descriptor for one.
+//!
+//! Knows neither how many a turn may take nor what becomes of them.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 

@@ -1,4 +1,6 @@
 //! The sockets of clients: reads and writes in budgets, so that nobody waits for one of them.
+//!
+//! Knows a client by its slot and what the core says of it; not what its bytes mean.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 

@@ -1,4 +1,6 @@
 //! What is needed to connect, on a thread of its own: the system's resolver and its files block.
+//!
+//! Knows one server and one attempt; which server, and when again, is the backend's.
 
 #![expect(
     clippy::disallowed_methods,

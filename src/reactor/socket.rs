@@ -1,4 +1,6 @@
 //! Sockets with their options, and writes that say whether the socket took all.
+//!
+//! Knows what is asked of the kernel and why; not whose socket it is, nor when it is used.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
