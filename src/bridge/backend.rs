@@ -12,12 +12,12 @@
 mod asked;
 mod cause;
 mod link;
-mod outgoing;
 mod probe;
 mod readiness;
 mod retry;
 mod role;
 mod route;
+mod transactions;
 
 use std::{
     collections::VecDeque,
@@ -29,8 +29,8 @@ use self::{
     asked::Asked,
     cause::Cause,
     link::{Heartbeat, Link, State},
-    outgoing::Outgoing,
     probe::Probe,
+    transactions::Transactions,
 };
 pub use self::{
     cause::{Failure, FailureError, Unfit},
@@ -117,7 +117,7 @@ pub struct Backend {
     /// What the listening session is to be asked; empty while it is not up.
     commands: VecDeque<Command>,
     /// What the publishing session is asked; empty while it is not up.
-    outgoing: Outgoing,
+    transactions: Transactions,
     random: Random,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
@@ -134,7 +134,7 @@ impl Backend {
             configs,
             probe: Probe::new(seed),
             commands: VecDeque::new(),
-            outgoing: Outgoing::default(),
+            transactions: Transactions::default(),
             random: Random::new(seed),
             orders: VecDeque::new(),
             events: VecDeque::new(),
@@ -316,7 +316,9 @@ impl Backend {
                     self.commands.push_back(command);
                 }
             }
-            Command::Notify(notify) if self.is_up(Role::Publishing) => self.outgoing.push(notify),
+            Command::Notify(notify) if self.is_up(Role::Publishing) => {
+                self.transactions.push(notify)
+            }
             Command::Notify(notify) => {
                 let event = Event::Published(notify.number, Published::NotSent);
                 self.events.push_back(event);
@@ -335,7 +337,7 @@ impl Backend {
         if let State::Ready { session, .. } = &mut self.links[role.index()].state {
             match role {
                 Role::Listening => give_commands(&mut self.commands, session),
-                Role::Publishing => give_publishes(&mut self.outgoing, session),
+                Role::Publishing => give_publishes(&mut self.transactions, session),
             }
         }
         self.links[role.index()].session()?.poll_transmit()
@@ -439,9 +441,11 @@ impl Backend {
             }
             Asked::Publish => {
                 let events = &mut self.events;
-                let members = self.outgoing.handle_completed(result, |number, published| {
-                    events.push_back(Event::Published(number, published));
-                });
+                let members = self
+                    .transactions
+                    .handle_completed(result, |number, published| {
+                        events.push_back(Event::Published(number, published));
+                    });
                 (members > 0).then_some(Event::Committed(members as u64))
             }
             Asked::Probe(number) => {
@@ -476,9 +480,9 @@ fn give_commands(commands: &mut VecDeque<Command>, session: &mut Session) {
     }
 }
 
-fn give_publishes(outgoing: &mut Outgoing, session: &mut Session) {
+fn give_publishes(transactions: &mut Transactions, session: &mut Session) {
     let measure = Measure::of(session.server_encoding());
-    while let Some(members) = outgoing.poll_transaction(measure) {
+    while let Some(members) = transactions.poll_transaction(measure) {
         let pairs = members.iter().map(|it| (&it.channel, &it.payload));
         session.notify(pairs, Asked::Publish.ticket());
     }

@@ -75,7 +75,7 @@ impl Backend {
                         publishes.then_some(handed_over)
                     });
                     let events = &mut self.events;
-                    self.outgoing
+                    self.transactions
                         .handle_lost(transactions, |number, published| {
                             events.push_back(Event::Published(number, published));
                         });

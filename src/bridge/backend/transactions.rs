@@ -31,7 +31,7 @@ use crate::{
 /// each answered, in this order, by [`Self::handle_completed`] or at the end of the session by
 /// [`Self::handle_lost`].
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(super) struct Transactions {
     /// By source, in the order asked; no queue is empty.
     waiting: HashMap<u32, VecDeque<Notify>>,
     /// Sources in `waiting`, each once, the next one first.
@@ -48,7 +48,7 @@ pub(super) struct Outgoing {
     hasher: RandomState,
 }
 
-impl Outgoing {
+impl Transactions {
     /// One more publish.
     pub(super) fn push(&mut self, notify: Notify) {
         let queue = self.waiting.entry(notify.source).or_default();
@@ -188,10 +188,10 @@ mod tests {
     use super::*;
     use crate::channel::{Channel, Payload};
 
-    fn push(outgoing: &mut Outgoing, source: u32, texts: &[&str]) {
+    fn push(transactions: &mut Transactions, source: u32, texts: &[&str]) {
         for text in texts {
             let number = text.parse().unwrap_or(0);
-            outgoing.push(Notify {
+            transactions.push(Notify {
                 number,
                 source,
                 channel: Channel::new("a").unwrap(),
@@ -200,15 +200,17 @@ mod tests {
         }
     }
 
-    fn next(outgoing: &mut Outgoing) -> Vec<String> {
-        let members = outgoing.poll_transaction(Measure::Utf8).unwrap_or_default();
+    fn next(transactions: &mut Transactions) -> Vec<String> {
+        let members = transactions
+            .poll_transaction(Measure::Utf8)
+            .unwrap_or_default();
         let texts = members.iter().map(|it| it.payload.as_str().to_owned());
         texts.collect()
     }
 
-    fn complete(outgoing: &mut Outgoing, result: Result<(), ServerError>) -> Vec<String> {
+    fn complete(transactions: &mut Transactions, result: Result<(), ServerError>) -> Vec<String> {
         let mut ends = Vec::new();
-        outgoing.handle_completed(result, |number, published| {
+        transactions.handle_completed(result, |number, published| {
             ends.push(format!("{number} {published:?}"));
         });
         ends
@@ -220,109 +222,116 @@ mod tests {
 
     #[test]
     fn what_waits_gathers_and_sources_take_turns() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 7, &["1", "2", "3"]);
-        push(&mut outgoing, 8, &["4"]);
-        push(&mut outgoing, 9, &["5", "6"]);
-        assert_eq!(next(&mut outgoing), ["1", "4", "5", "2", "6", "3"]);
-        push(&mut outgoing, 9, &["7", "8"]);
-        assert!(next(&mut outgoing).is_empty(), "one of several at a time");
-        assert_eq!(complete(&mut outgoing, Ok(())).len(), 6);
-        assert_eq!(next(&mut outgoing), ["7", "8"]);
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 7, &["1", "2", "3"]);
+        push(&mut transactions, 8, &["4"]);
+        push(&mut transactions, 9, &["5", "6"]);
+        assert_eq!(next(&mut transactions), ["1", "4", "5", "2", "6", "3"]);
+        push(&mut transactions, 9, &["7", "8"]);
+        assert!(
+            next(&mut transactions).is_empty(),
+            "one of several at a time"
+        );
+        assert_eq!(complete(&mut transactions, Ok(())).len(), 6);
+        assert_eq!(next(&mut transactions), ["7", "8"]);
         assert_eq!(
-            complete(&mut outgoing, Ok(())),
+            complete(&mut transactions, Ok(())),
             ["7 Committed", "8 Committed"]
         );
-        assert!(next(&mut outgoing).is_empty());
+        assert!(next(&mut transactions).is_empty());
     }
 
     #[test]
     fn a_single_one_holds_up_nothing() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["1"]);
-        assert_eq!(next(&mut outgoing), ["1"]);
-        push(&mut outgoing, 1, &["2", "3"]);
-        assert_eq!(next(&mut outgoing), ["2", "3"]);
-        assert_eq!(complete(&mut outgoing, Ok(())), ["1 Committed"]);
-        push(&mut outgoing, 1, &["4"]);
-        assert!(next(&mut outgoing).is_empty(), "2 and 3 may run again");
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1"]);
+        assert_eq!(next(&mut transactions), ["1"]);
+        push(&mut transactions, 1, &["2", "3"]);
+        assert_eq!(next(&mut transactions), ["2", "3"]);
+        assert_eq!(complete(&mut transactions, Ok(())), ["1 Committed"]);
+        push(&mut transactions, 1, &["4"]);
+        assert!(next(&mut transactions).is_empty(), "2 and 3 may run again");
     }
 
     #[test]
     fn equal_pairs_never_meet_and_no_source_overtakes_itself() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["1", "1", "2"]);
-        push(&mut outgoing, 2, &["1", "3"]);
-        push(&mut outgoing, 3, &["4"]);
-        assert_eq!(next(&mut outgoing), ["1", "4"]);
-        complete(&mut outgoing, Ok(()));
-        assert_eq!(next(&mut outgoing), ["1", "3"], "source 2 was due first");
-        complete(&mut outgoing, Ok(()));
-        assert_eq!(next(&mut outgoing), ["1", "2"]);
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1", "1", "2"]);
+        push(&mut transactions, 2, &["1", "3"]);
+        push(&mut transactions, 3, &["4"]);
+        assert_eq!(next(&mut transactions), ["1", "4"]);
+        complete(&mut transactions, Ok(()));
+        assert_eq!(
+            next(&mut transactions),
+            ["1", "3"],
+            "source 2 was due first"
+        );
+        complete(&mut transactions, Ok(()));
+        assert_eq!(next(&mut transactions), ["1", "2"]);
     }
 
     #[test]
     fn members_of_a_refused_transaction_run_again_alone_before_anything_else() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["1", "2"]);
-        push(&mut outgoing, 2, &["3"]);
-        assert_eq!(next(&mut outgoing), ["1", "3", "2"]);
-        push(&mut outgoing, 1, &["4"]);
-        push(&mut outgoing, 2, &["5"]);
-        assert!(complete(&mut outgoing, Err(refusal())).is_empty());
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1", "2"]);
+        push(&mut transactions, 2, &["3"]);
+        assert_eq!(next(&mut transactions), ["1", "3", "2"]);
+        push(&mut transactions, 1, &["4"]);
+        push(&mut transactions, 2, &["5"]);
+        assert!(complete(&mut transactions, Err(refusal())).is_empty());
         for alone in ["1", "3", "2"] {
-            assert_eq!(next(&mut outgoing), [alone]);
+            assert_eq!(next(&mut transactions), [alone]);
         }
-        assert_eq!(next(&mut outgoing), ["4", "5"]);
-        assert_eq!(complete(&mut outgoing, Ok(())), ["1 Committed"]);
-        let refused = complete(&mut outgoing, Err(refusal()));
+        assert_eq!(next(&mut transactions), ["4", "5"]);
+        assert_eq!(complete(&mut transactions, Ok(())), ["1 Committed"]);
+        let refused = complete(&mut transactions, Err(refusal()));
         assert!(refused[0].starts_with("3 Refused"), "{refused:?}");
-        assert_eq!(complete(&mut outgoing, Ok(())), ["2 Committed"]);
-        assert_eq!(complete(&mut outgoing, Ok(())).len(), 2);
+        assert_eq!(complete(&mut transactions, Ok(())), ["2 Committed"]);
+        assert_eq!(complete(&mut transactions, Ok(())).len(), 2);
     }
 
     #[test]
     fn where_the_server_converts_each_runs_alone() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["1", "2"]);
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1", "2"]);
         for _ in 0..2 {
-            let members = outgoing.poll_transaction(Measure::Server).unwrap();
+            let members = transactions.poll_transaction(Measure::Server).unwrap();
             assert_eq!(members.len(), 1);
         }
     }
 
     #[test]
     fn a_transaction_and_what_is_under_way_are_bounded() {
-        let mut outgoing = Outgoing::default();
+        let mut transactions = Transactions::default();
         for number in 0..=MEMBERS_MAX {
-            push(&mut outgoing, 1, &[&number.to_string()]);
+            push(&mut transactions, 1, &[&number.to_string()]);
         }
-        assert_eq!(next(&mut outgoing).len(), MEMBERS_MAX);
-        complete(&mut outgoing, Ok(()));
-        assert_eq!(next(&mut outgoing).len(), 1);
+        assert_eq!(next(&mut transactions).len(), MEMBERS_MAX);
+        complete(&mut transactions, Ok(()));
+        assert_eq!(next(&mut transactions).len(), 1);
 
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["same"; TRANSACTIONS_MAX + 1]);
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["same"; TRANSACTIONS_MAX + 1]);
         for _ in 0..TRANSACTIONS_MAX {
-            assert_eq!(next(&mut outgoing).len(), 1);
+            assert_eq!(next(&mut transactions).len(), 1);
         }
-        assert!(next(&mut outgoing).is_empty());
-        complete(&mut outgoing, Ok(()));
-        assert_eq!(next(&mut outgoing).len(), 1);
+        assert!(next(&mut transactions).is_empty());
+        complete(&mut transactions, Ok(()));
+        assert_eq!(next(&mut transactions).len(), 1);
     }
 
     #[test]
     fn each_ends_once_when_the_session_is_lost() {
-        let mut outgoing = Outgoing::default();
-        push(&mut outgoing, 1, &["1"]);
-        assert_eq!(next(&mut outgoing), ["1"]);
-        push(&mut outgoing, 1, &["2", "3"]);
-        push(&mut outgoing, 2, &["4"]);
-        assert_eq!(next(&mut outgoing), ["2", "4", "3"]);
-        push(&mut outgoing, 2, &["5"]);
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1"]);
+        assert_eq!(next(&mut transactions), ["1"]);
+        push(&mut transactions, 1, &["2", "3"]);
+        push(&mut transactions, 2, &["4"]);
+        assert_eq!(next(&mut transactions), ["2", "4", "3"]);
+        push(&mut transactions, 2, &["5"]);
         let mut ends = Vec::new();
         let handed_over = [HandedOver::Yes, HandedOver::No].into_iter();
-        outgoing.handle_lost(handed_over, |number, published| {
+        transactions.handle_lost(handed_over, |number, published| {
             ends.push(format!("{number} {published:?}"));
         });
         assert_eq!(
@@ -335,7 +344,7 @@ mod tests {
                 "5 NotSent"
             ]
         );
-        push(&mut outgoing, 2, &["6", "7"]);
-        assert_eq!(next(&mut outgoing), ["6", "7"]);
+        push(&mut transactions, 2, &["6", "7"]);
+        assert_eq!(next(&mut transactions), ["6", "7"]);
     }
 }
