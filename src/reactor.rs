@@ -14,6 +14,7 @@ mod clients;
 mod resolve;
 mod service;
 mod socket;
+mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
 mod token;
@@ -36,6 +37,7 @@ pub(crate) use self::{
 use self::{
     accept::{Acceptor, Spare},
     clients::ClientSockets,
+    terminal::Terminal,
     token::Source,
 };
 use crate::{
@@ -66,6 +68,7 @@ pub(crate) struct Reactor {
     clients: ClientSockets,
     backends: BackendSockets,
     signals: Option<Signals>,
+    terminal: Terminal,
     /// Read again at SIGHUP.
     token_file: Option<TokenFile>,
     /// How long a signal lets clients stay.
@@ -96,6 +99,7 @@ impl Reactor {
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,
+            terminal: Terminal::look(),
             token_file: None,
             drain: Duration::ZERO,
             service_manager: None,
@@ -119,8 +123,9 @@ impl Reactor {
         Ok(())
     }
 
-    /// At SIGHUP the file of tokens is read again, where there is one; without this, that signal
-    /// does what it does to any program. After [`Self::handle_signals`].
+    /// At SIGHUP the file of tokens is read again, where there is one; if it comes because our
+    /// terminal was closed, it stops the bridge. Without this, that signal does what it does to any
+    /// program. After [`Self::handle_signals`].
     pub(crate) fn handle_reloads(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
         self.token_file = token_file;
         let signals = self.signals.as_ref();
@@ -255,12 +260,16 @@ impl Reactor {
         let Some(signals) = &mut self.signals else {
             return;
         };
-        let (reread, stops): (Vec<_>, Vec<_>) =
+        let (hang_ups, stops): (Vec<_>, Vec<_>) =
             signals.pending().partition(|&signal| signal == SIGHUP);
-        if !reread.is_empty() {
-            self.reread_tokens(now);
+        let mut count = stops.len();
+        if !hang_ups.is_empty() {
+            if self.terminal.has_gone() {
+                count += 1;
+            } else {
+                self.reread_tokens(now);
+            }
         }
-        let count = stops.len();
         if count > 0 {
             self.aborted = self.core.is_leaving() || count > 1;
             self.begin_to_leave();

@@ -44,7 +44,8 @@ impl Bridge {
     }
 
     /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once. With a token file, or
-    /// [`Self::with_service_manager`], SIGHUP does not end the process: the file is read again.
+    /// [`Self::with_service_manager`], SIGHUP ends it only if the terminal of the process was closed:
+    /// else the file is read again.
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
@@ -110,7 +111,7 @@ impl Bridge {
         if self.signals {
             let drain = self.config.drain;
             reactor.handle_signals(drain).map_err(BridgeError::Io)?;
-            // Whoever manages services reloads them too; a terminal that is closed ends the rest.
+            // Whoever manages services reloads them too.
             if self.managed || token_file.is_some() {
                 reactor
                     .handle_reloads(token_file)

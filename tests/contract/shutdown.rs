@@ -1,17 +1,26 @@
 //! Contract, section 3: SIGTERM and SIGINT, at once and with `--drain`.
 
 use std::{
+    ffi::OsStr,
+    fs::OpenOptions,
     net::TcpStream,
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    fs::OFlags,
+    pty::{grantpt, ptsname, unlockpt},
+};
 use serde_json::json;
 use tungstenite::Message;
 
 use crate::{
     client::End,
     harness::{Bridge, Database, NO_POSTGRES, bridge_and_database, wait_until},
+    program::alle_with,
     raw::Raw,
     slow_reader::{deaf_client, flood},
 };
@@ -201,4 +210,28 @@ fn a_second_signal_ends_a_drain_at_once() {
     bridge.signal("INT");
     let (_, waited) = bridge.wait_for_exit();
     assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
+/// Whoever closes a terminal leaves no bridge behind; whoever else sends SIGHUP wants a reload.
+#[test]
+fn a_terminal_that_is_closed_takes_its_bridge_along() {
+    let open = |path: &OsStr| {
+        let no_tty = OFlags::NOCTTY.bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(no_tty);
+        options.open(path).unwrap()
+    };
+    let terminal = open(OsStr::new("/dev/ptmx"));
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let stdin = open(OsStr::from_bytes(name.as_bytes()));
+    let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES]);
+    command.stdin(stdin).stdout(Stdio::null());
+    let mut bridge = Bridge::run_as_it_is(command);
+    bridge.signal("HUP");
+    bridge.wait_for_log("SIGHUP: there is no token file");
+    drop(terminal);
+    bridge.signal("HUP");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
 }
