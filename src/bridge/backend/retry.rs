@@ -109,8 +109,9 @@ impl Backend {
     }
 }
 
-/// A session that lived for this long was a good one: the next is tried at once.
-const PROVEN_AFTER: Duration = Duration::from_secs(10);
+/// A session that lived for this long was a good one: the next is tried at once. Much less, and
+/// whatever ends each session as soon as it is there would be asked again without a pause.
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// A wrong password or an unknown database does not mend itself.

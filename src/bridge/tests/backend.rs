@@ -36,3 +36,24 @@ fn the_end_of_an_outage_is_found_within_1800_ms_however_long_it_was() {
         world.postgres_answers_all();
     }
 }
+
+/// Whatever ends each session as soon as it is there is not asked again and again without a pause.
+#[test]
+fn sessions_that_worked_for_a_second_are_followed_by_others_at_once() {
+    let mut world = World::connected();
+    let ann = world.subscriber("c");
+    for _ in 0..10 {
+        world.pass(Duration::from_secs(1));
+        world.sessions_end();
+        world.pass(Duration::ZERO);
+        world.postgres_answers_all();
+        assert_eq!(world.types(ann), ["status", "gap", "status"]);
+    }
+    world.sessions_end();
+    world.pass(Duration::from_millis(99));
+    world.postgres_answers_all();
+    assert_eq!(world.types(ann), ["status"]);
+    world.pass(Duration::from_secs(2));
+    world.postgres_answers_all();
+    assert_eq!(world.types(ann), ["gap", "status"]);
+}

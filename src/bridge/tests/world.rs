@@ -355,6 +355,11 @@ impl World {
     /// Both connections end, and nobody listens on the port any more.
     pub(super) fn postgres_dies(&mut self) {
         self.refuse_connections = true;
+        self.sessions_end();
+    }
+
+    /// Both connections end.
+    pub(super) fn sessions_end(&mut self) {
         for role in Role::ALL {
             self.backends[role.index()] = Server::default();
             if let Some(backend) = self.core.backend() {
