@@ -1,7 +1,7 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static test test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -23,6 +23,13 @@ setup-test: setup ## what `make test` needs besides: pgbouncer and Chromium
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 	cargo run --release --locked -- demo
+
+static: ## the program as one static binary, also for a container FROM scratch: target/alle
+	@scripts/setup cargo
+	@# A target, though it is the host's: else macros of the build would have to be static, too.
+	RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" cargo build --release --locked --bin alle \
+		--target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/static
+	@cp target/static/*/release/alle target/alle && ls -lh target/alle
 
 test: setup-test ## everything CI runs
 	cargo fmt --check
