@@ -28,8 +28,8 @@ pub struct Report {
     pub descriptors_gathered: usize,
     /// When all were gone.
     pub descriptors_end: usize,
-    /// `/metrics` at the end of the siege.
-    pub metrics: String,
+    /// `/metrics` before and after the quiet phase, and at the end of the siege.
+    pub metrics: [String; 3],
 }
 
 impl Report {
@@ -70,7 +70,7 @@ impl fmt::Display for Report {
             writeln!(f, "broken: {broken}")?;
         }
         writeln!(f, "\nthe bridge counted, of everybody")?;
-        let counted = self.metrics.lines().filter(|line| {
+        let counted = self.metrics[2].lines().filter(|line| {
             let is_of_interest = COUNTERS.iter().any(|name| line.starts_with(name));
             is_of_interest && !line.ends_with(" 0")
         });
@@ -106,7 +106,14 @@ impl Report {
             siege[0], siege[1]
         )?;
         let [p50, p99] = [siege[0] / quiet[0], siege[1] / quiet[1]];
-        writeln!(f, "besieged / quiet         {p50:>8.2} x  {p99:>8.2} x")
+        writeln!(f, "besieged / quiet         {p50:>8.2} x  {p99:>8.2} x")?;
+        let [before, after, end] = &self.metrics;
+        writeln!(
+            f,
+            "of it in the bridge, from reading to the last subscriber: 99 % within {} s, besieged {} s",
+            fan_out_bound(before, after),
+            fan_out_bound(after, end)
+        )
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,6 +139,26 @@ impl Report {
             megabytes(trend.slope_kb_per_minute)
         )
     }
+}
+
+/// Of the fan-outs between two looks at `/metrics`, the bound of the bucket below which 99 % were.
+fn fan_out_bound<'a>(before: &str, after: &'a str) -> &'a str {
+    let before: BTreeMap<_, _> = fan_out_buckets(before).collect();
+    let between: Vec<_> = fan_out_buckets(after)
+        .map(|(bound, count)| (bound, count - before[bound]))
+        .collect();
+    let all = between.last().map_or(0, |&(_, count)| count);
+    let most = between.iter().find(|(_, count)| count * 100 >= all * 99);
+    most.map_or("?", |&(bound, _)| bound)
+}
+
+/// How many fan-outs took at most how many seconds.
+fn fan_out_buckets(metrics: &str) -> impl Iterator<Item = (&str, u64)> {
+    metrics.lines().filter_map(|line| {
+        let bucket = line.strip_prefix("alle_fan_out_latency_seconds_bucket{le=\"")?;
+        let (bound, count) = bucket.split_once("\"} ")?;
+        Some((bound, count.parse().ok()?))
+    })
 }
 
 const COUNTERS: [&str; 6] = [

@@ -109,7 +109,9 @@ impl Scene {
         let started = Instant::now();
         self.calm(self.scale.quiet / 10);
         self.ledger.take_latencies();
+        self.report.metrics[0] = self.metrics();
         self.calm(self.scale.quiet);
+        self.report.metrics[1] = self.metrics();
         self.report.quiet = self.ledger.take_latencies();
         self.report.resident_quiet_kb = resident_kb(&self.bridge);
         self.besiege();
@@ -154,8 +156,12 @@ impl Scene {
                     && slow.is_some_and(|it| it.contains_key("close 4008"))
             },
         );
-        self.report.metrics = self.bridge.get("/metrics").body;
+        self.report.metrics[2] = self.metrics();
         self.report.foes = foes.withdraw();
+    }
+
+    fn metrics(&self) -> String {
+        self.bridge.get("/metrics").body
     }
 
     /// Nothing happens but what goes on anyway.
