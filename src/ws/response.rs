@@ -20,8 +20,6 @@ pub enum Status {
     NotFound,
     /// 405, naming the methods there are.
     MethodNotAllowed,
-    /// 408: the head did not come in time.
-    RequestTimeout,
     /// 426: come back with a WebSocket upgrade, version 13.
     UpgradeRequired,
     /// 429: this address has as many clients as it may; try again in a second.
@@ -34,7 +32,7 @@ pub enum Status {
 
 impl Status {
     /// All codes.
-    pub const CODES: [u16; 11] = [200, 400, 401, 403, 404, 405, 408, 426, 429, 431, 503];
+    pub const CODES: [u16; 10] = [200, 400, 401, 403, 404, 405, 426, 429, 431, 503];
 
     /// The code of the status line.
     pub fn code(self) -> u16 {
@@ -60,7 +58,6 @@ impl Status {
             Self::Forbidden => (403, "Forbidden", ""),
             Self::NotFound => (404, "Not Found", ""),
             Self::MethodNotAllowed => (405, "Method Not Allowed", "Allow: GET, HEAD\r\n"),
-            Self::RequestTimeout => (408, "Request Timeout", ""),
             // RFC 6455, 4.4; RFC 9110, 15.5.22.
             Self::UpgradeRequired => (
                 426,
@@ -113,7 +110,6 @@ impl Response<'_> {
             | Status::Forbidden
             | Status::NotFound
             | Status::MethodNotAllowed
-            | Status::RequestTimeout
             | Status::TooManyRequests
             | Status::HeaderFieldsTooLarge
             | Status::ServiceUnavailable => "close",
@@ -150,14 +146,13 @@ const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
 mod tests {
     use super::*;
 
-    const ALL: [Status; 11] = [
+    const ALL: [Status; 10] = [
         Status::Ok,
         Status::BadRequest,
         Status::Unauthorized,
         Status::Forbidden,
         Status::NotFound,
         Status::MethodNotAllowed,
-        Status::RequestTimeout,
         Status::UpgradeRequired,
         Status::TooManyRequests,
         Status::HeaderFieldsTooLarge,
