@@ -12,8 +12,6 @@ pub enum CloseReason {
     GoingAway,
     /// The peer broke RFC 6455.
     Protocol(ProtocolViolation),
-    /// A kind of data we do not take at all.
-    UnsupportedData,
     /// A text message, or the reason of a close frame, is not UTF-8.
     InvalidPayload,
     /// More messages than a peer may send, where the protocol has no word to refuse one.
@@ -91,7 +89,6 @@ impl CloseReason {
                 };
                 (1002, text, "protocol_violation")
             }
-            Self::UnsupportedData => (1003, "unsupported data", "unsupported_data"),
             Self::InvalidPayload => (1007, "not UTF-8", "invalid_payload"),
             Self::TooManyMessages => (1008, "too many messages", "too_many_messages"),
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
@@ -103,11 +100,10 @@ impl CloseReason {
 }
 
 /// All labels of connections that ended, [`LOST_LABEL`] with them.
-pub const LABELS: [&str; 11] = [
+pub const LABELS: [&str; 10] = [
     "normal",
     "going_away",
     "protocol_violation",
-    "unsupported_data",
     "invalid_payload",
     "too_many_messages",
     "message_too_big",
@@ -169,7 +165,6 @@ mod tests {
         let mut all = vec![
             CloseReason::Normal,
             CloseReason::GoingAway,
-            CloseReason::UnsupportedData,
             CloseReason::InvalidPayload,
             CloseReason::TooManyMessages,
             CloseReason::MessageTooBig,
@@ -207,7 +202,6 @@ mod tests {
             CloseReason::Protocol(ProtocolViolation::Unmasked).code(),
             1002
         );
-        assert_eq!(CloseReason::UnsupportedData.code(), 1003);
         assert_eq!(CloseReason::InvalidPayload.code(), 1007);
         assert_eq!(CloseReason::MessageTooBig.code(), 1009);
         assert_eq!(CloseReason::Unauthorized.code(), 4001);
