@@ -10,3 +10,4 @@ pub mod config;
 pub mod error;
 mod outbox;
 pub mod session;
+mod text;

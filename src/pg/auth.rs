@@ -13,10 +13,10 @@ use postgres_protocol::authentication::{
 };
 
 use super::{
-    codec::text_until_nul,
     command,
     config::{ChannelBinding, Config, Password, Server},
     error::{AuthenticationError, BindingError, ProtocolError, SessionError, bounded_text},
+    text::text_until_nul,
 };
 
 /// What protects the bytes of a session on their way.

@@ -3,9 +3,9 @@
 //! Owns the bytes received and not yet used up, bounded by the longest message allowed. Knows the
 //! bodies of none but NotificationResponse, which has to survive bytes that are not UTF-8.
 
-use std::{ffi::CStr, ops::Range};
+use std::ops::Range;
 
-use super::error::ProtocolError;
+use super::{error::ProtocolError, text::text_until_nul};
 
 /// Splits the backend's bytes into messages, without copying them out.
 ///
@@ -130,12 +130,6 @@ pub(super) fn columns(body: &[u8]) -> Option<Vec<&[u8]>> {
         rest = behind;
     }
     rest.is_empty().then_some(columns)
-}
-
-/// The protocol's `String`, and what stands behind it.
-pub(super) fn text_until_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let text = CStr::from_bytes_until_nul(bytes).ok()?.to_bytes();
-    Some((text, &bytes[text.len() + 1..]))
 }
 
 /// The length counts itself.

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
-use super::codec::text_until_nul;
+use super::text::text_until_nul;
 
 /// What the server says in an ErrorResponse or a NoticeResponse.
 ///

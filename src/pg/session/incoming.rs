@@ -7,9 +7,10 @@ use std::{mem, ops::Range, str::FromStr};
 
 use super::{Event, Kind, Phase, Request, Server, Session};
 use crate::pg::{
-    codec::{Span, columns, split_notification, text_until_nul},
+    codec::{Span, columns, split_notification},
     command,
     error::{ProtocolError, ServerError, SessionError, bounded_text},
+    text::text_until_nul,
 };
 
 /// What one message came to.
