@@ -40,8 +40,6 @@ pub struct Request<'a> {
     pub bearer: Option<&'a str>,
     /// Whether this is an opening handshake.
     pub upgrade: Upgrade<'a>,
-    /// Whether content follows the head. It never does behind `Upgrade::WebSocket`.
-    pub has_body: bool,
     /// The length of the head: what lies behind it is WebSocket input.
     pub head_bytes: usize,
 }
@@ -51,7 +49,7 @@ pub struct Request<'a> {
 pub enum Upgrade<'a> {
     /// Nothing.
     None,
-    /// A sound opening handshake.
+    /// A sound opening handshake, behind which no body follows.
     WebSocket {
         /// `Sec-WebSocket-Key`, to be answered by
         /// [`switching_protocols`](super::response::switching_protocols).
@@ -111,7 +109,6 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
         origin,
         bearer,
         upgrade,
-        has_body,
         head_bytes,
     }))
 }
