@@ -218,7 +218,9 @@ impl Channels {
     }
 
     fn all(&self) -> Vec<ChannelKey> {
-        self.keys.values().copied().collect()
+        let keys = self.entries.iter().map(|(key, _)| key);
+        let keys = keys.map(|key| ChannelKey(u32::try_from(key).expect("keys were made from u32")));
+        keys.collect()
     }
 
     fn send(&mut self, key: ChannelKey, command: Option<interest::Command>) {
