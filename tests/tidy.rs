@@ -134,6 +134,8 @@ fn check_core(file: &Source, faults: &mut Vec<String>) {
             "the core has no clock: `now` is an argument"
         } else if ["rand", "getrandom"].iter().any(|root| begins(path, root)) {
             "the core has no randomness: the seed is an argument"
+        } else if path.ends_with("RandomState") {
+            "the core has no randomness; a map's own key is none where nothing walks the map"
         } else if begins(path, "std::env") {
             "the core does not read the environment"
         } else if begins(path, "std::net") && !path.starts_with("std::net::Ip") {

@@ -14,10 +14,7 @@
 //!
 //! Knows neither sessions' states nor time, nor what a publish is for.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::RandomState},
-    hash::BuildHasher,
-};
+use std::collections::{HashMap, VecDeque};
 
 use crate::{
     bridge::command::{Notify, Published},
@@ -42,10 +39,6 @@ pub(super) struct Transactions {
     under_way: VecDeque<Vec<Notify>>,
     /// One of `under_way` has several members.
     is_gathered: bool,
-    /// Hashes of the pairs of the transaction that is being gathered. Two pairs of one hash are
-    /// kept apart like equal ones, which costs a transaction and is never wrong.
-    pairs: HashSet<u64>,
-    hasher: RandomState,
 }
 
 impl Transactions {
@@ -144,9 +137,11 @@ impl Transactions {
     /// Takes from each source in turn. One whose next pair is in the transaction already waits
     /// for the next one, with all that is behind it.
     fn gather(&mut self, members_max: usize) -> Vec<Notify> {
-        let mut members = Vec::new();
+        let mut members: Vec<Notify> = Vec::new();
+        // Where in `members` each is, sorted by the pairs. A hash would have to be secret, since
+        // clients choose what is hashed; the seed is none: every epoch shows it.
+        let mut sorted: Vec<usize> = Vec::new();
         let mut held_back = VecDeque::new();
-        self.pairs.clear();
         while members.len() < members_max {
             let Some(source) = self.turns.pop_front() else {
                 break;
@@ -155,14 +150,15 @@ impl Transactions {
                 debug_assert!(false, "a source in turn has something waiting");
                 continue;
             };
-            let is_new = queue.front().is_some_and(|next| {
-                let pair = (next.channel.as_str(), next.payload.as_str());
-                self.pairs.insert(self.hasher.hash_one(pair))
+            let place = queue.front().and_then(|next| {
+                let found = sorted.binary_search_by(|&at| pair(&members[at]).cmp(&pair(next)));
+                found.err()
             });
-            if !is_new {
+            let Some(place) = place else {
                 held_back.push_back(source);
                 continue;
-            }
+            };
+            sorted.insert(place, members.len());
             members.extend(queue.pop_front());
             if queue.is_empty() {
                 self.waiting.remove(&source);
@@ -177,6 +173,11 @@ impl Transactions {
     }
 }
 
+/// What PostgreSQL would make one notification of.
+fn pair(notify: &Notify) -> (&str, &str) {
+    (notify.payload.as_str(), notify.channel.as_str())
+}
+
 /// Publishes in one transaction: beyond this PostgreSQL gains nothing, and the last one waits.
 const MEMBERS_MAX: usize = 256;
 /// Transactions under way at a time, all but one of a single publish: a server that is written
@@ -185,6 +186,8 @@ const TRANSACTIONS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::channel::{Channel, Payload};
 
@@ -268,6 +271,32 @@ mod tests {
         );
         complete(&mut transactions, Ok(()));
         assert_eq!(next(&mut transactions), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_pair_is_known_among_many_and_either_half_tells_two_apart() {
+        let mut transactions = Transactions::default();
+        let texts: Vec<_> = (0..100).map(|text| text.to_string()).collect();
+        let upwards: Vec<_> = texts.iter().map(String::as_str).collect();
+        let downwards: Vec<_> = texts.iter().rev().map(String::as_str).collect();
+        push(&mut transactions, 1, &upwards);
+        push(&mut transactions, 2, &downwards);
+        transactions.push(Notify {
+            number: 0,
+            source: 3,
+            channel: Channel::new("b").unwrap(),
+            payload: Payload::new("0").unwrap(),
+        });
+        for expected in [101, 100] {
+            let members = transactions.poll_transaction(Measure::Utf8).unwrap();
+            assert_eq!(members.len(), expected);
+            assert_eq!(
+                members.iter().map(pair).collect::<HashSet<_>>().len(),
+                expected
+            );
+            complete(&mut transactions, Ok(()));
+        }
+        assert!(next(&mut transactions).is_empty());
     }
 
     #[test]
