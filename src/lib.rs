@@ -135,6 +135,7 @@ mod requests;
 pub mod sandbox;
 mod server;
 mod shell;
+mod token_file;
 mod web_socket_server;
 pub mod ws;
 
@@ -147,7 +148,7 @@ pub use self::{
     notifications::{Notification, Notifications, Received},
     requests::IncomingRequests,
     server::{Bridge, BridgeError},
-    shell::TokenFileError,
+    token_file::TokenFileError,
     web_socket_server::WebSocketServer,
 };
 

@@ -45,7 +45,7 @@ use crate::{
     control::Shared,
     notifications::Notifications,
     requests::RequestSender,
-    shell::TokenFile,
+    token_file::TokenFile,
 };
 
 /// What the program around a stand-alone server has to do with its clients.

@@ -10,7 +10,8 @@ use crate::{
     control::{Handle, Owner},
     pg::config::ConfigError,
     reactor::{Listener, Reactor},
-    shell::{self, TokenFile, TokenFileError},
+    shell,
+    token_file::{TokenFile, TokenFileError},
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.

@@ -5,8 +5,6 @@
     reason = "read once, at the start, outside the core"
 )]
 
-mod token_file;
-
 use std::{
     fs, io,
     net::{SocketAddr, ToSocketAddrs},
@@ -17,8 +15,6 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-pub(crate) use self::token_file::TokenFile;
-pub use self::token_file::TokenFileError;
 use crate::{
     bridge::backend::Configs,
     config::BridgeConfig,

@@ -420,7 +420,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "notifications",
             "requests",
             "pg",
-            "shell",
+            "token_file",
         ],
     ),
 ];

@@ -1,4 +1,6 @@
 //! The file of tokens on disk: read at the start, and again whenever somebody asks.
+//!
+//! Owns how much is read and who may read it too. Knows neither what a token is nor who asks.
 
 use std::{
     error::Error,
