@@ -37,8 +37,9 @@ use crate::{
 /// system refuses what waiting needs. A PostgreSQL that cannot be used is a finding.
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
     let configs = shell::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
-    let mut examination = Examination::new(Backend::new(configs, shell::seed()?, Instant::now()))
-        .map_err(BridgeError::Io)?;
+    let seed = shell::seed().map_err(BridgeError::Io)?;
+    let mut examination =
+        Examination::new(Backend::new(configs, seed, Instant::now())).map_err(BridgeError::Io)?;
     examination.run().map_err(BridgeError::Io)?;
     Ok(findings::judge(
         &examination.backend,

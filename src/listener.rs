@@ -74,7 +74,7 @@ impl PostgresListener {
     /// not; [`ListenerError::Io`] if the system refuses a thread or its means of waiting.
     pub fn connect(url: &str, capacity: usize) -> Result<(Self, Notifications), ListenerError> {
         let config = shell::postgres_config(url).map_err(ListenerError::Url)?;
-        let seed = shell::seed().map_err(|error| ListenerError::Io(io::Error::other(error)))?;
+        let seed = shell::seed().map_err(ListenerError::Io)?;
         let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
         let notifications = Notifications::new(Arc::clone(&queue));
         let (requests, received) = mpsc::channel();

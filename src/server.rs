@@ -10,7 +10,7 @@ use crate::{
     control::{Handle, Owner},
     pg::config::ConfigError,
     reactor::{Listener, Reactor},
-    shell,
+    shell::{self, ListenError},
     token_file::{TokenFile, TokenFileError},
 };
 
@@ -101,7 +101,7 @@ impl Bridge {
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
-            seed: shell::seed()?,
+            seed: shell::seed().map_err(BridgeError::Io)?,
         };
         let core = Core::new(settings, postgres, shell::now());
         let shared = Arc::clone(&self.owner.0);
@@ -202,5 +202,14 @@ impl fmt::Display for BridgeError {
 }
 
 impl Error for BridgeError {}
+
+impl From<ListenError> for BridgeError {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Address(address, error) => Self::Address(address, error),
+            ListenError::Bind(address, error) => Self::Bind(address, error),
+        }
+    }
+}
 
 const PLAYGROUND: &str = include_str!("../assets/playground.html");

@@ -20,7 +20,6 @@ use crate::{
     config::BridgeConfig,
     pg::config::{Config, ConfigError, File, Surroundings},
     reactor::{Listener, PassedListeners, ServiceManager},
-    server::BridgeError,
 };
 
 /// Reads a connection string, and what lies around the program with it.
@@ -77,9 +76,18 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
 }
 
 /// Listens on the first address of `HOST:PORT`.
-pub(crate) fn listen(address: &str) -> Result<Listener, BridgeError> {
-    let address = resolve(address)?;
-    Listener::bind(address).map_err(|error| BridgeError::Bind(address, error))
+pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
+    let resolved = resolve(address);
+    let address = resolved.map_err(|error| ListenError::Address(address.to_owned(), error))?;
+    Listener::bind(address).map_err(|error| ListenError::Bind(address, error))
+}
+
+/// Why nobody can connect.
+pub(crate) enum ListenError {
+    /// Not `HOST:PORT`, or the host has no address.
+    Address(String, io::Error),
+    /// The address cannot be bound.
+    Bind(SocketAddr, io::Error),
 }
 
 /// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
@@ -107,17 +115,15 @@ pub(crate) fn service_manager() -> Option<ServiceManager> {
 }
 
 /// The first address of `HOST:PORT`.
-fn resolve(address: &str) -> Result<SocketAddr, BridgeError> {
-    let failed = |error| BridgeError::Address(address.to_owned(), error);
-    let mut addresses = address.to_socket_addrs().map_err(failed)?;
-    let none = || failed(io::Error::from(io::ErrorKind::AddrNotAvailable));
-    addresses.next().ok_or_else(none)
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let first = address.to_socket_addrs()?.next();
+    first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// 64 random bits.
-pub(crate) fn seed() -> Result<u64, BridgeError> {
+pub(crate) fn seed() -> io::Result<u64> {
     let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(|error| BridgeError::Io(error.into()))?;
+    getrandom::fill(&mut seed)?;
     Ok(u64::from_ne_bytes(seed))
 }
 

@@ -159,7 +159,7 @@ impl WebSocketServer {
                 },
                 ..Access::default()
             },
-            seed: shell::seed()?,
+            seed: shell::seed().map_err(BridgeError::Io)?,
             ..Settings::default()
         };
         let now = shell::now();
