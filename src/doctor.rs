@@ -21,9 +21,9 @@ use mio::{Events, Poll, Waker};
 pub use self::findings::{Finding, Verdict};
 use crate::{
     bridge::backend::{Backend, Event, Role},
+    bridge_error::BridgeError,
     config::BridgeConfig,
     reactor::BackendSockets,
-    server::BridgeError,
     shell,
 };
 

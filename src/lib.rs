@@ -18,10 +18,13 @@
 //! cli                        what was typed, what it means, one command each
 //! server, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
+//! bridge_error               why nothing runs
+//! shell                      what starting asks of the system: environment, names, a seed
 //! reactor                    Poll, sockets, the turn: IO and the clock (listener and doctor have a
 //!                            small turn of their own, over the same sockets to PostgreSQL)
 //! control, notifications,    what it shares with other threads: a stop, and a queue either way
 //! requests, queue
+//! token_file                 read at the start and again when a signal says so
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! bridge                     Core = Hub + Backend: who wants what, who gets what, in which order
 //!   hub, client, listening     clients and channels, and the reactions to either side
@@ -38,6 +41,7 @@
 //! metrics                    what happened, counted, and Prometheus's text of it
 //! batch                      encoded frames, held once for all who shall get them
 //! channel  message  frame    valid by construction; the JSON protocol; one frame, encoded once
+//! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
 //! ```
 //!
@@ -115,6 +119,7 @@ pub mod access;
 pub mod backlog;
 pub mod batch;
 pub mod bridge;
+mod bridge_error;
 pub mod channel;
 pub mod config;
 mod control;
@@ -141,13 +146,14 @@ pub mod ws;
 
 pub use self::{
     bridge::{feed::Incoming, raw::RawMessage},
+    bridge_error::BridgeError,
     channel::{Channel, Payload},
     config::{BridgeConfig, Limits},
     control::Handle,
     listener::{ListenerError, PostgresListener},
     notifications::{Notification, Notifications, Received},
     requests::IncomingRequests,
-    server::{Bridge, BridgeError},
+    server::Bridge,
     token_file::TokenFileError,
     web_socket_server::WebSocketServer,
 };

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use crate::{
     access::{Access, pages::Pages},
     bridge::{Core, Settings, raw::RawMessage},
+    bridge_error::BridgeError,
     config::Limits,
     control::{Handle, Owner},
     notifications::Notifications,
     reactor::{Program, Reactor},
     requests::{self, IncomingRequests, RequestSender},
-    server::BridgeError,
     shell,
 };
 
