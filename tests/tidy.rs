@@ -384,12 +384,12 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 13] = [
-    "access", "backlog", "batch", "bridge", "channel", "fanout", "frame", "history", "index",
-    "message", "metrics", "pg", "ws",
+const CORE: [&str; 14] = [
+    "access", "backlog", "batch", "bridge", "channel", "config", "fanout", "frame", "history",
+    "index", "message", "metrics", "pg", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 26] = [
     ("access", &[]),
     (
         "bridge",
@@ -421,6 +421,68 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "requests",
             "pg",
             "token_file",
+        ],
+    ),
+    // What the loop shares with other threads and who starts it.
+    ("control", &[]),
+    ("queue", &[]),
+    ("notifications", &["bridge", "channel", "queue"]),
+    ("requests", &["bridge", "channel", "queue"]),
+    ("config", &["access"]),
+    ("token_file", &["access"]),
+    ("shell", &["bridge", "config", "pg", "reactor"]),
+    ("bridge_error", &["channel", "pg", "shell", "token_file"]),
+    // The front doors.
+    (
+        "server",
+        &[
+            "access",
+            "bridge",
+            "bridge_error",
+            "channel",
+            "config",
+            "control",
+            "reactor",
+            "shell",
+            "token_file",
+        ],
+    ),
+    (
+        "web_socket_server",
+        &[
+            "access",
+            "bridge",
+            "bridge_error",
+            "config",
+            "control",
+            "notifications",
+            "reactor",
+            "requests",
+            "shell",
+        ],
+    ),
+    (
+        "listener",
+        &[
+            "bridge",
+            "channel",
+            "notifications",
+            "pg",
+            "queue",
+            "reactor",
+            "shell",
+        ],
+    ),
+    (
+        "doctor",
+        &[
+            "bridge",
+            "bridge_error",
+            "channel",
+            "config",
+            "pg",
+            "reactor",
+            "shell",
         ],
     ),
 ];
