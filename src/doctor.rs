@@ -3,27 +3,21 @@
 //! Owns a loop that ends as soon as both sessions are proved, one has failed, or time is up; what
 //! that means is judged in `findings`. Knows no clients and stays no longer than it must.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the loop reads the clock, once a turn"
-)]
+#![expect(clippy::disallowed_methods, reason = "the loop ends when time is up")]
 
 mod findings;
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
-
-use mio::{Events, Poll, Waker};
 
 pub use self::findings::{Finding, Verdict};
 use crate::{
     bridge::backend::{Backend, Event, Role},
     bridge_error::BridgeError,
     config::BridgeConfig,
-    reactor::BackendSockets,
+    reactor::LoneBackend,
     shell,
 };
 
@@ -38,99 +32,62 @@ use crate::{
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
     let configs = shell::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
     let seed = shell::seed().map_err(BridgeError::Io)?;
-    let mut examination =
-        Examination::new(Backend::new(configs, seed, Instant::now())).map_err(BridgeError::Io)?;
+    let backend = Backend::new(configs, seed, Instant::now());
+    let mut examination = Examination {
+        sessions: LoneBackend::new(backend).map_err(BridgeError::Io)?,
+        proof: Proof::default(),
+    };
     examination.run().map_err(BridgeError::Io)?;
     Ok(findings::judge(
-        &examination.backend,
-        examination.heard_after,
+        examination.sessions.backend(),
+        examination.proof.heard_after,
     ))
 }
 
 struct Examination {
-    poll: Poll,
-    sockets: BackendSockets,
-    backend: Backend,
+    sessions: LoneBackend,
+    proof: Proof,
+}
+
+/// What is known of one session hearing the other.
+#[derive(Default)]
+struct Proof {
     /// When the publishing session was there to speak.
     publishing_since: Option<Instant>,
     /// From then until it was heard.
     heard_after: Option<Duration>,
-    buffer: Box<[u8]>,
 }
 
 impl Examination {
-    fn new(backend: Backend) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), BackendSockets::waker_token())?;
-        Ok(Self {
-            poll,
-            sockets: BackendSockets::new(Arc::new(waker)),
-            backend,
-            publishing_since: None,
-            heard_after: None,
-            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-        })
-    }
-
     fn run(&mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        let now = Instant::now();
-        let deadline = now + self.backend.round_timeout() + MARGIN;
+        let deadline = Instant::now() + self.sessions.backend().round_timeout() + MARGIN;
         while !self.is_decided() && Instant::now() < deadline {
-            self.turn(&mut events, deadline)?;
+            let proof = &mut self.proof;
+            let react = |backend: &mut Backend, now| proof.note_events(backend, now);
+            self.sessions.turn(Some(deadline), react)?;
         }
-        self.backend.terminate();
-        self.sockets.write(&mut self.backend, Instant::now());
+        self.sessions.take_leave();
         Ok(())
     }
 
     fn is_decided(&self) -> bool {
-        let has_failed = |role| self.backend.failure(role).is_some();
-        let is_settled = |role| has_failed(role) || self.backend.is_up(role);
-        let is_measured = self.backend.session(Role::Listening).is_some_and(|it| {
+        let backend = self.sessions.backend();
+        let has_failed = |role| backend.failure(role).is_some();
+        let is_settled = |role| has_failed(role) || backend.is_up(role);
+        let is_measured = backend.session(Role::Listening).is_some_and(|it| {
             // Asked before the proof, so answered before it.
             it.queue_usage().is_some()
         });
         has_failed(Role::Listening) && is_settled(Role::Publishing)
             || has_failed(Role::Publishing) && is_settled(Role::Listening)
-            || self.heard_after.is_some() && is_measured
+            || self.proof.heard_after.is_some() && is_measured
     }
+}
 
-    fn turn(&mut self, events: &mut Events, deadline: Instant) -> io::Result<()> {
-        let until = self.backend.poll_timeout().min(deadline);
-        let mut timeout = until.saturating_duration_since(Instant::now());
-        if self.sockets.is_readable() {
-            timeout = Duration::ZERO;
-        }
-        match self.poll.poll(events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let now = Instant::now();
-        let registry = self.poll.registry();
-        for event in &*events {
-            match BackendSockets::role_of(event.token()) {
-                Some(role) => {
-                    self.sockets
-                        .handle_event(role, event, &mut self.backend, registry, now);
-                }
-                None => self.sockets.handle_wake(&mut self.backend, registry, now),
-            }
-        }
-        self.sockets.read(&mut self.backend, &mut self.buffer, now);
-        self.note_events(now);
-        self.backend.handle_timeout(now);
-        self.note_events(now);
-        self.sockets.write(&mut self.backend, now);
-        self.note_events(now);
-        let registry = self.poll.registry();
-        self.sockets.carry_out(&mut self.backend, registry, now);
-        Ok(())
-    }
-
-    fn note_events(&mut self, now: Instant) {
+impl Proof {
+    fn note_events(&mut self, backend: &mut Backend, now: Instant) {
         let (since, heard_after) = (&mut self.publishing_since, &mut self.heard_after);
-        self.backend.drain_events(now, |event| match event {
+        backend.drain_events(now, |event| match event {
             Event::Up(Role::Publishing, _) => *since = Some(now),
             Event::Proved(true) => *heard_after = since.map(|since| now - since),
             Event::Up(Role::Listening, _)
@@ -147,7 +104,5 @@ impl Examination {
     }
 }
 
-const BUFFER_BYTES: usize = 16 * 1024;
-const EVENTS: usize = 16;
 /// What hearing may take beside connecting.
 const MARGIN: Duration = Duration::from_secs(3);

@@ -20,8 +20,8 @@
 //! web_socket_server, doctor
 //! bridge_error               why nothing runs
 //! shell                      what starting asks of the system: environment, names, a seed
-//! reactor                    Poll, sockets, the turn: IO and the clock (listener and doctor have a
-//!                            small turn of their own, over the same sockets to PostgreSQL)
+//! reactor                    Poll, sockets, the turn: IO and the clock (and a smaller turn for
+//!                            listener and doctor, which have PostgreSQL and no clients)
 //! control, notifications,    what it shares with other threads: a stop, and a queue either way
 //! requests, queue
 //! token_file                 read at the start and again when a signal says so

@@ -31,11 +31,12 @@ use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
     accept::Listener,
-    backend::BackendSockets,
+    backend::LoneBackend,
     service::{PassedListeners, ServiceManager},
 };
 use self::{
     accept::{Acceptor, Spare},
+    backend::BackendSockets,
     clients::ClientSockets,
     terminal::Terminal,
     token::Source,

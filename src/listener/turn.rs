@@ -1,11 +1,11 @@
-//! The listener's thread: its loop, its sockets and its clock.
+//! The listener's thread: its loop.
 //!
-//! Moves bytes between PostgreSQL and the pure [`Backend`], requests of callers to [`Channels`] or
-//! the backend, and what came of them back. Decides nothing itself but when to wait.
+//! Moves requests of callers to [`Channels`] or to the [`Backend`], and what came of them back.
+//! Decides nothing itself but how long to wait; knows no socket.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the loop reads the clock, once a turn"
+    reason = "the loop reads the clock, once before it begins"
 )]
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Poll, Waker};
+use mio::Waker;
 use slab::Slab;
 
 use super::{
@@ -31,7 +31,7 @@ use crate::{
     notifications::{Arrivals, Notification, Received},
     pg::config::Config,
     queue::Queue,
-    reactor::BackendSockets,
+    reactor::LoneBackend,
 };
 
 /// Starts the thread. `started` hears once how the first attempt to connect went; if it failed,
@@ -43,47 +43,49 @@ pub(super) fn spawn(
     requests: mpsc::Receiver<Request>,
     started: Reply,
 ) -> Result<(Arc<Waker>, JoinHandle<()>), ListenerError> {
-    let poll = Poll::new().map_err(ListenerError::Io)?;
-    let waker =
-        Waker::new(poll.registry(), BackendSockets::waker_token()).map_err(ListenerError::Io)?;
-    let waker = Arc::new(waker);
     let now = Instant::now();
     let backend = Backend::new(config, seed, now);
     let deadline = now + backend.round_timeout() + MARGIN;
-    let link = Link {
-        poll,
-        sockets: BackendSockets::new(Arc::clone(&waker)),
-        backend,
-        channels: Channels::default(),
-        notifies: Slab::new(),
-        requests,
-        arrivals: Sender(queue),
+    let sessions = LoneBackend::new(backend).map_err(ListenerError::Io)?;
+    let waker = sessions.waker();
+    let listening = Listening {
+        sessions,
+        callers: Callers {
+            channels: Channels::default(),
+            notifies: Slab::new(),
+            requests,
+            arrivals: Sender(queue),
+            flow: Flow::GoOn,
+        },
         starting: Some(Starting {
             reply: started,
             deadline,
         }),
-        buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
     };
     let thread = thread::Builder::new()
         .name("alle listener".to_owned())
-        .spawn(move || link.run())
+        .spawn(move || listening.run())
         .map_err(ListenerError::Io)?;
     Ok((waker, thread))
 }
 
 /// Everything the thread owns.
-struct Link {
-    poll: Poll,
-    sockets: BackendSockets,
-    backend: Backend,
+struct Listening {
+    sessions: LoneBackend,
+    callers: Callers,
+    /// Until the first attempt to connect has succeeded.
+    starting: Option<Starting>,
+}
+
+/// What was asked of the thread, and what it owes for it.
+struct Callers {
     channels: Channels,
     /// Who waits for the outcome of a publish; the key names it.
     notifies: Slab<Reply>,
     requests: mpsc::Receiver<Request>,
     arrivals: Sender,
-    /// Until the first attempt to connect has succeeded.
-    starting: Option<Starting>,
-    buffer: Box<[u8]>,
+    /// Ends when they want no more.
+    flow: Flow,
 }
 
 /// The first attempt to connect.
@@ -101,11 +103,10 @@ enum Flow {
     End,
 }
 
-impl Link {
+impl Listening {
     fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS);
         loop {
-            match self.turn(&mut events) {
+            match self.turn() {
                 Ok(Flow::GoOn) => {}
                 Ok(Flow::End) => break,
                 Err(error) => {
@@ -114,60 +115,64 @@ impl Link {
                 }
             }
         }
-        self.backend.terminate();
-        self.sockets.write(&mut self.backend, Instant::now());
+        self.sessions.take_leave();
     }
 
-    fn turn(&mut self, events: &mut Events) -> io::Result<Flow> {
-        let timeout = self.timeout(Instant::now());
-        match self.poll.poll(events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let now = Instant::now();
-        self.dispatch(events, now);
-        self.sockets.read(&mut self.backend, &mut self.buffer, now);
-        self.report(now);
-        if self.take_requests() == Flow::End {
-            return Ok(Flow::End);
-        }
-        self.backend.handle_timeout(now);
-        self.channels.handle_timeout(now);
-        self.report(now);
-        self.sockets.write(&mut self.backend, now);
-        self.report(now);
-        let registry = self.poll.registry();
-        self.sockets.carry_out(&mut self.backend, registry, now);
-        Ok(self.start(now))
-    }
-
-    fn timeout(&self, now: Instant) -> Duration {
-        if self.sockets.is_readable() {
-            return Duration::ZERO;
-        }
-        let backend = self.backend.poll_timeout();
+    fn turn(&mut self) -> io::Result<Flow> {
         let starting = self.starting.as_ref().map(|starting| starting.deadline);
-        let others = [self.channels.poll_timeout(), starting];
-        let until = others.into_iter().flatten().fold(backend, Instant::min);
-        until.saturating_duration_since(now)
-    }
-
-    fn dispatch(&mut self, events: &Events, now: Instant) {
-        let Self {
-            sockets,
-            backend,
-            poll,
-            ..
-        } = self;
-        for event in events {
-            match BackendSockets::role_of(event.token()) {
-                Some(role) => sockets.handle_event(role, event, backend, poll.registry(), now),
-                None => sockets.handle_wake(backend, poll.registry(), now),
-            }
+        let until = [self.callers.channels.poll_timeout(), starting];
+        let callers = &mut self.callers;
+        let react = |backend: &mut Backend, now| callers.react(backend, now);
+        let now = self
+            .sessions
+            .turn(until.into_iter().flatten().min(), react)?;
+        match self.callers.flow {
+            Flow::GoOn => Ok(self.start(now)),
+            Flow::End => Ok(Flow::End),
         }
     }
 
-    fn take_requests(&mut self) -> Flow {
+    /// Tells who waits for the first round of attempts how it went, once that is known.
+    fn start(&mut self, now: Instant) -> Flow {
+        let Some(Starting { reply, deadline }) = &self.starting else {
+            return Flow::GoOn;
+        };
+        let backend = self.sessions.backend();
+        let mut failures = Role::ALL.into_iter().map(|role| backend.failure(role));
+        if let Some(failure) = failures.find_map(|failure| failure) {
+            answer(reply, Err(error_of(failure)));
+            return Flow::End;
+        }
+        if now >= *deadline {
+            let error = ListenerError::Connection {
+                address: backend.config(Role::Listening).address(),
+                error: io::ErrorKind::TimedOut.into(),
+            };
+            answer(reply, Err(error));
+            return Flow::End;
+        }
+        if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
+            answer(reply, Ok(()));
+            self.starting = None;
+        }
+        Flow::GoOn
+    }
+}
+
+impl Callers {
+    /// What the sessions report comes to callers, and what callers ask comes to the sessions.
+    fn react(&mut self, backend: &mut Backend, now: Instant) {
+        self.report(backend, now);
+        if self.flow == Flow::GoOn {
+            self.flow = self.take_requests(backend);
+        }
+        self.channels.handle_timeout(now);
+        while let Some(command) = self.channels.poll_command() {
+            backend.push(command);
+        }
+    }
+
+    fn take_requests(&mut self, backend: &mut Backend) -> Flow {
         loop {
             match self.requests.try_recv() {
                 Ok(Request::Listen(channel, reply)) => self.channels.listen(channel, reply),
@@ -176,7 +181,7 @@ impl Link {
                     let number = self.notifies.insert(reply);
                     let number = u32::try_from(number).expect("each waits in a thread of its own");
                     // Each waits in a thread of its own: there is no order among them to keep.
-                    self.backend.push(Command::Notify(Notify {
+                    backend.push(Command::Notify(Notify {
                         number,
                         source: number,
                         channel,
@@ -189,10 +194,9 @@ impl Link {
         }
     }
 
-    /// Hands over what the sessions have to report, and asks them what follows from it.
-    fn report(&mut self, now: Instant) {
+    /// Hands over what the sessions have to report.
+    fn report(&mut self, backend: &mut Backend, now: Instant) {
         let Self {
-            backend,
             channels,
             notifies,
             arrivals,
@@ -227,34 +231,6 @@ impl Link {
                 }
             }
         });
-        while let Some(command) = channels.poll_command() {
-            backend.push(command);
-        }
-    }
-
-    /// Tells who waits for the first round of attempts how it went, once that is known.
-    fn start(&mut self, now: Instant) -> Flow {
-        let Some(Starting { reply, deadline }) = &self.starting else {
-            return Flow::GoOn;
-        };
-        let mut failures = Role::ALL.into_iter().map(|role| self.backend.failure(role));
-        if let Some(failure) = failures.find_map(|failure| failure) {
-            answer(reply, Err(error_of(failure)));
-            return Flow::End;
-        }
-        if now >= *deadline {
-            let error = ListenerError::Connection {
-                address: self.backend.config(Role::Listening).address(),
-                error: io::ErrorKind::TimedOut.into(),
-            };
-            answer(reply, Err(error));
-            return Flow::End;
-        }
-        if Role::ALL.into_iter().all(|role| self.backend.is_up(role)) {
-            answer(reply, Ok(()));
-            self.starting = None;
-        }
-        Flow::GoOn
     }
 }
 
@@ -298,7 +274,3 @@ impl Drop for Sender {
 
 /// The backend's own time-outs come first, with better words.
 const MARGIN: Duration = Duration::from_secs(1);
-/// For every read.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// Two sockets and a waker.
-const EVENTS: usize = 4;

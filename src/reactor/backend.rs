@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what the bytes say; whether TLS carries them, the session learns once.
 
+mod lone;
+
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -10,8 +12,9 @@ use std::{
     time::Instant,
 };
 
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Interest, Registry, Waker};
 
+pub(crate) use self::lone::LoneBackend;
 use super::{
     resolve::{Resolution, Resolved, Unresolved},
     socket::BackendSocket,
@@ -56,26 +59,6 @@ enum Stream {
 }
 
 impl BackendSockets {
-    /// Whoever polls registers its waker under this.
-    pub(crate) fn waker_token() -> Token {
-        Source::Waker.token()
-    }
-
-    /// Whose event it is; `None` if it is not of ours.
-    pub(crate) fn role_of(token: Token) -> Option<Role> {
-        match Source::from_token(token) {
-            Some(Source::Backend(role)) => Some(role),
-            Some(
-                Source::Listener
-                | Source::AdminListener
-                | Source::Waker
-                | Source::Signals
-                | Source::Client(_),
-            )
-            | None => None,
-        }
-    }
-
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             sockets: Default::default(),
