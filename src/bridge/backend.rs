@@ -11,7 +11,7 @@
 
 mod asked;
 mod cause;
-mod link;
+mod lane;
 mod probe;
 mod readiness;
 mod retry;
@@ -28,7 +28,7 @@ use std::{
 use self::{
     asked::Asked,
     cause::Cause,
-    link::{Heartbeat, Link, State},
+    lane::{Heartbeat, Lane, State},
     probe::Probe,
     transactions::Transactions,
 };
@@ -112,7 +112,7 @@ impl From<Config> for Configs {
 pub struct Backend {
     /// By role.
     configs: [Config; 2],
-    links: [Link; 2],
+    lanes: [Lane; 2],
     probe: Probe,
     /// What the listening session is to be asked; empty while it is not up.
     commands: VecDeque<Command>,
@@ -128,9 +128,9 @@ impl Backend {
     pub fn new(configs: impl Into<Configs>, seed: u64, now: Instant) -> Self {
         let configs = configs.into();
         let configs = [configs.listening, configs.publishing];
-        let link = |config| Link::new(Route::first(config, seed), now);
+        let lane = |config| Lane::new(Route::first(config, seed), now);
         Self {
-            links: [link(&configs[0]), link(&configs[1])],
+            lanes: [lane(&configs[0]), lane(&configs[1])],
             configs,
             probe: Probe::new(seed),
             commands: VecDeque::new(),
@@ -149,19 +149,19 @@ impl Backend {
     /// Whether the session takes commands.
     pub fn is_up(&self, role: Role) -> bool {
         matches!(
-            self.links[role.index()].state,
+            self.lanes[role.index()].state,
             State::Ready { is_up: true, .. }
         )
     }
 
     /// The session, from its first byte to its last.
     pub fn session(&self, role: Role) -> Option<&Session> {
-        self.links[role.index()].session()
+        self.lanes[role.index()].session()
     }
 
     /// Whether TLS carries the session.
     pub fn is_secure(&self, role: Role) -> bool {
-        match self.links[role.index()].state {
+        match self.lanes[role.index()].state {
             State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
             State::Waiting { .. } | State::Connecting { .. } => false,
         }
@@ -169,7 +169,7 @@ impl Backend {
 
     /// How to connect now.
     pub fn route(&self, role: Role) -> Route {
-        self.links[role.index()].route
+        self.lanes[role.index()].route
     }
 
     /// The server to connect to now.
@@ -190,7 +190,7 @@ impl Backend {
 
     /// Why a session could not be had from any server, until it can.
     pub fn failure(&self, role: Role) -> Option<&Failure> {
-        self.links[role.index()].failure.as_ref()
+        self.lanes[role.index()].failure.as_ref()
     }
 
     /// For connecting to one server and starting up together.
@@ -210,13 +210,13 @@ impl Backend {
     }
 
     fn begin(&mut self, role: Role, protection: Protection) {
-        let link = &mut self.links[role.index()];
-        if let State::Connecting { deadline } = link.state {
+        let lane = &mut self.lanes[role.index()];
+        if let State::Connecting { deadline } = lane.state {
             let is_secure = protection != Protection::None;
             let config = &self.configs[role.index()];
-            let server = &config.servers[link.route.server];
+            let server = &config.servers[lane.route.server];
             let name = role.application_name();
-            link.state = State::Starting {
+            lane.state = State::Starting {
                 session: Box::new(Session::begin(config, server, protection, name)),
                 is_secure,
                 deadline,
@@ -231,30 +231,30 @@ impl Backend {
 
     /// The same, where the kind of error is known.
     pub fn handle_unreachable(&mut self, role: Role, why: &str, kind: io::ErrorKind, now: Instant) {
-        if !matches!(self.links[role.index()].state, State::Waiting { .. }) {
+        if !matches!(self.lanes[role.index()].state, State::Waiting { .. }) {
             self.fail(role, &Cause::Connection(why, kind), now);
         }
     }
 
     /// There is no TLS with this server; `why` completes the sentence "connection ...".
     pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
-        if !matches!(self.links[role.index()].state, State::Waiting { .. }) {
+        if !matches!(self.lanes[role.index()].state, State::Waiting { .. }) {
             self.fail(role, &Cause::Tls(why), now);
         }
     }
 
     /// Bytes of the server: whoever speaks lives, whatever it says.
     pub fn handle_input(&mut self, role: Role, input: &[u8], now: Instant) {
-        self.links[role.index()].note_life(now);
-        if let Some(session) = self.links[role.index()].session_mut() {
+        self.lanes[role.index()].note_life(now);
+        if let Some(session) = self.lanes[role.index()].session_mut() {
             session.handle_input(input);
         }
     }
 
     /// The server is not being read for now: its silence is ours.
     pub fn handle_unread(&mut self, now: Instant) {
-        for link in &mut self.links {
-            link.note_life(now);
+        for lane in &mut self.lanes {
+            lane.note_life(now);
         }
         self.probe.put_off(now);
     }
@@ -263,7 +263,7 @@ impl Backend {
     /// it came in, which rules out returning it across the session's own bookkeeping.
     pub fn drain_events(&mut self, now: Instant, mut report: impl FnMut(Event<'_>)) {
         for role in Role::ALL {
-            while let Some(session) = self.links[role.index()].session_mut() {
+            while let Some(session) = self.lanes[role.index()].session_mut() {
                 match session.poll_event() {
                     // It listens to nothing: a pooler mixed the two up.
                     Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
@@ -334,25 +334,25 @@ impl Backend {
     /// Bytes for the server. What was pushed becomes bytes here and not before: until the socket
     /// takes them, publishes gather.
     pub fn poll_transmit(&mut self, role: Role) -> Option<&[u8]> {
-        if let State::Ready { session, .. } = &mut self.links[role.index()].state {
+        if let State::Ready { session, .. } = &mut self.lanes[role.index()].state {
             match role {
                 Role::Listening => give_commands(&mut self.commands, session),
                 Role::Publishing => give_publishes(&mut self.transactions, session),
             }
         }
-        self.links[role.index()].session()?.poll_transmit()
+        self.lanes[role.index()].session()?.poll_transmit()
     }
 
     /// So many of them were written.
     pub fn handle_transmitted(&mut self, role: Role, bytes: usize) {
-        if let Some(session) = self.links[role.index()].session_mut() {
+        if let Some(session) = self.lanes[role.index()].session_mut() {
             session.handle_transmitted(bytes);
         }
     }
 
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&self) -> Instant {
-        let [listening, publishing] = &self.links;
+        let [listening, publishing] = &self.lanes;
         let sessions = listening.deadline().min(publishing.deadline());
         self.probe
             .deadline()
@@ -366,13 +366,13 @@ impl Backend {
         }
         for role in Role::ALL {
             let timeout = self.connect_timeout(role);
-            let link = &mut self.links[role.index()];
-            if link.deadline() > now {
+            let lane = &mut self.lanes[role.index()];
+            if lane.deadline() > now {
                 continue;
             }
-            match &mut link.state {
+            match &mut lane.state {
                 State::Waiting { .. } => {
-                    link.state = State::Connecting {
+                    lane.state = State::Connecting {
                         deadline: now + timeout,
                     };
                     self.orders.push_back(Order::Connect(role));
@@ -408,8 +408,8 @@ impl Backend {
 
     /// Says goodbye; the reactor writes it and closes.
     pub fn terminate(&mut self) {
-        for link in &mut self.links {
-            if let State::Ready { session, .. } = &mut link.state {
+        for lane in &mut self.lanes {
+            if let State::Ready { session, .. } = &mut lane.state {
                 session.terminate();
             }
         }
@@ -425,7 +425,7 @@ impl Backend {
         match Asked::from_ticket(ticket) {
             Asked::Listen(key) => {
                 let is_mendable = |error: &ServerError| error.is_lost_transaction_status();
-                let session = self.links[role.index()].session_mut();
+                let session = self.lanes[role.index()].session_mut();
                 if let Some(session) = session.filter(|it| {
                     !it.is_measuring_queue() && result.as_ref().is_err_and(is_mendable)
                 }) {
@@ -455,7 +455,7 @@ impl Backend {
             Asked::Heartbeat => {
                 let State::Ready {
                     session, heartbeat, ..
-                } = &mut self.links[role.index()].state
+                } = &mut self.lanes[role.index()].state
                 else {
                     return None;
                 };

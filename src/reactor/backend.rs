@@ -26,12 +26,13 @@ use crate::bridge::backend::{Backend, Order, Role};
 /// Both sockets.
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
-    sockets: [Link; 2],
+    sockets: [Stage; 2],
     waker: Arc<Waker>,
 }
 
+/// How far the connection of a session has come.
 #[derive(Debug, Default)]
-enum Link {
+enum Stage {
     #[default]
     None,
     Resolving(Resolution),
@@ -75,7 +76,7 @@ impl BackendSockets {
                         backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                     }
                 }
-                Order::Disconnect(role) => self.sockets[role.index()] = Link::None,
+                Order::Disconnect(role) => self.sockets[role.index()] = Stage::None,
             }
         }
     }
@@ -90,10 +91,10 @@ impl BackendSockets {
         now: Instant,
     ) {
         match &mut self.sockets[role.index()] {
-            Link::None | Link::Resolving(_) => {}
-            Link::Connecting { .. } => self.check_connecting(role, backend, registry, now),
-            Link::Securing(_) => self.secure(role, backend, now),
-            Link::Connected {
+            Stage::None | Stage::Resolving(_) => {}
+            Stage::Connecting { .. } => self.check_connecting(role, backend, registry, now),
+            Stage::Securing(_) => self.secure(role, backend, now),
+            Stage::Connected {
                 readable, writable, ..
             } => {
                 *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -105,7 +106,7 @@ impl BackendSockets {
     /// Goes on with connections whose name is resolved by now.
     pub(crate) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
         for role in Role::ALL {
-            let Link::Resolving(resolution) = &self.sockets[role.index()] else {
+            let Stage::Resolving(resolution) = &self.sockets[role.index()] else {
                 continue;
             };
             match resolution.poll() {
@@ -114,11 +115,11 @@ impl BackendSockets {
                     self.connect_next(role, resolved, None, backend, registry, now);
                 }
                 Some(Err(Unresolved::Name(error))) => {
-                    self.sockets[role.index()] = Link::None;
+                    self.sockets[role.index()] = Stage::None;
                     backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                 }
                 Some(Err(Unresolved::Tls(error))) => {
-                    self.sockets[role.index()] = Link::None;
+                    self.sockets[role.index()] = Stage::None;
                     backend.handle_tls_failed(role, &format!("failed: {error}"), now);
                 }
             }
@@ -129,13 +130,13 @@ impl BackendSockets {
     pub(crate) fn is_readable(&self) -> bool {
         self.sockets
             .iter()
-            .any(|link| matches!(link, Link::Connected { readable: true, .. }))
+            .any(|stage| matches!(stage, Stage::Connected { readable: true, .. }))
     }
 
     /// Reads at most one buffer of each session.
     pub(crate) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
-            let Link::Connected {
+            let Stage::Connected {
                 stream, readable, ..
             } = &mut self.sockets[role.index()]
             else {
@@ -157,7 +158,7 @@ impl BackendSockets {
     /// Writes what the sessions have, as far as the sockets take it.
     pub(crate) fn write(&mut self, backend: &mut Backend, now: Instant) {
         for role in Role::ALL {
-            let Link::Connected {
+            let Stage::Connected {
                 stream, writable, ..
             } = &mut self.sockets[role.index()]
             else {
@@ -200,13 +201,13 @@ impl BackendSockets {
             let tls = &backend.config(role).tls;
             let waker = Arc::clone(&self.waker);
             let resolution = Resolution::start(server, tls, encryption, waker)?;
-            self.sockets[role.index()] = Link::Resolving(resolution);
+            self.sockets[role.index()] = Stage::Resolving(resolution);
         }
         Ok(())
     }
 
     fn connected(&mut self, role: Role, stream: Stream) {
-        self.sockets[role.index()] = Link::Connected {
+        self.sockets[role.index()] = Stage::Connected {
             stream,
             readable: true,
             writable: true,
@@ -228,7 +229,7 @@ impl BackendSockets {
                 .and_then(|mut socket| register(&mut socket, role, registry).map(|()| socket));
             match connecting {
                 Ok(socket) => {
-                    self.sockets[role.index()] = Link::Connecting {
+                    self.sockets[role.index()] = Stage::Connecting {
                         socket,
                         others: addresses,
                         connector: resolved.connector,
@@ -238,7 +239,7 @@ impl BackendSockets {
                 Err(error) => failure = Some(error),
             }
         }
-        self.sockets[role.index()] = Link::None;
+        self.sockets[role.index()] = Stage::None;
         let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let error = failure.unwrap_or_else(none);
         backend.handle_unreachable(role, &refused(&error), error.kind(), now);
@@ -251,7 +252,7 @@ impl BackendSockets {
         registry: &Registry,
         now: Instant,
     ) {
-        let Link::Connecting {
+        let Stage::Connecting {
             socket,
             others,
             connector,
@@ -267,11 +268,11 @@ impl BackendSockets {
             (Ok(()), Some(connector)) => {
                 let encryption = backend.route(role).encryption;
                 let securing = Securing::new(socket, connector, encryption);
-                self.sockets[role.index()] = Link::Securing(Box::new(securing));
+                self.sockets[role.index()] = Stage::Securing(Box::new(securing));
                 self.secure(role, backend, now);
             }
             (Err(error), connector) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.sockets[role.index()] = Link::Connecting {
+                self.sockets[role.index()] = Stage::Connecting {
                     socket,
                     others,
                     connector,
@@ -288,12 +289,12 @@ impl BackendSockets {
     }
 
     fn secure(&mut self, role: Role, backend: &mut Backend, now: Instant) {
-        let Link::Securing(securing) = std::mem::take(&mut self.sockets[role.index()]) else {
+        let Stage::Securing(securing) = std::mem::take(&mut self.sockets[role.index()]) else {
             return;
         };
         match securing.advance() {
             Progress::Pending(securing) => {
-                self.sockets[role.index()] = Link::Securing(securing);
+                self.sockets[role.index()] = Stage::Securing(securing);
             }
             Progress::Plain(socket) => {
                 self.connected(role, Stream::Plain(socket));

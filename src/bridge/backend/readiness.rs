@@ -8,7 +8,7 @@ use std::{io, time::Instant};
 use super::{
     Asked, Backend, Event, HEARTBEAT_INTERVAL, Role, Unfit,
     cause::Cause,
-    link::{Heartbeat, Link, State},
+    lane::{Heartbeat, Lane, State},
     probe::Proof,
 };
 use crate::{
@@ -18,11 +18,11 @@ use crate::{
 
 impl Backend {
     pub(super) fn ready(&mut self, role: Role, now: Instant) {
-        let link = &mut self.links[role.index()];
-        let State::Starting { session, .. } = &link.state else {
+        let lane = &mut self.lanes[role.index()];
+        let State::Starting { session, .. } = &lane.state else {
             return;
         };
-        let target = link.route.target(&self.configs[role.index()]);
+        let target = lane.route.target(&self.configs[role.index()]);
         if !target.accept(session.in_hot_standby(), session.is_read_only()) {
             self.fail(role, &Cause::OtherKind(target.description()), now);
             return;
@@ -34,9 +34,9 @@ impl Backend {
         let waiting = State::Waiting { until: now };
         if let State::Starting {
             session, is_secure, ..
-        } = std::mem::replace(&mut link.state, waiting)
+        } = std::mem::replace(&mut lane.state, waiting)
         {
-            link.state = State::Ready {
+            lane.state = State::Ready {
                 session,
                 heartbeat: Heartbeat::Due(now + HEARTBEAT_INTERVAL),
                 since: now,
@@ -44,7 +44,7 @@ impl Backend {
                 is_up: false,
             };
         }
-        match (role, &mut link.state) {
+        match (role, &mut lane.state) {
             (Role::Listening, State::Ready { session, .. }) => {
                 // An entry left behind in the queue would make each LISTEN fail.
                 session.measure_queue(Asked::Heartbeat.ticket());
@@ -59,13 +59,13 @@ impl Backend {
 
     /// The session is one to work with.
     fn rise(&mut self, role: Role) {
-        let link = &mut self.links[role.index()];
+        let lane = &mut self.lanes[role.index()];
         let State::Ready {
             session,
             is_secure,
             is_up,
             ..
-        } = &mut link.state
+        } = &mut lane.state
         else {
             return;
         };
@@ -73,14 +73,14 @@ impl Backend {
         tracing::info!(
             "{role} session connected to PostgreSQL {} at {}{}",
             session.server_version().unwrap_or("of unknown version"),
-            self.configs[role.index()].servers[link.route.server],
+            self.configs[role.index()].servers[lane.route.server],
             if *is_secure { " over TLS" } else { "" },
         );
         let measure = Measure::of(session.server_encoding());
-        link.complaints.clear();
-        link.is_misconfigured = false;
-        link.complaint = None;
-        link.failure = None;
+        lane.complaints.clear();
+        lane.is_misconfigured = false;
+        lane.complaint = None;
+        lane.failure = None;
         self.events.push_back(Event::Up(role, measure));
     }
 
@@ -90,7 +90,7 @@ impl Backend {
             return;
         }
         let random = self.random.bits();
-        let session = self.links[Role::Publishing.index()].session_mut();
+        let session = self.lanes[Role::Publishing.index()].session_mut();
         if let (Some(session), Some((number, token))) = (session, self.probe.begin(random, now)) {
             session.notify(
                 [(self.probe.channel(), &token)],
@@ -159,7 +159,7 @@ impl Backend {
     /// Without a publishing session, and none in sight, the listening one has to do unproved.
     pub(super) fn note_missing_voice(&mut self) {
         let is_listening = matches!(
-            self.links[Role::Listening.index()].state,
+            self.lanes[Role::Listening.index()].state,
             State::Ready { is_up: false, .. }
         );
         if is_listening && self.probe.is_listening() && self.failure(Role::Publishing).is_some() {
@@ -169,8 +169,8 @@ impl Backend {
     }
 
     fn fail_as_deaf(&mut self, now: Instant) {
-        let is_relayed = |link: &Link| link.session().is_some_and(Session::is_relayed);
-        let unfit = if self.links.iter().any(is_relayed) {
+        let is_relayed = |lane: &Lane| lane.session().is_some_and(Session::is_relayed);
+        let unfit = if self.lanes.iter().any(is_relayed) {
             Unfit::Pooler
         } else {
             Unfit::Deaf

@@ -4,14 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Asked, Backend, Event, Order, Role, Route, cause::Cause, link::State};
+use super::{Asked, Backend, Event, Order, Role, Route, cause::Cause, lane::State};
 use crate::pg::session::{Session, SessionError};
 
 impl Backend {
     pub(super) fn fail_session(&mut self, role: Role, error: &SessionError, now: Instant) {
-        let link = &self.links[role.index()];
+        let lane = &self.lanes[role.index()];
         let is_secure = matches!(
-            link.state,
+            lane.state,
             State::Starting {
                 is_secure: true,
                 ..
@@ -19,7 +19,7 @@ impl Backend {
         );
         let cause = Cause::Session {
             error,
-            is_admitted: link.session().is_some_and(Session::is_admitted),
+            is_admitted: lane.session().is_some_and(Session::is_admitted),
             is_secure,
         };
         self.fail(role, &cause, now);
@@ -31,41 +31,41 @@ impl Backend {
         self.orders.push_back(Order::Disconnect(role));
         let timeout = self.connect_timeout(role);
         let random = self.random.bits();
-        let link = &mut self.links[role.index()];
+        let lane = &mut self.lanes[role.index()];
         let config = &self.configs[role.index()];
-        let address = config.servers[link.route.server].to_string();
-        link.complaints.push(cause.complaint(&address));
-        link.is_misconfigured |= cause.is_configuration();
-        let was_up = matches!(link.state, State::Ready { is_up: true, .. });
-        let next = link.route.next(cause.reached(), config);
+        let address = config.servers[lane.route.server].to_string();
+        lane.complaints.push(cause.complaint(&address));
+        lane.is_misconfigured |= cause.is_configuration();
+        let was_up = matches!(lane.state, State::Ready { is_up: true, .. });
+        let next = lane.route.next(cause.reached(), config);
         if role == Role::Listening {
             self.events.push_back(Event::Unfit(cause.unfit()));
             self.probe.handle_lost();
         }
         if let Some(next) = next.filter(|_| !was_up) {
-            link.route = next;
-            link.state = State::Connecting {
+            lane.route = next;
+            lane.state = State::Connecting {
                 deadline: now + timeout,
             };
             self.orders.push_back(Order::Connect(role));
             return;
         }
-        link.route = Route::first(config, random);
-        link.failure = Some(cause.failure(address));
-        let complaint = link.complaints.join("; ");
-        link.complaints.clear();
-        if matches!(link.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
-            link.failures = 0;
+        lane.route = Route::first(config, random);
+        lane.failure = Some(cause.failure(address));
+        let complaint = lane.complaints.join("; ");
+        lane.complaints.clear();
+        if matches!(lane.state, State::Ready { since, .. } if now - since >= PROVEN_AFTER) {
+            lane.failures = 0;
         }
         let delay = self.delay(role);
-        let link = &mut self.links[role.index()];
-        link.is_misconfigured = false;
-        link.failures += 1;
-        if link.complaint.as_ref() != Some(&complaint) {
+        let lane = &mut self.lanes[role.index()];
+        lane.is_misconfigured = false;
+        lane.failures += 1;
+        if lane.complaint.as_ref() != Some(&complaint) {
             tracing::warn!("{role} session: {complaint}; retrying");
-            link.complaint = Some(complaint);
+            lane.complaint = Some(complaint);
         }
-        let before = std::mem::replace(&mut link.state, State::Waiting { until: now + delay });
+        let before = std::mem::replace(&mut lane.state, State::Waiting { until: now + delay });
         if let State::Ready { mut session, .. } = before {
             match role {
                 Role::Listening => self.commands.clear(),
@@ -95,14 +95,14 @@ impl Backend {
     /// can help. Between half and nine tenths of it: many bridges do not come at the same time, and
     /// there is time left to listen again within two seconds of the server's return.
     fn delay(&mut self, role: Role) -> Duration {
-        let link = &self.links[role.index()];
-        let whole = if link.is_misconfigured {
+        let lane = &self.lanes[role.index()];
+        let whole = if lane.is_misconfigured {
             RETRY_CONFIGURATION
-        } else if link.failures == 0 && matches!(link.state, State::Ready { .. }) {
+        } else if lane.failures == 0 && matches!(lane.state, State::Ready { .. }) {
             return Duration::ZERO;
         } else {
             RETRY_MIN
-                .saturating_mul(1 << link.failures.min(10))
+                .saturating_mul(1 << lane.failures.min(10))
                 .min(RETRY_MAX)
         };
         whole.mul_f64(0.5 + 0.4 * self.random.fraction())

@@ -8,7 +8,7 @@ use super::{Failure, HEARTBEAT_TIMEOUT, Route};
 use crate::pg::session::Session;
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Lane {
     pub(super) state: State,
     /// Where this attempt leads, or the next one.
     pub(super) route: Route,
@@ -51,7 +51,7 @@ pub(super) enum Heartbeat {
     Asked { deadline: Instant },
 }
 
-impl Link {
+impl Lane {
     pub(super) fn new(route: Route, now: Instant) -> Self {
         Self {
             state: State::Waiting { until: now },
