@@ -143,21 +143,26 @@ impl Bridge {
 
     /// The same with the descriptors that the command was given.
     #[track_caller]
-    pub fn run_as_it_is(mut command: Command) -> Self {
+    pub fn run_as_it_is(command: Command) -> Self {
+        let mut bridge = Self::spawn(command);
+        let line = bridge.wait_for_log("listening on ws://");
+        let address = line.rsplit("ws://").next().unwrap();
+        bridge.address = address.trim().parse().unwrap();
+        bridge
+    }
+
+    /// Whether it comes to listen or not: it has no address.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
         let log = Log::read(child.stderr.take().unwrap());
-        let mut bridge = Self {
+        Self {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             child,
             log,
-        };
-        let line = bridge.wait_for_log("listening on ws://");
-        let address = line.rsplit("ws://").next().unwrap();
-        bridge.address = address.trim().parse().unwrap();
-        bridge
+        }
     }
 
     #[track_caller]

@@ -157,14 +157,10 @@ fn two_sockets_that_are_for_the_same_are_refused() {
         ("", "2 sockets are for clients"),
         ("admin:admin", "2 sockets are named admin"),
     ] {
-        let output = passed_two(sockets.each_ref(), names).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{names}");
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(stderr.contains(words), "{names}: {stderr}");
-        assert!(
-            stderr.contains("FileDescriptorName=admin"),
-            "{names}: {stderr}"
-        );
+        let mut bridge = Bridge::spawn(passed_two(sockets.each_ref(), names));
+        assert_eq!(bridge.wait_for_exit().0, Some(1), "{names}");
+        let line = bridge.wait_for_log(words);
+        assert!(line.contains("FileDescriptorName=admin"), "{names}: {line}");
     }
 }
 
@@ -211,14 +207,11 @@ fn sockets_for_another_process_are_not_ours() {
 
 #[test]
 fn a_passed_file_that_is_no_tcp_socket_is_a_failure_in_words() {
-    let mut command: Command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        stderr.contains("socket passed by the service manager"),
-        "{stderr}"
-    );
+    let mut command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut bridge = Bridge::spawn(command);
+    assert_eq!(bridge.wait_for_exit().0, Some(1));
+    bridge.wait_for_log("socket passed by the service manager");
 }
 
 const CLIENTS: usize = 1_000;
