@@ -93,14 +93,18 @@ pub(crate) enum ListenError {
 /// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
 pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if variable("LISTEN_FDS").is_none() {
+    let Some(count) = variable("LISTEN_FDS") else {
         return Ok(PassedListeners::default());
-    }
+    };
     let pid = variable("LISTEN_PID");
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
         tracing::warn!("the sockets of LISTEN_FDS are not taken: LISTEN_PID is {pid}");
+        return Ok(PassedListeners::default());
+    }
+    if !matches!(count.parse::<i32>(), Ok(0..)) {
+        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not how many there are");
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())

@@ -205,6 +205,27 @@ fn sockets_for_another_process_are_not_ours() {
     }
 }
 
+/// Somebody meant to pass sockets, and nobody would know why none is taken.
+#[test]
+fn a_number_of_sockets_that_is_none_is_said_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let arguments = ["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES];
+    for (count, is_said) in [
+        ("abc", true),
+        ("-1", true),
+        ("9999999999", true),
+        ("0", false),
+    ] {
+        let script = ACTIVATE.replace("LISTEN_FDS=1", &format!("LISTEN_FDS={count}"));
+        let bridge = activated(&listener, &script, &arguments);
+        assert_ne!(bridge.address, listener.local_addr().unwrap(), "{count}");
+        let log = bridge.log();
+        let words = format!("no socket is taken: LISTEN_FDS is '{count}'");
+        let said = log.lines().filter(|line| line.contains(&words));
+        assert_eq!(said.count(), usize::from(is_said), "{count}: {log}");
+    }
+}
+
 #[test]
 fn a_passed_file_that_is_no_tcp_socket_is_a_failure_in_words() {
     let mut command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
