@@ -36,8 +36,9 @@ pub enum ClientMessage {
     Notify(Channel, Payload),
     /// `{"type":"ping"}`: a browser cannot see WebSocket pings.
     Ping,
-    /// `{"type":"auth","token":T}`; `None` where there is no token in it.
-    Auth(Option<Secret>),
+    /// `{"type":"auth","token":T}`; where it cannot be read, why: only who has said who it is, or
+    /// tries to, is told what is wrong with a message.
+    Auth(Result<Secret, Refusal>),
 }
 
 impl ClientMessage {
@@ -192,6 +193,10 @@ pub fn parse(text: &str, measure: Measure) -> Request {
             id,
             message: interpret(fields, measure),
         },
+        Err(refusal) if fields.kind.is_some_and(|kind| kind == "auth") => Request {
+            id: None,
+            message: Ok(ClientMessage::Auth(Err(refusal))),
+        },
         Err(refusal) => refused(refusal),
     }
 }
@@ -214,8 +219,8 @@ fn interpret(fields: Fields, measure: Measure) -> Result<ClientMessage, Refusal>
         }
         "ping" => Ok(ClientMessage::Ping),
         "auth" => Ok(ClientMessage::Auth(match fields.token {
-            Some(Value::String(token)) => Some(Secret::new(&token)),
-            Some(_) | None => None,
+            Some(Value::String(token)) => Ok(Secret::new(&token)),
+            Some(_) | None => Err(Refusal::bad_message("\"token\" is missing or not a string")),
         })),
         _ => Err(Refusal::unknown_type(&kind)),
     }

@@ -158,7 +158,7 @@ fn written(request: &Request, taken: &ClientMessage) -> String {
     if let ClientMessage::Subscribe(_, Some(since)) = taken {
         value["since"] = json!({ "epoch": &*since.epoch, "seq": since.seq });
     }
-    if let ClientMessage::Auth(Some(token)) = taken {
+    if let ClientMessage::Auth(Ok(token)) = taken {
         value["token"] = token.expose().into();
     }
     value.to_string()

@@ -76,7 +76,7 @@ impl Hub {
     pub(super) fn handle_auth(
         &mut self,
         slot: u32,
-        token: Option<&Secret>,
+        token: Result<Secret, Refusal>,
         id: Option<&RequestId>,
         now: Tick,
     ) {
@@ -85,12 +85,14 @@ impl Hub {
             self.refuse(slot, code, &text, None, id, now);
             return;
         }
-        let Some(token) = token else {
-            let text = "\"token\" is missing or not a string";
-            self.refuse(slot, ErrorCode::BadMessage, text, None, id, now);
-            return;
+        let token = match token {
+            Ok(token) => token,
+            Err(Refusal { code, text, .. }) => {
+                self.refuse(slot, code, &text, None, id, now);
+                return;
+            }
         };
-        let Some(holder) = self.access.authenticate(token) else {
+        let Some(holder) = self.access.authenticate(&token) else {
             self.refuse_token(slot, id, now);
             return;
         };

@@ -188,7 +188,7 @@ impl Hub {
                 self.push_own(slot, now, |out| frame::append_message(&pong, out));
             }
             Ok(ClientMessage::Auth(token)) => {
-                self.handle_auth(slot, token.as_ref(), id.as_ref(), now);
+                self.handle_auth(slot, token, id.as_ref(), now);
             }
             Err(refusal) => {
                 let channel = refusal.channel.as_deref();

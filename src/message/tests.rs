@@ -30,11 +30,8 @@ fn the_messages_of_the_protocol_are_read() {
     let secret = Secret::new("s3cret");
     check(
         r#"{"type":"auth","token":"s3cret"}"#,
-        ClientMessage::Auth(Some(secret)),
+        ClientMessage::Auth(Ok(secret)),
     );
-    for without in [r#"{"type":"auth"}"#, r#"{"type":"auth","token":["s"]}"#] {
-        check(without, ClientMessage::Auth(None));
-    }
     let since = Since {
         epoch: "e1".into(),
         seq: 7,
@@ -43,6 +40,21 @@ fn the_messages_of_the_protocol_are_read() {
         r#"{"type":"subscribe","channel":"orders","since":{"epoch":"e1","seq":7}}"#,
         ClientMessage::Subscribe(Channel::new("orders").unwrap(), Some(since)),
     );
+}
+
+#[test]
+fn an_auth_that_cannot_be_read_is_one_and_says_why() {
+    for (text, why) in [
+        (r#"{"type":"auth"}"#, "\"token\" is missing"),
+        (r#"{"type":"auth","token":["s"]}"#, "\"token\" is missing"),
+        (r#"{"type":"auth","token":"s","id":[]}"#, "\"id\" must be"),
+    ] {
+        let Ok(ClientMessage::Auth(Err(refusal))) = parse(text).message else {
+            panic!("{text}");
+        };
+        assert_eq!(refusal.code, ErrorCode::BadMessage, "{text}");
+        assert!(refusal.text.starts_with(why), "{text}: {}", refusal.text);
+    }
 }
 
 #[test]

@@ -179,9 +179,28 @@ fn an_auth_without_a_token_is_a_bad_message_and_where_none_is_required_unknown()
         world.send(guest, text);
         assert_eq!(codes(&mut world, guest), ["bad_message"], "{text}");
     }
+    for (text, words) in [
+        (
+            r#"{"type":"auth","token":"ann","id":1.5}"#,
+            "\"id\" must be",
+        ),
+        (r#"{"id":[],"token":"ann","type":"auth"}"#, "\"id\" must be"),
+    ] {
+        world.send(guest, text);
+        let refused = world.messages(guest).remove(0);
+        assert_eq!(refused["code"], "bad_message", "{text}");
+        let said = refused["message"].as_str().unwrap();
+        assert!(said.contains(words), "{text}: {said}");
+    }
+    world.send(guest, r#"{"type":"ping","id":1.5}"#);
+    assert_eq!(codes(&mut world, guest), ["unauthorized"]);
     let mut open = World::connected();
     let client = open.client();
-    for text in [AUTH_ANN, r#"{"type":"auth"}"#] {
+    for text in [
+        AUTH_ANN,
+        r#"{"type":"auth"}"#,
+        r#"{"type":"auth","id":1.5}"#,
+    ] {
         open.send(client, text);
         assert_eq!(codes(&mut open, client), ["unknown_type"], "{text}");
     }
