@@ -671,3 +671,34 @@ fn listen_and_publish_speak_tls_to_a_bridge_they_trust() {
         assert!(stderr.contains("TLS: invalid peer certificate"), "{stderr}");
     }
 }
+
+/// What is answered there is no TLS: that has nothing to do with certificates.
+#[test]
+fn a_bridge_without_tls_is_to_be_asked_without_it() {
+    let bridge = Program::start(alle_with(&[
+        "serve",
+        "-w",
+        "127.0.0.1:0",
+        "-p",
+        "postgresql://nobody@127.0.0.1:1/",
+    ]));
+    let address = loop {
+        let line = bridge.stderr.next();
+        if let Some((_, address)) = line.split_once("listening on ws://") {
+            break address.trim().to_owned();
+        }
+    };
+    let url = format!("wss://{address}");
+    for words in [
+        &["publish", "-w", &url, "c", "p"][..],
+        &["listen", "-w", &url],
+    ] {
+        let (code, _, stderr) = run(alle_with(words));
+        assert_eq!(code, Some(1), "{words:?}: {stderr}");
+        let expected = format!("alle: cannot connect to {url}: no TLS there, try ws://");
+        assert!(
+            stderr.lines().any(|line| line == expected),
+            "{words:?}: {stderr}"
+        );
+    }
+}

@@ -83,7 +83,7 @@ fn shake_hands(
         .max_message_size(Some(MESSAGE_BYTES_MAX));
     let tcp = mio::net::TcpStream::from_std(stream);
     let stream = if url.is_secure() {
-        Stream::secure(tcp, url.host()).map_err(ConnectError::tls)?
+        Stream::secure(tcp, url.host())?
     } else {
         Stream::Plain(tcp)
     };
@@ -123,6 +123,9 @@ pub(crate) enum ConnectError {
     Tcp(io::Error),
     /// No TLS with it, or it is not whom we asked for.
     Tls(io::Error),
+    /// What it answers is no TLS.
+    #[cfg(feature = "tls")]
+    NoTls,
     /// Something is there but does not speak WebSocket to us.
     Handshake(Error),
 }
@@ -131,15 +134,6 @@ impl ConnectError {
     /// Whether the bridge refuses our token: asking again does not help.
     pub(crate) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Handshake(Error::Http(response)) if response.status() == 401)
-    }
-
-    /// How a time-out of a blocking socket shows depends on the system.
-    fn tls(error: io::Error) -> Self {
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            Self::Tcp(ErrorKind::TimedOut.into())
-        } else {
-            Self::Tls(error)
-        }
     }
 }
 
@@ -158,6 +152,8 @@ impl fmt::Display for ConnectError {
                 f,
                 "TLS: {error} (whom to trust, the system says, or the file in SSL_CERT_FILE)"
             ),
+            #[cfg(feature = "tls")]
+            Self::NoTls => f.write_str("no TLS there, try ws://"),
             Self::Handshake(Error::Http(response)) => {
                 write!(f, "the server answered {}", response.status())?;
                 let body = response.body().as_deref().unwrap_or_default();

@@ -11,6 +11,8 @@ use std::io::{self, Read, Write};
 
 use mio::net::TcpStream;
 
+use super::ConnectError;
+
 /// A connected socket; blocking or not is its owner's choice.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -42,10 +44,10 @@ impl Stream {
 
     /// Shakes hands with `host` over `tcp`, which blocks.
     #[cfg(feature = "tls")]
-    pub(super) fn secure(mut tcp: TcpStream, host: &str) -> io::Result<Self> {
+    pub(super) fn secure(mut tcp: TcpStream, host: &str) -> Result<Self, ConnectError> {
         use std::sync::Arc;
 
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let invalid = |error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error));
         let name = rustls::pki_types::ServerName::try_from(host.to_owned());
         let name = name.map_err(|error| invalid(error.to_string()))?;
         let mut roots = rustls::RootCertStore::empty();
@@ -60,7 +62,7 @@ impl Stream {
         let mut connection = rustls::ClientConnection::new(Arc::new(config), name)
             .map_err(|error| invalid(error.to_string()))?;
         while connection.is_handshaking() {
-            connection.complete_io(&mut tcp)?;
+            connection.complete_io(&mut tcp).map_err(no_tls)?;
         }
         let tls = rustls::StreamOwned::new(connection, tcp);
         Ok(Self::Tls(Box::new(tls)))
@@ -68,8 +70,27 @@ impl Stream {
 
     /// Never called: the URL was refused before.
     #[cfg(not(feature = "tls"))]
-    pub(super) fn secure(_tcp: TcpStream, _host: &str) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
+    pub(super) fn secure(_tcp: TcpStream, _host: &str) -> Result<Self, ConnectError> {
+        Err(ConnectError::Tls(io::ErrorKind::Unsupported.into()))
+    }
+}
+
+/// Why a TLS handshake ended as it did. How a time-out of a blocking socket shows depends on the
+/// system.
+#[cfg(feature = "tls")]
+fn no_tls(error: io::Error) -> ConnectError {
+    use rustls::{Error, InvalidMessage};
+
+    if matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) {
+        return ConnectError::Tcp(io::ErrorKind::TimedOut.into());
+    }
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => ConnectError::NoTls,
+        _ => ConnectError::Tls(error),
     }
 }
 
