@@ -59,6 +59,19 @@ fn success_is_said_only_after_the_answer_with_our_id() {
     assert!(program.stderr.rest().is_empty());
 }
 
+/// A scheme is the same in capitals (RFC 3986, 3.1).
+#[test]
+fn a_url_in_capitals_is_connected_to_and_shown_as_typed() {
+    let bridge = MockBridge::start();
+    let url = bridge.url().replace("ws://", "WS://");
+    let program = Program::start(alle_with(&["publish", "-w", &url, "c", "p"]));
+    assert_eq!(
+        program.stdout.next(),
+        format!("Connecting to WebSocket: {url}")
+    );
+    assert_eq!(bridge.accept().hear()["payload"], "p");
+}
+
 #[test]
 fn an_error_is_1_with_its_text() {
     for (id, message) in [

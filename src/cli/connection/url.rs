@@ -2,7 +2,7 @@
 //!
 //! Opens nothing and looks nothing up.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use tungstenite::http::Uri;
 
@@ -21,7 +21,8 @@ impl WsUrl {
             shown: without_values(&without_user(text)),
             cause,
         };
-        let uri: Uri = text.parse().map_err(|_| wrong(WsUrlCause::Malformed))?;
+        let uri = with_small_scheme(text).parse();
+        let uri: Uri = uri.map_err(|_| wrong(WsUrlCause::Malformed))?;
         match uri.scheme_str() {
             Some("ws") => {}
             Some("wss") if cfg!(feature = "tls") => {}
@@ -75,6 +76,14 @@ impl fmt::Display for WsUrl {
 impl fmt::Debug for WsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "WsUrl({self})")
+    }
+}
+
+/// The same URL: schemes are the same in capitals (RFC 3986, 3.1), and not to all who read this.
+fn with_small_scheme(text: &str) -> Cow<'_, str> {
+    match text.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()).into(),
+        None => text.into(),
     }
 }
 
@@ -159,6 +168,8 @@ mod tests {
             ("ws://[::1]", "::1", 80),
             ("wss://bridge.example", "bridge.example", 443),
             ("wss://bridge.example:9", "bridge.example", 9),
+            ("WS://bridge.example", "bridge.example", 80),
+            ("Wss://bridge.example", "bridge.example", 443),
         ] {
             let url = WsUrl::parse(text).unwrap();
             assert_eq!((url.host(), url.port()), (host, port), "{text}");
