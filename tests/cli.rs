@@ -132,6 +132,11 @@ fn wrong_usage_is_2_with_the_usage_line_and_the_nearest_option() {
             "Usage: alle publish [OPTIONS] CHANNEL PAYLOAD",
         ),
         (
+            "serve --token-file /nowhere --allow-origin=",
+            "alle: --allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not ''",
+            "Usage: alle [serve] [OPTIONS]",
+        ),
+        (
             "serve --token-file=",
             "alle: --token-file takes the path of a file, not ''",
             "Usage: alle [serve] [OPTIONS]",

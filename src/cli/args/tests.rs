@@ -195,6 +195,10 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
              not 'app.example'",
         ),
         (
+            "serve --allow-origin http://a --allow-origin ,",
+            "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not ','",
+        ),
+        (
             &format!("listen {long}"),
             &format!("channel '{long}': channel name has 64 bytes, PostgreSQL takes at most 63"),
         ),
