@@ -10,6 +10,8 @@ use std::{
     path::PathBuf,
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::access::tokens::{Tokens, TokensError};
 
 /// Where the tokens are.
@@ -40,13 +42,16 @@ impl TokenFile {
         Ok(tokens)
     }
 
-    /// Its text and its permissions. A pipe could not be read again, and would keep us waiting.
+    /// Its text and its permissions. A pipe could not be read again, and would keep us waiting:
+    /// what is open is asked, for a path may lead elsewhere a moment later.
     fn text(&self) -> io::Result<(String, u32)> {
-        if !fs::metadata(&self.path)?.is_file() {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = fs::File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
-        let file = fs::File::open(&self.path)?;
-        let mode = file.metadata()?.mode();
+        let mode = metadata.mode();
         let mut text = String::new();
         file.take(BYTES_MAX + 1).read_to_string(&mut text)?;
         if text.len() as u64 > BYTES_MAX {
@@ -107,7 +112,48 @@ const READABLE_BY_ANYBODY: u32 = 0o004;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rustix::fs::{CWD, FileType};
+
     use super::*;
+
+    /// Whatever takes its place while we look: a pipe would keep the only thread waiting for good.
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread that would wait for good is not the test's"
+    )]
+    fn a_pipe_swapped_in_is_never_waited_for() {
+        let path = |name| std::env::temp_dir().join(format!("alle-{name}-{}", std::process::id()));
+        let [tokens, pipe, swapped, place] = ["tokens", "pipe", "swapped", "place"].map(path);
+        fs::write(&tokens, "token").unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+        fs::hard_link(&tokens, &place).unwrap();
+        let (sender, outcomes) = std::sync::mpsc::sync_channel(0);
+        let mut file = TokenFile::new(place.clone());
+        let reader = std::thread::spawn(move || {
+            while sender
+                .send(file.read().map_err(|error| error.to_string()))
+                .is_ok()
+            {}
+        });
+        for other in [&pipe, &tokens].into_iter().cycle().take(5_000) {
+            fs::hard_link(other, &swapped).unwrap();
+            fs::rename(&swapped, &place).unwrap();
+            match outcomes.recv_timeout(Duration::from_secs(20)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => assert!(error.ends_with("not a regular file"), "{error}"),
+                Err(error) => panic!("it waits: {error}"),
+            }
+        }
+        drop(outcomes);
+        reader.join().unwrap();
+        for path in [tokens, pipe, place] {
+            fs::remove_file(path).unwrap();
+        }
+    }
 
     #[test]
     fn a_file_has_at_most_4_mib_and_is_a_file() {
