@@ -63,6 +63,11 @@ impl Hub {
         let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
         let is_watched = is_admin || self.admin_pages.is_none();
         match (request.path, &request.upgrade) {
+            _ if request.method == Method::Other => respond(
+                Status::MethodNotAllowed,
+                TEXT,
+                "GET and HEAD are taken here\n",
+            ),
             (_, Upgrade::WebSocket { key }) if is_socket => self.upgrade(slot, key, request),
             (_, Upgrade::WrongVersion) if is_socket => respond(
                 Status::UpgradeRequired,
@@ -72,11 +77,6 @@ impl Hub {
             (_, Upgrade::Malformed) if is_socket => {
                 respond(Status::BadRequest, TEXT, "malformed WebSocket handshake\n")
             }
-            _ if request.method == Method::Other => respond(
-                Status::MethodNotAllowed,
-                TEXT,
-                "GET and HEAD are taken here\n",
-            ),
             ("/healthz", _) if is_watched => respond(Status::Ok, TEXT, "ok\n"),
             ("/readyz", _) if is_watched => match self.readiness() {
                 Ok(()) => respond(Status::Ok, TEXT, "ready\n"),

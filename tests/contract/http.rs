@@ -97,9 +97,15 @@ fn head_is_get_without_the_body() {
 fn other_methods_are_405_and_named() {
     let bridge = bridge();
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "FROB"] {
-        for path in ["/", "/ws", "/healthz", "/readyz"] {
-            let response = bridge.request(method, path, "Content-Length: 0\r\n");
-            assert_eq!(response.status, 405, "{method} {path}");
+        for (path, fields) in [
+            ("/", "Content-Length: 0\r\n"),
+            ("/ws", "Content-Length: 0\r\n"),
+            ("/healthz", "Content-Length: 0\r\n"),
+            ("/readyz", "Content-Length: 0\r\n"),
+            ("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+        ] {
+            let response = bridge.request(method, path, fields);
+            assert_eq!(response.status, 405, "{method} {path} {fields}");
             // RFC 9110, 15.5.6: it MUST say which are allowed.
             let allow = response.header("Allow").expect("405 has Allow");
             assert!(allow.contains("GET") && allow.contains("HEAD"), "{allow}");
