@@ -155,6 +155,7 @@ pub enum ErrorCode {
 
 /// A message as it was sent, whatever its fields hold.
 #[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct Fields {
     #[serde(default, rename = "type")]
     kind: Option<Value>,

@@ -94,6 +94,15 @@ fn an_id_is_kept_when_the_message_is_refused() {
     );
 }
 
+/// In the words of JSON, not in those of our types.
+#[test]
+fn what_is_no_object_is_told_that_it_has_to_be_one() {
+    for text in ["null", "7", "\"subscribe\"", "true", "[{}]"] {
+        let said = parse(text).message.unwrap_err().text;
+        assert!(said.contains("a JSON object"), "{text}: {said}");
+    }
+}
+
 #[test]
 fn what_is_wrong_gets_its_code() {
     for (text, expect) in [
