@@ -106,7 +106,7 @@ fn before_the_upgrade(address: SocketAddr) -> Vec<Behaviour> {
             End::Heard,
             &["HTTP 431"],
         ),
-        plain("upgrade by POST", by_post.into(), End::Heard, &["HTTP 400"]),
+        plain("upgrade by POST", by_post.into(), End::Heard, &["HTTP 405"]),
         plain("wrong method", post.into_bytes(), End::Heard, &["HTTP 405"]),
         plain("connect and vanish", Vec::new(), End::Vanish, &[LEFT]),
         plain("upgrade and vanish", upgrade.into(), End::Vanish, &[LEFT]),
