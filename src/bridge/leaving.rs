@@ -130,6 +130,9 @@ impl Core {
             Some(Leaving::Stopping { since, all_closed }) => {
                 *all_closed |= now >= *since + PUBLISH_GRACE;
                 let (all, heads_too) = (*all_closed, now >= *since + HEAD_GRACE);
+                if all {
+                    self.hub.give_up_publishes(tick);
+                }
                 self.hub.close_idle(all, heads_too, tick);
             }
         }

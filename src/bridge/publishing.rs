@@ -68,9 +68,7 @@ impl Hub {
             .publish_latency
             .observe(self.clock - publish.since);
         let slot = publish.client.slot;
-        let is_there =
-            self.is_alive(publish.client) && self.clients[slot as usize].serial == publish.serial;
-        if !is_there {
+        if !self.awaits(&publish) {
             return;
         }
         let was_paused = self.is_paused(publish.client);
@@ -112,7 +110,38 @@ impl Hub {
             }
         }
     }
+
+    /// No outcome is waited for any more: who published is told that it is unknown.
+    pub(super) fn give_up_publishes(&mut self, now: Tick) {
+        let tickets: Vec<_> = self.publishes.iter().map(|(ticket, _)| ticket).collect();
+        for ticket in tickets {
+            if !self.awaits(&self.publishes[ticket]) {
+                continue;
+            }
+            let publish = &mut self.publishes[ticket];
+            let (slot, channel) = (publish.client.slot, publish.channel.clone());
+            let id = publish.id.take();
+            publish.serial = NOBODY;
+            self.clients[slot as usize].publishes_waiting -= 1;
+            self.refuse(
+                slot,
+                ErrorCode::UnknownOutcome,
+                "the bridge stops, and PostgreSQL did not answer in time",
+                Some(channel.as_str()),
+                id.as_ref(),
+                now,
+            );
+        }
+    }
+
+    /// Whether who published is there, and was not told the outcome.
+    fn awaits(&self, publish: &Publish) -> bool {
+        let client = publish.client;
+        self.is_alive(client) && self.clients[client.slot as usize].serial == publish.serial
+    }
 }
 
+/// No client's serial.
+const NOBODY: u64 = u64::MAX;
 /// What a waiting publish costs beside its texts, in bytes.
 const PUBLISH_BYTES: usize = 160;

@@ -124,6 +124,31 @@ fn a_draining_client_hears_of_its_publish_before_it_leaves() {
 }
 
 #[test]
+fn a_publish_without_an_answer_two_seconds_after_a_stop_has_an_unknown_outcome() {
+    let mut world = World::connected();
+    let ann = world.client();
+    for id in 1..=2 {
+        world.send(
+            ann,
+            &format!(r#"{{"type":"notify","channel":"a","payload":"{id}","id":{id}}}"#),
+        );
+    }
+    world.stop();
+    world.pass(Duration::from_millis(1_999));
+    assert_eq!(open(&world), 1, "it awaits its answers");
+    world.pass(Duration::from_millis(1));
+    let (frames, close) = world.frames_and_close(ann);
+    assert_eq!(frames.len(), 2);
+    for (frame, id) in frames.iter().zip(1..) {
+        assert!(frame.contains("unknown_outcome"), "{frame}");
+        assert!(frame.contains(&format!(r#""id":{id}"#)), "{frame}");
+    }
+    assert_eq!(close, Some(1001));
+    world.postgres_answers_all();
+    assert!(world.frames_and_close(ann).0.is_empty(), "one answer each");
+}
+
+#[test]
 fn a_stop_ends_draining() {
     let mut world = World::connected();
     let clients: Vec<_> = (0..10).map(|_| world.client()).collect();
