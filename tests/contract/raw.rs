@@ -5,12 +5,14 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
+use bytes::BytesMut;
+
 use crate::harness::PATIENCE;
 
 /// A connection and what was read from it and not used yet.
 pub struct Raw {
     pub stream: TcpStream,
-    inbox: Vec<u8>,
+    inbox: BytesMut,
 }
 
 /// An HTTP answer.
@@ -44,7 +46,7 @@ impl Raw {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
             stream,
-            inbox: Vec::new(),
+            inbox: BytesMut::new(),
         }
     }
 
@@ -87,7 +89,7 @@ impl Raw {
                 String::from_utf8_lossy(&self.inbox)
             );
         };
-        let head: Vec<u8> = self.inbox.drain(..end).collect();
+        let head = self.inbox.split_to(end).to_vec();
         let head = String::from_utf8(head).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let mut response = Response {
@@ -182,7 +184,7 @@ impl Raw {
                 String::from_utf8_lossy(&self.inbox)
             );
         }
-        self.inbox.drain(..length).collect()
+        self.inbox.split_to(length).to_vec()
     }
 
     /// Reads what comes, whatever it is; `false` at the end.
