@@ -122,31 +122,31 @@ impl Raw {
     /// The next frame: its first byte and its payload.
     #[track_caller]
     pub fn frame(&mut self) -> (u8, Vec<u8>) {
-        let head = self.take(2);
-        assert_eq!(head[1] & 0x80, 0, "a server masks nothing");
-        let length = match head[1] {
-            126 => {
-                let bytes = self.take(2);
-                usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+        loop {
+            if let Some((start, length)) = header(&self.inbox) {
+                let first = self.take(start)[0];
+                return (first, self.take(length));
             }
-            127 => {
-                let bytes: [u8; 8] = self.take(8).try_into().unwrap();
-                usize::try_from(u64::from_be_bytes(bytes)).unwrap()
-            }
-            length => usize::from(length),
-        };
-        (head[0], self.take(length))
+            self.fill_more();
+        }
     }
 
-    /// The payloads of the next texts.
+    /// The next frames as they come: many are cheaper to compare than to take apart.
     #[track_caller]
-    pub fn frames(&mut self, count: usize) -> Vec<Vec<u8>> {
-        let frame = |_| {
-            let (first, payload) = self.frame();
-            assert_eq!(first, TEXT, "{}", String::from_utf8_lossy(&payload));
-            payload
-        };
-        (0..count).map(frame).collect()
+    pub fn frames(&mut self, count: usize) -> Vec<u8> {
+        let mut end = 0;
+        for _ in 0..count {
+            loop {
+                let next = header(&self.inbox[end..]);
+                let next = next.map(|(start, length)| end + start + length);
+                if let Some(next) = next.filter(|&next| next <= self.inbox.len()) {
+                    end = next;
+                    break;
+                }
+                self.fill_more();
+            }
+        }
+        self.take(end)
     }
 
     /// The next frame, which is a text.
@@ -178,11 +178,7 @@ impl Raw {
     #[track_caller]
     pub fn take(&mut self, length: usize) -> Vec<u8> {
         while self.inbox.len() < length {
-            assert!(
-                self.fill(),
-                "ended after {:?}",
-                String::from_utf8_lossy(&self.inbox)
-            );
+            self.fill_more();
         }
         self.inbox.split_to(length).to_vec()
     }
@@ -191,6 +187,12 @@ impl Raw {
     #[track_caller]
     pub fn read_some(&mut self) -> bool {
         self.fill()
+    }
+
+    #[track_caller]
+    fn fill_more(&mut self) {
+        let is_there = self.fill();
+        assert!(is_there, "ended after {:?}", tail(&self.inbox));
     }
 
     #[track_caller]
@@ -206,6 +208,41 @@ impl Raw {
             Err(_) => false,
         }
     }
+}
+
+/// Where the payload of the frame at the start begins, and how long it is.
+fn header(bytes: &[u8]) -> Option<(usize, usize)> {
+    let short = *bytes.get(1)?;
+    assert_eq!(short & 0x80, 0, "a server masks nothing");
+    match short {
+        126 => {
+            let length = bytes.get(2..4)?.try_into().unwrap();
+            Some((4, usize::from(u16::from_be_bytes(length))))
+        }
+        127 => {
+            let length = bytes.get(2..10)?.try_into().unwrap();
+            Some((10, usize::try_from(u64::from_be_bytes(length)).unwrap()))
+        }
+        length => Some((2, usize::from(length))),
+    }
+}
+
+/// The payloads of texts, taken from the bytes they came in.
+#[track_caller]
+pub fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut texts = Vec::new();
+    while let Some((start, length)) = header(bytes) {
+        let (frame, rest) = bytes.split_at(start + length);
+        assert_eq!(frame[0], TEXT, "{:?}", tail(frame));
+        texts.push(&frame[start..]);
+        bytes = rest;
+    }
+    texts
+}
+
+/// What came last, to be shown.
+fn tail(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(200)..]).into_owned()
 }
 
 /// A WebSocket handshake with more header lines, each ended by CR LF.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     harness::{Bridge, Database, PATIENCE, bridge_and_database},
-    raw::{Raw, TEXT},
+    raw::{Raw, TEXT, texts},
 };
 
 #[test]
@@ -451,11 +451,11 @@ fn ten_thousand_notifications_of_one_transaction_reach_100_clients_once_and_in_o
             .map(|reader| reader.join().unwrap())
             .collect()
     });
-    let frames: Vec<Value> = burst[0]
-        .iter()
-        .map(|frame| serde_json::from_slice(frame).unwrap())
-        .collect();
-    for (n, notification) in frames.iter().enumerate() {
+    let one = texts(&burst[0]);
+    let one = one.iter().map(|it| serde_json::from_slice(it).unwrap());
+    let one: Vec<Value> = one.collect();
+    assert_eq!(one.len(), BURST);
+    for (n, notification) in one.iter().enumerate() {
         let channel = if n % 2 == 0 { "even" } else { "odd" };
         let (payload, seq) = (n.to_string(), n / 2 + 1);
         assert_eq!(
