@@ -263,16 +263,14 @@ impl Reactor {
         };
         let (hang_ups, stops): (Vec<_>, Vec<_>) =
             signals.pending().partition(|&signal| signal == SIGHUP);
-        let mut count = stops.len();
-        if !hang_ups.is_empty() {
-            if self.terminal.has_gone() {
-                count += 1;
-            } else {
-                self.reread_tokens(now);
-            }
+        // Whoever closes a terminal may send several: they begin the end, and never cut it short.
+        let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
+        if !hang_ups.is_empty() && !is_over {
+            self.reread_tokens(now);
         }
-        if count > 0 {
-            self.aborted = self.core.is_leaving() || count > 1;
+        let is_leaving = self.core.is_leaving();
+        if !stops.is_empty() || is_over && !is_leaving {
+            self.aborted = !stops.is_empty() && is_leaving || stops.len() > 1;
             self.begin_to_leave();
             if self.drain.is_zero() {
                 self.core.stop(now);

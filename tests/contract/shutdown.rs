@@ -227,11 +227,17 @@ fn a_terminal_that_is_closed_takes_its_bridge_along() {
     let name = ptsname(&terminal, Vec::new()).unwrap();
     let stdin = open(OsStr::from_bytes(name.as_bytes()));
     let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES]);
+    command.args(["--drain", "1"]);
     command.stdin(stdin).stdout(Stdio::null());
     let mut bridge = Bridge::run_as_it_is(command);
     bridge.signal("HUP");
     bridge.wait_for_log("SIGHUP: there is no token file");
     drop(terminal);
     bridge.signal("HUP");
-    assert_eq!(bridge.wait_for_exit().0, Some(0));
+    bridge.wait_for_log("stopping");
+    // The shell sends one, too: that is no second signal.
+    bridge.signal("HUP");
+    let (code, waited) = bridge.wait_for_exit();
+    assert_eq!(code, Some(0));
+    assert!(waited > Duration::from_millis(500), "{waited:?}");
 }
