@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alle::{frame, message::ServerMessage};
+use alle::{hub::encode::append_message, message::ServerMessage};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 fn main() {
@@ -31,7 +31,7 @@ fn main() {
                     seq: 1_000_000,
                     lossy: false,
                 };
-                frame::append_message(&message, &mut out);
+                append_message(&message, &mut out);
                 out.len()
             });
         });

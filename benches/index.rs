@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::{channel::Channel, index::Index};
+use alle::{channel::Channel, delivery::index::Index};
 use criterion::{Bencher, BenchmarkGroup, Criterion, measurement::WallTime};
 
 /// What both can do.

@@ -1,28 +1,28 @@
 //! Who may come in, and who may subscribe and publish where.
 //!
 //! The one place that decides it, and the seam for other ways to know a client: whoever names a
-//! [`Holder`] for what a client presents, and says what that holder may do, replaces [`tokens`] and
+//! [`TokenId`] for what a client presents, and says what that holder may do, replaces [`tokens`] and
 //! nothing else; until it has an answer, the client stays the guest that it is without a token.
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
 pub mod globs;
-pub mod pages;
+pub mod origins;
 pub mod secret;
 pub mod tokens;
 
 use self::{
     globs::Globs,
-    pages::{Pages, Refusal},
+    origins::{OriginPolicy, Refusal},
     secret::Secret,
-    tokens::{Holder, Tokens},
+    tokens::{TokenId, Tokens},
 };
 
 /// The rules, as they were configured.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Which pages may talk to us.
-    pub pages: Pages,
+    pub pages: OriginPolicy,
     /// What anybody may do; a token narrows it.
     pub everybody: Permissions,
     /// Whom a token lets in; `None`: none is asked for.
@@ -54,37 +54,37 @@ impl Access {
     }
 
     /// Who presents this token, if it is anybody's.
-    pub fn authenticate(&self, token: &Secret) -> Option<Holder> {
+    pub fn authenticate(&self, token: &Secret) -> Option<TokenId> {
         self.tokens.as_ref()?.find(token)
     }
 
     /// Whether a holder named earlier is still let in.
-    pub fn is_current(&self, holder: Holder) -> bool {
+    pub fn is_current(&self, holder: TokenId) -> bool {
         self.of_token(holder).is_some()
     }
 
     /// Whether the channel may be subscribed to, by the holder of a token or, where none is
     /// required, by anybody.
-    pub fn may_subscribe(&self, holder: Option<Holder>, channel: &str) -> bool {
+    pub fn may_subscribe(&self, holder: Option<TokenId>, channel: &str) -> bool {
         self.everybody.subscribe.matches(channel)
             && self.narrows(holder, |own| own.subscribe.matches(channel))
     }
 
     /// Whether the channel may be published to.
-    pub fn may_publish(&self, holder: Option<Holder>, channel: &str) -> bool {
+    pub fn may_publish(&self, holder: Option<TokenId>, channel: &str) -> bool {
         self.everybody.publish.matches(channel)
             && self.narrows(holder, |own| own.publish.matches(channel))
     }
 
     /// Whether the holder's own permissions, where there have to be some, say yes.
-    fn narrows(&self, holder: Option<Holder>, is_match: impl Fn(&Permissions) -> bool) -> bool {
+    fn narrows(&self, holder: Option<TokenId>, is_match: impl Fn(&Permissions) -> bool) -> bool {
         match holder {
             Some(holder) => self.of_token(holder).is_some_and(is_match),
             None => !self.is_token_required(),
         }
     }
 
-    fn of_token(&self, holder: Holder) -> Option<&Permissions> {
+    fn of_token(&self, holder: TokenId) -> Option<&Permissions> {
         self.tokens.as_ref()?.permissions(holder)
     }
 }

@@ -18,11 +18,11 @@ impl Channel {
 
     /// Takes `name` as it is, or says why it cannot name a channel.
     pub fn new(name: &str) -> Result<Self, ChannelError> {
-        Self::measured(name, Measure::Utf8)
+        Self::measured(name, LengthUnit::Utf8)
     }
 
     /// As [`Self::new`], for a server that may count otherwise.
-    pub fn measured(name: &str, measure: Measure) -> Result<Self, ChannelError> {
+    pub fn measured(name: &str, measure: LengthUnit) -> Result<Self, ChannelError> {
         if name.is_empty() {
             return Err(ChannelError::Empty);
         }
@@ -96,7 +96,7 @@ impl ChannelKey {
 
 /// How a server counts bytes: PostgreSQL's limits are in its own encoding, ours is UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Measure {
+pub enum LengthUnit {
     /// As we do: UTF8 and SQL_ASCII.
     #[default]
     Utf8,
@@ -104,7 +104,7 @@ pub enum Measure {
     Server,
 }
 
-impl Measure {
+impl LengthUnit {
     /// The measure of a `server_encoding`.
     pub fn of(server_encoding: Option<&str>) -> Self {
         match server_encoding {
@@ -125,7 +125,7 @@ impl Measure {
 /// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
 ///
 /// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the
-/// server's encoding: see [`Measure`].
+/// server's encoding: see [`LengthUnit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload(Box<str>);
 
@@ -135,11 +135,11 @@ impl Payload {
 
     /// Takes `text` as it is, or says why it cannot be a payload.
     pub fn new(text: &str) -> Result<Self, PayloadError> {
-        Self::measured(text, Measure::Utf8)
+        Self::measured(text, LengthUnit::Utf8)
     }
 
     /// As [`Self::new`], for a server that may count otherwise.
-    pub fn measured(text: &str, measure: Measure) -> Result<Self, PayloadError> {
+    pub fn measured(text: &str, measure: LengthUnit) -> Result<Self, PayloadError> {
         if text.len() > measure.bytes_max(Self::BYTES_MAX) {
             return Err(PayloadError::TooLong { bytes: text.len() });
         }
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn another_encoding_leaves_the_limit_to_the_server() {
-        let (utf8, server) = (Measure::of(Some("UTF8")), Measure::of(Some("LATIN1")));
+        let (utf8, server) = (LengthUnit::of(Some("UTF8")), LengthUnit::of(Some("LATIN1")));
         assert_eq!(
-            (Measure::of(None), Measure::of(Some("SQL_ASCII"))),
+            (LengthUnit::of(None), LengthUnit::of(Some("SQL_ASCII"))),
             (utf8, utf8)
         );
         for (chars, in_utf8, by_server) in

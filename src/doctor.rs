@@ -14,11 +14,11 @@ use std::{
 
 pub use self::findings::{Finding, Verdict};
 use crate::{
-    bridge::backend::{Backend, Event, Role},
-    bridge_error::BridgeError,
+    backend::{Backend, Event, Role},
     config::BridgeConfig,
-    reactor::LoneBackend,
-    shell,
+    error::BridgeError,
+    reactor::BackendReactor,
+    startup,
 };
 
 /// Opens the sessions of `config` as a bridge would, has one notify the other, and says what it
@@ -30,11 +30,11 @@ use crate::{
 /// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::Io`] if the
 /// system refuses what waiting needs. A PostgreSQL that cannot be used is a finding.
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
-    let configs = shell::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
-    let seed = shell::seed().map_err(BridgeError::Io)?;
+    let configs = startup::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
+    let seed = startup::seed().map_err(BridgeError::Io)?;
     let backend = Backend::new(configs, seed, Instant::now());
     let mut examination = Examination {
-        sessions: LoneBackend::new(backend).map_err(BridgeError::Io)?,
+        sessions: BackendReactor::new(backend).map_err(BridgeError::Io)?,
         proof: Proof::default(),
     };
     examination.run().map_err(BridgeError::Io)?;
@@ -45,7 +45,7 @@ pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
 }
 
 struct Examination {
-    sessions: LoneBackend,
+    sessions: BackendReactor,
     proof: Proof,
 }
 

@@ -16,39 +16,30 @@
 //!
 //! ```text
 //! cli                        what was typed, what it means, one command each
-//! server, listener,          the library's front doors: configuration in, a running loop out
+//! bridge, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
-//! bridge_error               why nothing runs
-//! shell                      what starting asks of the system: environment, names, a seed
+//! error                      why nothing runs
+//! startup                    what starting asks of the system: environment, names, a seed
 //! reactor                    Poll, sockets, the turn: IO and the clock (and a smaller turn for
 //!                            listener and doctor, which have PostgreSQL and no clients)
-//! control, notifications,    what it shares with other threads: a stop, and a queue either way
-//! requests, queue
+//! handle, queue              what it shares with other threads: a stop, and a queue either way
 //! token_file                 read at the start and again when a signal says so
 //! ───────────────────────────────────────────────────────────────────────────────────────────
-//! bridge                     Core = Hub + Backend: who wants what, who gets what, in which order
-//!   hub, client, listening     clients and channels, and the reactions to either side
-//!   transmit, publishing       what leaves for clients, and for PostgreSQL
-//!   admission, no_room         who may stay and do what; who goes where there is no room
-//!   closing, leaving           how a client ends, and how all of it does
-//!   interest                   one channel: wanted, asked, confirmed; a table of transitions
-//!   backend                    two sessions kept alive: one hears, one speaks
-//!   sweep, http, gauges        deadlines; plain HTTP; what there is now
-//!   feed, raw                  a program instead of PostgreSQL, or of us
-//! index  fanout              links client–channel; passes over the subscribers
-//! backlog  history           what a slow client still has to get; what one that comes back missed
+//! hub                        clients and channels: who wants what, who gets what, in which order
+//! backend                    two sessions to PostgreSQL kept alive: one hears, one speaks
+//! delivery                   which bytes each client is owed: index, batches, passes, backlogs, history
 //! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
 //! metrics                    what happened, counted, and Prometheus's text of it
-//! batch                      encoded frames, held once for all who shall get them
-//! channel  message  frame    valid by construction; the JSON protocol; one frame, encoded once
+//! channel  message           valid by construction; the JSON protocol
 //! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
+//! id  random                 names of clients and moments; numbers from a seed
 //! ```
 //!
 //! # The same verbs everywhere
 //!
 //! Facts go down as `handle_*`, outcomes come up by `poll_*`: on [`pg::session::Session`], on
-//! [`bridge::backend::Backend`], on [`bridge::Core`]. After any `handle_*`, drain the events, then
+//! [`backend::Backend`], on [`hub::Core`]. After any `handle_*`, drain the events, then
 //! the bytes, then ask for the next time-out. `Core::handle_*` return nothing, because no peer can
 //! fail the server.
 //!
@@ -75,7 +66,7 @@
 //! ```text
 //! bytes ─► pg::codec splits the message by hand (invalid UTF-8 must not be fatal)
 //!       ─► Hub::handle_notification: find the channel by name; not listened to, nobody there: counted, dropped
-//!       ─► frame::append_message: JSON and header, once
+//!       ─► encoder::append_message: JSON and header, once
 //!       ─► Fanout::append: into the channel's batch, with the next global sequence number
 //!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
 //!            per subscriber: one write of one contiguous range, straight from the batch
@@ -97,7 +88,7 @@
 //!
 //! # Confirmation
 //!
-//! [`bridge::interest::Interest`] is the one state of a channel towards PostgreSQL. `subscribed` is
+//! [`backend::interest::Interest`] is the one state of a channel towards PostgreSQL. `subscribed` is
 //! sent when the LISTEN's ReadyForQuery came, never at its CommandComplete, and to everybody who
 //! waited for that LISTEN at once. A client joins the index at that moment: nothing reaches it
 //! before. When the session is lost, every wanted channel waits, is asked for again on the next
@@ -112,50 +103,50 @@
 //!
 //! # Where to look first
 //!
-//! The contract of a type is its documentation. Begin with [`bridge::Core`], [`bridge::hub`],
-//! [`fanout`] and [`bridge::interest`]; the tests in `src/bridge/tests.rs` read as sentences.
+//! The contract of a type is its documentation. Begin with [`hub::Core`],
+//! [`delivery::fanout`] and [`backend::interest`]; the tests in `src/hub/tests.rs` read as sentences.
 
 pub mod access;
-pub mod backlog;
-pub mod batch;
-pub mod bridge;
-mod bridge_error;
+pub mod backend;
+mod bridge;
 pub mod channel;
 pub mod config;
-mod control;
+pub mod delivery;
 pub mod doctor;
-pub mod fanout;
-pub mod frame;
-pub mod history;
-pub mod index;
+mod error;
+mod handle;
+pub mod hub;
+pub mod id;
 mod listener;
 pub mod message;
 pub mod metrics;
-mod notifications;
 pub mod pg;
 mod queue;
+mod random;
 mod reactor;
-mod requests;
 #[doc(hidden)]
 pub mod sandbox;
-mod server;
-mod shell;
+mod startup;
 mod token_file;
 mod web_socket_server;
 pub mod ws;
 
 pub use self::{
-    bridge::{feed::Incoming, raw::RawMessage},
-    bridge_error::BridgeError,
     channel::{Channel, Payload},
     config::{BridgeConfig, Limits},
-    control::Handle,
     listener::{ListenerError, PostgresListener},
-    notifications::{Notification, Notifications, Received},
-    requests::IncomingRequests,
-    server::Bridge,
     token_file::TokenFileError,
     web_socket_server::WebSocketServer,
+};
+pub use crate::{
+    bridge::Bridge,
+    error::BridgeError,
+    handle::Handle,
+    hub::{custom_protocol::RawMessage, feed::Incoming},
+    queue::{
+        notifications::{Notification, Notifications, Received},
+        requests::IncomingRequests,
+    },
 };
 
 /// The README's Rust compiles.

@@ -19,13 +19,15 @@ use mio::Waker;
 use self::requests::{Reply, Request};
 use crate::{
     channel::{Channel, ChannelError, Payload, PayloadError},
-    notifications::{Arrivals, Notifications},
     pg::{
         config::ConfigError,
         session::{ServerError, SessionError},
     },
-    queue::Queue,
-    shell,
+    queue::{
+        Queue,
+        notifications::{Arrivals, Notifications},
+    },
+    startup,
 };
 
 /// A connection to PostgreSQL that listens to channels and notifies them.
@@ -73,8 +75,8 @@ impl PostgresListener {
     /// [`ListenerError::Session`] if the first attempt fails: later ones are repeated, this one is
     /// not; [`ListenerError::Io`] if the system refuses a thread or its means of waiting.
     pub fn connect(url: &str, capacity: usize) -> Result<(Self, Notifications), ListenerError> {
-        let config = shell::postgres_config(url).map_err(ListenerError::Url)?;
-        let seed = shell::seed().map_err(ListenerError::Io)?;
+        let config = startup::postgres_config(url).map_err(ListenerError::Url)?;
+        let seed = startup::seed().map_err(ListenerError::Io)?;
         let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
         let notifications = Notifications::new(Arc::clone(&queue));
         let (requests, received) = mpsc::channel();

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     access::secret::Secret,
-    channel::{Channel, Measure, Payload, PayloadError},
+    channel::{Channel, LengthUnit, Payload, PayloadError},
 };
 
 /// What a client asked, with the id it wants to see in the answer.
@@ -172,7 +172,7 @@ struct Fields {
 }
 
 /// Reads a text message of a client of a server that counts by `measure`.
-pub fn parse(text: &str, measure: Measure) -> Request {
+pub fn parse(text: &str, measure: LengthUnit) -> Request {
     let refused = |refusal| Request {
         id: None,
         message: Err(refusal),
@@ -202,7 +202,7 @@ pub fn parse(text: &str, measure: Measure) -> Request {
     }
 }
 
-fn interpret(fields: Fields, measure: Measure) -> Result<ClientMessage, Refusal> {
+fn interpret(fields: Fields, measure: LengthUnit) -> Result<ClientMessage, Refusal> {
     let Some(Value::String(kind)) = fields.kind else {
         return Err(Refusal::bad_message("\"type\" is missing or not a string"));
     };
@@ -227,7 +227,7 @@ fn interpret(fields: Fields, measure: Measure) -> Result<ClientMessage, Refusal>
     }
 }
 
-fn parse_channel(value: Option<Value>, measure: Measure) -> Result<Channel, Refusal> {
+fn parse_channel(value: Option<Value>, measure: LengthUnit) -> Result<Channel, Refusal> {
     let Some(Value::String(name)) = value else {
         return Err(Refusal::bad_message(
             "\"channel\" is missing or not a string",
@@ -262,7 +262,7 @@ fn parse_since(value: Value, channel: &Channel) -> Result<Since, Refusal> {
 fn parse_payload(
     value: Option<Value>,
     channel: &Channel,
-    measure: Measure,
+    measure: LengthUnit,
 ) -> Result<Payload, Refusal> {
     let Some(Value::String(text)) = value else {
         let text = "\"payload\" is missing or not a string";

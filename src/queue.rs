@@ -2,6 +2,9 @@
 //!
 //! Knows the end of either side. What waits, and how much of it may, is its [`Store`]'s to know.
 
+pub(crate) mod notifications;
+pub(crate) mod requests;
+
 use std::{
     fmt,
     sync::{

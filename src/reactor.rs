@@ -10,14 +10,15 @@
 
 mod accept;
 mod backend;
+mod backend_reactor;
 mod clients;
 mod resolve;
 mod service;
 mod socket;
+mod source;
 mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
-mod token;
 
 use std::{
     io,
@@ -31,21 +32,20 @@ use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
     accept::Listener,
-    backend::LoneBackend,
+    backend::BackendReactor,
     service::{PassedListeners, ServiceManager},
 };
 use self::{
     accept::{Acceptor, Spare},
     backend::BackendSockets,
     clients::ClientSockets,
+    source::Source,
     terminal::Terminal,
-    token::Source,
 };
 use crate::{
-    bridge::{Core, feed::Feed, raw::RawMessage},
-    control::Shared,
-    notifications::Notifications,
-    requests::RequestSender,
+    handle::Shared,
+    hub::{Core, custom_protocol::RawMessage, feed::Feed},
+    queue::{notifications::Notifications, requests::RequestSender},
     token_file::TokenFile,
 };
 

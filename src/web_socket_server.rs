@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use crate::{
-    access::{Access, pages::Pages},
-    bridge::{Core, Settings, raw::RawMessage},
-    bridge_error::BridgeError,
+    access::{Access, origins::OriginPolicy},
     config::Limits,
-    control::{Handle, Owner},
-    notifications::Notifications,
+    error::BridgeError,
+    handle::{Handle, Owner},
+    hub::{Core, Settings, custom_protocol::RawMessage},
+    queue::{
+        notifications::Notifications,
+        requests::{self, IncomingRequests, RequestSender},
+    },
     reactor::{Program, Reactor},
-    requests::{self, IncomingRequests, RequestSender},
-    shell,
+    startup,
 };
 
 /// A WebSocket server that speaks the bridge's protocol and delivers what it is fed.
@@ -145,24 +147,24 @@ impl WebSocketServer {
 
     fn serve(self, program: impl FnOnce(RequestSender) -> Program) -> Result<(), BridgeError> {
         let program = program(self.requests);
-        let listener = shell::listen(&self.bind_addr)?;
+        let listener = startup::listen(&self.bind_addr)?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut limits = self.limits;
-        limits.clients_max.get_or_insert_with(shell::clients_max);
+        limits.clients_max.get_or_insert_with(startup::clients_max);
         let settings = Settings {
             limits,
             access: Access {
-                pages: Pages {
+                pages: OriginPolicy {
                     loopback_bind: address.ip().is_loopback(),
                     allow_origins: self.allow_origins,
                     allow_hosts: self.allow_hosts,
                 },
                 ..Access::default()
             },
-            seed: shell::seed().map_err(BridgeError::Io)?,
+            seed: startup::seed().map_err(BridgeError::Io)?,
             ..Settings::default()
         };
-        let now = shell::now();
+        let now = startup::now();
         let core = match &program {
             Program::Feed(..) => Core::with_feed(settings, now),
             Program::Messages(_) => Core::with_messages(settings, now),

@@ -5,6 +5,7 @@
 
 pub mod close;
 pub mod decoder;
+pub mod encoder;
 mod header;
 mod partial;
 pub mod request;

@@ -106,10 +106,7 @@ fn check_outside_world(file: &Source, faults: &mut Vec<String>) {
         let root = first_two.next().unwrap_or_default();
         let fault = match root {
             "mio" if file.is_of(&["reactor", "cli", "sandbox"]) => continue,
-            "mio"
-                if path == "mio::Waker"
-                    && file.is_of(&["control", "listener", "notifications", "queue"]) =>
-            {
+            "mio" if path == "mio::Waker" && file.is_of(&["handle", "listener", "queue"]) => {
                 continue;
             }
             "mio" => "sockets belong to the reactor",
@@ -387,105 +384,80 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 14] = [
-    "access", "backlog", "batch", "bridge", "channel", "config", "fanout", "frame", "history",
-    "index", "message", "metrics", "pg", "ws",
+const CORE: [&str; 12] = [
+    "access", "backend", "channel", "config", "delivery", "hub", "id", "message", "metrics", "pg",
+    "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 26] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("access", &[]),
     (
-        "bridge",
+        "hub",
         &[
-            "access", "backlog", "batch", "channel", "config", "fanout", "frame", "history",
-            "index", "message", "metrics", "pg", "ws",
+            "access", "backend", "channel", "config", "delivery", "id", "message", "metrics", "pg",
+            "random", "ws",
         ],
     ),
-    ("fanout", &["batch", "channel"]),
-    ("backlog", &["batch", "frame"]),
-    ("index", &["channel"]),
-    ("history", &["channel"]),
+    ("backend", &["channel", "pg", "random"]),
+    ("delivery", &["channel", "ws"]),
     ("pg", &["channel"]),
     ("ws", &[]),
-    ("batch", &[]),
-    ("frame", &["message"]),
     ("message", &["access", "channel"]),
     ("channel", &[]),
+    ("id", &[]),
+    ("random", &[]),
     ("metrics", &["message", "ws"]),
     // The loop moves bytes: no JSON, no channel, no close code.
     (
         "reactor",
         &[
-            "bridge",
+            "backend",
             "config",
-            "control",
-            "fanout",
-            "notifications",
-            "requests",
+            "delivery",
+            "handle",
+            "hub",
+            "id",
             "pg",
+            "queue",
             "token_file",
         ],
     ),
     // What the loop shares with other threads and who starts it.
-    ("control", &[]),
-    ("queue", &[]),
-    ("notifications", &["bridge", "channel", "queue"]),
-    ("requests", &["bridge", "channel", "queue"]),
+    ("handle", &[]),
+    ("queue", &["channel", "hub"]),
     ("config", &["access"]),
     ("token_file", &["access"]),
-    ("shell", &["bridge", "config", "pg", "reactor"]),
-    ("bridge_error", &["channel", "pg", "shell", "token_file"]),
+    ("startup", &["backend", "config", "pg", "reactor"]),
+    ("error", &["channel", "pg", "startup", "token_file"]),
     // The front doors.
     (
-        "server",
+        "bridge",
         &[
             "access",
-            "bridge",
-            "bridge_error",
             "channel",
             "config",
-            "control",
+            "error",
+            "handle",
+            "hub",
             "reactor",
-            "shell",
+            "startup",
             "token_file",
         ],
     ),
     (
         "web_socket_server",
         &[
-            "access",
-            "bridge",
-            "bridge_error",
-            "config",
-            "control",
-            "notifications",
-            "reactor",
-            "requests",
-            "shell",
+            "access", "config", "error", "handle", "hub", "queue", "reactor", "startup",
         ],
     ),
     (
         "listener",
-        &[
-            "bridge",
-            "channel",
-            "notifications",
-            "pg",
-            "queue",
-            "reactor",
-            "shell",
-        ],
+        &["backend", "channel", "pg", "queue", "reactor", "startup"],
     ),
     (
         "doctor",
         &[
-            "bridge",
-            "bridge_error",
-            "channel",
-            "config",
-            "pg",
-            "reactor",
-            "shell",
+            "backend", "channel", "config", "error", "pg", "reactor", "startup",
         ],
     ),
 ];

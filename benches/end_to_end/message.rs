@@ -2,7 +2,7 @@
 //!
 //! Both ends agree here on names and payloads; knows no socket.
 
-use alle::{frame, message::ServerMessage};
+use alle::{hub::encode::append_message, message::ServerMessage};
 
 /// All messages of a run, counted from 0.
 pub(crate) type Number = u64;
@@ -48,7 +48,7 @@ pub(crate) fn append_frames(
             seq: message / channels + 1,
             lossy: false,
         };
-        frame::append_message(&notification, out);
+        append_message(&notification, out);
     }
 }
 

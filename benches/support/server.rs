@@ -5,13 +5,13 @@
 use std::{hint::black_box, time::Instant};
 
 use alle::{
-    bridge::{
+    config::Limits,
+    delivery::fanout::SLICE_WRITES,
+    hub::{
         Core, Settings,
         feed::Fed,
         transmit::{Outgoing, Written},
     },
-    config::Limits,
-    fanout::SLICE_WRITES,
 };
 
 /// The core and the time, which stands still.

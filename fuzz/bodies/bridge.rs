@@ -14,14 +14,11 @@ use std::{
 
 use alle::{
     access::{Access, tokens::Tokens},
-    bridge::{
-        Core, Settings,
-        backend::{Order, Role},
-        hub::{ClientId, Disconnect},
-        transmit::Written,
-    },
+    backend::{Order, Role},
     channel::Channel,
     config::Limits,
+    hub::{Core, Settings, parts::Disconnect, transmit::Written},
+    id::ClientId,
     pg::config::Config,
 };
 

@@ -4,9 +4,8 @@
 use std::time::Instant;
 
 use alle::{
-    bridge::{Core, Settings, transmit::Written},
-    frame::frame_bytes,
-    ws::close::CloseReason,
+    hub::{Core, Settings, transmit::Written},
+    ws::{close::CloseReason, encoder::frame_bytes},
 };
 
 use super::{

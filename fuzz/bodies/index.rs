@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alle::{
     channel::{Channel, ChannelKey},
-    index::Index,
+    delivery::index::Index,
 };
 
 /// Reads `data` as operations, two bytes each, and plays them.

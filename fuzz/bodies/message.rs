@@ -4,7 +4,7 @@
 use std::fmt;
 
 use alle::{
-    channel::{Channel, Measure, Payload},
+    channel::{Channel, LengthUnit, Payload},
     message::{self, ClientMessage, ErrorCode, Refusal, Request, RequestId, ServerMessage},
 };
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,7 +15,7 @@ pub fn client_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let request = message::parse(text, Measure::Utf8);
+    let request = message::parse(text, LengthUnit::Utf8);
     if serde_json::from_str::<IgnoredAny>(text).is_err() {
         let refusal = request.message.as_ref().expect_err("it is not even JSON");
         assert_eq!(refusal.code, ErrorCode::BadMessage);
@@ -39,7 +39,7 @@ pub fn client_message(data: &[u8]) {
             if let ClientMessage::Auth(Err(refusal)) = taken {
                 check_refused(refusal, request.id.as_ref());
             } else {
-                let again = message::parse(&written(&request, taken), Measure::Utf8);
+                let again = message::parse(&written(&request, taken), LengthUnit::Utf8);
                 assert_eq!(again, request);
             }
         }

@@ -1,6 +1,6 @@
 //! What the core writes, as its far ends read it: strictly. The simulation reads by it too.
 
-use alle::bridge::transmit::Outgoing;
+use alle::hub::transmit::Outgoing;
 
 /// What is lent for one write, in one piece.
 pub fn joined(outgoing: &Outgoing<'_>) -> Vec<u8> {

@@ -9,7 +9,7 @@ use super::{Permissions, globs::Globs, secret::Secret};
 
 /// Whose token a client presented. Never used again for another token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder(NonZeroU32);
+pub struct TokenId(NonZeroU32);
 
 /// All tokens that let somebody in.
 #[derive(Clone, Debug)]
@@ -18,14 +18,14 @@ pub struct Tokens {
     tokens: Vec<Token>,
     /// The holder of each of them. The hash has a random key: how far two secrets go along in the
     /// table tells nothing of their bytes, and those that meet there are compared as secrets are.
-    holders: HashMap<Secret, Holder>,
+    holders: HashMap<Secret, TokenId>,
     /// For the next token that was not known before.
     next: NonZeroU32,
 }
 
 #[derive(Clone, Debug)]
 struct Token {
-    holder: Holder,
+    holder: TokenId,
     secret: Secret,
     permissions: Permissions,
 }
@@ -70,7 +70,7 @@ impl Tokens {
     }
 
     /// Whose token this is. Costs the same however many there are.
-    pub(super) fn find(&self, presented: &Secret) -> Option<Holder> {
+    pub(super) fn find(&self, presented: &Secret) -> Option<TokenId> {
         if presented.expose().len() > Self::TOKEN_BYTES_MAX {
             return None;
         }
@@ -78,7 +78,7 @@ impl Tokens {
     }
 
     /// What the holder's token leaves it; `None` if it is no more.
-    pub(super) fn permissions(&self, holder: Holder) -> Option<&Permissions> {
+    pub(super) fn permissions(&self, holder: TokenId) -> Option<&Permissions> {
         let found = self
             .tokens
             .binary_search_by_key(&holder.0, |it| it.holder.0);
@@ -102,7 +102,7 @@ impl Tokens {
         self.tokens.sort_by_key(|token| token.holder.0);
     }
 
-    fn push(&mut self, holder: Holder, secret: Secret, permissions: Permissions) {
+    fn push(&mut self, holder: TokenId, secret: Secret, permissions: Permissions) {
         self.holders.insert(secret.clone(), holder);
         self.tokens.push(Token {
             holder,
@@ -111,8 +111,8 @@ impl Tokens {
         });
     }
 
-    fn next_holder(&mut self) -> Holder {
-        let holder = Holder(self.next);
+    fn next_holder(&mut self) -> TokenId {
+        let holder = TokenId(self.next);
         // 10,000 new tokens in each of 400,000 files come first.
         self.next = self.next.saturating_add(1);
         holder
@@ -202,7 +202,7 @@ impl std::error::Error for TokensError {}
 mod tests {
     use super::*;
 
-    fn holder(tokens: &Tokens, token: &str) -> Option<Holder> {
+    fn holder(tokens: &Tokens, token: &str) -> Option<TokenId> {
         tokens.find(&Secret::new(token))
     }
 

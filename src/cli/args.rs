@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 use alle::{
     BridgeConfig,
-    access::{Permissions, globs::Globs, pages::is_origin},
+    access::{Permissions, globs::Globs, origins::is_origin},
     channel::Channel,
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};

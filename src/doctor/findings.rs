@@ -5,8 +5,8 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    bridge::backend::{Backend, Role},
-    channel::Measure,
+    backend::{Backend, Role},
+    channel::LengthUnit,
     pg::{
         config::{Host, SslMode},
         session::Session,
@@ -155,14 +155,14 @@ fn relay(session: &Session, role: Role) -> Option<Finding> {
 
 fn encoding(session: &Session) -> Finding {
     let name = session.server_encoding().unwrap_or("unknown");
-    match (name, Measure::of(Some(name))) {
+    match (name, LengthUnit::of(Some(name))) {
         ("SQL_ASCII", _) => finding(
             Verdict::Doubtful,
             "encoding",
             "SQL_ASCII: payloads may hold any bytes; what is not UTF-8 is delivered with \"lossy\"",
         ),
-        (_, Measure::Utf8) => finding(Verdict::Good, "encoding", name),
-        (_, Measure::Server) => finding(
+        (_, LengthUnit::Utf8) => finding(Verdict::Good, "encoding", name),
+        (_, LengthUnit::Server) => finding(
             Verdict::Doubtful,
             "encoding",
             format!("{name}: other characters are refused, and each publish is a transaction"),

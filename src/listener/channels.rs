@@ -15,7 +15,7 @@ use super::{
     requests::{Reply, answer},
 };
 use crate::{
-    bridge::{
+    backend::{
         command::Command,
         interest::{self, Interest},
     },

@@ -24,14 +24,16 @@ use super::{
     requests::{Reply, Request, answer},
 };
 use crate::{
-    bridge::{
-        backend::{Backend, Event, Failure, FailureError, Role},
+    backend::{
+        Backend, Event, Failure, FailureError, Role,
         command::{Command, Notify, Published},
     },
-    notifications::{Arrivals, Notification, Received},
     pg::config::Config,
-    queue::Queue,
-    reactor::LoneBackend,
+    queue::{
+        Queue,
+        notifications::{Arrivals, Notification, Received},
+    },
+    reactor::BackendReactor,
 };
 
 /// Starts the thread. `started` hears once how the first attempt to connect went; if it failed,
@@ -46,7 +48,7 @@ pub(super) fn spawn(
     let now = Instant::now();
     let backend = Backend::new(config, seed, now);
     let deadline = now + backend.round_timeout() + MARGIN;
-    let sessions = LoneBackend::new(backend).map_err(ListenerError::Io)?;
+    let sessions = BackendReactor::new(backend).map_err(ListenerError::Io)?;
     let waker = sessions.waker();
     let listening = Listening {
         sessions,
@@ -71,7 +73,7 @@ pub(super) fn spawn(
 
 /// Everything the thread owns.
 struct Listening {
-    sessions: LoneBackend,
+    sessions: BackendReactor,
     callers: Callers,
     /// Until the first attempt to connect has succeeded.
     starting: Option<Starting>,

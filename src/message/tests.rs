@@ -3,7 +3,7 @@
 use super::*;
 
 fn parse(text: &str) -> Request {
-    super::parse(text, Measure::Utf8)
+    super::parse(text, LengthUnit::Utf8)
 }
 
 fn code(text: &str) -> ErrorCode {

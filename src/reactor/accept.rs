@@ -19,7 +19,7 @@ use mio::{
 use rustix::io::Errno;
 use socket2::Socket;
 
-use super::{socket, token::Source};
+use super::{socket, source::Source};
 
 /// A bound address: connections wait there until a reactor takes them.
 #[derive(Debug)]

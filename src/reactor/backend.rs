@@ -2,8 +2,6 @@
 //!
 //! Knows nothing of what the bytes say; whether TLS carries them, the session learns once.
 
-mod lone;
-
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -14,20 +12,20 @@ use std::{
 
 use mio::{Interest, Registry, Waker};
 
-pub(crate) use self::lone::LoneBackend;
+pub(crate) use super::backend_reactor::BackendReactor;
 use super::{
     resolve::{Resolution, Resolved, Unresolved},
     socket::BackendSocket,
+    source::Source,
     tls::{Connector, Progress, Securing, TlsSocket},
-    token::Source,
 };
-use crate::bridge::backend::{Backend, Order, Role};
+use crate::backend::{Backend, Order, Role};
 
 /// Both sockets.
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
     sockets: [Stage; 2],
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
 }
 
 /// How far the connection of a session has come.

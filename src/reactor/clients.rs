@@ -14,14 +14,11 @@ use std::{
 use mio::{Interest, Registry, net::TcpStream};
 use socket2::SockRef;
 
-use super::{OnMessage, socket, token::Source};
+use super::{OnMessage, socket, source::Source};
 use crate::{
-    bridge::{
-        Core,
-        hub::{ClientId, Disconnect},
-        transmit::Written,
-    },
-    fanout::SLICE_WRITES,
+    delivery::fanout::SLICE_WRITES,
+    hub::{Core, parts::Disconnect, transmit::Written},
+    id::ClientId,
 };
 
 /// All client sockets, by slot.

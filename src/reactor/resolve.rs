@@ -18,7 +18,7 @@ use mio::Waker;
 
 use super::tls::{Connector, TlsError};
 use crate::{
-    bridge::backend::Encryption,
+    backend::Encryption,
     pg::config::{Host, Server, Tls},
 };
 

@@ -18,7 +18,7 @@ use mio::{
 };
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::bridge::transmit::{Outgoing, Written};
+use crate::hub::transmit::{Outgoing, Written};
 
 /// A listening socket whose options its connections inherit.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {

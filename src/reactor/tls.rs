@@ -19,7 +19,7 @@ use rustls::{
 
 use super::socket::BackendSocket;
 use crate::{
-    bridge::backend::Encryption,
+    backend::Encryption,
     pg::config::{Server, Tls},
 };
 

@@ -158,8 +158,8 @@ fn every_mistake_has_its_test() {
         include_str!("reconnect.rs"),
         include_str!("semantics.rs"),
         include_str!("slow_reader.rs"),
-        include_str!("../../src/bridge/tests/backend.rs"),
-        include_str!("../../src/bridge/tests/proof.rs"),
+        include_str!("../../src/hub/tests/backend.rs"),
+        include_str!("../../src/hub/tests/proof.rs"),
         include_str!("../../src/pg/session/tests.rs"),
     ];
     let table = include_str!("mistakes.rs").lines();

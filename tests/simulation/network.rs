@@ -12,13 +12,11 @@ use std::{
 };
 
 use alle::{
-    bridge::{
-        Core, Settings,
-        backend::{Order, Role},
-        hub::{ClientId, Disconnect},
-    },
+    backend::{Order, Role},
     channel::Channel,
     config::Limits,
+    hub::{Core, Settings, parts::Disconnect},
+    id::ClientId,
     pg::config::Config,
 };
 

@@ -1,6 +1,6 @@
 //! Between the core and PostgreSQL: what moves, in which pieces, and what dies.
 
-use alle::bridge::backend::Role;
+use alle::backend::Role;
 
 use super::{Link, World};
 use crate::backend::Mood;

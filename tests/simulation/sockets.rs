@@ -1,6 +1,6 @@
 //! Between the core and its clients: what moves, in which pieces, and what ends.
 
-use alle::bridge::{hub::ClientId, transmit::Written};
+use alle::{hub::transmit::Written, id::ClientId};
 
 use super::World;
 use crate::{

@@ -68,7 +68,7 @@ impl Channels {
 }
 
 fn now() -> Instant {
-    crate::shell::now()
+    crate::startup::now()
 }
 
 fn refusal() -> ServerError {

@@ -10,7 +10,7 @@ use std::{
 
 use super::socket::BackendSocket;
 use crate::{
-    bridge::backend::Encryption,
+    backend::Encryption,
     pg::config::{Server, Tls},
 };
 

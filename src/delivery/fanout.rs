@@ -1,0 +1,390 @@
+//! Frames waiting to be passed to a channel's subscribers, and whose turn it is.
+//!
+//! Each channel with unsent frames has one *pass*: a walk over its dense array of subscribers,
+//! from the end to the start, so that a swap-remove moves only clients already served. Frames
+//! that arrive meanwhile join the batch and gather in the next pass: load batches, no timer does.
+//! Passes advance in slices; the smallest remaining one and the oldest one take turns, so that a
+//! small channel never waits for a large one, nor a large one for ever.
+//!
+//! Every frame has a global sequence number. A client remembers the last one it was given; what
+//! it still has to get of its channels is everything behind that, merged by sequence, which
+//! keeps PostgreSQL's commit order across channels. Knows no socket, no JSON and no client.
+
+use std::collections::VecDeque;
+
+use super::batch::{BatchId, Batches, Span};
+use crate::channel::ChannelKey;
+
+/// The stream whose audience is every open client: `status` goes there.
+pub const EVERYONE: ChannelKey = ChannelKey(u32::MAX);
+
+/// Unsent frames of all channels.
+#[derive(Debug, Default)]
+pub struct Fanout {
+    /// By channel; grown on first use.
+    streams: Vec<Stream>,
+    everyone: Stream,
+    /// Channels with unsent frames, dense; each stream knows its place. Never holds [`EVERYONE`].
+    pending: Vec<ChannelKey>,
+    /// Passes waiting for their slice, by the power of two of what remains.
+    queues: [VecDeque<(u64, ChannelKey)>; SIZE_CLASSES],
+    current: Option<(u64, ChannelKey)>,
+    /// Whether the next slice belongs to the oldest pass rather than the smallest.
+    oldest_next: bool,
+    /// The last sequence number given to a frame.
+    sequence: u64,
+    passes_started: u64,
+    /// Bytes of frames not yet passed to all.
+    unsent_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    /// Batches with frames not yet passed to all, in order. Empty when there is no pass.
+    batches: VecDeque<BatchId>,
+    /// The sequence of the newest frame.
+    last_sequence: u64,
+    pass: Option<Pass>,
+    /// When the first frame behind the pass came; meaningless while there is none.
+    gathering_since: u64,
+    /// The place in `Fanout::pending`; meaningless without a pass.
+    pending_at: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    /// Subscribers below this index are still to be served.
+    cursor: u32,
+    /// Everybody served so far has every frame up to this one.
+    until: u64,
+    /// When its oldest frame came.
+    since: u64,
+}
+
+/// A contiguous range of frames of one channel that a client is to get next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The bytes.
+    pub span: Span,
+    /// The sequence of the last frame of it.
+    pub last: u64,
+}
+
+impl Fanout {
+    /// The last sequence given: a client that joins now has missed nothing behind it.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Channels with unsent frames, without [`EVERYONE`].
+    pub fn pending(&self) -> &[ChannelKey] {
+        &self.pending
+    }
+
+    /// Whether any pass is unfinished.
+    pub fn has_work(&self) -> bool {
+        self.current.is_some() || self.queues.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Bytes of frames not yet passed to all.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// The sequence of the channel's newest frame that is not yet passed to all; 0 without one.
+    pub fn newest(&self, key: ChannelKey) -> u64 {
+        self.stream(key)
+            .filter(|stream| stream.pass.is_some())
+            .map_or(0, |it| it.last_sequence)
+    }
+
+    /// Appends a finished frame to the channel; starts a pass over `audience` subscribers if none
+    /// is under way. `now` is of any clock; [`Self::finish`] gives it back.
+    pub fn append(
+        &mut self,
+        key: ChannelKey,
+        audience: usize,
+        frame: &[u8],
+        now: u64,
+        batches: &mut Batches,
+    ) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        self.unsent_bytes += frame.len();
+        if key != EVERYONE && self.streams.len() <= key.index() {
+            self.streams.resize_with(key.index() + 1, Stream::default);
+        }
+        let stream = self.stream_mut(key);
+        if stream
+            .pass
+            .is_some_and(|it| it.until == stream.last_sequence)
+        {
+            stream.gathering_since = now;
+        }
+        stream.last_sequence = sequence;
+        match stream.batches.back() {
+            Some(&last) if batches.has_room(last, frame) => batches.append(last, sequence, frame),
+            _ => stream.batches.push_back(batches.open(sequence, frame)),
+        }
+        if stream.pass.is_none() {
+            let cursor = u32::try_from(audience).expect("slots of clients are u32");
+            stream.pass = Some(Pass {
+                cursor,
+                until: sequence,
+                since: now,
+            });
+            if key != EVERYONE {
+                let pending_at = u32::try_from(self.pending.len()).expect("channels are u32");
+                self.stream_mut(key).pending_at = pending_at;
+                self.pending.push(key);
+            }
+            self.passes_started += 1;
+            self.enqueue((self.passes_started, key), cursor);
+        }
+    }
+
+    /// Whether `key` is the only one with unsent frames: then a subscriber's other channels owe it
+    /// nothing and need no look.
+    pub fn is_alone(&self, key: ChannelKey) -> bool {
+        if key == EVERYONE {
+            self.pending.is_empty()
+        } else {
+            self.pending.len() == 1 && self.everyone.pass.is_none()
+        }
+    }
+
+    /// The sequence of the channel's first unsent frame behind `seen`.
+    pub fn first_after(&self, key: ChannelKey, seen: u64, batches: &Batches) -> Option<u64> {
+        let (sequence, _) = self.stream(key)?.first_after(seen, batches)?;
+        Some(sequence)
+    }
+
+    /// The channel's frames behind `seen` and before `bound`, as far as they are contiguous.
+    pub fn run_before(
+        &self,
+        key: ChannelKey,
+        seen: u64,
+        bound: u64,
+        batches: &Batches,
+    ) -> Option<Run> {
+        let (_, batch) = self.stream(key)?.first_after(seen, batches)?;
+        batches
+            .span_between(batch, seen, bound)
+            .map(|(span, last)| Run { span, last })
+    }
+
+    /// What a client that has seen everything up to `seen` gets next of the channels `keys` and
+    /// of [`EVERYONE`]'s stream.
+    pub fn next_run(
+        &self,
+        seen: u64,
+        keys: impl Iterator<Item = ChannelKey>,
+        batches: &Batches,
+    ) -> Option<Run> {
+        let mut first: Option<(u64, &Stream, BatchId)> = None;
+        let mut bound = u64::MAX;
+        let streams = keys.filter_map(|key| self.streams.get(key.index()));
+        for stream in streams.chain([&self.everyone]) {
+            let Some((sequence, batch)) = stream.first_after(seen, batches) else {
+                continue;
+            };
+            match first {
+                Some((lowest, ..)) if sequence > lowest => bound = bound.min(sequence),
+                Some((lowest, ..)) => {
+                    bound = lowest;
+                    first = Some((sequence, stream, batch));
+                }
+                None => first = Some((sequence, stream, batch)),
+            }
+        }
+        let (_, _, batch) = first?;
+        batches
+            .span_between(batch, seen, bound)
+            .map(|(span, last)| Run { span, last })
+    }
+
+    /// The pass whose slice it is, and its cursor.
+    pub fn pass(&mut self) -> Option<(ChannelKey, u32)> {
+        if self.current.is_none() {
+            self.current = self.dequeue();
+        }
+        let (_, key) = self.current?;
+        self.stream(key)?.pass.map(|pass| (key, pass.cursor))
+    }
+
+    /// Moves the cursor of the current pass down.
+    pub fn advance(&mut self, cursor: u32) {
+        let Some((_, key)) = self.current else { return };
+        if let Some(pass) = &mut self.stream_mut(key).pass {
+            debug_assert!(
+                cursor <= pass.cursor,
+                "a pass walks from the end to the start"
+            );
+            pass.cursor = cursor;
+        }
+    }
+
+    /// The current pass has served everybody. Frames that came meanwhile begin the next one, over
+    /// the `audience` of now. Says when the oldest frame of the pass came.
+    pub fn finish(&mut self, audience: usize, batches: &mut Batches) -> Option<u64> {
+        let (_, key) = self.current.take()?;
+        let cursor = u32::try_from(audience).expect("slots of clients are u32");
+        let stream = self.stream_mut(key);
+        let done = stream.pass?;
+        let mut passed_bytes = 0;
+        while let Some(&front) = stream.batches.front() {
+            if batches.last_sequence(front) > done.until {
+                break;
+            }
+            stream.batches.pop_front();
+            passed_bytes += batches.batch_bytes(front);
+            if batches.references(front) > 1 {
+                batches.shrink(front);
+            }
+            batches.release(front);
+        }
+        let again = stream.last_sequence > done.until && cursor > 0;
+        if again {
+            stream.pass = Some(Pass {
+                cursor,
+                until: stream.last_sequence,
+                since: stream.gathering_since,
+            });
+        }
+        self.unsent_bytes -= passed_bytes;
+        if again {
+            self.passes_started += 1;
+            self.enqueue((self.passes_started, key), cursor);
+        } else {
+            self.drop_stream(key, batches);
+        }
+        Some(done.since)
+    }
+
+    /// Ends a slice: another pass may take its turn. Whether one was under way.
+    pub fn end_slice(&mut self) -> bool {
+        let Some((started, key)) = self.current.take() else {
+            return false;
+        };
+        let cursor = self
+            .stream(key)
+            .and_then(|stream| stream.pass)
+            .map_or(0, |pass| pass.cursor);
+        self.queues[size_class(cursor)].push_front((started, key));
+        true
+    }
+
+    /// Drops whatever the channel still had: nobody is left to get it.
+    pub fn forget(&mut self, key: ChannelKey, batches: &mut Batches) {
+        if self.stream(key).is_none_or(|stream| stream.pass.is_none()) {
+            return;
+        }
+        if self.current.is_some_and(|(_, current)| current == key) {
+            self.current = None;
+        }
+        for queue in &mut self.queues {
+            queue.retain(|&(_, queued)| queued != key);
+        }
+        self.drop_stream(key, batches);
+    }
+
+    fn drop_stream(&mut self, key: ChannelKey, batches: &mut Batches) {
+        let stream = self.stream_mut(key);
+        stream.pass = None;
+        let pending_at = stream.pending_at as usize;
+        let mut dropped_bytes = 0;
+        for batch in std::mem::take(&mut stream.batches) {
+            dropped_bytes += batches.batch_bytes(batch);
+            batches.release(batch);
+        }
+        self.unsent_bytes -= dropped_bytes;
+        if key == EVERYONE {
+            return;
+        }
+        self.pending.swap_remove(pending_at);
+        if let Some(&moved) = self.pending.get(pending_at) {
+            self.stream_mut(moved).pending_at =
+                u32::try_from(pending_at).expect("channels are u32");
+        }
+    }
+
+    fn enqueue(&mut self, entry: (u64, ChannelKey), remaining: u32) {
+        self.queues[size_class(remaining)].push_back(entry);
+    }
+
+    fn dequeue(&mut self) -> Option<(u64, ChannelKey)> {
+        self.oldest_next = !self.oldest_next;
+        let waiting = self.queues.iter_mut().filter(|queue| !queue.is_empty());
+        let queue = if self.oldest_next {
+            waiting.min_by_key(|queue| queue.front().map(|&(started, _)| started))
+        } else {
+            waiting.into_iter().next()
+        };
+        queue?.pop_front()
+    }
+
+    fn stream(&self, key: ChannelKey) -> Option<&Stream> {
+        if key == EVERYONE {
+            Some(&self.everyone)
+        } else {
+            self.streams.get(key.index())
+        }
+    }
+
+    fn stream_mut(&mut self, key: ChannelKey) -> &mut Stream {
+        if key == EVERYONE {
+            &mut self.everyone
+        } else {
+            &mut self.streams[key.index()]
+        }
+    }
+
+    /// Pending channels know their place, and a stream has batches exactly while it has a pass.
+    pub fn check_invariants(&self, batches: &Batches) {
+        for (at, &key) in self.pending.iter().enumerate() {
+            assert_eq!(self.streams[key.index()].pending_at as usize, at);
+        }
+        let mut unsent_bytes = 0;
+        let mut passes = 0;
+        for stream in self.streams.iter().chain([&self.everyone]) {
+            assert_eq!(stream.pass.is_some(), !stream.batches.is_empty());
+            passes += usize::from(stream.pass.is_some());
+            unsent_bytes += stream
+                .batches
+                .iter()
+                .map(|&batch| batches.batch_bytes(batch))
+                .sum::<usize>();
+        }
+        assert_eq!(self.unsent_bytes, unsent_bytes);
+        let queued = self.queues.iter().map(VecDeque::len).sum::<usize>();
+        assert_eq!(queued + usize::from(self.current.is_some()), passes);
+    }
+}
+
+impl Stream {
+    /// The first unsent frame behind `seen`, and its batch.
+    fn first_after(&self, seen: u64, batches: &Batches) -> Option<(u64, BatchId)> {
+        if self.last_sequence <= seen || self.pass.is_none() {
+            return None;
+        }
+        self.batches.iter().find_map(|&batch| {
+            batches
+                .first_after(batch, seen)
+                .map(|sequence| (sequence, batch))
+        })
+    }
+}
+
+/// The power of two that holds `remaining`; one slice or less is the smallest class.
+fn size_class(remaining: u32) -> usize {
+    let slices = remaining / SLICE_WRITES;
+    (u32::BITS - slices.leading_zeros()) as usize
+}
+
+/// Writes in one slice of a pass.
+pub const SLICE_WRITES: u32 = 64;
+/// Enough for `u32::MAX / SLICE_WRITES`.
+const SIZE_CLASSES: usize = 27;
+
+#[cfg(test)]
+mod tests;

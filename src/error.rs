@@ -1,0 +1,70 @@
+//! [`BridgeError`]: why nothing runs, whichever of the front doors was taken.
+//!
+//! Facts and their sentences; what a person can do about them is the command line's to say.
+
+use std::{error::Error, fmt, io, net::SocketAddr};
+
+use crate::{
+    channel::ChannelError, pg::config::ConfigError, startup::ListenError,
+    token_file::TokenFileError,
+};
+
+/// Why a bridge cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The connection string is malformed.
+    PostgresUrl(ConfigError),
+    /// This cannot name a channel.
+    Channel(String, ChannelError),
+    /// The file of tokens cannot be read, or is none.
+    TokenFile(TokenFileError),
+    /// Not `HOST:PORT`, or the host has no address.
+    Address(String, io::Error),
+    /// The address cannot be bound.
+    Bind(SocketAddr, io::Error),
+    /// What the service manager passed is no TCP socket, or does not tell whom it is for.
+    Passed(io::Error),
+    /// The system refuses something else.
+    Io(io::Error),
+}
+
+impl BridgeError {
+    /// Whether what was asked for is wrong, rather than what happened.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
+                true
+            }
+            Self::Bind(..) | Self::Passed(_) | Self::Io(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
+            Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
+            Self::TokenFile(error) => error.fmt(f),
+            Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
+                write!(f, "address {address:?} is not HOST:PORT")
+            }
+            Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
+            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BridgeError {}
+
+impl From<ListenError> for BridgeError {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Address(address, error) => Self::Address(address, error),
+            ListenError::Bind(address, error) => Self::Bind(address, error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Connections in a state that some of them may be turned out of: the oldest first.
+//!
+//! Whoever left the state stays noted until it would be next, or the notes are twice as many as
+//! can be of use. Does not know what the state is: whoever asks says who is still in it.
+
+use std::collections::VecDeque;
+
+use crate::id::{ClientId, Tick};
+
+/// Connections in one state by age, and some that left it.
+#[derive(Debug, Default)]
+pub(super) struct ByAge {
+    /// With when they came into it.
+    ids: VecDeque<(ClientId, Tick)>,
+    /// At so many, those that left are sorted out.
+    sort_out_at: usize,
+}
+
+impl ByAge {
+    /// The connection comes into the state now.
+    pub(super) fn push(&mut self, id: ClientId, now: Tick, is_in: impl Fn(ClientId) -> bool) {
+        if self.ids.len() >= self.sort_out_at {
+            self.ids.retain(|&(id, _)| is_in(id));
+            self.sort_out_at = SORT_OUT_MIN.max(self.ids.len() * 2);
+        }
+        self.ids.push_back((id, now));
+    }
+
+    /// The connection longest in it, and since when.
+    pub(super) fn oldest(&mut self, is_in: impl Fn(ClientId) -> bool) -> Option<(ClientId, Tick)> {
+        while let Some(&(id, since)) = self.ids.front() {
+            if is_in(id) {
+                return Some((id, since));
+            }
+            self.ids.pop_front();
+        }
+        None
+    }
+}
+
+/// Fewer are not worth the look.
+const SORT_OUT_MIN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(slot: u32) -> ClientId {
+        ClientId {
+            slot,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn the_oldest_that_is_still_there_is_next() {
+        let mut by_age = ByAge::default();
+        for slot in 0..4 {
+            by_age.push(client(slot), 10 + slot, |_| true);
+        }
+        assert_eq!(by_age.oldest(|_| true), Some((client(0), 10)));
+        assert_eq!(by_age.oldest(|it| it.slot > 1), Some((client(2), 12)));
+        assert_eq!(by_age.oldest(|_| false), None);
+    }
+
+    #[test]
+    fn those_that_left_are_not_kept() {
+        let mut by_age = ByAge::default();
+        for slot in 0..10_000 {
+            by_age.push(client(slot), slot, |it| slot - it.slot <= 100);
+            assert!(by_age.ids.len() <= 202);
+        }
+        assert_eq!(
+            by_age.oldest(|it| it.slot >= 9_900),
+            Some((client(9_900), 9_900))
+        );
+    }
+}

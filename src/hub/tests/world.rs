@@ -1,0 +1,402 @@
+//! A core, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
+
+mod shell;
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{
+    frames::masked,
+    server::{Server, message},
+};
+use crate::{
+    backend::Role,
+    config::Limits,
+    hub::{Core, Settings},
+    id::ClientId,
+    pg::config::Config,
+    ws::encoder::frame_bytes,
+};
+
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) now: Instant,
+    sockets: BTreeMap<ClientId, Socket>,
+    backends: [Server; 2],
+    /// Clients' sockets are not written to.
+    pub(super) hold_writes: bool,
+    /// Nothing goes to PostgreSQL.
+    pub(super) hold_backend: bool,
+    pub(super) resumed: Vec<ClientId>,
+    refuse_connections: bool,
+    /// What the publishing session says does not reach the listening one.
+    pub(super) is_deaf: bool,
+}
+
+#[derive(Default)]
+struct Socket {
+    received: Vec<u8>,
+    /// Takes so many bytes more; `None`: any number.
+    room: Option<usize>,
+}
+
+impl World {
+    pub(super) fn connected() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    pub(super) fn with_limits(limits: Limits) -> Self {
+        Self::with_settings(Settings {
+            limits,
+            ..Settings::default()
+        })
+    }
+
+    pub(super) fn with_unlisten_delay(unlisten_delay: Duration) -> Self {
+        Self::with_settings(Settings {
+            unlisten_delay,
+            ..Settings::default()
+        })
+    }
+
+    /// Connected, and yet nothing is heard.
+    pub(super) fn deaf() -> Self {
+        Self::start(Settings::default(), true)
+    }
+
+    pub(super) fn with_settings(settings: Settings) -> Self {
+        Self::start(settings, false)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn start(settings: Settings, is_deaf: bool) -> Self {
+        let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
+        let now = Instant::now();
+        let settings = Settings {
+            seed: 0x5eed_5eed_5eed_5eed,
+            ..settings
+        };
+        let mut world = Self {
+            core: Core::new(settings, config, now),
+            now,
+            sockets: BTreeMap::new(),
+            backends: Default::default(),
+            hold_writes: false,
+            hold_backend: false,
+            resumed: Vec::new(),
+            refuse_connections: false,
+            is_deaf,
+        };
+        world.pass(Duration::ZERO);
+        world
+    }
+
+    // ---- clients
+
+    pub(super) fn connect(&mut self) -> ClientId {
+        self.connect_from(None)
+    }
+
+    fn connect_from(&mut self, address: Option<IpAddr>) -> ClientId {
+        let client = self.core.handle_connected(address, self.now);
+        self.sockets.insert(client, Socket::default());
+        client
+    }
+
+    pub(super) fn connect_admin(&mut self) -> ClientId {
+        let client = self.core.handle_admin_connected(self.now);
+        self.sockets.insert(client, Socket::default());
+        self.settle();
+        client
+    }
+
+    pub(super) fn connect_excess(&mut self) -> ClientId {
+        let client = self.core.handle_excess(self.now);
+        self.sockets.insert(client, Socket::default());
+        client
+    }
+
+    pub(super) fn client(&mut self) -> ClientId {
+        let (client, status) = self.upgrade(None, "");
+        assert_eq!(status, "101");
+        client
+    }
+
+    /// Asks for an upgrade with more header lines; the status of the answer.
+    pub(super) fn upgrade(&mut self, address: Option<&str>, fields: &str) -> (ClientId, String) {
+        let client = self.connect_from(address.map(|it| it.parse().unwrap()));
+        let head = format!(
+            "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+        );
+        self.input(client, head.as_bytes());
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let head_bytes = received.windows(4).position(|it| it == b"\r\n\r\n");
+        let head: Vec<u8> = received.drain(..head_bytes.unwrap() + 4).collect();
+        (client, String::from_utf8_lossy(&head[9..12]).into_owned())
+    }
+
+    pub(super) fn subscriber(&mut self, channel: &str) -> ClientId {
+        let client = self.client();
+        self.send(
+            client,
+            &format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#),
+        );
+        self.postgres_answers_all();
+        assert_eq!(self.types(client), ["subscribed"]);
+        client
+    }
+
+    pub(super) fn send(&mut self, client: ClientId, text: &str) {
+        self.input(client, &masked(0x81, text.as_bytes()));
+    }
+
+    pub(super) fn received(&self, client: ClientId) -> String {
+        String::from_utf8_lossy(&self.sockets[&client].received).into_owned()
+    }
+
+    pub(super) fn send_pong(&mut self, client: ClientId) {
+        self.input(client, &masked(0x8A, b""));
+    }
+
+    pub(super) fn input(&mut self, client: ClientId, bytes: &[u8]) {
+        self.core
+            .handle_client_input(client, &mut bytes.to_vec(), self.now);
+        self.settle();
+    }
+
+    pub(super) fn hang_up(&mut self, client: ClientId) {
+        self.sockets.remove(&client);
+        self.core.handle_client_closed(client);
+        self.settle();
+    }
+
+    pub(super) fn stall(&mut self, client: ClientId, room: usize) {
+        self.sockets.get_mut(&client).unwrap().room = Some(room);
+    }
+
+    pub(super) fn unstall(&mut self, client: ClientId) {
+        self.sockets.get_mut(&client).unwrap().room = None;
+        self.core.handle_client_writable(client);
+        self.settle();
+    }
+
+    pub(super) fn is_connected(&self, client: ClientId) -> bool {
+        self.sockets.contains_key(&client)
+    }
+
+    /// The texts that arrived since the last look.
+    pub(super) fn texts(&mut self, client: ClientId) -> Vec<String> {
+        self.frames_and_close(client).0
+    }
+
+    pub(super) fn messages(&mut self, client: ClientId) -> Vec<Value> {
+        self.texts(client)
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect()
+    }
+
+    pub(super) fn types(&mut self, client: ClientId) -> Vec<String> {
+        let messages = self.messages(client);
+        messages
+            .iter()
+            .map(|it| it["type"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub(super) fn pings(&mut self, client: ClientId) -> usize {
+        self.take_frames(client)
+            .iter()
+            .filter(|frame| frame[0] == 0x89)
+            .count()
+    }
+
+    pub(super) fn frames_and_close(&mut self, client: ClientId) -> (Vec<String>, Option<u16>) {
+        let mut texts = Vec::new();
+        let mut close = None;
+        for frame in self.take_frames(client) {
+            let header = if frame[1] < 126 { 2 } else { 4 };
+            let payload = &frame[header..];
+            match frame[0] {
+                0x81 => texts.push(String::from_utf8(payload.to_vec()).unwrap()),
+                0x88 => close = Some(u16::from_be_bytes([payload[0], payload[1]])),
+                _ => {}
+            }
+        }
+        (texts, close)
+    }
+
+    fn take_frames(&mut self, client: ClientId) -> Vec<Vec<u8>> {
+        self.settle();
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let bytes = std::mem::take(received);
+        let mut rest = &bytes[..];
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            let (frame, behind) = rest.split_at(frame_bytes(rest));
+            frames.push(frame.to_vec());
+            rest = behind;
+        }
+        frames
+    }
+
+    // ---- time
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.core.handle_timeout(self.now);
+        self.settle();
+        while let Some(at) = self.core.poll_timeout().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.core.handle_timeout(self.now);
+            self.settle();
+            self.answer_heartbeats();
+            if self.is_stopped() {
+                break;
+            }
+        }
+        self.now = until;
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.core.stop(self.now);
+        self.settle();
+    }
+
+    pub(super) fn drain(&mut self, span: Duration) {
+        self.core.drain(span, self.now);
+        self.settle();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.core.is_stopped(self.now)
+    }
+
+    pub(super) fn channels(&self) -> usize {
+        self.core.hub.index.channel_count()
+    }
+
+    // ---- PostgreSQL
+
+    /// What the listening session was asked since the last look.
+    pub(super) fn postgres_asked(&mut self) -> Vec<String> {
+        self.settle();
+        std::mem::take(&mut self.backends[0].asked)
+    }
+
+    /// How often the listening session measured the queue.
+    pub(super) fn postgres_measured(&self) -> usize {
+        self.backends[0].measured
+    }
+
+    /// CommandComplete for the oldest LISTEN.
+    pub(super) fn postgres_completes(&mut self) {
+        assert!(!self.backends[0].unanswered.is_empty());
+        self.backends[0].completed = true;
+        self.backend_says(Role::Listening, &message(b'C', b"LISTEN\0"));
+    }
+
+    /// ReadyForQuery for it.
+    pub(super) fn postgres_is_ready(&mut self) {
+        assert!(self.backends[0].completed);
+        self.backends[0].completed = false;
+        self.backends[0].unanswered.pop_front();
+        self.backend_says(Role::Listening, &message(b'Z', b"I"));
+    }
+
+    pub(super) fn postgres_answers_one(&mut self) {
+        self.postgres_completes();
+        self.postgres_is_ready();
+    }
+
+    /// Everything asked of both sessions succeeds, what follows from the answers too.
+    pub(super) fn postgres_answers_all(&mut self) {
+        self.settle();
+        for role in Role::ALL {
+            while self.backends[role.index()].unanswered.pop_front().is_some() {
+                let mut answer = message(b'C', b"OK\0");
+                answer.extend(message(b'Z', b"I"));
+                self.backend_says(role, &answer);
+            }
+        }
+    }
+
+    pub(super) fn postgres_refuses(&mut self, sqlstate: &str, text: &str) {
+        self.settle();
+        self.backends[0]
+            .unanswered
+            .pop_front()
+            .expect("something is asked");
+        let fields = format!("SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0");
+        let mut answer = message(b'E', fields.as_bytes());
+        answer.extend(message(b'Z', b"I"));
+        self.backend_says(Role::Listening, &answer);
+    }
+
+    pub(super) fn notify(&mut self, channel: &str, payload: &str) {
+        let body = [
+            &[0, 0, 0, 1],
+            channel.as_bytes(),
+            b"\0",
+            payload.as_bytes(),
+            b"\0",
+        ]
+        .concat();
+        self.backend_says(Role::Listening, &message(b'A', &body));
+    }
+
+    /// Both connections end, and nobody listens on the port any more.
+    pub(super) fn postgres_dies(&mut self) {
+        self.refuse_connections = true;
+        self.sessions_end();
+    }
+
+    /// Both connections end.
+    pub(super) fn sessions_end(&mut self) {
+        for role in Role::ALL {
+            self.backends[role.index()] = Server::default();
+            if let Some(backend) = self.core.backend() {
+                backend.handle_lost(role, "was closed by the server", self.now);
+            }
+        }
+        self.core.handle_backend(self.now);
+        self.settle();
+    }
+
+    /// PostgreSQL is back, and the bridge finds out.
+    pub(super) fn reconnect(&mut self) {
+        self.reconnect_within(Duration::from_secs(3));
+    }
+
+    /// The same, and it has so long to find out.
+    pub(super) fn reconnect_within(&mut self, time: Duration) {
+        self.refuse_connections = false;
+        self.pass(time);
+    }
+
+    fn backend_says(&mut self, role: Role, bytes: &[u8]) {
+        if let Some(backend) = self.core.backend() {
+            backend.handle_input(role, bytes, self.now);
+        }
+        self.core.handle_backend(self.now);
+        self.settle();
+    }
+
+    fn answer_heartbeats(&mut self) {
+        for role in Role::ALL {
+            let server = &mut self.backends[role.index()];
+            if server.unanswered.front().is_some_and(|it| it.is_empty()) {
+                server.unanswered.pop_front();
+                let mut answer = message(b'I', b"");
+                answer.extend(message(b'Z', b"I"));
+                self.backend_says(role, &answer);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a listener hands to another thread.
+//!
+//! When too much waits nothing blocks and nothing vanishes unseen: [`Received::Overflow`] stands in
+//! the place of what was dropped. Knows neither who sends nor what the receiver does with it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, TryRecvError},
+    },
+    time::Duration,
+};
+
+use mio::Waker;
+
+use crate::{
+    channel::Channel,
+    hub::feed::Fed,
+    queue::{Queue, Store},
+};
+
+/// A notification of PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel it came on.
+    pub channel: Channel,
+    /// What it carries; bytes that were not UTF-8 are replaced.
+    pub payload: String,
+}
+
+/// What a [`PostgresListener`](crate::PostgresListener) hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A notification, in commit order.
+    Notification(Notification),
+    /// The connection was lost, and the channel is listened to again: what was notified meanwhile
+    /// is missing here. One for each such channel.
+    Gap(Channel),
+    /// The queue was full: notifications, or gaps, of any channel are missing here.
+    Overflow,
+}
+
+/// The receiving end of a [`PostgresListener`](crate::PostgresListener); iterating over it, or
+/// over a reference to it, is calling [`recv`](Self::recv).
+///
+/// ```no_run
+/// use alle::{PostgresListener, Received};
+///
+/// let (listener, notifications) =
+///     PostgresListener::connect("postgresql://localhost/postgres", 1000)?;
+/// listener.listen("my_channel")?;
+/// for received in &notifications {
+///     match received {
+///         Received::Notification(it) => println!("[{}] {}", it.channel, it.payload),
+///         Received::Gap(channel) => println!("something may be missing on {channel}"),
+///         Received::Overflow => println!("we were too slow: something is missing"),
+///     }
+/// }
+/// # Ok::<(), alle::ListenerError>(())
+/// ```
+#[derive(Debug)]
+pub struct Notifications {
+    queue: Arc<Queue<Arrivals>>,
+}
+
+impl Notifications {
+    pub(crate) fn new(queue: Arc<Queue<Arrivals>>) -> Self {
+        Self { queue }
+    }
+
+    /// Waits for the next one; `None` when the listener is gone and all it left was received.
+    pub fn recv(&self) -> Option<Received> {
+        self.queue.recv()
+    }
+
+    /// Waits at most `timeout` for the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if none came, [`RecvTimeoutError::Disconnected`] if none will:
+    /// the listener is gone and all it left was received.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Received, RecvTimeoutError> {
+        self.queue.recv_timeout(timeout)
+    }
+
+    /// The next one, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if it is not, [`TryRecvError::Disconnected`] if none will come: the
+    /// listener is gone and all it left was received.
+    pub fn try_recv(&self) -> Result<Received, TryRecvError> {
+        self.queue.try_recv()
+    }
+
+    /// Everything until the listener is gone, each waited for.
+    pub fn iter(&self) -> impl Iterator<Item = Received> + '_ {
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn poll_fed(&self) -> Option<Fed> {
+        Some(match self.queue.try_recv().ok()? {
+            Received::Notification(it) => Fed::Notification(it.channel, it.payload),
+            Received::Gap(channel) => Fed::Gap(channel),
+            Received::Overflow => Fed::Overflow,
+        })
+    }
+
+    /// Wakes a reactor from now on, whenever something arrives where nothing was.
+    pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
+        self.queue.attach(waker);
+    }
+}
+
+impl Iterator for Notifications {
+    type Item = Received;
+
+    fn next(&mut self) -> Option<Received> {
+        self.recv()
+    }
+}
+
+impl Iterator for &Notifications {
+    type Item = Received;
+
+    fn next(&mut self) -> Option<Received> {
+        self.recv()
+    }
+}
+
+impl Drop for Notifications {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// What was received and not yet taken.
+pub(crate) struct Arrivals {
+    /// At most `capacity`, and an overflow behind them.
+    items: VecDeque<Received>,
+    /// At least one.
+    capacity: usize,
+}
+
+impl Arrivals {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            items: VecDeque::new(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// Takes `received`, or has an overflow stand in its place.
+    pub(crate) fn push(&mut self, received: Received) {
+        if self.items.len() < self.capacity {
+            self.items.push_back(received);
+        } else if self.items.back() != Some(&Received::Overflow) {
+            self.items.push_back(Received::Overflow);
+        }
+        debug_assert!(self.items.len() <= self.capacity + 1, "bounded");
+    }
+}
+
+impl Store for Arrivals {
+    type Item = Received;
+
+    fn pop(&mut self) -> Option<Received> {
+        self.items.pop_front()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(payload: &str) -> Received {
+        Received::Notification(Notification {
+            channel: Channel::new("c").unwrap(),
+            payload: payload.to_owned(),
+        })
+    }
+
+    fn queue(capacity: usize) -> (Arc<Queue<Arrivals>>, Notifications) {
+        let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
+        (Arc::clone(&queue), Notifications::new(queue))
+    }
+
+    #[test]
+    fn a_full_queue_leaves_one_overflow_where_it_dropped() {
+        for (sent, kept) in [(1, 1), (2, 2), (3, 2), (9, 2)] {
+            let (queue, notifications) = queue(2);
+            for number in 1..=sent {
+                queue.put(|arrivals| arrivals.push(notification(&number.to_string())));
+            }
+            for number in 1..=kept {
+                let number = number.to_string();
+                assert_eq!(notifications.try_recv(), Ok(notification(&number)));
+            }
+            queue.put(|arrivals| arrivals.push(notification("later")));
+            if sent > kept {
+                assert_eq!(notifications.try_recv(), Ok(Received::Overflow));
+            }
+            assert_eq!(notifications.try_recv(), Ok(notification("later")));
+            assert_eq!(notifications.try_recv(), Err(TryRecvError::Empty));
+        }
+    }
+
+    #[test]
+    fn a_queue_of_no_capacity_takes_one() {
+        let (queue, notifications) = queue(0);
+        for payload in ["1", "2"] {
+            queue.put(|arrivals| arrivals.push(notification(payload)));
+        }
+        queue.close();
+        let received: Vec<_> = notifications.iter().collect();
+        assert_eq!(received, [notification("1"), Received::Overflow]);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_what_it_has_and_then_ends() {
+        let (queue, notifications) = queue(2);
+        queue.put(|arrivals| arrivals.push(notification("1")));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Ok(notification("1")));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Err(RecvTimeoutError::Timeout));
+        queue.put(|arrivals| arrivals.push(notification("2")));
+        queue.close();
+        assert_eq!(queue.put(|arrivals| arrivals.push(notification("3"))), None);
+        assert_eq!(notifications.recv(), Some(notification("2")));
+        assert_eq!(notifications.recv(), None);
+        assert_eq!(notifications.try_recv(), Err(TryRecvError::Disconnected));
+        let none = notifications.recv_timeout(Duration::ZERO);
+        assert_eq!(none, Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_woken_by_an_arrival_and_by_the_end() {
+        let (queue, notifications) = queue(1);
+        std::thread::scope(|scope| {
+            let receiver = scope.spawn(|| [notifications.recv(), notifications.recv()]);
+            queue.put(|arrivals| arrivals.push(notification("1")));
+            queue.close();
+            let received = receiver.join().expect("it does not panic");
+            assert_eq!(received, [Some(notification("1")), None]);
+        });
+    }
+}

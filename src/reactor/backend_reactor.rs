@@ -1,0 +1,114 @@
+//! The turn of who talks to PostgreSQL and has no clients.
+//!
+//! Owns a poll of its own, the sockets of both sessions, and the order of a turn. What the sessions
+//! report, and what follows from it, is for whoever calls to know.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Poll, Waker};
+
+use super::backend::BackendSockets;
+use super::source::Source;
+use crate::backend::{Backend, Role};
+
+/// A [`Backend`] and all that carries it. Drop it after [`Self::take_leave`].
+pub(crate) struct BackendReactor {
+    backend: Backend,
+    sockets: BackendSockets,
+    poll: Poll,
+    events: Events,
+    buffer: Box<[u8]>,
+}
+
+impl BackendReactor {
+    pub(crate) fn new(backend: Backend) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Source::Waker.token())?;
+        Ok(Self {
+            backend,
+            sockets: BackendSockets::new(Arc::new(waker)),
+            poll,
+            events: Events::with_capacity(EVENTS),
+            buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+        })
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Ends the wait of a turn from another thread.
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.sockets.waker)
+    }
+
+    /// One turn, and its time. It waits until `until` at the longest, and no longer than the backend
+    /// may. `react` drains the backend's events each time there may be some, and may push commands.
+    pub(crate) fn turn(
+        &mut self,
+        until: Option<Instant>,
+        mut react: impl FnMut(&mut Backend, Instant),
+    ) -> io::Result<Instant> {
+        let timeout = self.timeout(until);
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let now = Instant::now();
+        let (backend, sockets) = (&mut self.backend, &mut self.sockets);
+        let registry = self.poll.registry();
+        for event in &self.events {
+            match role_of(event) {
+                Some(role) => sockets.handle_event(role, event, backend, registry, now),
+                None => sockets.handle_wake(backend, registry, now),
+            }
+        }
+        sockets.read(backend, &mut self.buffer, now);
+        react(backend, now);
+        backend.handle_timeout(now);
+        react(backend, now);
+        sockets.write(backend, now);
+        react(backend, now);
+        sockets.carry_out(backend, registry, now);
+        Ok(now)
+    }
+
+    /// The sessions end properly, so that PostgreSQL does not log a lost connection.
+    pub(crate) fn take_leave(&mut self) {
+        self.backend.terminate();
+        self.sockets.write(&mut self.backend, Instant::now());
+    }
+
+    fn timeout(&self, until: Option<Instant>) -> Duration {
+        if self.sockets.is_readable() {
+            return Duration::ZERO;
+        }
+        let backend = self.backend.poll_timeout();
+        let until = until.map_or(backend, |until| until.min(backend));
+        until.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Whose event it is; `None` if it is the waker's.
+fn role_of(event: &mio::event::Event) -> Option<Role> {
+    match Source::from_token(event.token()) {
+        Some(Source::Backend(role)) => Some(role),
+        Some(
+            Source::Listener
+            | Source::AdminListener
+            | Source::Waker
+            | Source::Signals
+            | Source::Client(_),
+        )
+        | None => None,
+    }
+}
+
+/// For every read.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// Two sockets and a waker.
+const EVENTS: usize = 4;

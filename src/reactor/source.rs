@@ -1,0 +1,82 @@
+//! What a `mio::Token` stands for.
+
+use mio::Token;
+
+use crate::{backend::Role, id::ClientId};
+
+/// The source of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Listener,
+    AdminListener,
+    Waker,
+    Signals,
+    Backend(Role),
+    Client(ClientId),
+}
+
+impl Source {
+    pub(super) fn token(self) -> Token {
+        Token(match self {
+            Self::Listener => LISTENER,
+            Self::AdminListener => ADMIN_LISTENER,
+            Self::Waker => WAKER,
+            Self::Signals => SIGNALS,
+            Self::Backend(Role::Listening) => BACKEND_LISTENING,
+            Self::Backend(Role::Publishing) => BACKEND_PUBLISHING,
+            Self::Client(ClientId { slot, generation }) => {
+                CLIENT | usize::from(generation) << 32 | slot as usize
+            }
+        })
+    }
+
+    pub(super) fn from_token(Token(token): Token) -> Option<Self> {
+        match token {
+            LISTENER => Some(Self::Listener),
+            ADMIN_LISTENER => Some(Self::AdminListener),
+            WAKER => Some(Self::Waker),
+            SIGNALS => Some(Self::Signals),
+            BACKEND_LISTENING => Some(Self::Backend(Role::Listening)),
+            BACKEND_PUBLISHING => Some(Self::Backend(Role::Publishing)),
+            _ if token & CLIENT != 0 => Some(Self::Client(ClientId {
+                slot: u32::try_from(token & SLOT_MASK).ok()?,
+                generation: u16::try_from(token >> 32 & GENERATION_MASK).ok()?,
+            })),
+            _ => None,
+        }
+    }
+}
+
+const LISTENER: usize = 0;
+const WAKER: usize = 1;
+const SIGNALS: usize = 2;
+const BACKEND_LISTENING: usize = 3;
+const BACKEND_PUBLISHING: usize = 4;
+const ADMIN_LISTENER: usize = 5;
+/// Set for clients: a generation of 16 bits stands between it and a slot of 32.
+const CLIENT: usize = 1 << 48;
+const SLOT_MASK: usize = (1 << 32) - 1;
+const GENERATION_MASK: usize = (1 << 16) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_comes_back_from_its_token() {
+        let client = |slot, generation| Source::Client(ClientId { slot, generation });
+        for source in [
+            Source::Listener,
+            Source::AdminListener,
+            Source::Waker,
+            Source::Signals,
+            Source::Backend(Role::Listening),
+            Source::Backend(Role::Publishing),
+            client(0, 0),
+            client(u32::MAX, u16::MAX),
+            client(7, 300),
+        ] {
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+    }
+}

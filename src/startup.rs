@@ -1,0 +1,176 @@
+//! What starting up asks of the system: the environment, names, randomness, the time.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "read once, at the start, outside the core"
+)]
+
+use std::{
+    fs, io,
+    net::{SocketAddr, ToSocketAddrs},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::Instant,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{
+    backend::Configs,
+    config::BridgeConfig,
+    pg::config::{Config, ConfigError, File, Surroundings},
+    reactor::{Listener, PassedListeners, ServiceManager},
+};
+
+/// Reads a connection string, and what lies around the program with it.
+pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
+    let around = Surroundings {
+        variable: &environment,
+        file: &read_file,
+        exists: &|path| path.exists(),
+    };
+    Config::parse_in(text, around)
+}
+
+/// Where the two sessions of a bridge lead.
+pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigError> {
+    let or_common = |url: &Option<String>| {
+        let url = url.as_ref().unwrap_or(&config.postgres_url);
+        postgres_config(url)
+    };
+    Ok(Configs {
+        listening: or_common(&config.postgres_listen_url)?,
+        publishing: or_common(&config.postgres_publish_url)?,
+    })
+}
+
+/// A file of settings or passwords; `None` where we cannot read it.
+fn read_file(path: &Path) -> Option<File> {
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(File {
+        text: fs::read_to_string(path).ok()?,
+        is_private: metadata.mode() & 0o077 == 0,
+    })
+}
+
+/// A variable of the environment, where it is set and UTF-8. Services and containers often have no
+/// `USER`, and libpq does not ask for it: it knows whose process this is.
+fn environment(name: &str) -> Option<String> {
+    let variable = std::env::var(name).ok();
+    if name == "USER" {
+        return variable.or_else(|| {
+            let passwd = fs::read_to_string("/etc/passwd").ok()?;
+            user_name(&passwd, rustix::process::getuid().as_raw())
+        });
+    }
+    variable
+}
+
+/// The name of the user of this number (passwd(5)).
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// Listens on the first address of `HOST:PORT`.
+pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
+    let resolved = resolve(address);
+    let address = resolved.map_err(|error| ListenError::Address(address.to_owned(), error))?;
+    Listener::bind(address).map_err(|error| ListenError::Bind(address, error))
+}
+
+/// Why nobody can connect.
+pub(crate) enum ListenError {
+    /// Not `HOST:PORT`, or the host has no address.
+    Address(String, io::Error),
+    /// The address cannot be bound.
+    Bind(SocketAddr, io::Error),
+}
+
+/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
+pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let Some(count) = variable("LISTEN_FDS") else {
+        return Ok(PassedListeners::default());
+    };
+    let pid = variable("LISTEN_PID");
+    let ours = std::process::id().to_string();
+    if pid.as_ref() != Some(&ours) {
+        let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
+        tracing::warn!("the sockets of LISTEN_FDS are not taken: LISTEN_PID is {pid}");
+        return Ok(PassedListeners::default());
+    }
+    if !matches!(count.parse::<i32>(), Ok(0..)) {
+        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not how many there are");
+        return Ok(PassedListeners::default());
+    }
+    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
+}
+
+/// The service manager, if one wants to hear of us.
+pub(crate) fn service_manager() -> Option<ServiceManager> {
+    let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
+    ServiceManager::new(&notify_socket)
+        .inspect_err(|error| tracing::warn!("cannot reach {notify_socket:?}: {error}"))
+        .ok()
+}
+
+/// The first address of `HOST:PORT`.
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let first = address.to_socket_addrs()?.next();
+    first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// 64 random bits.
+pub(crate) fn seed() -> io::Result<u64> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed)?;
+    Ok(u64::from_ne_bytes(seed))
+}
+
+/// How many files may be open at a time, the limit raised as far as it may be.
+fn open_files_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!("the limit of open files stays: {error}");
+        }
+    }
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+/// How many clients the limit of open files carries.
+pub(crate) fn clients_max() -> usize {
+    open_files_max().saturating_sub(RESERVED_FILES).max(1)
+}
+
+/// The time.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+const RESERVED_FILES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
+        assert_eq!(user_name(passwd, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(passwd, 1_000).as_deref(), Some("ann"));
+        assert_eq!(user_name(passwd, 7), None);
+    }
+}
