@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::{channel::Channel, delivery::index::Index};
+use alle::{backend::interests::Interests, channel::Channel, delivery::index::Index};
 use criterion::{Bencher, BenchmarkGroup, Criterion, measurement::WallTime};
 
 /// What both can do.
@@ -26,25 +26,35 @@ trait Links {
     fn walk(&self, channel: &str) -> u64;
 }
 
-impl Links for Index {
+/// The index, and the names of its channels.
+#[derive(Default)]
+struct Dense {
+    names: Interests,
+    index: Index,
+}
+
+impl Links for Dense {
     fn subscribe(&mut self, client: u32, channel: &str) {
-        let key = self.find(channel);
-        let key = key.unwrap_or_else(|| self.intern(Channel::new(channel).expect("a good name")));
-        Self::subscribe(self, client, key);
+        let key = self.names.find(channel).unwrap_or_else(|| {
+            self.names
+                .intern(Channel::new(channel).expect("a good name"))
+        });
+        self.index.subscribe(client, key);
     }
 
     fn unsubscribe(&mut self, client: u32, channel: &str) {
-        let key = self.find(channel).expect("a known channel");
-        Self::unsubscribe(self, client, key);
+        let key = self.names.find(channel).expect("a known channel");
+        self.index.unsubscribe(client, key);
     }
 
     fn disconnect(&mut self, client: u32) {
-        while self.unsubscribe_any(client).is_some() {}
+        while self.index.unsubscribe_any(client).is_some() {}
     }
 
     fn walk(&self, channel: &str) -> u64 {
-        let key = self.find(channel).expect("a known channel");
-        self.subscribers(key)
+        let key = self.names.find(channel).expect("a known channel");
+        self.index
+            .subscribers(key)
             .iter()
             .map(|&client| u64::from(client))
             .sum()
@@ -181,7 +191,7 @@ fn main() {
         .sample_size(20)
         .configure_from_args();
     let mut group = criterion.benchmark_group("index");
-    bench_links(&mut group, "dense", Index::default());
+    bench_links(&mut group, "dense", Dense::default());
     bench_links(&mut group, "naive", Naive::default());
     group.finish();
     criterion.final_summary();

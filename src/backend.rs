@@ -14,6 +14,7 @@ pub mod command;
 mod connection;
 mod failure;
 pub mod interest;
+pub mod interests;
 mod probe;
 mod reconnect;
 mod role;
@@ -27,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::command::{Command, Published};
+use self::command::{Command, Notify, Published, Verb};
 use self::{
     connection::{Connection, Heartbeat, State},
     failure::Cause,
@@ -114,8 +115,6 @@ pub struct Backend {
     configs: [Config; 2],
     connections: [Connection; 2],
     probe: Probe,
-    /// What the listening session is to be asked; empty while it is not up.
-    commands: VecDeque<Command>,
     /// What the publishing session is asked; empty while it is not up.
     transactions: Transactions,
     random: Random,
@@ -133,7 +132,6 @@ impl Backend {
             connections: [connection(&configs[0]), connection(&configs[1])],
             configs,
             probe: Probe::new(seed),
-            commands: VecDeque::new(),
             transactions: Transactions::default(),
             random: Random::new(seed),
             orders: VecDeque::new(),
@@ -300,29 +298,41 @@ impl Backend {
         }
     }
 
-    /// Asks something of PostgreSQL. Without a session a publish fails at once and the rest is
-    /// forgotten: whoever listens asks again when the session is up.
-    pub fn push(&mut self, command: Command) {
-        match command {
-            // Whoever found out its name: it is being listened to, and stays so.
-            Command::Listen(key, channel) if channel == *self.probe.channel() => {
-                self.events.push_back(Event::Listened(key, Ok(())));
+    /// Whether the listening session takes another command.
+    pub fn can_ask(&self) -> bool {
+        let session = self.session(Role::Listening);
+        self.is_up(Role::Listening) && session.is_some_and(|it| it.in_flight() < WINDOW)
+    }
+
+    /// Asks something of the listening session, which must [take it](Self::can_ask).
+    pub fn ask(&mut self, command: Command<'_>) {
+        let Command { verb, key, channel } = command;
+        if channel == self.probe.channel() {
+            // Its name was found out: it is being listened to, and stays so.
+            self.events.push_back(match verb {
+                Verb::Listen => Event::Listened(key, Ok(())),
+                Verb::Unlisten => Event::Unlistened(key),
+            });
+            return;
+        }
+        debug_assert!(self.can_ask(), "a session that takes commands");
+        let session = self.connections[Role::Listening.index()].session_mut();
+        match (session, verb) {
+            (None, _) => {}
+            (Some(session), Verb::Listen) => session.listen(channel, Purpose::Listen(key).ticket()),
+            (Some(session), Verb::Unlisten) => {
+                session.unlisten(channel, Purpose::Unlisten(key).ticket());
             }
-            Command::Unlisten(key, channel) if channel == *self.probe.channel() => {
-                self.events.push_back(Event::Unlistened(key));
-            }
-            Command::Listen(..) | Command::Unlisten(..) => {
-                if self.is_up(Role::Listening) {
-                    self.commands.push_back(command);
-                }
-            }
-            Command::Notify(notify) if self.is_up(Role::Publishing) => {
-                self.transactions.push(notify)
-            }
-            Command::Notify(notify) => {
-                let event = Event::Published(notify.number, Published::NotSent);
-                self.events.push_back(event);
-            }
+        }
+    }
+
+    /// Asks the publishing session for a publish. Without a session it fails at once.
+    pub fn publish(&mut self, notify: Notify) {
+        if self.is_up(Role::Publishing) {
+            self.transactions.push(notify);
+        } else {
+            let event = Event::Published(notify.number, Published::NotSent);
+            self.events.push_back(event);
         }
     }
 
@@ -335,9 +345,8 @@ impl Backend {
     /// takes them, publishes gather.
     pub fn poll_transmit(&mut self, role: Role) -> Option<&[u8]> {
         if let State::Ready { session, .. } = &mut self.connections[role.index()].state {
-            match role {
-                Role::Listening => give_commands(&mut self.commands, session),
-                Role::Publishing => give_publishes(&mut self.transactions, session),
+            if role == Role::Publishing {
+                give_publishes(&mut self.transactions, session);
             }
         }
         self.connections[role.index()].session()?.poll_transmit()
@@ -462,20 +471,6 @@ impl Backend {
                 *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
                 session.queue_usage().map(Event::QueueUsage)
             }
-        }
-    }
-}
-
-fn give_commands(commands: &mut VecDeque<Command>, session: &mut Session) {
-    while session.in_flight() < WINDOW {
-        match commands.pop_front() {
-            Some(Command::Listen(key, channel)) => {
-                session.listen(&channel, Purpose::Listen(key).ticket());
-            }
-            Some(Command::Unlisten(key, channel)) => {
-                session.unlisten(&channel, Purpose::Unlisten(key).ticket());
-            }
-            Some(Command::Notify(_)) | None => return,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     config::BridgeConfig,
     error::BridgeError,
     handle::{Handle, Owner},
-    hub::{Core, Settings},
+    hub::{Hub, Settings},
     reactor::{Listener, Reactor},
     startup,
     token_file::TokenFile,
@@ -97,13 +97,13 @@ impl Bridge {
                 everybody: self.config.permissions,
                 tokens,
             },
-            admin_pages: admin_address.map(pages_at),
+            admin_origins: admin_address.map(pages_at),
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             seed: startup::seed().map_err(BridgeError::Io)?,
         };
-        let core = Core::new(settings, postgres, startup::now());
+        let core = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
         if let Some(admin) = admin {

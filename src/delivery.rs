@@ -1,8 +1,417 @@
-//! Which bytes each client is owed: links between channels and clients, encoded frames, passes over
-//! the subscribers, and what is kept for a client that falls behind or comes back.
+//! Which bytes each client is owed, and what of them waits for its socket.
+//!
+//! Puts `fanout`, `batch`, `backlog` and `history` together. Knows a client by its slot and a
+//! channel by its key; neither what frames say, nor what a client may do, nor when it is closed:
+//! a client that is owed too much is marked, and whoever owns the clients closes it.
+//!
+//! The rule that keeps every client's order: what its channels owe it is moved to its backlog
+//! ([`Delivery::deliver`]) *before* its subscriptions change and *before* an answer is queued.
 
 pub mod backlog;
 pub mod batch;
 pub mod fanout;
 pub mod history;
 pub mod index;
+pub mod outgoing;
+mod recipient;
+mod transmit;
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    time::Duration,
+};
+
+use slab::Slab;
+
+use self::{
+    backlog::Backlog,
+    batch::{Batches, Span},
+    fanout::{EVERYONE, Fanout, Run},
+    history::History,
+    index::Index,
+    outgoing::Sending,
+    recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
+};
+use crate::{
+    channel::ChannelKey,
+    id::{Clock, Tick, elapsed},
+};
+
+/// What is on its way to all clients.
+///
+/// A connection is [attached](Self::attach), takes part in fan-outs from [`Self::begin`] to
+/// [`Self::end`], and is [detached](Self::detach). Bytes leave by [`Self::poll_transmit`]. Once a
+/// turn, [`Self::end_slice`] and [`Self::poll_overflowed`].
+#[derive(Debug)]
+pub struct Delivery {
+    /// By slot: what a fan-out touches of a client.
+    recipients: Vec<Recipient>,
+    fanout: Fanout,
+    batches: Batches,
+    outbound: Slab<Outbound>,
+    history: History,
+    /// Clients with a backlog and a socket that takes bytes, and some that are not so any more:
+    /// [`READY`] tells.
+    ready: VecDeque<u32>,
+    ready_first: bool,
+    /// What is lent to be written.
+    sending: Option<Sending>,
+    /// Channels that owe a client something, by the first frame owed: scratch space of
+    /// [`Self::deliver`].
+    owing: BinaryHeap<Reverse<(u64, ChannelKey)>>,
+    /// Clients to be closed for what they are owed; some are closed already.
+    overflowed: VecDeque<u32>,
+    /// A backlog that refers to more overflows.
+    queue_bytes_max: usize,
+    tick: Tick,
+    micros: u64,
+}
+
+/// The outbound queue of a client whose socket did not take everything at once.
+#[derive(Debug)]
+struct Outbound {
+    backlog: Backlog,
+    slot: u32,
+    /// When its socket last took something, or when it was made.
+    progressed_at: Tick,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Clients that did not take everything at once.
+    pub backlogs: usize,
+    /// Bytes that their backlogs refer to; shared ones count for each.
+    pub backlog_bytes: usize,
+    /// Memory of all batches in use, each counted once.
+    pub retained_bytes: usize,
+    /// Bytes of frames not yet passed to all.
+    pub unsent_bytes: usize,
+    /// Bytes of frames kept for clients that come back.
+    pub history_bytes: usize,
+}
+
+impl Delivery {
+    /// A backlog may refer to `queue_bytes_max`; `history` keeps frames for clients that come back.
+    pub fn new(queue_bytes_max: usize, history: History) -> Self {
+        Self {
+            recipients: Vec::new(),
+            fanout: Fanout::default(),
+            batches: Batches::default(),
+            outbound: Slab::new(),
+            history,
+            ready: VecDeque::new(),
+            ready_first: false,
+            sending: None,
+            owing: BinaryHeap::new(),
+            overflowed: VecDeque::new(),
+            queue_bytes_max,
+            tick: 0,
+            micros: 0,
+        }
+    }
+
+    /// The time of the turn.
+    pub fn set_time(&mut self, clock: &Clock) {
+        self.tick = clock.tick();
+        self.micros = clock.micros();
+    }
+
+    // ---- connections
+
+    /// A connection takes the slot; it is owed nothing yet.
+    pub fn attach(&mut self, slot: u32) {
+        if self.recipients.len() <= slot as usize {
+            self.recipients.push(Recipient::default());
+        }
+        debug_assert_eq!(self.recipients[slot as usize].flags, 0, "a vacant slot");
+    }
+
+    /// Bytes of the connection's own, a whole HTTP head: nothing was said before it, and it is never
+    /// cut. From now on the connection takes part in fan-outs; nothing notified before is owed.
+    pub fn begin(&mut self, slot: u32, head: impl FnOnce(&mut Vec<u8>)) {
+        let sequence = self.fanout.sequence();
+        let recipient = &mut self.recipients[slot as usize];
+        recipient.seen = sequence;
+        recipient.flags |= OWED;
+        let outbound = self.outbound_mut(slot);
+        outbound.backlog.push_head(head);
+        self.mark_ready(slot);
+    }
+
+    /// The connection is owed nothing more than its backlog holds. If that overflowed, or is to be
+    /// `cut`, only the rest of a frame begun is left of it.
+    pub fn end(&mut self, slot: u32, cut: bool) {
+        let recipient = &mut self.recipients[slot as usize];
+        let cut = cut || recipient.is(OVERFLOWED);
+        recipient.flags &= !(OWED | OVERFLOWED);
+        if let Some(key) = recipient.backlog_key().filter(|_| cut) {
+            self.outbound[key].backlog.cut_at_frame(&mut self.batches);
+            if self.outbound[key].backlog.is_empty() {
+                self.outbound.remove(key);
+                self.recipients[slot as usize].backlog = NO_BACKLOG;
+            }
+        }
+    }
+
+    /// The connection is gone, and its slot is free for another.
+    pub fn detach(&mut self, slot: u32) {
+        let recipient = &mut self.recipients[slot as usize];
+        if let Some(key) = recipient.backlog_key() {
+            let mut outbound = self.outbound.remove(key);
+            outbound.backlog.clear(&mut self.batches);
+        }
+        *recipient = Recipient::default();
+    }
+
+    /// The socket takes bytes again.
+    pub fn handle_writable(&mut self, slot: u32) {
+        self.recipients[slot as usize].flags &= !BLOCKED;
+        self.mark_ready(slot);
+    }
+
+    /// A client that is owed more than it may be, each once: it gets nothing more until
+    /// [`Self::end`].
+    pub fn poll_overflowed(&mut self) -> Option<u32> {
+        loop {
+            let slot = self.overflowed.pop_front()?;
+            if self.has_overflowed(slot) {
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Whether the client is owed more than it may be.
+    pub fn has_overflowed(&self, slot: u32) -> bool {
+        self.recipients[slot as usize].is(OVERFLOWED)
+    }
+
+    /// Whether the client takes part in fan-outs.
+    pub fn is_owed(&self, slot: u32) -> bool {
+        self.recipients[slot as usize].is(OWED)
+    }
+
+    // ---- what waits for one client
+
+    /// What waits for the client's socket, where anything does.
+    pub fn backlog(&self, slot: u32) -> Option<&Backlog> {
+        let key = self.recipients[slot as usize].backlog_key()?;
+        Some(&self.outbound[key].backlog)
+    }
+
+    /// For how long the client's socket has taken nothing of what waits for it. A small rest is
+    /// taken out of its large batch on the way.
+    pub fn standstill(&mut self, slot: u32) -> Option<Duration> {
+        let key = self.recipients[slot as usize].backlog_key()?;
+        let outbound = &mut self.outbound[key];
+        let standstill = elapsed(outbound.progressed_at, self.tick);
+        if standstill >= COPY_OUT_AFTER {
+            outbound.backlog.copy_out_small(&mut self.batches);
+        }
+        Some(standstill)
+    }
+
+    /// The client that takes part in fan-outs and refers to most shared bytes, if any refers to some.
+    pub fn slowest(&self) -> Option<u32> {
+        let owed = self
+            .outbound
+            .iter()
+            .filter(|(_, it)| self.recipients[it.slot as usize].is(OWED));
+        let (_, slowest) = owed.max_by_key(|(_, it)| it.backlog.shared_bytes())?;
+        (slowest.backlog.shared_bytes() > 0).then_some(slowest.slot)
+    }
+
+    /// Queues bytes of the client's own.
+    pub fn push(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_overflowed(slot) {
+            return;
+        }
+        let outbound = self.outbound_mut(slot);
+        outbound.backlog.push_owned(write);
+        let bytes = outbound.backlog.bytes();
+        self.mark_ready(slot);
+        self.mark_overflow(slot, bytes);
+    }
+
+    /// Moves everything that the client's channels owe it to its backlog: afterwards it has seen all.
+    pub fn deliver(&mut self, slot: u32, index: &Index) {
+        if !self.recipients[slot as usize].is(OWED) {
+            return;
+        }
+        let mut owing = std::mem::take(&mut self.owing);
+        owing.clear();
+        let seen = self.recipients[slot as usize].seen;
+        for key in self.subscribed_and_pending(slot, index).chain([EVERYONE]) {
+            if let Some(first) = self.fanout.first_after(key, seen, &self.batches) {
+                owing.push(Reverse((first, key)));
+            }
+        }
+        while let Some(Reverse((_, key))) = owing.pop() {
+            let seen = self.recipients[slot as usize].seen;
+            let bound = owing.peek().map_or(u64::MAX, |&Reverse((first, _))| first);
+            let run = self.fanout.run_before(key, seen, bound, &self.batches);
+            let Some(run) = run else { continue };
+            self.push_run(slot, run);
+            if let Some(first) = self.fanout.first_after(key, run.last, &self.batches) {
+                owing.push(Reverse((first, key)));
+            }
+        }
+        self.owing = owing;
+        self.recipients[slot as usize].seen = self.fanout.sequence();
+    }
+
+    fn push_run(&mut self, slot: u32, run: Run) {
+        let recipient = &mut self.recipients[slot as usize];
+        recipient.seen = run.last;
+        if recipient.is(OVERFLOWED) {
+            return;
+        }
+        let bytes = self.push_span(slot, run.span);
+        self.mark_ready(slot);
+        self.mark_overflow(slot, bytes);
+    }
+
+    /// Appends shared bytes to the client's backlog; says how much that refers to now.
+    fn push_span(&mut self, slot: u32, span: Span) -> usize {
+        let key = self.outbound_key(slot);
+        let backlog = &mut self.outbound[key].backlog;
+        backlog.push_span(span, &mut self.batches);
+        backlog.bytes()
+    }
+
+    fn mark_overflow(&mut self, slot: u32, bytes: usize) {
+        let recipient = &mut self.recipients[slot as usize];
+        if bytes > self.queue_bytes_max && recipient.is(OWED) {
+            // It takes part in no fan-out any more.
+            recipient.flags = recipient.flags & !OWED | OVERFLOWED;
+            self.overflowed.push_back(slot);
+        }
+    }
+
+    fn mark_ready(&mut self, slot: u32) {
+        let recipient = &mut self.recipients[slot as usize];
+        if recipient.flags & (READY | BLOCKED) == 0 && recipient.backlog != NO_BACKLOG {
+            recipient.flags |= READY;
+            self.ready.push_back(slot);
+        }
+    }
+
+    fn outbound_mut(&mut self, slot: u32) -> &mut Outbound {
+        let key = self.outbound_key(slot);
+        &mut self.outbound[key]
+    }
+
+    /// The key of the client's outbound queue, made now if it had none.
+    fn outbound_key(&mut self, slot: u32) -> usize {
+        let recipient = &mut self.recipients[slot as usize];
+        if recipient.backlog == NO_BACKLOG {
+            let key = self.outbound.insert(Outbound {
+                backlog: Backlog::default(),
+                slot,
+                progressed_at: self.tick,
+            });
+            recipient.backlog = u32::try_from(key).expect("no more backlogs than clients");
+        }
+        recipient.backlog as usize
+    }
+
+    // ---- channels
+
+    /// A frame for all `audience` subscribers of the channel.
+    pub fn append(&mut self, key: ChannelKey, audience: usize, frame: &[u8]) {
+        if audience > 0 {
+            self.fanout
+                .append(key, audience, frame, self.micros, &mut self.batches);
+        }
+    }
+
+    /// A frame for everybody.
+    pub fn broadcast(&mut self, frame: &[u8]) {
+        self.append(EVERYONE, self.recipients.len(), frame);
+    }
+
+    /// Whether frames are kept for clients that come back.
+    pub fn has_history(&self) -> bool {
+        self.history.is_on()
+    }
+
+    /// Keeps the frame of notification `seq`, the next one of its channel.
+    pub fn keep(&mut self, key: ChannelKey, seq: u64, frame: &[u8]) {
+        if self.history.is_on() {
+            self.history.push(key, seq, frame);
+        }
+    }
+
+    /// Appends the frames behind notification `seq` of the channel to `out`; `current` is its last.
+    /// Whether none of them is missing.
+    pub fn recover(&self, key: ChannelKey, seq: u64, current: u64, out: &mut Vec<u8>) -> bool {
+        let Some(frames) = self.history.since(key, seq, current) else {
+            return false;
+        };
+        out.extend(frames.flatten());
+        true
+    }
+
+    /// The channel's notifications are counted anew.
+    pub fn forget_history(&mut self, key: ChannelKey) {
+        self.history.clear(key);
+    }
+
+    /// Nobody is subscribed to the channel any more, and its key may come to name another.
+    pub fn forget(&mut self, key: ChannelKey) {
+        self.history.clear(key);
+        self.fanout.forget(key, &mut self.batches);
+    }
+
+    // ---- what there is
+
+    /// Whether frames wait to be passed on, or a pass holds on to some.
+    pub fn has_work(&self) -> bool {
+        self.fanout.has_work()
+    }
+
+    /// Bytes of frames not yet passed to all.
+    pub fn unsent_bytes(&self) -> usize {
+        self.fanout.unsent_bytes()
+    }
+
+    /// Memory of all batches in use.
+    pub fn retained_bytes(&self) -> usize {
+        self.batches.retained_bytes()
+    }
+
+    /// All of it.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            backlogs: self.outbound.len(),
+            backlog_bytes: self.outbound.iter().map(|(_, it)| it.backlog.bytes()).sum(),
+            retained_bytes: self.batches.retained_bytes(),
+            unsent_bytes: self.fanout.unsent_bytes(),
+            history_bytes: self.history.bytes(),
+        }
+    }
+
+    /// Passes and backlogs agree with each other, and each backlog is somebody's.
+    pub fn check_invariants(&self) {
+        self.fanout.check_invariants(&self.batches);
+        self.history.check_invariants();
+        for (key, outbound) in &self.outbound {
+            outbound.backlog.check_invariants();
+            let recipient = &self.recipients[outbound.slot as usize];
+            assert_eq!(recipient.backlog_key(), Some(key));
+        }
+        let with_backlog = self.recipients.iter().filter(|it| it.backlog != NO_BACKLOG);
+        assert_eq!(with_backlog.count(), self.outbound.len());
+    }
+
+    /// No connection is attached: nothing is kept for any.
+    pub fn check_vacant(&self) {
+        assert_eq!(self.outbound.len(), 0);
+        // A `status` to clients that are all gone lies there until its pass is walked.
+        assert!(self.batches.count() == 0 || self.has_transmit());
+    }
+}
+
+/// A backlog at a standstill for this long lets go of large batches.
+const COPY_OUT_AFTER: Duration = Duration::from_secs(1);

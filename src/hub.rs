@@ -1,414 +1,498 @@
-//! The core: every decision of the bridge, without a socket, a clock or a random number.
+//! The hub: every decision of the bridge, without a socket, a clock or a random number.
 //!
-//! [`Core`] joins the [hub](parts) (clients and channels) to an upstream: PostgreSQL's two sessions
-//! ([`backend`](crate::backend)), or the [`feed`] of a program that brings its own notifications.
+//! Composes parts, each with private state: who is connected ([`clients`]), which channels are
+//! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
+//! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
+//! reactions are sorted by what they react to: [`input`], [`http`], [`authorization`],
+//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
 
+mod action;
 mod address_limit;
-mod admin;
 mod admission;
 mod authorization;
-mod by_age;
+mod channels;
+mod clients;
 mod closing;
 pub mod custom_protocol;
 mod deadlines;
+#[doc(hidden)]
+pub mod drive;
 pub mod encode;
 mod eviction;
 pub mod feed;
-mod gauges;
 mod http;
 mod input;
-mod invariants;
-mod listen_retry;
 mod listening;
-pub mod parts;
+mod pending;
+mod postgres;
 mod publishing;
 mod rate_limit;
+mod reaping;
+mod settings;
 mod shutdown;
 #[cfg(test)]
 mod tests;
-pub mod transmit;
-mod unlisten_delay;
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
+use std::{collections::VecDeque, time::Instant};
+
+pub use self::{
+    action::{Action, Disconnect},
+    settings::Settings,
 };
-
 use self::{
-    custom_protocol::CustomProtocol,
-    feed::Feed,
-    parts::{Disconnect, Hub},
+    address_limit::AddressLimit,
+    channels::Channels,
+    clients::{Clients, Phase},
+    custom_protocol::{Arrival, CustomProtocol, RawMessage},
+    deadlines::Deadlines,
+    encode::append_message,
+    eviction::Eviction,
+    feed::{Fed, Incoming, Request, Taken},
+    postgres::Postgres,
+    publishing::Publishing,
+    rate_limit::RateLimit,
+    reaping::{Reap, Reaping},
     shutdown::Shutdown,
-    transmit::{Transmit, Written},
 };
 use crate::{
-    access::{Access, origins::OriginPolicy, tokens::Tokens},
+    access::{Access, origins::OriginPolicy},
     backend::{
-        Backend, Configs, Event, Role,
-        command::{Command, Published},
+        Backend, Configs,
+        command::{Command, Published, Verb},
     },
-    channel::{Channel, LengthUnit},
+    channel::{ChannelKey, LengthUnit},
     config::Limits,
-    id::{ClientId, Tick},
-    metrics::Metrics,
+    delivery::{
+        Delivery,
+        history::History,
+        outgoing::{Transmit, Written},
+    },
+    id::{ClientId, Clock},
+    message::ServerMessage,
+    metrics::{Gauges, Metrics},
 };
 
 /// The whole bridge as a state machine.
 ///
-/// After any `handle_*`: [`Core::poll_disconnect`] and [`Core::poll_resumed`] until `None`, the
-/// backend's orders and bytes where there is one, and [`Core::poll_transmit`] as far as the slice
-/// goes, each lent range answered by [`Core::handle_transmitted`]. Once a turn, when nothing
-/// walks, [`Core::end_turn`]. Then wait until [`Core::poll_timeout`].
+/// A turn begins with [`Self::begin_turn`], which tells the time. After any `handle_*`:
+/// [`Self::poll_action`] until `None`, the backend's bytes where there is one, and
+/// [`Self::poll_transmit`] as far as the slice goes, each lent range answered by
+/// [`Self::handle_transmitted`]. Once a turn, when nothing walks, [`Self::end_turn`]. Then wait
+/// until [`Self::poll_timeout`].
 ///
 /// `handle_*` return nothing: no peer can fail the server.
 #[derive(Debug)]
-pub struct Core {
-    hub: Hub,
+pub struct Hub {
+    limits: Limits,
+    access: Access,
+    /// Who may use the admin address, where there is one: health and metrics are only there then.
+    admin_origins: Option<OriginPolicy>,
+    /// The page at `GET /`, where there is one.
+    page: Option<&'static str>,
+    seed: u64,
+    clock: Clock,
+    clients: Clients,
+    channels: Channels,
+    delivery: Delivery,
+    publishing: Publishing,
+    postgres: Postgres,
     upstream: Upstream,
-    started: Instant,
-    /// The last time a tick was asked for, and the tick.
-    tick_at: (Instant, Tick),
-    sweep_at: Instant,
-    sweep_cursor: usize,
+    address_limit: AddressLimit,
+    rate_limit: RateLimit,
+    eviction: Eviction,
+    deadlines: Deadlines,
+    reaping: Reaping,
+    shutdown: Shutdown,
+    /// Where the program speaks a protocol of its own with the clients.
+    custom_protocol: Option<CustomProtocol>,
+    metrics: Metrics,
+    actions: VecDeque<Action>,
+    /// One frame on its way into a batch.
+    scratch: Vec<u8>,
 }
 
+/// Where notifications come from, and where publishes go.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one value a process")]
 enum Upstream {
-    Postgres(Backend),
-    Feed(Feed),
+    /// PostgreSQL.
+    Postgres(Box<Backend>),
+    /// The program around us.
+    Program,
+    /// PostgreSQL, and its events are being handled.
+    Busy,
 }
 
-/// Who may connect, what they see, and what they may cost.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// What each peer may cost.
-    pub limits: Limits,
-    /// Who is let in, and may do what.
-    pub access: Access,
-    /// Which pages may talk to the admin address, where there is one.
-    pub admin_pages: Option<OriginPolicy>,
-    /// The page at `GET /`.
-    pub page: Option<&'static str>,
-    /// Listened to from the start.
-    pub channels: Vec<Channel>,
-    /// For how long a channel stays listened to after its last subscriber left.
-    pub unlisten_delay: Duration,
-    /// Random: the first half of every epoch, and the jitter of reconnects.
-    pub seed: u64,
-}
-
-impl Core {
+impl Hub {
     /// A bridge to PostgreSQL.
     pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
         let backend = Backend::new(configs, settings.seed, now);
-        Self::start(settings, Upstream::Postgres(backend), now)
+        Self::start(settings, Upstream::Postgres(Box::new(backend)), now)
     }
 
     /// A server that is fed by the program around it.
     pub fn with_feed(settings: Settings, now: Instant) -> Self {
-        let mut core = Self::start(settings, Upstream::Feed(Feed::default()), now);
-        core.hub.handle_listening_up(LengthUnit::Utf8);
-        core.hub.handle_publishing(true);
-        core.hub.handle_proved(true);
-        core
+        let mut hub = Self::start(settings, Upstream::Program, now);
+        hub.handle_listening_up(LengthUnit::Utf8);
+        hub.handle_publishing(true);
+        hub.postgres.is_proved = true;
+        hub
     }
 
     /// A server whose clients speak a protocol of the program's own with it, by
-    /// [`Self::poll_message`] and [`Self::handle_reply`].
+    /// [`Action::Message`] and [`Self::handle_reply`].
     pub fn with_messages(settings: Settings, now: Instant) -> Self {
-        let mut core = Self::with_feed(settings, now);
-        core.hub.arrivals = Some(CustomProtocol::default());
-        core
+        let mut hub = Self::with_feed(settings, now);
+        hub.custom_protocol = Some(CustomProtocol::default());
+        hub
     }
 
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
-        let mut hub = Hub::new(
-            settings.limits,
-            settings.access,
-            settings.admin_pages,
-            settings.page,
-        );
-        hub.listening.epoch_seed = settings.seed;
-        hub.listening.unlisten_delay = settings.unlisten_delay;
+        let limits = settings.limits;
+        let mut channels = Channels::new(settings.unlisten_delay, settings.seed);
         for channel in settings.channels {
-            hub.pin(channel);
+            channels.pin(channel);
         }
+        let history = History::new(limits.history_frames_max, limits.history_bytes_max);
         Self {
-            hub,
+            access: settings.access,
+            admin_origins: settings.admin_origins,
+            page: settings.page,
+            seed: settings.seed,
+            clock: Clock::new(now),
+            clients: Clients::default(),
+            channels,
+            delivery: Delivery::new(limits.client_queue_bytes_max, history),
+            publishing: Publishing::new(limits.publish_bytes_max),
+            postgres: Postgres::default(),
             upstream,
-            started: now,
-            tick_at: (now, 0),
-            sweep_at: now + deadlines::STEP,
-            sweep_cursor: 0,
+            address_limit: AddressLimit::new(limits.address_clients_max),
+            rate_limit: RateLimit::new(limits.client_rate_max),
+            eviction: Eviction::default(),
+            deadlines: Deadlines::new(now),
+            reaping: Reaping::default(),
+            shutdown: Shutdown::No,
+            custom_protocol: None,
+            metrics: Metrics::default(),
+            actions: VecDeque::new(),
+            scratch: Vec::new(),
+            limits,
         }
     }
+
+    // ---- what there is
 
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
-        &self.hub.metrics
+        &self.metrics
     }
 
-    /// Clients, whatever they are doing.
+    /// Connections that are not at the admin address.
     pub fn client_count(&self) -> usize {
-        self.hub.client_count()
+        self.clients.count()
+    }
+
+    /// Channels that anybody wants, or wanted a short while ago.
+    pub fn channel_count(&self) -> usize {
+        self.channels.interests().len()
     }
 
     /// Bytes kept for clients that come back.
     pub fn history_bytes(&self) -> usize {
-        self.hub.history.bytes()
+        self.delivery.sizes().history_bytes
     }
 
-    /// Whether another connection may be accepted: beyond the clients there is room for a few
-    /// that are answered with 503, and one of those goes for who comes. If not, ask again in a
-    /// millisecond: all of them have just come.
-    pub fn has_room(&mut self, now: Instant) -> bool {
-        let tick = self.tick(now);
-        self.hub.has_room() || self.hub.dispensable(tick).is_some()
+    /// The name of the client in a slot, as [`Transmit::slot`] has it.
+    pub fn client_at(&self, slot: u32) -> ClientId {
+        self.clients.id(slot)
+    }
+
+    /// Whether the client of this name still lives.
+    pub fn is_current(&self, client: ClientId) -> bool {
+        self.clients.is_current(client)
     }
 
     /// The two sessions, unless a program feeds us.
     pub fn backend(&mut self) -> Option<&mut Backend> {
         match &mut self.upstream {
             Upstream::Postgres(backend) => Some(backend),
-            Upstream::Feed(_) => None,
+            Upstream::Program | Upstream::Busy => None,
         }
-    }
-
-    /// The feed, if a program feeds us.
-    pub fn feed(&mut self) -> Option<&mut Feed> {
-        match &mut self.upstream {
-            Upstream::Postgres(_) => None,
-            Upstream::Feed(feed) => Some(feed),
-        }
-    }
-
-    /// A socket was accepted; `address` is its peer's, where it has one.
-    pub fn handle_connected(&mut self, address: Option<IpAddr>, now: Instant) -> ClientId {
-        let tick = self.tick(now);
-        self.hub.handle_client_connected(address, tick)
-    }
-
-    /// The tokens were read again: who came in with one that is no more, or uses a channel that
-    /// its token does not leave it any more, is closed with 4001.
-    pub fn handle_tokens(&mut self, tokens: Tokens, now: Instant) {
-        let tick = self.tick(now);
-        self.hub.handle_tokens(tokens, tick);
-    }
-
-    /// A turn begins; `is_woken` tells whether by an event.
-    pub fn begin_turn(&mut self, is_woken: bool) {
-        self.hub.metrics.turns += 1;
-        self.hub.metrics.wakeups += u64::from(is_woken);
-    }
-
-    /// A socket was accepted though nothing is left for it: it is told so, within a second.
-    pub fn handle_excess(&mut self, now: Instant) -> ClientId {
-        let tick = self.tick(now);
-        self.hub.handle_excess(tick)
-    }
-
-    /// A socket was accepted at the admin address: it takes HTTP only and is no client.
-    pub fn handle_admin_connected(&mut self, now: Instant) -> ClientId {
-        let tick = self.tick(now);
-        self.hub.handle_admin_connected(tick)
-    }
-
-    /// Bytes came from a client; they are unmasked in place.
-    pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8], now: Instant) {
-        let tick = self.tick(now);
-        self.hub.handle_input(client, input, tick);
-        self.forward_commands(now);
-    }
-
-    /// A client's socket ended or failed; the reactor has let it go.
-    pub fn handle_client_closed(&mut self, client: ClientId) {
-        self.hub.handle_closed(client);
-    }
-
-    /// A client's socket takes bytes again.
-    pub fn handle_client_writable(&mut self, client: ClientId) {
-        self.hub.handle_writable(client);
-    }
-
-    /// Whether the client of this name still lives.
-    pub fn is_current(&self, client: ClientId) -> bool {
-        self.hub.is_alive(client)
-    }
-
-    /// Whether the client's socket is not to be read for now; [`Self::poll_resumed`] ends it.
-    pub fn is_paused(&self, client: ClientId) -> bool {
-        self.hub.is_paused(client)
     }
 
     /// Whether PostgreSQL is not to be read for now: our own fan-out is behind, and what waits
     /// in the server's queue holds nobody up.
     pub fn is_backend_paused(&self) -> bool {
-        self.hub.fanout.unsent_bytes() > self.hub.limits.unsent_bytes_max
+        self.delivery.unsent_bytes() > self.limits.unsent_bytes_max
     }
 
-    /// Handles whatever the sessions have to report; call after every `handle_*` of the backend.
-    pub fn handle_backend(&mut self, now: Instant) {
-        let tick = self.tick(now);
-        if let Upstream::Postgres(backend) = &mut self.upstream {
-            let hub = &mut self.hub;
-            backend.drain_events(now, |event| match event {
-                Event::Notification { channel, payload } => {
-                    hub.handle_notification(channel, payload);
-                }
-                Event::Up(Role::Listening, measure) => hub.handle_listening_up(measure),
-                Event::Down(Role::Listening) => hub.handle_listening_down(),
-                Event::Up(Role::Publishing, _) => hub.handle_publishing(true),
-                Event::Down(Role::Publishing) => hub.handle_publishing(false),
-                Event::Proved(proved) => hub.handle_proved(proved),
-                Event::Unfit(unfit) => hub.handle_unfit(unfit),
-                Event::Committed(members) => hub.metrics.transaction_size.observe(members),
-                Event::QueueUsage(usage) => hub.listening.queue_usage = usage,
-                Event::Listened(key, result) => hub.handle_listened(key, result, tick),
-                Event::Unlistened(key) => hub.handle_unlistened(key),
-                Event::Published(number, published) => {
-                    hub.handle_published(number, &published, tick);
-                }
-            });
+    /// What there is at this moment, gathered when somebody asks: nothing on the way of a
+    /// notification keeps it up to date.
+    fn gauges(&self) -> Gauges {
+        let sizes = self.delivery.sizes();
+        let (open, handshaking) = (self.clients.open_count(), self.clients.handshake_count());
+        Gauges {
+            is_listening_up: self.channels.interests().is_up(),
+            is_publishing_up: self.postgres.is_publishing_up,
+            is_proved: self.postgres.is_proved,
+            queue_usage: self.postgres.queue_usage,
+            clients_handshake: handshaking,
+            clients_open: open,
+            clients_closing: self.clients.count() - open - handshaking,
+            subscriptions: self.channels.index().link_count(),
+            channels_listened: self.channels.interests().listened_count(),
+            publishes_waiting: self.publishing.count(),
+            backlogs: sizes.backlogs,
+            backlog_bytes: sizes.backlog_bytes,
+            retained_bytes: sizes.retained_bytes,
+            unsent_bytes: sizes.unsent_bytes,
+            history_bytes: sizes.history_bytes,
         }
-        self.forward_commands(now);
     }
 
-    /// A notification of the program that feeds us.
-    pub fn handle_fed(&mut self, fed: &feed::Fed, now: Instant) {
-        match fed {
-            feed::Fed::Notification(channel, payload) => {
-                self.hub
-                    .handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
-            }
-            feed::Fed::Gap(channel) => self.hub.handle_feed_gap(channel),
-            feed::Fed::Overflow => self.hub.handle_overflow(),
-        }
-        self.forward_commands(now);
+    // ---- the turn
+
+    /// A turn begins: the time until the next one, and whether an event began it.
+    pub fn begin_turn(&mut self, now: Instant, is_woken: bool) {
+        self.set_time(now);
+        self.metrics.turns += 1;
+        self.metrics.wakeups += u64::from(is_woken);
     }
 
-    /// What the program that feeds us did with a publish.
-    pub fn handle_taken(&mut self, ticket: u32, taken: feed::Taken, now: Instant) {
-        let published = match taken {
-            feed::Taken::Yes => Published::Committed,
-            feed::Taken::Full => Published::Crowded,
-            feed::Taken::Never => Published::NotSent,
-        };
-        let tick = self.tick(now);
-        self.hub.handle_published(ticket, &published, tick);
+    /// The time, until it is told again.
+    pub fn set_time(&mut self, now: Instant) {
+        self.clock.set(now);
+        self.delivery.set_time(&self.clock);
     }
 
     /// What is to be written next, and to whom.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
-        let tick = self.tick(now);
-        self.hub.poll_transmit(tick)
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.delivery
+            .poll_transmit(self.channels.index(), &mut self.metrics)
     }
 
     /// What became of it.
-    pub fn handle_transmitted(&mut self, written: Written, now: Instant) {
-        let tick = self.tick(now);
-        self.hub.handle_transmitted(written, tick);
+    pub fn handle_transmitted(&mut self, written: Written) {
+        let backlog_of = self.delivery.handle_transmitted(written, &mut self.metrics);
+        if let Some(slot) = backlog_of {
+            self.handle_backlog_moved(slot);
+        }
     }
 
     /// Whether [`Self::poll_transmit`] has something.
     pub fn has_transmit(&self) -> bool {
-        self.hub.has_transmit()
+        self.delivery.has_transmit()
     }
 
-    /// A socket to let go.
-    pub fn poll_disconnect(&mut self) -> Option<(ClientId, Disconnect)> {
-        self.hub.poll_disconnect()
+    /// What the shell is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.custom_protocol.is_some() {
+            if let Some((client, message)) = self.poll_message() {
+                return Some(Action::Message(client, message));
+            }
+            return self.actions.pop_front();
+        }
+        self.backend()?.poll_order().map(Action::Backend)
     }
 
-    /// A client to read again.
-    pub fn poll_resumed(&mut self) -> Option<ClientId> {
-        self.hub.resumed.pop_front()
+    /// The next message for the program. What ended a client's messages is carried out when those
+    /// before it are answered.
+    fn poll_message(&mut self) -> Option<(ClientId, RawMessage)> {
+        loop {
+            match self.custom_protocol.as_mut()?.pop()? {
+                Arrival::Message(client, message) => return Some((client, message)),
+                Arrival::End(client, reason, code) if self.is_current(client) => {
+                    self.finish_messages(client.slot, reason, code);
+                }
+                Arrival::End(..) => {}
+            }
+        }
     }
 
     /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let is_idle = self.hub.clients.is_empty() && !self.hub.listening.has_deadlines();
-        let sweep = (!is_idle).then_some(self.sweep_at);
+        let behind = self.reaping.is_behind().then_some(self.clock.now());
+        let deadlines = (!self.clients.is_empty()).then_some(self.deadlines.due());
         let backend = match &self.upstream {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
-            Upstream::Feed(_) => None,
+            Upstream::Program | Upstream::Busy => None,
         };
-        let leaving = self.hub.leaving.as_ref().map(Shutdown::poll_timeout);
-        [sweep, backend, leaving].into_iter().flatten().min()
+        let channels = self.channels.poll_timeout();
+        let shutdown = self.shutdown.poll_timeout();
+        [behind, deadlines, backend, channels, shutdown]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The time has come for whatever was due.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub fn handle_timeout(&mut self) {
+        let now = self.clock.now();
         let is_unread = self.is_backend_paused();
-        if let Upstream::Postgres(backend) = &mut self.upstream {
+        if let Some(backend) = self.backend() {
             if is_unread {
                 backend.handle_unread(now);
             }
             backend.handle_timeout(now);
         }
-        self.handle_backend(now);
-        if self.sweep_at <= now {
-            let tick = self.tick(now);
-            self.sweep_cursor = self.hub.sweep(self.sweep_cursor, tick);
-            self.sweep_at = now + deadlines::STEP;
-            self.hub.retry_refused(tick);
-            self.hub.end_lingerings(tick);
-            self.hub.end_refused(tick);
-            self.forward_commands(now);
+        self.handle_backend();
+        if let Some(slots) = self.deadlines.poll(self.clients.slots(), now) {
+            for slot in slots {
+                self.check_deadlines(slot);
+            }
+            self.end_refused();
         }
-        self.go_on_leaving(now);
+        self.channels.handle_timeout(now);
+        self.forward_commands();
+        self.advance_shutdown();
     }
 
-    /// Links, passes and backlogs agree with each other, and nothing is kept for nobody.
-    #[doc(hidden)]
-    pub fn check_invariants(&self) {
-        self.hub.check_invariants();
-    }
-
-    /// Ends the slice of the pass under way, and the turn: those who left leave the index, and
+    /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and
     /// slots are freed. Nothing may be lent now.
-    pub fn end_turn(&mut self, now: Instant) {
-        self.hub.end_slice();
-        let tick = self.tick(now);
-        self.hub.reap(tick);
-        self.forward_commands(now);
+    pub fn end_turn(&mut self) {
+        self.metrics.slices += u64::from(self.delivery.end_slice());
+        self.close_overflowed();
+        self.reap();
+        self.close_slowest();
+        self.forward_commands();
     }
 
-    /// The tick of `now`. A turn has one time and thousands of calls: it is computed once.
-    fn tick(&mut self, now: Instant) -> Tick {
-        if self.tick_at.0 != now {
-            let elapsed = now.saturating_duration_since(self.started);
-            let milliseconds = elapsed.as_millis();
-            let wrapped = Tick::try_from(milliseconds & u128::from(Tick::MAX)).expect("masked");
-            // It never goes back: what came before is not younger than what comes now.
-            let clock = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-            self.hub.clock = self.hub.clock.max(clock);
-            self.tick_at = (now, wrapped);
+    fn reap(&mut self) {
+        let now = self.clock.now();
+        let mut links_left = LINKS_PER_TURN;
+        while let Some(next) = self.reaping.front() {
+            match next {
+                Reap::Links(slot) => {
+                    links_left -= self.channels.disconnect(slot, links_left, now);
+                    if links_left == 0 {
+                        break;
+                    }
+                }
+                Reap::Slot(slot) => self.clients.free(slot),
+            }
+            self.reaping.pop();
         }
-        self.tick_at.1
+        self.reaping.end_turn();
+        while let Some(key) = self.channels.poll_released() {
+            self.delivery.forget(key);
+        }
+        self.announce_up_if_settled();
     }
 
-    /// Gives the hub's commands to the upstream, until neither has anything to say.
-    fn forward_commands(&mut self, now: Instant) {
-        let tick = self.tick(now);
-        while let Some(command) = self.hub.commands.pop_front() {
+    /// Gives the commands of the channels to the upstream, as far as that takes them.
+    fn forward_commands(&mut self) {
+        loop {
             match &mut self.upstream {
-                Upstream::Postgres(backend) => backend.push(command),
-                Upstream::Feed(feed) => match command {
-                    Command::Listen(key, channel) => {
-                        feed.push(feed::Incoming::Subscribe(channel), None);
-                        self.hub.handle_listened(key, Ok(()), tick);
+                Upstream::Postgres(backend) => {
+                    while backend.can_ask() {
+                        let Some(command) = self.channels.poll_command() else {
+                            return;
+                        };
+                        backend.ask(command);
                     }
-                    Command::Unlisten(key, channel) => {
-                        feed.push(feed::Incoming::Unsubscribe(channel), None);
-                        self.hub.handle_unlistened(key);
+                    return;
+                }
+                Upstream::Program => {
+                    let Some(Command { verb, key, channel }) = self.channels.poll_command() else {
+                        return;
+                    };
+                    let channel = channel.clone();
+                    match verb {
+                        Verb::Listen => {
+                            self.request(Incoming::Subscribe(channel), None);
+                            self.handle_listened(key, Ok(()));
+                        }
+                        Verb::Unlisten => {
+                            self.request(Incoming::Unsubscribe(channel), None);
+                            self.channels.handle_unlistened(key);
+                        }
                     }
-                    Command::Notify(it) => {
-                        let incoming = feed::Incoming::Notify(it.channel, it.payload);
-                        feed.push(incoming, Some(it.number));
-                    }
-                },
+                }
+                Upstream::Busy => return,
             }
         }
     }
+
+    fn request(&mut self, incoming: Incoming, ticket: Option<u32>) {
+        let request = Request { incoming, ticket };
+        self.actions.push_back(Action::Request(request));
+    }
+
+    // ---- a program instead of PostgreSQL
+
+    /// A notification of the program that feeds us.
+    pub fn handle_fed(&mut self, fed: &Fed) {
+        match fed {
+            Fed::Notification(channel, payload) => {
+                self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
+            }
+            Fed::Gap(channel) => self.handle_feed_gap(channel),
+            Fed::Overflow => self.handle_feed_overflow(),
+        }
+        self.forward_commands();
+    }
+
+    /// What the program that feeds us did with a publish.
+    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
+        let published = match taken {
+            Taken::Yes => Published::Committed,
+            Taken::Full => Published::Crowded,
+            Taken::Never => Published::NotSent,
+        };
+        self.handle_published(ticket, &published);
+    }
+
+    // ---- what clients are told
+
+    /// Tells one client something, behind everything its channels still owe it.
+    fn answer(&mut self, slot: u32, message: &ServerMessage<'_>) {
+        if self.clients.is_open(slot) {
+            self.delivery.deliver(slot, self.channels.index());
+            self.delivery.push(slot, |out| append_message(message, out));
+        }
+    }
+
+    /// Tells everybody something.
+    fn broadcast(&mut self, message: &ServerMessage<'_>) {
+        if !self.clients.is_empty() {
+            self.scratch.clear();
+            append_message(message, &mut self.scratch);
+            self.delivery.broadcast(&self.scratch);
+        }
+    }
+
+    /// Tells every subscriber of the channel something: nothing overtakes it, and it overtakes
+    /// nothing.
+    fn fan_out(&mut self, key: ChannelKey, message: &ServerMessage<'_>) {
+        self.scratch.clear();
+        append_message(message, &mut self.scratch);
+        let audience = self.channels.audience(key);
+        self.delivery.append(key, audience, &self.scratch);
+    }
+
+    /// The parts agree with each other, and nothing is kept for nobody. What holds within a part,
+    /// that part checks itself.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.clients.check_invariants();
+        self.channels.check_invariants();
+        self.delivery.check_invariants();
+        self.publishing
+            .check_invariants(|client| self.is_current(client));
+        self.address_limit
+            .check_invariants(self.clients.open_count());
+        if self.clients.is_empty() {
+            assert_eq!(self.channels.index().link_count(), 0);
+            self.delivery.check_vacant();
+        }
+        for slot in self.clients.slots() {
+            let is_open = self.clients.phase(slot).is_some_and(Phase::is_open);
+            assert!(is_open || !self.delivery.is_owed(slot), "{slot}");
+        }
+    }
 }
+
+/// Links of clients that ended, cut in one turn: some 2 ms.
+const LINKS_PER_TURN: usize = 8_192;

@@ -39,8 +39,8 @@
 //! # The same verbs everywhere
 //!
 //! Facts go down as `handle_*`, outcomes come up by `poll_*`: on [`pg::session::Session`], on
-//! [`backend::Backend`], on [`hub::Core`]. After any `handle_*`, drain the events, then
-//! the bytes, then ask for the next time-out. `Core::handle_*` return nothing, because no peer can
+//! [`backend::Backend`], on [`hub::Hub`]. After any `handle_*`, drain the events, then
+//! the bytes, then ask for the next time-out. `Hub::handle_*` return nothing, because no peer can
 //! fail the server.
 //!
 //! # One turn
@@ -103,7 +103,7 @@
 //!
 //! # Where to look first
 //!
-//! The contract of a type is its documentation. Begin with [`hub::Core`],
+//! The contract of a type is its documentation. Begin with [`hub::Hub`],
 //! [`delivery::fanout`] and [`backend::interest`]; the tests in `src/hub/tests.rs` read as sentences.
 
 pub mod access;

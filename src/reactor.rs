@@ -1,4 +1,4 @@
-//! The shell: every socket, the only clock, and the loop that turns them into calls of the core.
+//! The shell: every socket, the only clock, and the loop that turns them into calls of the hub.
 //!
 //! Knows no JSON, no SQL, no channel and no close code. One [`Reactor::turn`] does everything in
 //! a fixed order; nothing in it waits but the first step.
@@ -32,7 +32,7 @@ use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
     accept::Listener,
-    backend::BackendReactor,
+    backend_reactor::BackendReactor,
     service::{PassedListeners, ServiceManager},
 };
 use self::{
@@ -44,7 +44,8 @@ use self::{
 };
 use crate::{
     handle::Shared,
-    hub::{Core, custom_protocol::RawMessage, feed::Feed},
+    hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
+    id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
     token_file::TokenFile,
 };
@@ -59,10 +60,10 @@ pub(crate) enum Program {
 
 pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage>>;
 
-/// Runs a [`Core`].
+/// Runs a [`Hub`].
 pub(crate) struct Reactor {
     poll: Poll,
-    core: Core,
+    hub: Hub,
     acceptor: Option<Acceptor>,
     admin: Option<Acceptor>,
     spare: Spare,
@@ -86,14 +87,14 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     /// Takes clients from `listener` and makes `shared` able to wake the loop.
-    pub(crate) fn new(core: Core, listener: Listener, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn new(hub: Hub, listener: Listener, shared: Arc<Shared>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
         shared.attach(Arc::clone(&waker), listener.local_addr()?);
         let acceptor = Acceptor::new(listener, Source::Listener, poll.registry())?;
         Ok(Self {
             poll,
-            core,
+            hub,
             acceptor: Some(acceptor),
             admin: None,
             spare: Spare::default(),
@@ -169,31 +170,25 @@ impl Reactor {
             Ok(()) | Err(_) => {}
         }
         let now = Instant::now();
-        self.core.begin_turn(!events.is_empty());
+        self.hub.begin_turn(now, !events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
-        let on_message = match &mut self.program {
-            Some(Program::Messages(on_message)) => Some(on_message),
-            Some(Program::Feed(..)) | None => None,
-        };
-        self.clients
-            .read(&mut self.core, &mut self.buffer, on_message, now);
+        self.read_clients(now);
         self.accept(now);
-        self.take_notifications(now);
-        self.clients.write(&mut self.core, now);
-        if self.core.poll_timeout().is_some_and(|at| at <= now) {
-            self.core.handle_timeout(now);
+        self.take_notifications();
+        self.clients.write(&mut self.hub);
+        if self.hub.poll_timeout().is_some_and(|at| at <= now) {
+            self.hub.handle_timeout();
         }
-        self.core.end_turn(now);
-        self.clients.carry_out(&mut self.core);
+        self.hub.end_turn();
+        self.carry_out(now);
         if self.clients.take_freed() {
             let acceptors = [&mut self.acceptor, &mut self.admin];
             acceptors.into_iter().flatten().for_each(Acceptor::resume);
         }
         self.write_backends(now);
-        self.hand_over_requests(now);
-        if self.aborted || self.core.is_stopped(now) {
-            self.say_goodbye(now);
+        if self.aborted || self.hub.is_stopped() {
+            self.terminate_sessions(now);
             return Ok(false);
         }
         Ok(true)
@@ -202,17 +197,17 @@ impl Reactor {
     /// How long the poll may wait: not at all while there is work no event will announce.
     fn timeout(&self) -> Option<Duration> {
         let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
-        if self.core.has_transmit()
-            || self.clients.is_readable()
-            || self.backends.is_readable() && !self.core.is_backend_paused()
+        if self.hub.has_transmit()
+            || self.clients.readable_count() > 0
+            || self.backends.is_readable() && !self.hub.is_backend_paused()
             || acceptors().any(Acceptor::is_ready)
             || matches!(&self.program, Some(Program::Feed(it, _)) if !it.is_empty())
-                && !self.core.is_backend_paused()
+                && !self.hub.is_backend_paused()
         {
             return Some(Duration::ZERO);
         }
         let accepting = acceptors().filter_map(Acceptor::poll_timeout);
-        let until = accepting.chain(self.core.poll_timeout()).min()?;
+        let until = accepting.chain(self.hub.poll_timeout()).min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -220,11 +215,11 @@ impl Reactor {
         for event in events {
             match Source::from_token(event.token()) {
                 Some(Source::Client(client)) => {
-                    self.clients.handle_event(client, event, &mut self.core);
+                    self.clients.handle_event(client, event, &mut self.hub);
                 }
                 Some(Source::Backend(role)) => {
                     let registry = self.poll.registry();
-                    if let Some(backend) = self.core.backend() {
+                    if let Some(backend) = self.hub.backend() {
                         self.backends
                             .handle_event(role, event, backend, registry, now);
                     }
@@ -240,7 +235,7 @@ impl Reactor {
                     }
                 }
                 Some(Source::Waker) => self.handle_wake(now),
-                Some(Source::Signals) => self.handle_signal(now),
+                Some(Source::Signals) => self.handle_signal(),
                 None => debug_assert!(false, "an event of nobody: {event:?}"),
             }
         }
@@ -248,16 +243,16 @@ impl Reactor {
 
     fn handle_wake(&mut self, now: Instant) {
         if self.shared.is_stop_requested() {
-            self.begin_to_leave();
-            self.core.stop(now);
+            self.begin_shutdown();
+            self.hub.stop();
         }
-        if let Some(backend) = self.core.backend() {
+        if let Some(backend) = self.hub.backend() {
             self.backends
                 .handle_wake(backend, self.poll.registry(), now);
         }
     }
 
-    fn handle_signal(&mut self, now: Instant) {
+    fn handle_signal(&mut self) {
         let Some(signals) = &mut self.signals else {
             return;
         };
@@ -266,25 +261,25 @@ impl Reactor {
         // Whoever closes a terminal may send several: they begin the end, and never cut it short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
-            self.reread_tokens(now);
+            self.reread_tokens();
         }
-        let is_leaving = self.core.is_leaving();
-        if !stops.is_empty() || is_over && !is_leaving {
-            self.aborted = !stops.is_empty() && is_leaving || stops.len() > 1;
-            self.begin_to_leave();
+        let is_shutting_down = self.hub.is_shutting_down();
+        if !stops.is_empty() || is_over && !is_shutting_down {
+            self.aborted = !stops.is_empty() && is_shutting_down || stops.len() > 1;
+            self.begin_shutdown();
             if self.drain.is_zero() {
-                self.core.stop(now);
+                self.hub.stop();
             } else {
-                self.core.drain(self.drain, now);
+                self.hub.drain(self.drain);
             }
         }
     }
 
     /// What cannot be read changes nothing.
-    fn reread_tokens(&mut self, now: Instant) {
+    fn reread_tokens(&mut self) {
         match self.token_file.as_mut().map(TokenFile::read) {
             Some(Ok(tokens)) => {
-                self.core.handle_tokens(tokens, now);
+                self.hub.handle_tokens(tokens);
                 tracing::info!("the tokens were read again");
             }
             Some(Err(error)) => tracing::error!("the tokens stay as they were: {error}"),
@@ -292,9 +287,9 @@ impl Reactor {
         }
     }
 
-    /// What comes once, before the core is told to leave.
-    fn begin_to_leave(&mut self) {
-        if self.core.is_leaving() {
+    /// What is done once, before the hub is told to shut down.
+    fn begin_shutdown(&mut self) {
+        if self.hub.is_shutting_down() {
             return;
         }
         tracing::info!("stopping");
@@ -306,94 +301,128 @@ impl Reactor {
     }
 
     fn read_backends(&mut self, now: Instant) {
-        if !self.core.is_backend_paused() {
-            if let Some(backend) = self.core.backend() {
+        if !self.hub.is_backend_paused() {
+            if let Some(backend) = self.hub.backend() {
                 self.backends.read(backend, &mut self.buffer, now);
             }
         }
-        self.core.handle_backend(now);
+        self.hub.handle_backend();
+    }
+
+    /// Reads once from each client that has something, until the budget is spent.
+    fn read_clients(&mut self, now: Instant) {
+        let began = Instant::now();
+        for turn in 1..=self.clients.readable_count() {
+            self.clients.read_next(&mut self.hub, &mut self.buffer);
+            self.carry_out(now);
+            if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {
+                return;
+            }
+        }
     }
 
     fn accept(&mut self, now: Instant) {
-        if self.core.is_stopping() {
+        if self.hub.is_stopping() {
             self.acceptor = None;
         }
-        let registry = self.poll.registry();
         if let Some(admin) = &mut self.admin {
             // A probe is answered as ever; the spare comes back soon.
             if let Some(accepted) = admin.accept(&mut self.spare, now) {
-                let id = self.core.handle_admin_connected(now);
+                let id = self.hub.handle_admin_connected();
+                let registry = self.poll.registry();
                 self.clients
-                    .add(accepted.stream, id, &mut self.core, registry);
+                    .add(accepted.stream, id, &mut self.hub, registry);
             }
         }
-        let Some(acceptor) = &mut self.acceptor else {
-            return;
-        };
         for _ in 0..ACCEPTS_PER_TURN {
             // Without room it stays ready for the next turn, in which there is some.
-            if !self.core.has_room(now) {
+            let Some(acceptor) = self.acceptor.as_mut().filter(|_| self.hub.has_room()) else {
                 return;
-            }
+            };
             let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
                 return;
             };
             let id = if accepted.is_excess {
-                self.core.handle_excess(now)
+                self.hub.handle_excess()
             } else {
                 let address = accepted.stream.peer_addr().map(|peer| peer.ip());
-                self.core.handle_connected(address.ok(), now)
+                self.hub.handle_connected(address.ok())
             };
-            // Somebody may have gone for it: no more descriptors are open at a time than may be.
-            self.clients.carry_out(&mut self.core);
+            // Another may have gone for it: no more descriptors are open at a time than may be.
+            self.carry_out(now);
+            let registry = self.poll.registry();
             self.clients
-                .add(accepted.stream, id, &mut self.core, registry);
+                .add(accepted.stream, id, &mut self.hub, registry);
+        }
+    }
+
+    /// Does what the hub says.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(action) = self.hub.poll_action() {
+            match action {
+                Action::Disconnect(client, how) => self.clients.disconnect(client, how),
+                Action::Resume(client) => self.clients.resume(client, &self.hub),
+                Action::Backend(order) => {
+                    if let Some(backend) = self.hub.backend() {
+                        let registry = self.poll.registry();
+                        self.backends.carry_out(order, backend, registry, now);
+                    }
+                }
+                Action::Request(request) => self.hand_over(request),
+                Action::Message(client, message) => self.answer(client, message),
+            }
         }
     }
 
     /// Takes what the program around a stand-alone server has for its clients.
-    fn take_notifications(&mut self, now: Instant) {
+    fn take_notifications(&mut self) {
         let Some(Program::Feed(notifications, _)) = &self.program else {
             return;
         };
         for _ in 0..FED_PER_TURN {
-            if self.core.is_backend_paused() {
+            if self.hub.is_backend_paused() {
                 return;
             }
             let Some(fed) = notifications.poll_fed() else {
                 return;
             };
-            self.core.handle_fed(&fed, now);
+            self.hub.handle_fed(&fed);
         }
     }
 
-    /// Gives the program around a stand-alone server what its clients ask.
-    fn hand_over_requests(&mut self, now: Instant) {
+    /// Gives the program around a stand-alone server a request of its clients.
+    fn hand_over(&mut self, request: Request) {
         let Some(Program::Feed(_, requests)) = &mut self.program else {
             return;
         };
-        while let Some(request) = self.core.feed().and_then(Feed::poll_request) {
-            let taken = requests.hand_over(request.incoming);
-            if let Some(ticket) = request.ticket {
-                self.core.handle_taken(ticket, taken, now);
-            }
+        let taken = requests.hand_over(request.incoming);
+        if let Some(ticket) = request.ticket {
+            self.hub.handle_taken(ticket, taken);
+        }
+    }
+
+    /// Gives the program a client's message, and the client the program's reply.
+    fn answer(&mut self, client: ClientId, message: RawMessage) {
+        let Some(Program::Messages(on_message)) = &mut self.program else {
+            return;
+        };
+        if let Some(reply) = on_message(message) {
+            self.hub.handle_reply(client, &reply);
         }
     }
 
     fn write_backends(&mut self, now: Instant) {
-        let Some(backend) = self.core.backend() else {
+        let Some(backend) = self.hub.backend() else {
             return;
         };
         self.backends.write(backend, now);
-        self.core.handle_backend(now);
-        if let Some(backend) = self.core.backend() {
-            self.backends.carry_out(backend, self.poll.registry(), now);
-        }
+        self.hub.handle_backend();
+        self.carry_out(now);
     }
 
     /// The sessions end properly, so that PostgreSQL does not log a lost connection.
-    fn say_goodbye(&mut self, now: Instant) {
-        if let Some(backend) = self.core.backend() {
+    fn terminate_sessions(&mut self, now: Instant) {
+        if let Some(backend) = self.hub.backend() {
             backend.terminate();
             self.backends.write(backend, now);
         }
@@ -403,6 +432,9 @@ impl Reactor {
 /// For every read: as much of PostgreSQL as one turn takes.
 const BUFFER_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1_024;
+/// All clients' reads of one turn.
+const READ_BUDGET: Duration = Duration::from_millis(1);
+const READS_PER_LOOK_AT_CLOCK: usize = 8;
 /// Connections taken in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Notifications of a program taken in one turn.

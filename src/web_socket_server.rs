@@ -10,7 +10,7 @@ use crate::{
     config::Limits,
     error::BridgeError,
     handle::{Handle, Owner},
-    hub::{Core, Settings, custom_protocol::RawMessage},
+    hub::{Hub, Settings, custom_protocol::RawMessage},
     queue::{
         notifications::Notifications,
         requests::{self, IncomingRequests, RequestSender},
@@ -166,8 +166,8 @@ impl WebSocketServer {
         };
         let now = startup::now();
         let core = match &program {
-            Program::Feed(..) => Core::with_feed(settings, now),
-            Program::Messages(_) => Core::with_messages(settings, now),
+            Program::Feed(..) => Hub::with_feed(settings, now),
+            Program::Messages(_) => Hub::with_messages(settings, now),
         };
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;

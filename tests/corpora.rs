@@ -39,7 +39,7 @@ fn bridge_ops() {
 
 #[test]
 fn client_bytes() {
-    replay("client_bytes", bodies::ws::client_bytes);
+    replay("client_bytes", bodies::echo::client_bytes);
 }
 
 #[test]

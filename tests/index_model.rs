@@ -12,11 +12,10 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let client = || 0..CLIENTS;
     let channel = || 0..CHANNELS;
     let operation = prop_oneof![
-        1 => channel().prop_map(Operation::Intern),
-        8 => (client(), channel()).prop_map(|(client, name)| Operation::Subscribe(client, name)),
-        4 => (client(), channel()).prop_map(|(client, name)| Operation::Unsubscribe(client, name)),
-        1 => client().prop_map(Operation::Leave),
-        1 => channel().prop_map(Operation::Release),
+        8 => (client(), channel()).prop_map(|(client, key)| Operation::Subscribe(client, key)),
+        4 => (client(), channel()).prop_map(|(client, key)| Operation::Unsubscribe(client, key)),
+        1 => client().prop_map(Operation::Disconnect),
+        1 => channel().prop_map(Operation::Desert),
     ];
     proptest::collection::vec(operation, 0..120)
 }

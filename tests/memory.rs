@@ -45,7 +45,7 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
         server.connect("orders");
     }
     let change = region.change();
-    assert_eq!(server.core.client_count(), 2 * FULL_TABLE);
+    assert_eq!(server.hub.client_count(), 2 * FULL_TABLE);
     let held_bytes = change.bytes_allocated - change.bytes_deallocated;
     let client_bytes = held_bytes.div_ceil(FULL_TABLE);
     println!("{client_bytes} bytes a client");

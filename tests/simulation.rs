@@ -1,4 +1,4 @@
-//! The core alone, against a simulated PostgreSQL, clients and a network that follow from a seed.
+//! The hub alone, against a simulated PostgreSQL, clients and a network that follow from a seed.
 //!
 //! `ALLE_SIM_SEED=7` plays one seed, `ALLE_SIM_SEEDS=10000` so many of them, `ALLE_SIM_FIRST` says
 //! where they begin. A failure prints its seed and the shortest beginning of it that still fails.

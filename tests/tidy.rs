@@ -399,7 +399,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
         ],
     ),
     ("backend", &["channel", "pg", "random"]),
-    ("delivery", &["channel", "ws"]),
+    ("delivery", &["channel", "id", "metrics", "ws"]),
     ("pg", &["channel"]),
     ("ws", &[]),
     ("message", &["access", "channel"]),

@@ -1,4 +1,4 @@
-//! A server in this process: the whole core, whose clients' sockets take everything at once.
+//! A server in this process: the whole hub, whose clients' sockets take everything at once.
 //!
 //! Shared by the benchmark of fan-outs and the test that counts memory.
 
@@ -6,18 +6,16 @@ use std::{hint::black_box, time::Instant};
 
 use alle::{
     config::Limits,
-    delivery::fanout::SLICE_WRITES,
-    hub::{
-        Core, Settings,
-        feed::Fed,
-        transmit::{Outgoing, Written},
+    delivery::{
+        fanout::SLICE_WRITES,
+        outgoing::{Outgoing, Written},
     },
+    hub::{Hub, Settings, feed::Fed},
 };
 
-/// The core and the time, which stands still.
+/// The hub, for which time stands still.
 pub(crate) struct Server {
-    pub(crate) core: Core,
-    now: Instant,
+    pub(crate) hub: Hub,
 }
 
 impl Server {
@@ -36,27 +34,27 @@ impl Server {
             limits,
             ..Settings::default()
         };
-        let core = Core::with_feed(settings, now);
-        Self { core, now }
+        Self {
+            hub: Hub::with_feed(settings, now),
+        }
     }
 
     /// One more client: a real upgrade, then a real subscribe, and it reads both answers.
     pub(crate) fn connect(&mut self, channel: &str) {
-        let client = self.core.handle_connected(None, self.now);
+        let client = self.hub.handle_connected(None);
         let mut head = UPGRADE.to_vec();
-        self.core.handle_client_input(client, &mut head, self.now);
+        self.hub.handle_client_input(client, &mut head);
         self.turn();
         let text = format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
         let mut message = frame(&text);
-        self.core
-            .handle_client_input(client, &mut message, self.now);
+        self.hub.handle_client_input(client, &mut message);
         self.turn();
     }
 
     /// What one turn hears, written to all it is for; says how many writes that took.
     pub(crate) fn fan_out(&mut self, heard: &[Fed]) -> usize {
         for fed in heard {
-            self.core.handle_fed(fed, self.now);
+            self.hub.handle_fed(fed);
         }
         let mut writes = 0;
         loop {
@@ -72,20 +70,18 @@ impl Server {
     fn turn(&mut self) -> usize {
         let mut writes = 0;
         for _ in 0..SLICE_WRITES {
-            let Some(transmit) = self.core.poll_transmit(self.now) else {
+            let Some(transmit) = self.hub.poll_transmit() else {
                 break;
             };
             match &transmit.bytes {
                 Outgoing::One(bytes) => drop(black_box(bytes.as_ptr())),
                 Outgoing::Many(pieces) => drop(black_box(pieces.slices().1)),
             }
-            self.core.handle_transmitted(Written::All, self.now);
+            self.hub.handle_transmitted(Written::All);
             writes += 1;
         }
-        self.core.end_turn(self.now);
-        while self.core.poll_disconnect().is_some() {}
-        let feed = self.core.feed().expect("a program feeds it");
-        while feed.poll_request().is_some() {}
+        self.hub.end_turn();
+        while self.hub.poll_action().is_some() {}
         writes
     }
 }

@@ -1,5 +1,5 @@
-//! What a fuzzer asserts about the whole core: bytes are read as a sequence of what may happen to
-//! it, in any order, and the core is drained as its documentation demands.
+//! What a fuzzer asserts about the whole hub: bytes are read as a sequence of what may happen to
+//! it, in any order, and the hub is drained as its documentation demands.
 //!
 //! Whatever happens: nothing panics, what a client is sent is in order and complete, and when all
 //! are gone nothing is left.
@@ -17,17 +17,17 @@ use alle::{
     backend::{Order, Role},
     channel::Channel,
     config::Limits,
-    hub::{Core, Settings, parts::Disconnect, transmit::Written},
+    delivery::outgoing::Written,
+    hub::{Action, Disconnect, Hub, Settings, drive},
     id::ClientId,
     pg::config::Config,
 };
 
-pub(super) use self::peer::upgrade_head;
 use self::{
     peer::{Peer, message},
     postgres::Server,
 };
-use super::{wire::joined, ws::frame};
+use super::wire::{frame, upgrade_head};
 
 /// Reads `data` as a sequence of operations and plays it.
 pub fn bridge_ops(data: &[u8]) {
@@ -72,7 +72,7 @@ enum Link {
 }
 
 struct Run {
-    core: Core,
+    hub: Hub,
     now: Instant,
     peers: BTreeMap<ClientId, Peer>,
     links: [Link; 2],
@@ -120,7 +120,7 @@ impl Run {
             .expect("the connection string is a good one");
         let now = Instant::now();
         let mut run = Self {
-            core: Core::new(settings, config, now),
+            hub: Hub::new(settings, config, now),
             now,
             peers: BTreeMap::new(),
             links: Default::default(),
@@ -155,12 +155,12 @@ impl Run {
             7 => {
                 if let Some(client) = self.choose(script) {
                     self.peers.remove(&client);
-                    self.core.handle_client_closed(client);
+                    self.hub.handle_client_closed(client);
                 }
             }
             8 => {
                 if let Some(client) = self.choose(script) {
-                    self.core.handle_client_writable(client);
+                    self.hub.handle_client_writable(client);
                     if let Some(peer) = self.peers.get_mut(&client) {
                         peer.is_full = false;
                     }
@@ -174,12 +174,12 @@ impl Run {
             10 => {
                 self.transmit(Some(script.byte()));
             }
-            11 => self.core.end_turn(self.now),
+            11 => self.hub.end_turn(),
             12 => self.pass(SPANS[usize::from(script.byte()) % SPANS.len()]),
             13 => self.play_link(script),
             14 => self.settle(),
             15 if self.has_tokens => {
-                self.core.handle_tokens(tokens(script.byte()), self.now);
+                self.hub.handle_tokens(tokens(script.byte()));
             }
             _ => self.play_postgres(script),
         }
@@ -188,7 +188,7 @@ impl Run {
     fn play_link(&mut self, script: &mut Script<'_>) {
         let role = Role::ALL[usize::from(script.byte() % 2)];
         let choice = script.byte() % 4;
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         match (&self.links[role.index()], choice) {
             (Link::None, _) => {}
             (Link::Ordered, 0..=2) => {
@@ -248,7 +248,7 @@ impl Run {
     fn connect(&mut self) {
         if self.peers.len() < PEERS_MAX {
             let address = [192, 0, 2, u8::from(self.peers.len() % 3 == 0)];
-            let client = self.core.handle_connected(Some(address.into()), self.now);
+            let client = self.hub.handle_connected(Some(address.into()));
             let twin = self.peers.insert(client, Peer::default());
             assert!(twin.is_none(), "no two clients have the same name");
         }
@@ -267,9 +267,9 @@ impl Run {
         };
         let (first, second) = bytes.split_at_mut(cut);
         for piece in [first, second] {
-            // The reactor does not read whom the core does not want to hear.
-            if !piece.is_empty() && !self.core.is_paused(client) {
-                self.core.handle_client_input(client, piece, self.now);
+            // The reactor does not read whom the hub does not want to hear.
+            if !piece.is_empty() && !self.hub.is_paused(client) {
+                self.hub.handle_client_input(client, piece);
             }
         }
     }
@@ -282,11 +282,12 @@ impl Run {
     /// Lets time go by, and plays what falls due.
     fn pass(&mut self, span: Duration) {
         self.now += span;
+        self.hub.set_time(self.now);
         for _ in 0..8 {
-            if self.core.poll_timeout().is_none_or(|at| at > self.now) {
+            if self.hub.poll_timeout().is_none_or(|at| at > self.now) {
                 return;
             }
-            self.core.handle_timeout(self.now);
+            self.hub.handle_timeout();
             self.drain();
         }
         panic!("what is due is done, or put off: time does not stand still");
@@ -294,61 +295,51 @@ impl Run {
 
     /// Writes what is next, all of it, or less than all of it.
     fn transmit(&mut self, part: Option<u8>) -> bool {
-        let has_transmit = self.core.has_transmit();
-        let Some(transmit) = self.core.poll_transmit(self.now) else {
-            return false;
-        };
-        assert!(has_transmit, "whoever has something says so");
-        let mut bytes = joined(&transmit.bytes);
-        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
-        let client = transmit.client;
-        let peer = self.peers.get_mut(&client);
-        let peer = peer.expect("what is written is for somebody who is there");
-        assert!(!peer.is_full, "a full socket says when it takes more");
-        let written = match part {
-            None => Written::All,
-            Some(part) => {
-                bytes.truncate(usize::from(part) % bytes.len());
-                peer.is_full = true;
-                Written::Full(bytes.len())
-            }
-        };
-        self.core.handle_transmitted(written, self.now);
-        peer.receive(&bytes);
-        true
+        let peers = &mut self.peers;
+        drive::transmit(&mut self.hub, |client, mut bytes| {
+            let peer = peers.get_mut(&client);
+            let peer = peer.expect("what is written is for somebody who is there");
+            assert!(!peer.is_full, "a full socket says when it takes more");
+            let written = match part {
+                None => Written::All,
+                Some(part) => {
+                    bytes = &bytes[..usize::from(part) % bytes.len()];
+                    peer.is_full = true;
+                    Written::Full(bytes.len())
+                }
+            };
+            peer.receive(bytes);
+            written
+        })
     }
 
     fn drain(&mut self) {
-        while let Some((client, disconnect)) = self.core.poll_disconnect() {
-            match disconnect {
-                Disconnect::Shutdown => {
+        self.hub.handle_backend();
+        while let Some(action) = self.hub.poll_action() {
+            match action {
+                Action::Disconnect(client, Disconnect::Shutdown) => {
                     if let Some(peer) = self.peers.get_mut(&client) {
                         peer.handle_shutdown();
                     }
                 }
-                Disconnect::Drop | Disconnect::Reset => drop(self.peers.remove(&client)),
-            }
-        }
-        while self.core.poll_resumed().is_some() {}
-        self.core.handle_backend(self.now);
-        let backend = self.core.backend().expect("there is a PostgreSQL");
-        while let Some(order) = backend.poll_order() {
-            match order {
-                Order::Connect(role) => {
-                    assert!(
-                        matches!(self.links[role.index()], Link::None),
-                        "one socket at a time"
-                    );
+                Action::Disconnect(client, Disconnect::Drop | Disconnect::Reset) => {
+                    self.peers.remove(&client);
+                }
+                Action::Resume(_) => {}
+                Action::Backend(Order::Connect(role)) => {
+                    let is_free = matches!(self.links[role.index()], Link::None);
+                    assert!(is_free, "one socket at a time");
                     self.links[role.index()] = Link::Ordered;
                 }
-                Order::Disconnect(role) => self.links[role.index()] = Link::None,
+                Action::Backend(Order::Disconnect(role)) => self.links[role.index()] = Link::None,
+                Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }
         }
     }
 
-    /// Hands so many of the core's bytes to PostgreSQL.
+    /// Hands so many of the hub's bytes to PostgreSQL.
     fn hand_over(&mut self, role: Role, bytes_max: usize) -> bool {
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         let Link::Connected(server) = &mut self.links[role.index()] else {
             return false;
         };
@@ -381,19 +372,19 @@ impl Run {
         true
     }
 
-    /// What PostgreSQL has to say arrives, unless the core does not want to read it now.
+    /// What PostgreSQL has to say arrives, unless the hub does not want to read it now.
     fn feed(&mut self, role: Role, chunk: usize) -> bool {
         let Link::Connected(server) = &mut self.links[role.index()] else {
             return false;
         };
-        if self.core.is_backend_paused() {
+        if self.hub.is_backend_paused() {
             return server.has_said();
         }
         let said = server.take_said();
         for piece in said.chunks(chunk) {
-            let backend = self.core.backend().expect("there is a PostgreSQL");
+            let backend = self.hub.backend().expect("there is a PostgreSQL");
             backend.handle_input(role, piece, self.now);
-            self.core.handle_backend(self.now);
+            self.hub.handle_backend();
         }
         !said.is_empty()
     }
@@ -405,7 +396,7 @@ impl Run {
             let mut busy = false;
             for role in Role::ALL {
                 if let Link::Ordered = self.links[role.index()] {
-                    let backend = self.core.backend().expect("there is a PostgreSQL");
+                    let backend = self.hub.backend().expect("there is a PostgreSQL");
                     backend.handle_connected(role);
                     self.links[role.index()] = Link::Connected(Server::default());
                     busy = true;
@@ -416,15 +407,15 @@ impl Run {
             }
             for (&client, peer) in &mut self.peers {
                 peer.is_full = false;
-                self.core.handle_client_writable(client);
+                self.hub.handle_client_writable(client);
             }
             while self.transmit(None) {
                 busy = true;
             }
-            self.core.end_turn(self.now);
+            self.hub.end_turn();
             self.drain();
             // The end of a turn may have answered somebody: that is written in the next one.
-            if !busy && !self.core.has_transmit() {
+            if !busy && !self.hub.has_transmit() {
                 return;
             }
         }
@@ -433,18 +424,14 @@ impl Run {
 
     fn finish(mut self) {
         self.settle();
-        assert!(
-            self.peers
-                .keys()
-                .all(|&client| self.core.is_current(client))
-        );
+        assert!(self.peers.keys().all(|&client| self.hub.is_current(client)));
         for (client, _) in std::mem::take(&mut self.peers) {
-            self.core.handle_client_closed(client);
-            assert!(!self.core.is_current(client));
+            self.hub.handle_client_closed(client);
+            assert!(!self.hub.is_current(client));
         }
-        self.core.end_turn(self.now);
-        assert_eq!(self.core.client_count(), 0, "every slot is free");
-        assert!(!self.core.has_transmit());
+        self.hub.end_turn();
+        assert_eq!(self.hub.client_count(), 0, "every slot is free");
+        assert!(!self.hub.has_transmit());
         self.settle();
         if let Link::Connected(server) = &self.links[Role::Listening.index()] {
             server.check_listens(self.pinned.as_ref());

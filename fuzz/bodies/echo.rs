@@ -1,18 +1,26 @@
-//! What a fuzzer asserts about a server that returns each message: the whole core says what the
+//! What a fuzzer asserts about a server that returns each message: the whole hub says what the
 //! decoder alone makes of a stream, in order.
 
 use std::time::Instant;
 
 use alle::{
-    hub::{Core, Settings, transmit::Written},
+    delivery::outgoing::Written,
+    hub::{Action, Hub, Settings, drive},
     ws::{close::CloseReason, encoder::frame_bytes},
 };
 
 use super::{
-    bridge::upgrade_head,
-    wire::joined,
-    ws::{Seen, story},
+    wire::upgrade_head,
+    ws::{Seen, client_frames, story},
 };
+
+/// A stream of frames says the same in any pieces, and a server that returns each message does so.
+///
+/// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
+pub fn client_bytes(data: &[u8]) {
+    client_frames(data);
+    echo(data, usize::from);
+}
 
 /// Each text and each binary message comes back, each ping is answered, and the close frame, the
 /// peer's or ours, is the last that is said.
@@ -38,34 +46,40 @@ pub fn echo(data: &[u8], cut: impl Fn(u8) -> usize) {
 )]
 fn play(data: &[u8], cut: impl Fn(u8) -> usize) -> (Vec<Seen>, Vec<Vec<u8>>, Option<u16>) {
     let now = Instant::now();
-    let mut core = Core::with_messages(Settings::default(), now);
-    let client = core.handle_connected(None, now);
+    let mut hub = Hub::with_messages(Settings::default(), now);
+    let client = hub.handle_connected(None);
     let mut said = Vec::new();
-    core.handle_client_input(client, &mut upgrade_head(), now);
-    write(&mut core, &mut said, now);
+    hub.handle_client_input(client, &mut upgrade_head());
+    write(&mut hub, &mut said);
     let head_bytes = said.len();
     let mut begin = 0;
     while begin < data.len() {
         let end = data.len().min(begin + cut(data[begin]).max(1));
-        core.handle_client_input(client, &mut data[begin..end].to_vec(), now);
-        while let Some((client, message)) = core.poll_message(now) {
-            core.handle_reply(client, &message, now);
-        }
-        write(&mut core, &mut said, now);
+        hub.handle_client_input(client, &mut data[begin..end].to_vec());
+        write(&mut hub, &mut said);
         begin = end;
     }
     heard(&said[head_bytes..])
 }
 
-/// All that is to be written, and the end of the turn.
-fn write(core: &mut Core, said: &mut Vec<u8>, now: Instant) {
-    while let Some(transmit) = core.poll_transmit(now) {
-        said.extend_from_slice(&joined(&transmit.bytes));
-        core.handle_transmitted(Written::All, now);
+/// All that is to be answered and written, and the end of the turn.
+fn write(hub: &mut Hub, said: &mut Vec<u8>) {
+    carry_out(hub);
+    while drive::transmit(hub, |_, bytes| {
+        said.extend_from_slice(bytes);
+        Written::All
+    }) {}
+    hub.end_turn();
+    carry_out(hub);
+    hub.check_invariants();
+}
+
+fn carry_out(hub: &mut Hub) {
+    while let Some(action) = hub.poll_action() {
+        if let Action::Message(client, message) = action {
+            hub.handle_reply(client, &message);
+        }
     }
-    core.end_turn(now);
-    while core.poll_disconnect().is_some() {}
-    core.check_invariants();
 }
 
 fn heard(mut said: &[u8]) -> (Vec<Seen>, Vec<Vec<u8>>, Option<u16>) {

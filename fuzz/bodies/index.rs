@@ -2,21 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alle::{
-    channel::{Channel, ChannelKey},
-    delivery::index::Index,
-};
+use alle::{channel::ChannelKey, delivery::index::Index};
 
 /// Reads `data` as operations, two bytes each, and plays them.
 pub fn index_ops(data: &[u8]) {
     let operations = data.chunks_exact(2).map(|pair| {
-        let (client, name) = (u32::from(pair[1]) % CLIENTS, pair[0] / 16 % CHANNELS);
+        let (client, key) = (
+            u32::from(pair[1]) % CLIENTS,
+            u32::from(pair[0] / 16) % CHANNELS,
+        );
         match pair[0] % 16 {
-            0 => Operation::Intern(name),
-            1..=8 => Operation::Subscribe(client, name),
-            9..=12 => Operation::Unsubscribe(client, name),
-            13 | 14 => Operation::Leave(client),
-            _ => Operation::Release(name),
+            0..=8 => Operation::Subscribe(client, key),
+            9..=12 => Operation::Unsubscribe(client, key),
+            13 | 14 => Operation::Disconnect(client),
+            _ => Operation::Desert(key),
         }
     });
     play(operations.take(OPERATIONS_MAX));
@@ -31,80 +30,53 @@ pub fn play(operations: impl IntoIterator<Item = Operation>) {
     }
 }
 
-type Model = BTreeMap<Channel, BTreeSet<u32>>;
+type Model = BTreeMap<ChannelKey, BTreeSet<u32>>;
 
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Knows a channel without subscribing to it.
-    Intern(u8),
-    Subscribe(u32, u8),
-    Unsubscribe(u32, u8),
+    Subscribe(u32, u32),
+    Unsubscribe(u32, u32),
     /// The client leaves all its channels, as at a disconnect.
-    Leave(u32),
-    /// Forgets a channel, once all its subscribers have left it.
-    Release(u8),
-}
-
-fn channel(number: u8) -> Channel {
-    Channel::new(&format!("channel {number}")).expect("a good name")
+    Disconnect(u32),
+    /// All subscribers leave the channel.
+    Desert(u32),
 }
 
 fn apply(operation: &Operation, index: &mut Index, model: &mut Model) {
     match *operation {
-        Operation::Intern(name) => {
-            let key = index.intern(channel(name));
-            assert_eq!(index.name(key), &channel(name));
-            model.entry(channel(name)).or_default();
+        Operation::Subscribe(client, key) => {
+            let is_new = model.entry(ChannelKey(key)).or_default().insert(client);
+            assert_eq!(index.subscribe(client, ChannelKey(key)), is_new);
         }
-        Operation::Subscribe(client, name) => {
-            let key = index.intern(channel(name));
-            let is_new = model.entry(channel(name)).or_default().insert(client);
-            assert_eq!(index.subscribe(client, key), is_new);
-        }
-        Operation::Unsubscribe(client, name) => {
+        Operation::Unsubscribe(client, key) => {
             let removed = model
-                .get_mut(&channel(name))
+                .get_mut(&ChannelKey(key))
                 .is_some_and(|clients| clients.remove(&client));
-            let key = index.find(channel(name).as_str());
-            assert_eq!(
-                key.is_some_and(|key| index.unsubscribe(client, key)),
-                removed
-            );
+            assert_eq!(index.unsubscribe(client, ChannelKey(key)), removed);
         }
-        Operation::Leave(client) => {
+        Operation::Disconnect(client) => {
             while let Some(key) = index.unsubscribe_any(client) {
-                let clients = model.get_mut(index.name(key)).expect("a known channel");
+                let clients = model.get_mut(&key).expect("a known channel");
                 assert!(clients.remove(&client), "a link that was there");
             }
             assert!(model.values().all(|clients| !clients.contains(&client)));
         }
-        Operation::Release(name) => {
-            let Some(key) = index.find(channel(name).as_str()) else {
-                assert!(!model.contains_key(&channel(name)));
-                return;
-            };
-            for client in model.remove(&channel(name)).expect("a known channel") {
-                assert!(index.unsubscribe(client, key));
+        Operation::Desert(key) => {
+            for client in model.remove(&ChannelKey(key)).unwrap_or_default() {
+                assert!(index.unsubscribe(client, ChannelKey(key)));
             }
-            index.release(key);
+            assert!(index.subscribers(ChannelKey(key)).is_empty());
         }
     }
 }
 
 fn check(index: &Index, model: &Model) {
     index.check_invariants();
-    assert_eq!(index.channel_count(), model.len());
-    let known: BTreeSet<Channel> = index
-        .channels()
-        .map(|key| index.name(key).clone())
-        .collect();
-    assert!(known.iter().eq(model.keys()));
     assert_eq!(
         index.link_count(),
         model.values().map(BTreeSet::len).sum::<usize>()
     );
-    for (name, clients) in model {
-        let key = index.find(name.as_str()).expect("the model knows it");
+    for (&key, clients) in model {
         let subscribers: BTreeSet<u32> = index.subscribers(key).iter().copied().collect();
         assert_eq!(&subscribers, clients);
         assert_eq!(
@@ -122,7 +94,7 @@ fn check(index: &Index, model: &Model) {
         let expected: BTreeSet<ChannelKey> = model
             .iter()
             .filter(|(_, clients)| clients.contains(&client))
-            .filter_map(|(name, _)| index.find(name.as_str()))
+            .map(|(&key, _)| key)
             .collect();
         assert_eq!(subscribed, expected);
         assert!(expected.iter().all(|&key| index.is_subscribed(client, key)));
@@ -131,6 +103,6 @@ fn check(index: &Index, model: &Model) {
 
 /// Few enough that they meet, with more channels than fit into a client's record.
 pub const CLIENTS: u32 = 12;
-pub const CHANNELS: u8 = 8;
+pub const CHANNELS: u32 = 8;
 /// Each is followed by a look at everything.
 const OPERATIONS_MAX: usize = 500;

@@ -1,17 +1,4 @@
-//! What the core writes, as its far ends read it: strictly. The simulation reads by it too.
-
-use alle::hub::transmit::Outgoing;
-
-/// What is lent for one write, in one piece.
-pub fn joined(outgoing: &Outgoing<'_>) -> Vec<u8> {
-    match outgoing {
-        Outgoing::One(piece) => piece.to_vec(),
-        Outgoing::Many(pieces) => {
-            let (slices, count) = pieces.slices();
-            slices[..count].iter().flat_map(|it| it.to_vec()).collect()
-        }
-    }
-}
+//! What the hub writes, as its far ends read it: strictly. The simulation reads by it too.
 
 /// Takes a frame of a server out of what a client received, if one is whole (RFC 6455, 5.2): its
 /// first byte and its payload.
@@ -56,4 +43,31 @@ pub fn bound(body: &[u8]) -> (String, String) {
 /// A text of PostgreSQL's frontend.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
+}
+
+/// A frame of a client, masked, its length as short as it may be written.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![first];
+    let long = u64::try_from(payload.len()).expect("a length is 64 bits at most");
+    if let Ok(short @ ..=125) = u8::try_from(long) {
+        frame.push(0x80 | short);
+    } else if let Ok(medium) = u16::try_from(long) {
+        frame.push(0x80 | 126);
+        frame.extend_from_slice(&medium.to_be_bytes());
+    } else {
+        frame.push(0x80 | 127);
+        frame.extend_from_slice(&long.to_be_bytes());
+    }
+    frame.extend_from_slice(&MASK);
+    let masked = payload.iter().zip(MASK.iter().cycle());
+    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// The opening handshake of RFC 6455, 1.2.
+pub fn upgrade_head() -> Vec<u8> {
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec()
 }

@@ -17,13 +17,12 @@ use tungstenite::{
 };
 
 pub use self::seen::Seen;
-use super::echo::echo;
 
 /// A stream of frames says the same in any pieces, and what tungstenite makes of it; what is held
-/// stays bounded; a server that returns each message does so.
+/// stays bounded.
 ///
 /// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
-pub fn client_bytes(data: &[u8]) {
+pub fn client_frames(data: &[u8]) {
     for message_bytes_max in [20, 200, 64 * 1024] {
         let whole = story(data, |_| data.len(), message_bytes_max);
         for cut in [
@@ -39,7 +38,6 @@ pub fn client_bytes(data: &[u8]) {
             assert!(agree(&whole, &theirs), "ours {whole:?}, theirs {theirs:?}");
         }
     }
-    echo(data, usize::from);
 }
 
 /// What a stream comes to, up to a close frame or the reason it failed for.
@@ -193,26 +191,6 @@ pub fn request_head(data: &[u8]) {
         said = now;
     }
     assert!(said == Ok(None) || said == whole);
-}
-
-/// A frame of a client, masked, its length as short as it may be written.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    let long = u64::try_from(payload.len()).expect("a length is 64 bits at most");
-    if let Ok(short @ ..=125) = u8::try_from(long) {
-        frame.push(0x80 | short);
-    } else if let Ok(medium) = u16::try_from(long) {
-        frame.push(0x80 | 126);
-        frame.extend_from_slice(&medium.to_be_bytes());
-    } else {
-        frame.push(0x80 | 127);
-        frame.extend_from_slice(&long.to_be_bytes());
-    }
-    frame.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-    frame
 }
 
 /// A header or control frame, and the decoder's own bookkeeping.

@@ -1,21 +1,29 @@
-//! What clients come to ask of PostgreSQL, and what became of it.
-//!
-//! Stands between the hub and whoever is upstream, so that the backend need not know the hub.
+//! What is asked of PostgreSQL, and what became of it: the words between the backend and whoever
+//! uses it.
 
 use crate::{
     channel::{Channel, ChannelKey, Payload},
     pg::session::ServerError,
 };
 
-/// What is asked of PostgreSQL.
-#[derive(Debug)]
-pub enum Command {
+/// A request to the listening session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// LISTEN or UNLISTEN.
+    pub verb: Verb,
+    /// Names the channel in the answer.
+    pub key: ChannelKey,
+    /// The channel.
+    pub channel: &'a Channel,
+}
+
+/// What a [`Command`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
     /// Hear the channel.
-    Listen(ChannelKey, Channel),
+    Listen,
     /// Hear it no more.
-    Unlisten(ChannelKey, Channel),
-    /// Notify it.
-    Notify(Notify),
+    Unlisten,
 }
 
 /// A publish on its way.
@@ -23,11 +31,12 @@ pub enum Command {
 pub struct Notify {
     /// Names the publish in its outcome.
     pub number: u32,
-    /// Who asks: what one source asks is committed in the order asked, and sources take turns.
+    /// The asking side: publishes of one source are committed in the order asked, and sources take
+    /// turns.
     pub source: u32,
     /// The channel.
     pub channel: Channel,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
 }
 

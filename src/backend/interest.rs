@@ -1,10 +1,10 @@
-//! What is wanted of one channel, what was asked of PostgreSQL, and what it confirmed.
+//! One channel towards PostgreSQL: whether it is wanted, asked for, and confirmed.
 //!
 //! A table of transitions and nothing else: at most one LISTEN or UNLISTEN of a channel is under
 //! way, and a channel counts as listened to only once its LISTEN was answered with ReadyForQuery.
-//! Knows neither names nor clients, and of time only how long a refusal holds.
+//! Knows neither names nor clients nor time.
 
-use std::time::Duration;
+use super::command::Verb;
 
 /// The state of one channel towards the listening session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,90 +12,88 @@ pub enum Interest {
     /// Not listened to, not wanted.
     #[default]
     Idle,
-    /// Wanted; there is no session to ask.
+    /// Wanted; LISTEN has not been sent yet.
     Waiting,
     /// LISTEN is under way.
     Listening {
-        /// Whether somebody still wants it.
+        /// Whether the channel is still wanted.
         wanted: bool,
     },
-    /// LISTEN was confirmed, and somebody wants it.
+    /// LISTEN was confirmed, and the channel is wanted.
     Listened,
+    /// LISTEN was confirmed, the channel is not wanted any more; UNLISTEN has not been sent yet.
+    Unwanted,
     /// UNLISTEN is under way.
     Unlistening {
-        /// Whether somebody wants it again.
+        /// Whether the channel is wanted again.
         wanted: bool,
     },
-    /// Wanted, but PostgreSQL refused; it will be asked again, after [`Self::RETRY_MIN`] first.
+    /// Wanted, but PostgreSQL refused; it will be asked again.
     Refused,
 }
 
-/// What is to be sent because of a transition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// LISTEN.
-    Listen,
-    /// UNLISTEN.
-    Unlisten,
-}
-
 impl Interest {
-    /// What was refused is asked for again after this long, doubling
-    pub const RETRY_MIN: Duration = Duration::from_secs(1);
-    /// up to this long.
-    pub const RETRY_MAX: Duration = Duration::from_secs(30);
-
-    /// Somebody wants the channel; `up` is whether a session can be asked.
-    #[must_use]
-    pub fn want(&mut self, up: bool) -> Option<Command> {
-        let (next, command) = match *self {
-            Self::Idle | Self::Refused if up => {
-                (Self::Listening { wanted: true }, Some(Command::Listen))
-            }
-            Self::Idle | Self::Refused | Self::Waiting => (Self::Waiting, None),
-            Self::Listening { .. } => (Self::Listening { wanted: true }, None),
-            Self::Listened => (Self::Listened, None),
-            Self::Unlistening { .. } => (Self::Unlistening { wanted: true }, None),
+    /// The channel is wanted.
+    pub fn want(&mut self) {
+        *self = match *self {
+            Self::Idle | Self::Waiting | Self::Refused => Self::Waiting,
+            Self::Listening { .. } => Self::Listening { wanted: true },
+            // PostgreSQL has not been told: nothing of the channel was missed.
+            Self::Listened | Self::Unwanted => Self::Listened,
+            Self::Unlistening { .. } => Self::Unlistening { wanted: true },
         };
-        *self = next;
-        command
     }
 
-    /// Nobody wants the channel any more.
-    #[must_use]
-    pub fn unwant(&mut self) -> Option<Command> {
-        let (next, command) = match *self {
-            Self::Idle | Self::Waiting | Self::Refused => (Self::Idle, None),
-            Self::Listening { .. } => (Self::Listening { wanted: false }, None),
-            Self::Listened => (Self::Unlistening { wanted: false }, Some(Command::Unlisten)),
-            Self::Unlistening { .. } => (Self::Unlistening { wanted: false }, None),
+    /// The channel is not wanted any more.
+    pub fn unwant(&mut self) {
+        *self = match *self {
+            Self::Idle | Self::Waiting | Self::Refused => Self::Idle,
+            Self::Listening { .. } => Self::Listening { wanted: false },
+            Self::Listened | Self::Unwanted => Self::Unwanted,
+            Self::Unlistening { .. } => Self::Unlistening { wanted: false },
         };
-        *self = next;
-        command
     }
 
-    /// LISTEN was confirmed. Afterwards the channel is [`Interest::Listened`], or nobody wanted it
-    /// any more.
+    /// Whether PostgreSQL is to be asked for something.
+    pub fn is_to_be_asked(self) -> bool {
+        matches!(self, Self::Waiting | Self::Unwanted)
+    }
+
+    /// What PostgreSQL is asked now, if anything: from here on that is under way.
     #[must_use]
-    pub fn listened(&mut self) -> Option<Command> {
-        match *self {
-            Self::Listening { wanted: true } => {
-                *self = Self::Listened;
-                None
+    pub fn ask(&mut self) -> Option<Verb> {
+        match self {
+            Self::Waiting => {
+                *self = Self::Listening { wanted: true };
+                Some(Verb::Listen)
             }
-            Self::Listening { wanted: false } => {
+            Self::Unwanted => {
                 *self = Self::Unlistening { wanted: false };
-                Some(Command::Unlisten)
+                Some(Verb::Unlisten)
             }
+            Self::Idle
+            | Self::Listening { .. }
+            | Self::Listened
+            | Self::Unlistening { .. }
+            | Self::Refused => None,
+        }
+    }
+
+    /// LISTEN was confirmed.
+    pub fn listened(&mut self) {
+        *self = match *self {
+            Self::Listening { wanted: true } => Self::Listened,
+            Self::Listening { wanted: false } => Self::Unwanted,
             Self::Idle
             | Self::Waiting
             | Self::Listened
+            | Self::Unwanted
             | Self::Unlistening { .. }
             | Self::Refused => {
                 debug_assert!(false, "LISTEN confirmed in {self:?}");
-                None
+                return;
             }
-        }
+        };
     }
 
     /// LISTEN was refused.
@@ -112,18 +110,12 @@ impl Interest {
     }
 
     /// UNLISTEN was answered.
-    #[must_use]
-    pub fn unlistened(&mut self) -> Option<Command> {
+    pub fn unlistened(&mut self) {
         debug_assert!(
             matches!(self, Self::Unlistening { .. }),
             "UNLISTEN answered in {self:?}"
         );
-        if self.is_wanted() {
-            *self = Self::Listening { wanted: true };
-            return Some(Command::Listen);
-        }
-        *self = Self::Idle;
-        None
+        self.lost();
     }
 
     /// The session is gone, and with it everything it was asked.
@@ -135,22 +127,10 @@ impl Interest {
         };
     }
 
-    /// A session can be asked, for the first time or again.
-    #[must_use]
-    pub fn ready(&mut self) -> Option<Command> {
+    /// Whether the channel is wanted.
+    pub fn is_wanted(self) -> bool {
         match self {
-            Self::Waiting | Self::Refused => {
-                *self = Self::Listening { wanted: true };
-                Some(Command::Listen)
-            }
-            Self::Idle | Self::Listening { .. } | Self::Listened | Self::Unlistening { .. } => None,
-        }
-    }
-
-    /// Whether somebody wants the channel.
-    fn is_wanted(self) -> bool {
-        match self {
-            Self::Idle => false,
+            Self::Idle | Self::Unwanted => false,
             Self::Waiting | Self::Listened | Self::Refused => true,
             Self::Listening { wanted } | Self::Unlistening { wanted } => wanted,
         }
@@ -165,127 +145,118 @@ mod tests {
     const LISTENING_UNWANTED: Interest = Interest::Listening { wanted: false };
     const UNLISTENING: Interest = Interest::Unlistening { wanted: false };
     const UNLISTENING_WANTED: Interest = Interest::Unlistening { wanted: true };
-    const ALL: [Interest; 8] = [
+    const ALL: [Interest; 9] = [
         Interest::Idle,
         Interest::Waiting,
         LISTENING,
         LISTENING_UNWANTED,
         Interest::Listened,
+        Interest::Unwanted,
         UNLISTENING,
         UNLISTENING_WANTED,
         Interest::Refused,
     ];
 
-    type Row = (Interest, Interest, Option<Command>);
-
-    fn check(event: impl Fn(&mut Interest) -> Option<Command>, rows: &[Row]) {
-        for &(before, after, command) in rows {
+    fn check(event: impl Fn(&mut Interest), rows: &[(Interest, Interest)]) {
+        for &(before, after) in rows {
             let mut interest = before;
-            assert_eq!(event(&mut interest), command, "{before:?}");
+            event(&mut interest);
             assert_eq!(interest, after, "{before:?}");
         }
     }
 
     #[test]
-    fn wanting_a_channel_listens_once() {
-        let listen = Some(Command::Listen);
+    fn a_channel_is_wanted_from_every_state() {
         check(
-            |interest| interest.want(true),
+            Interest::want,
             &[
-                (Interest::Idle, LISTENING, listen),
-                (Interest::Waiting, Interest::Waiting, None),
-                (LISTENING, LISTENING, None),
-                (LISTENING_UNWANTED, LISTENING, None),
-                (Interest::Listened, Interest::Listened, None),
-                (UNLISTENING, UNLISTENING_WANTED, None),
-                (UNLISTENING_WANTED, UNLISTENING_WANTED, None),
-                (Interest::Refused, LISTENING, listen),
+                (Interest::Idle, Interest::Waiting),
+                (Interest::Waiting, Interest::Waiting),
+                (LISTENING, LISTENING),
+                (LISTENING_UNWANTED, LISTENING),
+                (Interest::Listened, Interest::Listened),
+                (Interest::Unwanted, Interest::Listened),
+                (UNLISTENING, UNLISTENING_WANTED),
+                (UNLISTENING_WANTED, UNLISTENING_WANTED),
+                (Interest::Refused, Interest::Waiting),
             ],
         );
     }
 
     #[test]
-    fn wanting_a_channel_without_a_session_waits() {
-        check(
-            |interest| interest.want(false),
-            &[
-                (Interest::Idle, Interest::Waiting, None),
-                (Interest::Waiting, Interest::Waiting, None),
-                (Interest::Refused, Interest::Waiting, None),
-            ],
-        );
-    }
-
-    #[test]
-    fn unwanting_a_channel_unlistens_only_what_is_confirmed() {
+    fn only_a_confirmed_channel_is_unlistened() {
         check(
             Interest::unwant,
             &[
-                (Interest::Idle, Interest::Idle, None),
-                (Interest::Waiting, Interest::Idle, None),
-                (LISTENING, LISTENING_UNWANTED, None),
-                (LISTENING_UNWANTED, LISTENING_UNWANTED, None),
-                (Interest::Listened, UNLISTENING, Some(Command::Unlisten)),
-                (UNLISTENING, UNLISTENING, None),
-                (UNLISTENING_WANTED, UNLISTENING, None),
-                (Interest::Refused, Interest::Idle, None),
+                (Interest::Idle, Interest::Idle),
+                (Interest::Waiting, Interest::Idle),
+                (LISTENING, LISTENING_UNWANTED),
+                (LISTENING_UNWANTED, LISTENING_UNWANTED),
+                (Interest::Listened, Interest::Unwanted),
+                (Interest::Unwanted, Interest::Unwanted),
+                (UNLISTENING, UNLISTENING),
+                (UNLISTENING_WANTED, UNLISTENING),
+                (Interest::Refused, Interest::Idle),
             ],
         );
     }
 
     #[test]
-    fn answers_settle_what_was_asked() {
+    fn one_command_of_a_channel_is_under_way_at_a_time() {
+        for before in ALL {
+            let mut interest = before;
+            let expected = match before {
+                Interest::Waiting => Some((Verb::Listen, LISTENING)),
+                Interest::Unwanted => Some((Verb::Unlisten, UNLISTENING)),
+                Interest::Idle
+                | Interest::Listening { .. }
+                | Interest::Listened
+                | Interest::Unlistening { .. }
+                | Interest::Refused => None,
+            };
+            assert_eq!(before.is_to_be_asked(), expected.is_some(), "{before:?}");
+            let asked = interest.ask().map(|verb| (verb, interest));
+            assert_eq!(asked, expected, "{before:?}");
+            assert_eq!(interest.ask(), None, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn answers_settle_the_request() {
         check(
             Interest::listened,
             &[
-                (LISTENING, Interest::Listened, None),
-                (LISTENING_UNWANTED, UNLISTENING, Some(Command::Unlisten)),
+                (LISTENING, Interest::Listened),
+                (LISTENING_UNWANTED, Interest::Unwanted),
             ],
         );
         check(
             Interest::unlistened,
             &[
-                (UNLISTENING, Interest::Idle, None),
-                (UNLISTENING_WANTED, LISTENING, Some(Command::Listen)),
+                (UNLISTENING, Interest::Idle),
+                (UNLISTENING_WANTED, Interest::Waiting),
             ],
         );
-        let refused = |interest: &mut Interest| {
-            interest.refused();
-            None
-        };
         check(
-            refused,
+            Interest::refused,
             &[
-                (LISTENING, Interest::Refused, None),
-                (LISTENING_UNWANTED, Interest::Idle, None),
+                (LISTENING, Interest::Refused),
+                (LISTENING_UNWANTED, Interest::Idle),
             ],
         );
     }
 
     #[test]
-    fn a_lost_session_leaves_only_what_is_wanted() {
+    fn a_lost_session_leaves_only_the_wish() {
         for before in ALL {
             let mut interest = before;
             interest.lost();
-            let expect = if before.is_wanted() {
+            let expected = if before.is_wanted() {
                 Interest::Waiting
             } else {
                 Interest::Idle
             };
-            assert_eq!(interest, expect, "{before:?}");
-            let command = interest.ready();
-            let expect = before.is_wanted().then_some(Command::Listen);
-            assert_eq!(command, expect, "{before:?}");
+            assert_eq!(interest, expected, "{before:?}");
         }
-    }
-
-    #[test]
-    fn a_subscriber_during_unlisten_is_listened_to_anew() {
-        let mut interest = Interest::Listened;
-        assert_eq!(interest.unwant(), Some(Command::Unlisten));
-        assert_eq!(interest.want(true), None);
-        assert_eq!(interest.unlistened(), Some(Command::Listen));
-        assert_eq!(interest.listened(), None);
-        assert_eq!(interest, Interest::Listened);
     }
 }

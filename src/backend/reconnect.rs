@@ -68,19 +68,16 @@ impl Backend {
         let before =
             std::mem::replace(&mut connection.state, State::Waiting { until: now + delay });
         if let State::Ready { mut session, .. } = before {
-            match role {
-                Role::Listening => self.commands.clear(),
-                Role::Publishing => {
-                    let transactions = session.unanswered().filter_map(|(ticket, handed_over)| {
-                        let publishes = matches!(Purpose::from_ticket(ticket), Purpose::Publish);
-                        publishes.then_some(handed_over)
+            if role == Role::Publishing {
+                let transactions = session.unanswered().filter_map(|(ticket, handed_over)| {
+                    let publishes = matches!(Purpose::from_ticket(ticket), Purpose::Publish);
+                    publishes.then_some(handed_over)
+                });
+                let events = &mut self.events;
+                self.transactions
+                    .handle_lost(transactions, |number, published| {
+                        events.push_back(Event::Published(number, published));
                     });
-                    let events = &mut self.events;
-                    self.transactions
-                        .handle_lost(transactions, |number, published| {
-                            events.push_back(Event::Published(number, published));
-                        });
-                }
             }
             if was_up {
                 self.events.push_back(Event::Down(role));

@@ -2,13 +2,9 @@
 //!
 //! Each channel has a dense array of its clients, each client a short array of its channels with
 //! its position in theirs: joining and leaving cost no search among the others, and a fan-out
-//! walks one contiguous `u32` array. Knows nothing of LISTEN, connections or time.
+//! walks one contiguous `u32` array. Knows nothing of names, LISTEN, connections or time.
 
-use std::collections::HashMap;
-
-use slab::Slab;
-
-use crate::channel::{Channel, ChannelKey};
+use crate::channel::ChannelKey;
 
 /// One link, seen from the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,18 +24,11 @@ impl Subscription {
 /// The links between clients, named by slot, and channels.
 #[derive(Debug, Default)]
 pub struct Index {
-    channels: Slab<Entry>,
-    keys: HashMap<Channel, ChannelKey>,
+    /// The clients of each channel, dense; order means nothing. Grown on first use.
+    channels: Vec<Vec<u32>>,
     /// By slot of the client; empty for a vacant slot.
     clients: Vec<Subscriptions>,
     links: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: Channel,
-    /// Dense; order means nothing.
-    subscribers: Vec<u32>,
 }
 
 /// A client's links: up to three without an allocation.
@@ -57,53 +46,6 @@ enum Subscriptions {
 }
 
 impl Index {
-    /// The key of `name`, where it is known.
-    pub fn find(&self, name: &str) -> Option<ChannelKey> {
-        self.keys.get(name).copied()
-    }
-
-    /// The key of `name`, made known now if it was not.
-    pub fn intern(&mut self, name: Channel) -> ChannelKey {
-        if let Some(key) = self.find(name.as_str()) {
-            return key;
-        }
-        let entry = Entry {
-            name: name.clone(),
-            subscribers: Vec::new(),
-        };
-        let key = self.channels.insert(entry);
-        let key = ChannelKey(u32::try_from(key).expect("fewer than 2^32 channels fit in memory"));
-        self.keys.insert(name, key);
-        key
-    }
-
-    /// Forgets a channel without subscribers.
-    pub fn release(&mut self, key: ChannelKey) {
-        let entry = self.channels.remove(key.index());
-        debug_assert!(
-            entry.subscribers.is_empty(),
-            "a released channel has no subscribers"
-        );
-        self.keys.remove(entry.name.as_str());
-    }
-
-    /// The name of a known channel.
-    pub fn name(&self, key: ChannelKey) -> &Channel {
-        &self.channels[key.index()].name
-    }
-
-    /// Every known channel.
-    pub fn channels(&self) -> impl Iterator<Item = ChannelKey> {
-        self.channels
-            .iter()
-            .map(|(key, _)| ChannelKey(u32::try_from(key).expect("keys were made from u32")))
-    }
-
-    /// How many channels are known.
-    pub fn channel_count(&self) -> usize {
-        self.channels.len()
-    }
-
     /// How many links there are.
     pub fn link_count(&self) -> usize {
         self.links
@@ -111,9 +53,7 @@ impl Index {
 
     /// The clients of a channel, dense; the order changes when one leaves.
     pub fn subscribers(&self, key: ChannelKey) -> &[u32] {
-        self.channels
-            .get(key.index())
-            .map_or(&[], |entry| &entry.subscribers)
+        self.channels.get(key.index()).map_or(&[], Vec::as_slice)
     }
 
     /// The channels of a client.
@@ -139,7 +79,10 @@ impl Index {
             self.clients
                 .resize_with(client as usize + 1, Subscriptions::default);
         }
-        let subscribers = &mut self.channels[key.index()].subscribers;
+        if self.channels.len() <= key.index() {
+            self.channels.resize_with(key.index() + 1, Vec::new);
+        }
+        let subscribers = &mut self.channels[key.index()];
         let position = u32::try_from(subscribers.len()).expect("slots of clients are u32");
         subscribers.push(client);
         self.clients[client as usize].push(Subscription {
@@ -169,7 +112,7 @@ impl Index {
 
     fn cut(&mut self, client: u32, at: usize) -> ChannelKey {
         let link = self.clients[client as usize].swap_remove(at);
-        let subscribers = &mut self.channels[link.channel as usize].subscribers;
+        let subscribers = &mut self.channels[link.channel as usize];
         let removed = subscribers.swap_remove(link.position as usize);
         debug_assert_eq!(
             removed, client,
@@ -189,12 +132,8 @@ impl Index {
     #[doc(hidden)]
     pub fn check_invariants(&self) {
         let mut links = 0;
-        for (key, entry) in &self.channels {
-            assert_eq!(
-                self.keys.get(entry.name.as_str()).map(|key| key.index()),
-                Some(key)
-            );
-            for (position, &client) in entry.subscribers.iter().enumerate() {
+        for (key, subscribers) in self.channels.iter().enumerate() {
+            for (position, &client) in subscribers.iter().enumerate() {
                 let here = self.subscriptions(client).iter().filter(|link| {
                     link.channel as usize == key && link.position as usize == position
                 });
@@ -212,7 +151,6 @@ impl Index {
             .map(|client| client.as_slice().len())
             .sum();
         assert_eq!((links, from_clients), (self.links, self.links));
-        assert_eq!(self.keys.len(), self.channels.len());
     }
 }
 
@@ -288,31 +226,16 @@ const INLINE: usize = 3;
 mod tests {
     use super::*;
 
-    fn channel(name: &str) -> Channel {
-        Channel::new(name).unwrap()
-    }
-
     #[test]
     fn a_record_of_links_takes_32_bytes() {
         assert_eq!(size_of::<Subscriptions>(), 32);
     }
 
     #[test]
-    fn the_same_name_is_the_same_key_until_released() {
-        let mut index = Index::default();
-        let orders = index.intern(channel("orders"));
-        assert_eq!(index.intern(channel("orders")), orders);
-        assert_ne!(index.intern(channel("Orders")), orders);
-        index.release(orders);
-        assert_eq!(index.find("orders"), None);
-        assert_eq!(index.subscribers(orders), &[] as &[u32]);
-        index.check_invariants();
-    }
-
-    #[test]
     fn subscribing_twice_is_one_link() {
         let mut index = Index::default();
-        let key = index.intern(channel("orders"));
+        let key = ChannelKey(3);
+        assert_eq!(index.subscribers(key), &[] as &[u32]);
         assert!(index.subscribe(7, key));
         assert!(!index.subscribe(7, key));
         assert_eq!(index.subscribers(key), &[7]);
@@ -325,9 +248,7 @@ mod tests {
     #[test]
     fn leaving_moves_the_last_one_into_the_hole() {
         let mut index = Index::default();
-        let keys: Vec<_> = (0..5)
-            .map(|n| index.intern(channel(&format!("c{n}"))))
-            .collect();
+        let keys: Vec<_> = (0..5).map(ChannelKey).collect();
         for client in 0..4 {
             for &key in &keys {
                 index.subscribe(client, key);

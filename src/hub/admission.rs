@@ -1,87 +1,107 @@
-//! Connections there is no room for: each is told so, and none of them stays.
+//! Who gets in, and who goes where there is no room.
 //!
-//! A connection that is closed unread is a reset to its peer. So its head is read, it gets 503
-//! with `Retry-After`, and a moment to take it.
+//! A connection that is closed unread is a reset to its peer. So a connection there is no room for
+//! has its head read, gets 503 with `Retry-After`, and a moment to take it; and a connection that
+//! says nothing keeps nobody out.
 
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    deadlines::elapsed,
+    Disconnect, Hub,
+    clients::{Clients, Kind, Phase},
     eviction::EvictionClass,
     http::Answer,
-    parts::{Disconnect, EXCESS, Hub},
 };
-use crate::id::{ClientId, Tick};
+use crate::{
+    access::tokens::TokenId,
+    id::{ClientId, Tick, elapsed},
+    ws::close::CloseReason,
+};
 
 impl Hub {
-    /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
-    /// refused, and if there is no room, the most dispensable goes: who connects and says nothing
-    /// keeps nobody out.
-    pub(super) fn handle_client_connected(
-        &mut self,
-        address: Option<IpAddr>,
-        now: Tick,
-    ) -> ClientId {
-        if self.handshaking >= self.limits.handshakes_max {
-            self.refuse_oldest_handshake(now);
+    // ---- sockets that were accepted
+
+    /// A socket was accepted; `address` is its peer's, where it has one. If that makes too many
+    /// unfinished handshakes, the oldest of them is refused, and if there is no room, the most
+    /// dispensable connection goes.
+    pub fn handle_connected(&mut self, address: Option<IpAddr>) -> ClientId {
+        if self.clients.handshake_count() >= self.limits.handshakes_max {
+            self.refuse_oldest_handshake();
         }
-        if !self.has_room() {
-            self.make_room(now);
+        if !self.is_below_room() {
+            self.make_room();
         }
-        let id = self.handle_connected(0, now);
-        self.addresses.note(id.slot, address);
-        self.note(id, EvictionClass::Unfinished, now);
+        let id = self.insert(Kind::Client);
+        self.address_limit.note(id.slot, address);
+        self.note(EvictionClass::Unfinished, id);
         id
     }
 
-    /// Connections that are not at the admin address.
-    pub(super) fn client_count(&self) -> usize {
-        self.clients.len() - self.dead.len() - self.admin_count
+    /// A socket was accepted though no descriptor is left for it: it is told so, within a second.
+    pub fn handle_excess(&mut self) -> ClientId {
+        self.metrics.connections_excess += 1;
+        let id = self.insert(Kind::Excess);
+        self.note(EvictionClass::Refused, id);
+        self.note(EvictionClass::Unfinished, id);
+        id
     }
 
-    /// Whether there is room as it is.
-    pub(super) fn has_room(&self) -> bool {
+    /// A socket was accepted at the admin address: it takes HTTP only and is no client. A peer that
+    /// leaves connections open there keeps nobody out: beyond the most of them the oldest goes.
+    pub fn handle_admin_connected(&mut self) -> ClientId {
+        if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX {
+            if let Some((oldest, _)) = self.oldest(EvictionClass::Admin) {
+                self.metrics.admin_crowded_out += 1;
+                self.drop_client(oldest.slot, Disconnect::Drop);
+            }
+        }
+        let id = self.insert(Kind::Admin);
+        self.note(EvictionClass::Admin, id);
+        id
+    }
+
+    fn insert(&mut self, kind: Kind) -> ClientId {
+        self.metrics.connections += 1;
+        let now = self.clock.tick();
+        let id = self.clients.insert(kind, now);
+        self.delivery.attach(id.slot);
+        self.rate_limit.fill(id.slot as usize, now);
+        id
+    }
+
+    // ---- room
+
+    /// Whether another connection may be accepted: beyond the clients there is room for a few that
+    /// are answered with 503, and one of those goes for the newcomer. If not, ask again in a
+    /// millisecond: all of them have just come.
+    pub fn has_room(&mut self) -> bool {
+        self.is_below_room() || self.dispensable().is_some()
+    }
+
+    fn is_below_room(&self) -> bool {
         let max = self.limits.clients_max.unwrap_or(usize::MAX);
-        self.client_count() < max.saturating_add(REFUSED_MAX)
+        self.clients.count() < max.saturating_add(REFUSED_MAX)
     }
 
-    /// Who goes first where there is no room: the oldest that has not said what it wants, then the
-    /// oldest that has its answer. Nobody who came to that in this very tick: its head, or its end,
-    /// may be here already.
-    pub(super) fn dispensable(&mut self, now: Tick) -> Option<ClientId> {
+    /// The connection that goes first where there is no room: the oldest that has not said what it
+    /// wants, then the oldest that has its answer. A connection that came to that in this very tick
+    /// stays: its head, or its end, may be here already.
+    fn dispensable(&mut self) -> Option<ClientId> {
+        let now = self.clock.tick();
         [EvictionClass::Unfinished, EvictionClass::Ending]
             .into_iter()
-            .find_map(|crowd| {
-                let (id, _) = self.oldest(crowd)?;
-                (self.clients[id.slot as usize].since != now).then_some(id)
+            .find_map(|class| {
+                let (id, _) = self.oldest(class)?;
+                (self.clients.phase_began(id.slot) != now).then_some(id)
             })
     }
 
-    /// A socket was accepted though nothing is left for it.
-    pub(super) fn handle_excess(&mut self, now: Tick) -> ClientId {
-        self.metrics.connections_excess += 1;
-        let id = self.handle_connected(EXCESS, now);
-        self.note(id, EvictionClass::Refused, now);
-        self.note(id, EvictionClass::Unfinished, now);
-        id
-    }
-
-    /// Lets go of those that were refused a moment ago.
-    pub(super) fn end_refused(&mut self, now: Tick) {
-        while let Some((id, since)) = self.oldest(EvictionClass::Refused) {
-            if elapsed(since, now) < REFUSAL_TIMEOUT {
-                return;
-            }
-            self.drop_client(id.slot, Disconnect::Drop);
-        }
-    }
-
-    /// It has no moment to be told: its descriptor is wanted now.
-    fn make_room(&mut self, now: Tick) {
-        let Some(id) = self.dispensable(now) else {
+    /// The most dispensable connection has no moment to be told: its descriptor is wanted now.
+    fn make_room(&mut self) {
+        let Some(id) = self.dispensable() else {
             return;
         };
-        if self.is_in(id, EvictionClass::Unfinished) {
+        if is_in(&self.clients, id, EvictionClass::Unfinished) {
             self.metrics.handshakes_crowded_out += 1;
             self.drop_client(id.slot, Disconnect::Drop);
         } else {
@@ -89,14 +109,87 @@ impl Hub {
         }
     }
 
-    fn refuse_oldest_handshake(&mut self, now: Tick) {
+    fn refuse_oldest_handshake(&mut self) {
         let Some((oldest, _)) = self.oldest(EvictionClass::Unfinished) else {
             return;
         };
         self.metrics.handshakes_crowded_out += 1;
         let answer = Answer::no_room("too many unfinished handshakes\n");
-        self.hang_up_with(oldest.slot, &answer, now);
-        self.note(oldest, EvictionClass::Refused, now);
+        self.respond(oldest.slot, &answer);
+        self.note(EvictionClass::Refused, oldest);
+    }
+
+    /// Lets go of connections that were refused a moment ago.
+    pub(super) fn end_refused(&mut self) {
+        let now = self.clock.tick();
+        while let Some((id, refused_at)) = self.oldest(EvictionClass::Refused) {
+            if elapsed(refused_at, now) < REFUSAL_TIMEOUT {
+                return;
+            }
+            self.drop_client(id.slot, Disconnect::Drop);
+        }
+    }
+
+    // ---- clients
+
+    /// Messages may flow from now on, behind `head`; nothing notified before is owed.
+    pub(super) fn open(
+        &mut self,
+        slot: u32,
+        token: Option<TokenId>,
+        head: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.is_full() {
+            // Clients without a token keep nobody out.
+            if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
+                self.close(oldest.slot, CloseReason::Unauthorized);
+            }
+        }
+        self.metrics.handshakes += 1;
+        let phase = self.phase_of(token);
+        self.clients.open(slot, phase, self.clock.tick());
+        self.note(EvictionClass::Unauthenticated, self.clients.id(slot));
+        self.address_limit.enter(slot);
+        self.delivery.begin(slot, head);
+    }
+
+    /// Whether as many clients are open as may be.
+    pub(super) fn is_full(&self) -> bool {
+        let max = self.limits.clients_max;
+        max.is_some_and(|max| self.clients.open_count() >= max)
+    }
+
+    // ---- eviction
+
+    /// Notes that the connection came into the class now, if it is in it.
+    pub(super) fn note(&mut self, class: EvictionClass, id: ClientId) {
+        let clients = &self.clients;
+        if is_in(clients, id, class) {
+            let now = self.clock.tick();
+            self.eviction
+                .note(class, id, now, |id| is_in(clients, id, class));
+        }
+    }
+
+    /// The connection that is longest in the class, and since when.
+    pub(super) fn oldest(&mut self, class: EvictionClass) -> Option<(ClientId, Tick)> {
+        let clients = &self.clients;
+        self.eviction.oldest(class, |id| is_in(clients, id, class))
+    }
+}
+
+/// Whether a connection that was noted, or is to be, is in the class.
+fn is_in(clients: &Clients, id: ClientId, class: EvictionClass) -> bool {
+    let phase = clients.phase(id.slot).filter(|_| clients.is_current(id));
+    let Some(phase) = phase else {
+        return false;
+    };
+    match class {
+        // A connection that is noted there stays until its end.
+        EvictionClass::Admin | EvictionClass::Refused => true,
+        EvictionClass::Unfinished => matches!(phase, Phase::Handshake(_)),
+        EvictionClass::Unauthenticated => matches!(phase, Phase::Unauthenticated { .. }),
+        EvictionClass::Ending => phase.is_ending() && clients.kind(id.slot) != Kind::Admin,
     }
 }
 
@@ -104,3 +197,5 @@ impl Hub {
 pub(super) const REFUSED_MAX: usize = 32;
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections to the admin address at a time.
+pub(super) const ADMIN_CONNECTIONS_MAX: usize = 16;

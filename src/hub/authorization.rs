@@ -1,75 +1,72 @@
-//! Strangers: who a client is, what it may ask, and what becomes of it when its token is no more.
+//! Who a client is, what it may ask, and what becomes of it when its token is no more.
 //!
 //! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
 //! for an upgrade brought one.
 
-use super::{
-    eviction::EvictionClass,
-    parts::{Hub, Phase},
-};
+use super::{Hub, clients::Phase};
 use crate::{
     access::{
         secret::Secret,
         tokens::{TokenId, Tokens},
     },
-    id::Tick,
     message::{ClientMessage, ErrorCode, Refusal, RequestId, ServerMessage},
     ws::close::CloseReason,
 };
 
 impl Hub {
-    /// Where a connection stands that `holder` upgrades.
-    pub(super) fn phase_of(&self, holder: Option<TokenId>) -> Phase {
-        if holder.is_none() && self.access.is_token_required() {
+    /// Where a connection stands that is upgraded with this token, or without one.
+    pub(super) fn phase_of(&self, token: Option<TokenId>) -> Phase {
+        if token.is_none() && self.access.is_token_required() {
             return Phase::Unauthenticated { failures: 0 };
         }
         Phase::Open {
             pinged: false,
             failures: 0,
-            holder,
+            token,
         }
     }
 
-    /// There are as many clients as may be, and somebody comes: those without a token keep nobody
-    /// out.
-    pub(super) fn close_oldest_guest(&mut self, now: Tick) {
-        if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
-            self.close(oldest.slot, CloseReason::Unauthorized, now);
-        }
-    }
-
-    /// Why a message is refused whatever it would do; `None` where it could not be read.
+    /// Whether the client may send the message, or one that could not be read; else why not.
     pub(super) fn authorize(
         &mut self,
         slot: u32,
         message: Option<&ClientMessage>,
-        now: Tick,
-    ) -> Option<(ErrorCode, &'static str)> {
-        if !self.rates.take(slot, now) {
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        if !self.rate_limit.take(slot, self.clock.tick()) {
             let text = "too many messages in a second";
-            return Some((ErrorCode::RateLimited, text));
+            return Err((ErrorCode::RateLimited, text));
         }
-        let holder = match (&self.clients[slot as usize].phase, message) {
-            (_, Some(ClientMessage::Auth(_))) => return None,
-            (Phase::Unauthenticated { .. }, _) => {
+        let token = match (self.clients.phase(slot), message) {
+            (_, Some(ClientMessage::Auth(_))) => return Ok(()),
+            (Some(Phase::Unauthenticated { .. }), _) => {
                 let text = "a token is required here: the first message is \"auth\"";
-                return Some((ErrorCode::Unauthorized, text));
+                return Err((ErrorCode::Unauthorized, text));
             }
-            (Phase::Open { holder, .. }, _) => *holder,
-            (Phase::Handshake(_) | Phase::Closing | Phase::Flushing | Phase::Lingering, _) => None,
+            (Some(Phase::Open { token, .. }), _) => *token,
+            (
+                Some(
+                    Phase::Handshake(_)
+                    | Phase::Closing
+                    | Phase::Flushing
+                    | Phase::Lingering
+                    | Phase::Removed,
+                )
+                | None,
+                _,
+            ) => None,
         };
         match message {
             Some(ClientMessage::Subscribe(channel, _))
-                if !self.access.may_subscribe(holder, channel.as_str()) =>
+                if !self.access.may_subscribe(token, channel.as_str()) =>
             {
-                Some((ErrorCode::Forbidden, "no subscribing to this channel"))
+                Err((ErrorCode::Forbidden, "no subscribing to this channel"))
             }
             Some(ClientMessage::Notify(channel, _))
-                if !self.access.may_publish(holder, channel.as_str()) =>
+                if !self.access.may_publish(token, channel.as_str()) =>
             {
-                Some((ErrorCode::Forbidden, "no publishing to this channel"))
+                Err((ErrorCode::Forbidden, "no publishing to this channel"))
             }
-            Some(_) | None => None,
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -79,106 +76,69 @@ impl Hub {
         slot: u32,
         token: Result<Secret, Refusal>,
         id: Option<&RequestId>,
-        now: Tick,
     ) {
-        if !self.access.is_token_required() {
-            let Refusal { code, text, .. } = Refusal::unknown_type("auth");
-            self.refuse(slot, code, &text, None, id, now);
+        let refusal = if self.access.is_token_required() {
+            token.as_ref().err()
+        } else {
+            Some(&Refusal::unknown_type("auth"))
+        };
+        if let Some(Refusal { code, text, .. }) = refusal {
+            self.send_error(slot, *code, text, None, id);
             return;
         }
-        let token = match token {
-            Ok(token) => token,
-            Err(Refusal { code, text, .. }) => {
-                self.refuse(slot, code, &text, None, id, now);
-                return;
-            }
-        };
-        let Some(holder) = self.access.authenticate(&token) else {
-            self.refuse_token(slot, id, now);
+        let token = token.ok().and_then(|it| self.access.authenticate(&it));
+        let Some(token) = token else {
+            self.refuse_token(slot, id);
             return;
         };
-        let is_new = self.become_holder(slot, holder, now);
-        self.answer(slot, &ServerMessage::Authenticated { id }, now);
-        // Whoever it is already covers it, or it would not be here: that costs nothing again.
+        let is_new = self.clients.authenticate(slot, token, self.clock.tick());
+        self.answer(slot, &ServerMessage::Authenticated { id });
+        // The same token covers it already, or it would not be here: that costs nothing again.
         if is_new {
-            self.close_uncovered(slot, now);
+            self.close_if_uncovered(slot);
         }
     }
 
-    /// Whether that is another than it was. Wrong tokens are not forgiven: who has a right one has
-    /// no more of them to try than anybody.
-    fn become_holder(&mut self, slot: u32, new: TokenId, now: Tick) -> bool {
-        let client = &mut self.clients[slot as usize];
-        let failures = match client.phase {
-            Phase::Open {
-                holder: Some(old), ..
-            } if old == new => return false,
-            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => failures,
-            Phase::Handshake(_) | Phase::Closing | Phase::Flushing | Phase::Lingering => {
-                return false;
-            }
-        };
-        client.phase = Phase::Open {
-            pinged: false,
-            failures,
-            holder: Some(new),
-        };
-        client.since = now;
-        true
-    }
-
-    fn refuse_token(&mut self, slot: u32, id: Option<&RequestId>, now: Tick) {
-        let failures = match &mut self.clients[slot as usize].phase {
-            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => {
-                *failures = failures.saturating_add(1);
-                *failures
-            }
-            Phase::Handshake(_) | Phase::Closing | Phase::Flushing | Phase::Lingering => return,
+    fn refuse_token(&mut self, slot: u32, id: Option<&RequestId>) {
+        let Some(failures) = self.clients.count_failure(slot) else {
+            return;
         };
         let text = "the token is wrong";
-        self.refuse(slot, ErrorCode::Unauthorized, text, None, id, now);
-        if failures >= self.limits.auth_failures_max && self.is_open(slot) {
-            self.close(slot, CloseReason::Unauthorized, now);
+        self.send_error(slot, ErrorCode::Unauthorized, text, None, id);
+        if failures >= self.limits.auth_failures_max {
+            self.close(slot, CloseReason::Unauthorized);
         }
     }
 
-    /// The tokens were read again.
-    pub(super) fn handle_tokens(&mut self, read: Tokens, now: Tick) {
+    /// The tokens were read again: a client whose token is no more, or does not cover a channel
+    /// that the client uses, is closed with 4001.
+    pub fn handle_tokens(&mut self, read: Tokens) {
         match &mut self.access.tokens {
             Some(tokens) => tokens.replace(read),
             None => self.access.tokens = Some(read),
         }
-        for slot in self.slots() {
-            self.close_uncovered(slot, now);
+        for slot in self.clients.slots() {
+            self.close_if_uncovered(slot);
         }
     }
 
     /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
     /// may come back, and learns then what it may.
-    fn close_uncovered(&mut self, slot: u32, now: Tick) {
-        if self.is_open(slot) && !self.is_covered(slot) {
-            self.close(slot, CloseReason::Unauthorized, now);
+    fn close_if_uncovered(&mut self, slot: u32) {
+        if !self.is_covered(slot) {
+            self.close(slot, CloseReason::Unauthorized);
         }
     }
 
     fn is_covered(&self, slot: u32) -> bool {
-        let client = &self.clients[slot as usize];
-        let Phase::Open { holder, .. } = client.phase else {
+        let Some(&Phase::Open { token, .. }) = self.clients.phase(slot) else {
             return true;
         };
-        let is_current = match holder {
-            Some(holder) => self.access.is_current(holder),
+        let is_current = match token {
+            Some(token) => self.access.is_current(token),
             None => !self.access.is_token_required(),
         };
-        let waiting = client.waiting.iter().flat_map(|waiting| waiting.iter());
-        let subscribed = self.index.subscriptions(slot).iter();
-        let mut keys = waiting
-            .copied()
-            .chain(subscribed.map(|link| link.channel()));
-        is_current
-            && keys.all(|key| {
-                let name = self.index.name(key).as_str();
-                self.access.may_subscribe(holder, name)
-            })
+        let mut channels = self.channels.wanted_by(slot);
+        is_current && channels.all(|channel| self.access.may_subscribe(token, channel.as_str()))
     }
 }

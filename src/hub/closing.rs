@@ -1,163 +1,338 @@
-//! How clients leave: by their own end, by ours, and what is kept until the last byte is out.
+//! How connections end: by a close of ours, by one of the peer's, or with their sockets; and how
+//! all of them do when the bridge stops.
 //!
-//! Nothing is freed and no link cut while something walks: who leaves is marked, and reaped at the
-//! end of the turn.
+//! Nothing is freed and no link cut here: a connection that ends is marked, and reaped at the end
+//! of the turn.
+
+use std::time::Duration;
 
 use super::{
+    Action, Disconnect, Hub,
+    clients::{Kind, Phase},
+    custom_protocol::Arrival,
+    deadlines::{self, STEP, Times, Verdict},
     eviction::EvictionClass,
-    parts::{ADMIN, DEAD, Disconnect, Hub, NO_BACKLOG, OPEN, Phase, Recipient},
+    reaping::Reap,
+    shutdown::{Shutdown, Step},
 };
 use crate::{
-    id::{ClientId, Tick},
-    ws::close::{self, CloseReason},
+    config::BridgeConfig,
+    id::{ClientId, elapsed},
+    message::ErrorCode,
+    random::Random,
+    ws::{
+        close::{self, CloseReason},
+        encoder,
+    },
 };
 
 impl Hub {
+    // ---- one connection
+
     /// Begins to close an open connection; the close frame follows at a frame boundary. A client
     /// that cannot follow loses what lies behind the frame begun, any other gets what it is owed.
-    pub(super) fn close(&mut self, slot: u32, reason: CloseReason, now: Tick) {
-        if matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout) {
-            if let Some(key) = self.backlog_key_of(slot) {
-                self.backlogs[key].backlog.cut_at_frame(&mut self.batches);
-            }
-        } else {
-            self.deliver(slot, now);
+    pub(super) fn close(&mut self, slot: u32, reason: CloseReason) {
+        if !self.clients.is_open(slot) {
+            return;
         }
-        // What it was owed may have been too much for it.
-        if self.is_open(slot) {
-            self.note_close(slot, reason);
-            self.leave(slot, Phase::Closing, now);
-            self.push_own(slot, now, |out| {
-                close::close_frame(reason.code(), reason.text(), out);
-            });
+        if !cuts_backlog(reason) {
+            self.delivery.deliver(slot, self.channels.index());
+        }
+        let reason = if self.delivery.has_overflowed(slot) {
+            CloseReason::SlowConsumer
+        } else {
+            reason
+        };
+        self.note_close(slot, reason);
+        self.end(slot, Phase::Closing, cuts_backlog(reason));
+        self.delivery.push(slot, |out| {
+            close::close_frame(reason.code(), reason.text(), out);
+        });
+    }
+
+    /// No more is read of the client: it is sent a close frame with `code`, once its messages before
+    /// that are answered, and the connection ends behind it.
+    pub(super) fn reply_close(&mut self, slot: u32, reason: CloseReason, code: u16) {
+        let id = self.clients.id(slot);
+        match &mut self.custom_protocol {
+            Some(queue) if !queue.is_empty() => queue.push(Arrival::End(id, reason, code)),
+            Some(_) | None => self.finish_messages(slot, reason, code),
         }
     }
 
-    /// Queues `write`'s bytes behind what is queued already, and hangs up behind them.
-    pub(super) fn hang_up(&mut self, slot: u32, now: Tick, write: impl FnOnce(&mut Vec<u8>)) {
-        self.leave(slot, Phase::Flushing, now);
-        self.push_own(slot, now, write);
+    /// All messages of the client are answered; a reply may have been too much for it, so that we
+    /// close it already.
+    pub(super) fn finish_messages(&mut self, slot: u32, reason: CloseReason, code: u16) {
+        if !self.clients.is_open(slot) {
+            self.finish_closing(slot);
+            return;
+        }
+        self.note_close(slot, reason);
+        self.end_with(slot, |out| {
+            close::close_frame(code, reason.text(), out);
+        });
     }
 
-    /// The peer's close frame answers ours: what is queued still leaves, then we hang up.
-    pub(super) fn finish_closing(&mut self, slot: u32, now: Tick) {
-        let has_backlog = self.hot[slot as usize].backlog != NO_BACKLOG;
-        let client = &mut self.clients[slot as usize];
-        client.since = now;
-        if has_backlog {
-            client.phase = Phase::Flushing;
+    /// Queues the bytes of `write` behind what is queued already, and ends the connection behind
+    /// them.
+    pub(super) fn end_with(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        self.end(slot, Phase::Flushing, false);
+        self.delivery.push(slot, write);
+    }
+
+    /// The peer's close frame answers ours: what is queued still leaves, then we shut down.
+    pub(super) fn finish_closing(&mut self, slot: u32) {
+        let now = self.clock.tick();
+        if self.delivery.backlog(slot).is_some() {
+            self.clients.end(slot, Phase::Flushing, now);
         } else {
-            client.phase = Phase::Lingering;
-            self.disconnects
-                .push_back((self.id(slot), Disconnect::Shutdown));
+            self.clients.end(slot, Phase::Lingering, now);
+            self.shut_down(slot);
         }
+    }
+
+    /// The client takes no part any more: its links are cut at the end of the turn.
+    fn end(&mut self, slot: u32, phase: Phase, cuts_backlog: bool) {
+        if self.clients.hold(slot, false) {
+            // Its close frame, or its end, is to be seen.
+            let resume = Action::Resume(self.clients.id(slot));
+            self.actions.push_back(resume);
+        }
+        if self.clients.is_open(slot) {
+            self.unlink(slot);
+        }
+        self.delivery.end(slot, cuts_backlog);
+        self.clients.end(slot, phase, self.clock.tick());
+        self.note(EvictionClass::Ending, self.clients.id(slot));
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        self.address_limit.leave(slot);
+        self.reaping.push(Reap::Links(slot));
+    }
+
+    fn shut_down(&mut self, slot: u32) {
+        let id = self.clients.id(slot);
+        let action = Action::Disconnect(id, Disconnect::Shutdown);
+        self.actions.push_back(action);
     }
 
     /// Lets the socket go at once.
     pub(super) fn drop_client(&mut self, slot: u32, how: Disconnect) {
-        self.disconnects.push_back((self.id(slot), how));
-        self.bury(slot);
+        let id = self.clients.id(slot);
+        self.actions.push_back(Action::Disconnect(id, how));
+        self.remove(slot);
     }
 
     /// Lets one go that was told to, before its end has come: it sees whether that was all.
     pub(super) fn drop_ending(&mut self, slot: u32) {
-        let all_sent = self.backlog_key_of(slot).is_none();
-        let how = if all_sent {
-            Disconnect::Drop
-        } else {
-            Disconnect::Reset
+        let how = match self.delivery.backlog(slot) {
+            None => Disconnect::Drop,
+            Some(_) => Disconnect::Reset,
         };
         self.drop_client(slot, how);
     }
 
-    /// The socket is gone.
-    pub(super) fn handle_closed(&mut self, id: ClientId) {
-        if self.is_alive(id) {
-            self.bury(id.slot);
+    /// A client's socket ended or failed; the shell has let it go.
+    pub fn handle_client_closed(&mut self, client: ClientId) {
+        if self.is_current(client) {
+            self.remove(client.slot);
         }
     }
 
-    /// Cuts the links of clients that left and frees their slots. Nothing walks now.
-    pub(super) fn reap(&mut self, now: Tick) {
-        while let Some(slot) = self.to_unlink.pop() {
-            self.leave_channels(slot, now);
+    fn remove(&mut self, slot: u32) {
+        if self.clients.is_open(slot) {
+            self.unlink(slot);
+            self.metrics.closes.add(close::LOST_LABEL);
         }
-        while let Some(slot) = self.dead.pop() {
-            self.clients.remove(slot as usize);
-            let hot = &mut self.hot[slot as usize];
-            *hot = Recipient {
-                seen: 0,
-                backlog: NO_BACKLOG,
-                generation: hot.generation.wrapping_add(1),
-                flags: 0,
-            };
+        self.delivery.detach(slot);
+        self.publishing.disconnect(slot);
+        self.clients.remove(slot);
+        self.reaping.push(Reap::Slot(slot));
+    }
+
+    fn note_close(&mut self, slot: u32, reason: CloseReason) {
+        tracing::debug!(client = slot, reason = reason.label(), "closing");
+        self.metrics.closes.add(reason.label());
+    }
+
+    // ---- sockets that take bytes, or do not
+
+    /// A client's socket takes bytes again.
+    pub fn handle_client_writable(&mut self, client: ClientId) {
+        if self.is_current(client) {
+            self.delivery.handle_writable(client.slot);
         }
-        self.close_slowest(now);
+    }
+
+    /// Bytes of the client's backlog went out.
+    pub(super) fn handle_backlog_moved(&mut self, slot: u32) {
+        let is_flushing = matches!(self.clients.phase(slot), Some(Phase::Flushing));
+        if is_flushing && self.delivery.backlog(slot).is_none() {
+            // The whole of it has one deadline.
+            let began = self.clients.phase_began(slot);
+            self.clients.end(slot, Phase::Lingering, began);
+            self.shut_down(slot);
+        }
+        self.resume(slot);
+    }
+
+    /// Closes clients that are owed more than they may be.
+    pub(super) fn close_overflowed(&mut self) {
+        while let Some(slot) = self.delivery.poll_overflowed() {
+            self.close(slot, CloseReason::SlowConsumer);
+        }
     }
 
     /// Closes the slowest clients until what all of them refer to is within its bound.
-    fn close_slowest(&mut self, now: Tick) {
-        while self.batches.retained_bytes() > self.limits.retained_bytes_max {
-            let open = self
-                .backlogs
-                .iter()
-                .filter(|(_, stalled)| self.is_open(stalled.slot));
-            let slowest = open.max_by_key(|(_, stalled)| stalled.backlog.shared_bytes());
-            let Some((_, slowest)) = slowest else { return };
-            if slowest.backlog.shared_bytes() == 0 {
+    pub(super) fn close_slowest(&mut self) {
+        while self.delivery.retained_bytes() > self.limits.retained_bytes_max {
+            let Some(slot) = self.delivery.slowest() else {
                 // A pass holds it all: nobody is slow.
                 return;
-            }
-            let (slot, before) = (slowest.slot, self.batches.retained_bytes());
-            self.close(slot, CloseReason::SlowConsumer, now);
-            if self.batches.retained_bytes() == before && self.fanout.has_work() {
+            };
+            let before = self.delivery.retained_bytes();
+            self.close(slot, CloseReason::SlowConsumer);
+            if self.delivery.retained_bytes() == before && self.delivery.has_work() {
                 // What it held is held by others too, or by a pass: let that go on first.
                 return;
             }
         }
     }
 
-    /// The client takes no part any more: its links are cut at the end of the turn.
-    fn leave(&mut self, slot: u32, phase: Phase, now: Tick) {
-        if self.is_paused(self.id(slot)) {
-            // Its close frame, or its end, is to be seen.
-            self.resumed.push_back(self.id(slot));
+    // ---- deadlines
+
+    pub(super) fn check_deadlines(&mut self, slot: u32) {
+        let Some(phase) = self.clients.phase(slot) else {
+            return;
+        };
+        let now = self.clock.tick();
+        let is_open = matches!(phase, Phase::Open { .. });
+        let times = Times {
+            silence: elapsed(self.clients.last_input(slot), now),
+            in_phase: elapsed(self.clients.phase_began(slot), now),
+            standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
+            is_paused: is_open && self.is_over_quota(slot),
+        };
+        match deadlines::judge(phase, times, &self.limits) {
+            Verdict::Wait => {}
+            Verdict::Excuse => self.clients.excuse(slot, now),
+            Verdict::Ping => {
+                self.clients.note_ping(slot, now);
+                self.delivery.push(slot, encoder::append_ping);
+            }
+            Verdict::Close(reason) => self.close(slot, reason),
+            Verdict::Drop => {
+                self.metrics.handshakes_timed_out += 1;
+                self.drop_client(slot, Disconnect::Drop);
+            }
+            Verdict::DropEnding => self.drop_ending(slot),
         }
-        let hot = &mut self.hot[slot as usize];
-        if hot.is(OPEN) {
-            hot.flags &= !OPEN;
-            self.open_clients -= 1;
-            self.addresses.leave(slot);
-            self.to_unlink.push(slot);
-        }
-        self.end_handshake(slot);
-        let client = &mut self.clients[slot as usize];
-        client.phase = phase;
-        client.since = now;
-        self.note(self.id(slot), EvictionClass::Ending, now);
     }
 
-    fn bury(&mut self, slot: u32) {
-        self.end_handshake(slot);
-        let hot = &mut self.hot[slot as usize];
-        if hot.is(OPEN) {
-            self.open_clients -= 1;
-            self.addresses.leave(slot);
-            self.to_unlink.push(slot);
-            self.metrics.closes.add(close::LOST_LABEL);
+    // ---- the whole bridge
+
+    /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
+    /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
+    /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
+    pub fn drain(&mut self, span: Duration) {
+        if self.shutdown.has_begun() {
+            return;
         }
-        if hot.backlog != NO_BACKLOG {
-            let mut stalled = self.backlogs.remove(hot.backlog as usize);
-            stalled.backlog.clear(&mut self.batches);
-        }
-        hot.backlog = NO_BACKLOG;
-        self.admin_count -= usize::from(hot.is(ADMIN));
-        hot.flags = DEAD | hot.flags & ADMIN;
-        self.dead.push(slot);
+        let mut random = Random::new(self.seed);
+        let open = self.clients.slots().filter(|&it| self.clients.is_open(it));
+        self.shutdown = Shutdown::drain(
+            open.map(|slot| self.clients.id(slot)),
+            || random.fraction(),
+            span.min(BridgeConfig::DRAIN_MAX),
+            self.clock.now(),
+        );
     }
 
-    pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
-        tracing::debug!(client = slot, reason = reason.label(), "closing");
-        self.metrics.closes.add(reason.label());
+    /// Takes no more clients, closes those there are with 1001; those that await a publish get
+    /// two seconds for it. A head under way gets one, for an answer that says so.
+    pub fn stop(&mut self) {
+        if !self.shutdown.is_stopping() {
+            self.shutdown = Shutdown::stop(self.clock.now());
+            self.advance_shutdown();
+        }
     }
+
+    /// Whether the end has begun, slowly or soon.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.has_begun()
+    }
+
+    /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
+    /// more but at the admin address.
+    pub fn is_stopping(&self) -> bool {
+        self.shutdown.is_stopping()
+    }
+
+    /// Whether it is stopping and nothing is left to wait for.
+    pub fn is_stopped(&self) -> bool {
+        let (clients, publishes) = (self.clients.count(), self.publishing.count());
+        self.shutdown.is_over(clients, publishes, self.clock.now())
+    }
+
+    pub(super) fn advance_shutdown(&mut self) {
+        let now = self.clock.now();
+        if self.shutdown.is_drained(now) {
+            self.stop();
+            return;
+        }
+        while let Some(client) = self.shutdown.poll_closing(now) {
+            if self.is_current(client) && self.publishing.client_count(client.slot) > 0 {
+                // It is told first, and looked at again soon.
+                self.shutdown.put_off(client, now + STEP);
+            } else if self.is_current(client) {
+                self.close(client.slot, CloseReason::GoingAway);
+            }
+        }
+        if let Some(step) = self.shutdown.poll_step(now) {
+            self.stop_clients(step);
+        }
+    }
+
+    /// Closes clients with 1001, and drops connections whose head is incomplete, as far as this
+    /// step says.
+    fn stop_clients(&mut self, Step { all, heads }: Step) {
+        if all {
+            self.give_up_publishes();
+        }
+        for slot in self.clients.slots() {
+            let Some(phase) = self.clients.phase(slot) else {
+                continue;
+            };
+            let is_handshake = matches!(phase, Phase::Handshake(_));
+            if self.clients.kind(slot) == Kind::Admin {
+                continue;
+            }
+            if phase.is_open() && (all || self.publishing.client_count(slot) == 0) {
+                self.close(slot, CloseReason::GoingAway);
+            } else if heads && is_handshake {
+                self.drop_client(slot, Disconnect::Drop);
+            }
+        }
+    }
+
+    /// No outcome is waited for any more: each publisher is told that it is unknown.
+    fn give_up_publishes(&mut self) {
+        for (client, channel, id) in self.publishing.give_up() {
+            if self.is_current(client) {
+                self.send_error(
+                    client.slot,
+                    ErrorCode::UnknownOutcome,
+                    "the bridge stops, and PostgreSQL did not answer in time",
+                    Some(channel.as_str()),
+                    id.as_ref(),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a client that is closed for this reason could not take what is owed to it anyway.
+fn cuts_backlog(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout)
 }

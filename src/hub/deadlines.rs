@@ -1,129 +1,121 @@
-//! Deadlines of clients: pings, handshakes, stalls, closings.
+//! Deadlines of clients: which are looked at when, and what is due for one.
 //!
 //! No timer per client: a cursor passes over all of them once a second, a quarter at a time, and
-//! looks at the few ticks in their records.
+//! looks at the few ticks in their records. Does not act: the hub carries out a [`Verdict`].
 
-use std::time::Duration;
-
-use super::parts::{Client, Disconnect, Hub, Phase};
-use crate::{
-    id::Tick,
-    ws::{close::CloseReason, encoder},
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
 };
 
-impl Hub {
-    /// Looks at a quarter of the clients, from `cursor` on; returns where to go on.
-    pub(super) fn sweep(&mut self, cursor: usize, now: Tick) -> usize {
-        let slots = self.hot.len();
-        let from = if cursor >= slots { 0 } else { cursor };
-        let to = (from + slots.div_ceil(QUARTERS)).min(slots);
-        for slot in from..to {
-            if self.clients.contains(slot) {
-                self.check_deadlines(u32::try_from(slot).expect("slots are u32"), now);
-            }
-        }
-        to
-    }
+use super::clients::Phase;
+use crate::{config::Limits, ws::close::CloseReason};
 
-    fn check_deadlines(&mut self, slot: u32, now: Tick) {
-        if !self.is_alive(self.id(slot)) {
-            return;
-        }
-        let Client {
-            phase,
-            heard,
-            since,
-            ..
-        } = &self.clients[slot as usize];
-        let silence = elapsed(*heard, now);
-        let in_phase = elapsed(*since, now);
-        match *phase {
-            Phase::Handshake(_) => {
-                if in_phase >= self.limits.handshake_timeout {
-                    self.metrics.handshakes_timed_out += 1;
-                    self.drop_client(slot, Disconnect::Drop);
-                }
-            }
-            Phase::Unauthenticated { .. } => {
-                if in_phase >= self.limits.auth_timeout {
-                    self.close(slot, CloseReason::Unauthorized, now);
-                }
-            }
-            Phase::Open { pinged, .. } => {
-                if self.is_stalled(slot, now) {
-                    self.close(slot, CloseReason::SlowConsumer, now);
-                } else if self.is_paused(self.id(slot)) || self.backlog_key_of(slot).is_some() {
-                    // We do not read it, or it has not got our ping yet: the silence is ours.
-                    // Whether it follows at all, its backlog tells.
-                    let client = &mut self.clients[slot as usize];
-                    client.heard = now;
-                    client.since = now;
-                } else if !pinged && silence >= self.limits.ping_interval {
-                    let client = &mut self.clients[slot as usize];
-                    client.since = now;
-                    if let Phase::Open { pinged, .. } = &mut client.phase {
-                        *pinged = true;
-                    }
-                    self.push_own(slot, now, encoder::append_ping);
-                } else if pinged && in_phase >= self.limits.pong_timeout {
-                    self.close(slot, CloseReason::PingTimeout, now);
-                }
-            }
-            Phase::Closing | Phase::Flushing | Phase::Lingering => {
-                if in_phase >= self.limits.closing_timeout {
-                    self.drop_ending(slot);
-                }
-            }
+/// The cursor that passes over all clients.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    due: Instant,
+    next: u32,
+}
+
+/// What is known of the time of one client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Since bytes last came.
+    pub(super) silence: Duration,
+    /// Since its phase began, or the ping went out.
+    pub(super) in_phase: Duration,
+    /// For how long its backlog has not moved, where it has one.
+    pub(super) standstill: Option<Duration>,
+    /// Its input is left in its socket.
+    pub(super) is_paused: bool,
+}
+
+/// What is due for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    Wait,
+    /// Nothing, and its silence is ours: we do not read it, or it has not got our ping yet.
+    Excuse,
+    /// A ping.
+    Ping,
+    /// The close frame.
+    Close(CloseReason),
+    /// Its socket is let go: its opening handshake took too long.
+    Drop,
+    /// Its socket is let go: its closing handshake took too long.
+    DropEnding,
+}
+
+impl Deadlines {
+    /// The first look is due one step from `now`.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            due: now + STEP,
+            next: 0,
         }
     }
 
-    /// Whether the client's backlog made no progress for too long. A small rest is taken out of
-    /// its large batch on the way.
-    fn is_stalled(&mut self, slot: u32, now: Tick) -> bool {
-        let Some(key) = self.backlog_key_of(slot) else {
-            return false;
-        };
-        let stalled = &mut self.backlogs[key];
-        let standstill = elapsed(stalled.progressed, now);
-        if standstill >= COPY_OUT_AFTER {
-            stalled.backlog.copy_out_small(&mut self.batches);
+    /// When the next look is due.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// The slots to be looked at now, of so many; `None` if that is not due.
+    pub(super) fn poll(&mut self, slots: Range<u32>, now: Instant) -> Option<Range<u32>> {
+        if self.due > now {
+            return None;
         }
-        standstill >= self.limits.stall_timeout
+        self.due = now + STEP;
+        let from = if self.next >= slots.end { 0 } else { self.next };
+        self.next = slots.end.min(from + slots.end.div_ceil(QUARTERS));
+        Some(from..self.next)
     }
 }
 
-/// The time between two ticks; none where `from` is the later one. Ticks wrap, so that "later"
-/// is whichever is nearer.
-pub(super) fn elapsed(from: Tick, to: Tick) -> Duration {
-    let between = to.wrapping_sub(from);
-    let is_future = between > Tick::MAX / 2;
-    Duration::from_millis(if is_future { 0 } else { u64::from(between) })
+/// What is due for a client of this phase.
+pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
+    let Times {
+        silence,
+        in_phase,
+        standstill,
+        is_paused,
+    } = times;
+    match *phase {
+        Phase::Handshake(_) if in_phase >= limits.handshake_timeout => Verdict::Drop,
+        Phase::Unauthenticated { .. } if in_phase >= limits.auth_timeout => {
+            Verdict::Close(CloseReason::Unauthorized)
+        }
+        Phase::Open { pinged, .. } => {
+            if standstill.is_some_and(|it| it >= limits.stall_timeout) {
+                Verdict::Close(CloseReason::SlowConsumer)
+            } else if is_paused || standstill.is_some() {
+                // Whether it follows at all, its backlog tells.
+                Verdict::Excuse
+            } else if !pinged && silence >= limits.ping_interval {
+                Verdict::Ping
+            } else if pinged && in_phase >= limits.pong_timeout {
+                Verdict::Close(CloseReason::PingTimeout)
+            } else {
+                Verdict::Wait
+            }
+        }
+        Phase::Closing | Phase::Flushing | Phase::Lingering
+            if in_phase >= limits.closing_timeout =>
+        {
+            Verdict::DropEnding
+        }
+        Phase::Handshake(_)
+        | Phase::Unauthenticated { .. }
+        | Phase::Closing
+        | Phase::Flushing
+        | Phase::Lingering
+        | Phase::Removed => Verdict::Wait,
+    }
 }
 
 /// Steps in which the cursor passes over all clients.
-const QUARTERS: usize = 4;
+const QUARTERS: u32 = 4;
 /// Time between two steps.
 pub(super) const STEP: Duration = Duration::from_millis(250);
-const COPY_OUT_AFTER: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tick_of_the_future_is_now_and_ticks_wrap() {
-        for (from, to, milliseconds) in [
-            (0, 0, 0),
-            (5, 12, 7),
-            (12, 5, 0),
-            (Tick::MAX, 4, 5),
-            (4, Tick::MAX, 0),
-        ] {
-            assert_eq!(
-                elapsed(from, to),
-                Duration::from_millis(milliseconds),
-                "{from}..{to}"
-            );
-        }
-    }
-}

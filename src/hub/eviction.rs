@@ -1,11 +1,10 @@
-//! Connections that stand in others' way: where there are too many, the oldest of them goes.
+//! Connections that can be evicted, in classes, the oldest of each first.
 //!
-//! Knows who is in which crowd. How many are too many, and how one goes, whoever asks decides.
+//! A connection that left its class stays noted until it would be next, or the notes are twice as
+//! many as can be of use. Does not know what a class is: the caller says who is still in it.
 
-use super::{
-    by_age::ByAge,
-    parts::{Hub, Phase},
-};
+use std::collections::VecDeque;
+
 use crate::id::{ClientId, Tick};
 
 /// What some connections have in common.
@@ -15,69 +14,106 @@ pub(super) enum EvictionClass {
     Admin,
     /// Their heads are incomplete.
     Unfinished,
-    /// There is no room for them: they may stay for a moment.
+    /// They were refused for want of room, and may stay for a moment.
     Refused,
     /// They have not said who they are.
     Unauthenticated,
-    /// Clients that were told to go, or have their answer.
+    /// They were told to go, or have their answer.
     Ending,
 }
 
-/// Who is in each crowd, by age.
+/// The connections of each class by age.
 #[derive(Debug, Default)]
 pub(super) struct Eviction {
-    admin: ByAge,
-    unfinished: ByAge,
-    refused: ByAge,
-    guests: ByAge,
-    ending: ByAge,
+    classes: [ByAge; 5],
 }
 
 impl Eviction {
-    fn of(&mut self, crowd: EvictionClass) -> &mut ByAge {
-        match crowd {
-            EvictionClass::Admin => &mut self.admin,
-            EvictionClass::Unfinished => &mut self.unfinished,
-            EvictionClass::Refused => &mut self.refused,
-            EvictionClass::Unauthenticated => &mut self.guests,
-            EvictionClass::Ending => &mut self.ending,
-        }
+    /// The connection comes into the class now; `is_in` tells of any that was noted.
+    pub(super) fn note(
+        &mut self,
+        class: EvictionClass,
+        id: ClientId,
+        now: Tick,
+        is_in: impl Fn(ClientId) -> bool,
+    ) {
+        self.classes[class as usize].push(id, now, is_in);
+    }
+
+    /// The connection that is longest in the class, and since when.
+    pub(super) fn oldest(
+        &mut self,
+        class: EvictionClass,
+        is_in: impl Fn(ClientId) -> bool,
+    ) -> Option<(ClientId, Tick)> {
+        self.classes[class as usize].oldest(is_in)
     }
 }
 
-impl Hub {
-    /// Notes when the connection came into the crowd, if it is in it.
-    pub(super) fn note(&mut self, id: ClientId, crowd: EvictionClass, now: Tick) {
-        if self.is_in(id, crowd) {
-            let mut by_age = std::mem::take(self.crowds.of(crowd));
-            by_age.push(id, now, |id| self.is_in(id, crowd));
-            *self.crowds.of(crowd) = by_age;
+/// Connections of one class by age, and some that left it.
+#[derive(Debug, Default)]
+struct ByAge {
+    /// With the time at which each came into it.
+    ids: VecDeque<(ClientId, Tick)>,
+    /// At so many, those that left are sorted out.
+    sort_out_at: usize,
+}
+
+impl ByAge {
+    fn push(&mut self, id: ClientId, now: Tick, is_in: impl Fn(ClientId) -> bool) {
+        if self.ids.len() >= self.sort_out_at {
+            self.ids.retain(|&(id, _)| is_in(id));
+            self.sort_out_at = SORT_OUT_MIN.max(self.ids.len() * 2);
         }
+        self.ids.push_back((id, now));
     }
 
-    /// Who is longest in the crowd, and since when.
-    pub(super) fn oldest(&mut self, crowd: EvictionClass) -> Option<(ClientId, Tick)> {
-        let mut by_age = std::mem::take(self.crowds.of(crowd));
-        let oldest = by_age.oldest(|id| self.is_in(id, crowd));
-        *self.crowds.of(crowd) = by_age;
-        oldest
-    }
-
-    /// Of one that was noted, or is to be.
-    pub(super) fn is_in(&self, id: ClientId, crowd: EvictionClass) -> bool {
-        if !self.is_alive(id) {
-            return false;
-        }
-        let phase = &self.clients[id.slot as usize].phase;
-        match crowd {
-            // Who is noted there stays until its end.
-            EvictionClass::Admin | EvictionClass::Refused => true,
-            EvictionClass::Unfinished => matches!(phase, Phase::Handshake(_)),
-            EvictionClass::Unauthenticated => matches!(phase, Phase::Unauthenticated { .. }),
-            EvictionClass::Ending => {
-                let is_told = matches!(phase, Phase::Closing | Phase::Flushing | Phase::Lingering);
-                is_told && !self.is_admin(id.slot)
+    fn oldest(&mut self, is_in: impl Fn(ClientId) -> bool) -> Option<(ClientId, Tick)> {
+        while let Some(&(id, came_at)) = self.ids.front() {
+            if is_in(id) {
+                return Some((id, came_at));
             }
+            self.ids.pop_front();
         }
+        None
+    }
+}
+
+/// Fewer are not worth the look.
+const SORT_OUT_MIN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(slot: u32) -> ClientId {
+        ClientId {
+            slot,
+            generation: 0,
+        }
+    }
+
+    #[test]
+    fn the_oldest_that_is_still_there_is_next() {
+        let mut by_age = ByAge::default();
+        for slot in 0..4 {
+            by_age.push(client(slot), 10 + slot, |_| true);
+        }
+        assert_eq!(by_age.oldest(|_| true), Some((client(0), 10)));
+        assert_eq!(by_age.oldest(|it| it.slot > 1), Some((client(2), 12)));
+        assert_eq!(by_age.oldest(|_| false), None);
+    }
+
+    #[test]
+    fn those_that_left_are_not_kept() {
+        let mut by_age = ByAge::default();
+        for slot in 0..10_000 {
+            by_age.push(client(slot), slot, |it| slot - it.slot <= 100);
+            assert!(by_age.ids.len() <= 202);
+        }
+        assert_eq!(
+            by_age.oldest(|it| it.slot >= 9_900),
+            Some((client(9_900), 9_900))
+        );
     }
 }

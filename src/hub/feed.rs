@@ -1,7 +1,5 @@
-//! The upstream of a server that runs alone: notifications come from the program around it, and
-//! what clients ask goes to it.
-
-use std::collections::VecDeque;
+//! The words between the bridge and a program that feeds it: notifications come from the program,
+//! and requests of clients go to it.
 
 use crate::channel::{Channel, Payload};
 
@@ -28,7 +26,7 @@ pub enum Fed {
 }
 
 /// What is to be handed to the program. Where it answers a publish, `ticket` names that one to
-/// [`Core::handle_taken`](super::Core::handle_taken).
+/// [`Hub::handle_taken`](super::Hub::handle_taken).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// What a client asks.
@@ -46,21 +44,4 @@ pub enum Taken {
     Full,
     /// It takes none.
     Never,
-}
-
-/// What waits to be handed to the program; handed over once a turn.
-#[derive(Debug, Default)]
-pub struct Feed {
-    requests: VecDeque<Request>,
-}
-
-impl Feed {
-    pub(super) fn push(&mut self, incoming: Incoming, ticket: Option<u32>) {
-        self.requests.push_back(Request { incoming, ticket });
-    }
-
-    /// The next thing to hand over.
-    pub fn poll_request(&mut self) -> Option<Request> {
-        self.requests.pop_front()
-    }
 }

@@ -3,13 +3,9 @@
 //! Knows neither how a head is read (`ws::request`) nor what a client may do once it is in
 //! (`admission`).
 
-use super::{
-    eviction::EvictionClass,
-    parts::{EXCESS, Hub},
-};
+use super::{Hub, clients::Kind, eviction::EvictionClass};
 use crate::{
     access::{secret::Secret, tokens::TokenId},
-    id::Tick,
     metrics,
     ws::{
         request::{Method, Request, Upgrade},
@@ -25,8 +21,8 @@ pub(super) enum Reply {
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
         key: String,
-        /// Whose token came with the request.
-        holder: Option<TokenId>,
+        /// The token that came with the request.
+        token: Option<TokenId>,
     },
 }
 
@@ -37,10 +33,10 @@ pub(super) struct Answer {
 }
 
 impl Hub {
-    /// Gives the connection its answer, and hangs up behind it.
-    pub(super) fn hang_up_with(&mut self, slot: u32, answer: &Answer, now: Tick) {
+    /// Gives the connection its answer, and ends it behind that.
+    pub(super) fn respond(&mut self, slot: u32, answer: &Answer) {
         self.metrics.http_responses.add(answer.status.code());
-        self.hang_up(slot, now, |out| out.extend_from_slice(&answer.bytes));
+        self.end_with(slot, |out| out.extend_from_slice(&answer.bytes));
     }
 
     /// What becomes of a request that was read.
@@ -49,12 +45,12 @@ impl Hub {
         let respond = |status, content_type, body: &str| {
             Reply::Respond(Answer::new(status, content_type, body, head_only))
         };
-        if self.hot[slot as usize].is(EXCESS) {
+        if self.clients.kind(slot) == Kind::Excess {
             return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
         }
-        let is_admin = self.is_admin(slot);
-        let checked = match self.admin_pages.as_ref().filter(|_| is_admin) {
-            Some(pages) => pages.check(request.host, request.origin),
+        let is_admin = self.clients.kind(slot) == Kind::Admin;
+        let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
+            Some(origins) => origins.check(request.host, request.origin),
             None => self.access.check_page(request.host, request.origin),
         };
         if let Err(refusal) = checked {
@@ -62,7 +58,7 @@ impl Hub {
             return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
         }
         let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
-        let is_watched = is_admin || self.admin_pages.is_none();
+        let is_watched = is_admin || self.admin_origins.is_none();
         match (request.path, &request.upgrade) {
             _ if request.method == Method::Other => respond(
                 Status::MethodNotAllowed,
@@ -106,16 +102,16 @@ impl Hub {
 
     /// The answer to a sound opening handshake, which is a `GET`.
     fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
-        let (status, text) = if self.is_leaving() {
+        let (status, text) = if self.is_shutting_down() {
             (Status::ServiceUnavailable, "shutting down\n")
         } else if self.is_full() && self.oldest(EvictionClass::Unauthenticated).is_none() {
             (Status::ServiceUnavailable, "too many clients\n")
-        } else if self.addresses.is_full(slot) {
+        } else if self.address_limit.is_full(slot) {
             let text = "too many clients from this address\n";
             (Status::TooManyRequests, text)
-        } else if let Ok(holder) = self.holder_of(request) {
+        } else if let Ok(token) = self.token_of(request) {
             let key = key.to_owned();
-            return Reply::Upgrade { key, holder };
+            return Reply::Upgrade { key, token };
         } else {
             tracing::debug!(client = slot, "refused a token");
             (Status::Unauthorized, "the token is wrong\n")
@@ -123,23 +119,14 @@ impl Hub {
         Reply::Respond(Answer::new(status, TEXT, text, false))
     }
 
-    /// Whose token the request brings. A browser's cannot bring one: it says so in a message.
-    fn holder_of(&self, request: &Request<'_>) -> Result<Option<TokenId>, WrongToken> {
+    /// The token that the request brings. A browser's cannot bring one: it says so in a message.
+    fn token_of(&self, request: &Request<'_>) -> Result<Option<TokenId>, WrongToken> {
         match request.bearer {
             Some(token) if self.access.is_token_required() => {
-                let holder = self.access.authenticate(&Secret::new(token));
-                holder.map(Some).ok_or(WrongToken)
+                let token = self.access.authenticate(&Secret::new(token));
+                token.map(Some).ok_or(WrongToken)
             }
             Some(_) | None => Ok(None),
-        }
-    }
-
-    /// Why no client should be sent here, if so.
-    fn readiness(&self) -> Result<(), &'static str> {
-        if self.is_leaving() {
-            Err("shutting down")
-        } else {
-            self.listening.readiness()
         }
     }
 }

@@ -1,380 +1,391 @@
-//! Reactions to what clients send: heads, frames and messages.
+//! Reactions to bytes of clients: heads, frames and messages.
 //!
-//! Knows who is subscribed to what and who waits for a LISTEN; when that is sent, and what follows
-//! from its answer, is `listening`'s, and what a client may is `admission`'s.
+//! What is answered to a request head is `http`'s, what a client may do `authorization`'s.
 
-use super::encode::append_message;
 use super::{
-    custom_protocol::RawMessage,
+    Action, Hub, Upstream,
+    channels::SubscribeError,
+    clients::Phase,
+    custom_protocol::{Arrival, RawMessage},
+    encode::append_message,
+    feed::Incoming,
     http::{Answer, Reply},
-    parts::{Client, Hub, Phase, Subscribe},
+    pending::Subscribe,
 };
 use crate::{
-    backend::interest::Interest,
-    channel::{Channel, ChannelKey},
-    id::{ClientId, Tick},
+    backend::command::{Notify, Published},
+    channel::{Channel, ChannelKey, Payload},
+    id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
     ws::{close::CloseReason, decoder::Input, encoder, request, response},
 };
 
 impl Hub {
-    /// Bytes of a client; they are unmasked in place.
-    pub(super) fn handle_input(&mut self, id: ClientId, input: &mut [u8], now: Tick) {
-        if !self.is_alive(id) {
+    /// Bytes came from a client; they are unmasked in place.
+    pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8]) {
+        if !self.is_current(client) {
             return;
         }
-        let client = &mut self.clients[id.slot as usize];
-        client.heard = now;
-        match &mut client.phase {
-            Phase::Handshake(head) => match head.take() {
-                None => self.handle_head(id.slot, input, now),
+        let slot = client.slot;
+        self.clients.note_input(slot, self.clock.tick());
+        match self.clients.phase(slot) {
+            Some(Phase::Handshake(_)) => match self.clients.take_head(slot) {
+                None => self.handle_head(slot, input),
                 Some(mut head) => {
                     head.extend_from_slice(input);
-                    self.handle_head(id.slot, &mut head, now);
+                    self.handle_head(slot, &mut head);
                 }
             },
-            Phase::Open { pinged, .. } => {
-                *pinged = false;
-                self.handle_frames(id.slot, input, now);
+            Some(Phase::Unauthenticated { .. } | Phase::Open { .. } | Phase::Closing) => {
+                self.handle_frames(slot, input);
             }
-            Phase::Unauthenticated { .. } | Phase::Closing => {
-                self.handle_frames(id.slot, input, now)
-            }
-            Phase::Flushing | Phase::Lingering => {}
+            Some(Phase::Flushing | Phase::Lingering | Phase::Removed) | None => {}
         }
+        self.forward_commands();
     }
 
     /// Whether the client's input is to be left in its socket for now: it published faster than
-    /// PostgreSQL commits, or does not read the answers to what it asks. `Hub::resumed` tells when
-    /// to go on.
-    pub(super) fn is_paused(&self, id: ClientId) -> bool {
-        if !self.is_alive(id) || !self.is_open(id.slot) {
-            return false;
+    /// PostgreSQL commits, or does not read the answers to its requests. [`Action::Resume`] tells
+    /// when to go on.
+    pub fn is_paused(&mut self, client: ClientId) -> bool {
+        let slot = client.slot;
+        let is_paused = self.is_current(client) && self.is_over_quota(slot);
+        if is_paused {
+            self.clients.hold(slot, true);
         }
-        let publishes = self.clients[id.slot as usize].publishes_waiting as usize;
-        let backlog = self
-            .backlog_key_of(id.slot)
-            .map(|key| &self.backlogs[key].backlog);
-        publishes >= self.limits.client_publishes_max
-            || backlog.is_some_and(|it| it.owned_bytes() > self.limits.client_answer_bytes_max)
+        is_paused
     }
 
-    fn handle_head(&mut self, slot: u32, input: &mut [u8], now: Tick) {
+    /// Whether the open client has more unanswered publishes, or unread answers, than it may.
+    pub(super) fn is_over_quota(&self, slot: u32) -> bool {
+        let answer_bytes = || self.delivery.backlog(slot).map_or(0, |it| it.owned_bytes());
+        self.clients.is_open(slot)
+            && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
+                || answer_bytes() > self.limits.client_answer_bytes_max)
+    }
+
+    /// Reads the client again if nothing stands against it any more.
+    pub(super) fn resume(&mut self, slot: u32) {
+        if !self.is_over_quota(slot) && self.clients.hold(slot, false) {
+            let resume = Action::Resume(self.clients.id(slot));
+            self.actions.push_back(resume);
+        }
+    }
+
+    fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
         let (reply, head_bytes) = match request::parse(input) {
             Ok(None) => {
-                self.clients[slot as usize].phase =
-                    Phase::Handshake(Some(Box::new(input.to_vec())));
+                self.clients.keep_head(slot, input.to_vec());
                 return;
             }
             Ok(Some(request)) => (self.reply(slot, &request), request.head_bytes),
             Err(status) => (Reply::Respond(Answer::unreadable(status)), 0),
         };
         match reply {
-            Reply::Respond(answer) => self.hang_up_with(slot, &answer, now),
-            Reply::Upgrade { key, holder } => {
-                self.open(slot, holder, now, |out| {
+            Reply::Respond(answer) => self.respond(slot, &answer),
+            Reply::Upgrade { key, token } => {
+                self.open(slot, token, |out| {
                     response::switching_protocols(&key, out);
                 });
-                if self.listening.announced == PostgresStatus::Down {
+                if self.postgres.is_announced_down() {
                     let status = ServerMessage::Status {
                         postgres: PostgresStatus::Down,
                     };
                     self.metrics.statuses += 1;
-                    self.push_own(slot, now, |out| append_message(&status, out));
+                    self.delivery.push(slot, |out| append_message(&status, out));
                 }
-                self.handle_frames(slot, &mut input[head_bytes..], now);
+                self.handle_frames(slot, &mut input[head_bytes..]);
             }
         }
     }
 
-    fn handle_frames(&mut self, slot: u32, input: &mut [u8], now: Tick) {
-        let mut decoder = std::mem::take(&mut self.clients[slot as usize].decoder);
+    fn handle_frames(&mut self, slot: u32, input: &mut [u8]) {
+        let mut decoder = self.clients.take_decoder(slot);
         let mut at = 0;
         loop {
             match decoder.decode(&mut input[at..], self.limits.message_bytes_max) {
                 Ok((_, None)) => break,
                 Ok((consumed, Some(input))) => {
                     at += consumed;
-                    if !self.handle_frame(slot, input, now) {
+                    if !self.handle_frame(slot, input) {
                         return;
                     }
                 }
                 Err(reason) => {
-                    self.handle_violation(slot, reason, now);
+                    self.handle_violation(slot, reason);
                     return;
                 }
             }
         }
-        self.clients[slot as usize].decoder = decoder;
+        self.clients.keep_decoder(slot, decoder);
     }
 
-    /// Whether the client is to be listened to further.
-    fn handle_frame(&mut self, slot: u32, input: Input<'_>, now: Tick) -> bool {
-        if matches!(self.clients[slot as usize].phase, Phase::Closing) {
+    /// Whether more is to be read of the client.
+    fn handle_frame(&mut self, slot: u32, input: Input<'_>) -> bool {
+        if matches!(self.clients.phase(slot), Some(Phase::Closing)) {
             // What crosses our close frame on its way means nothing any more (RFC 6455, 1.4).
-            let closed = matches!(input, Input::Close(_));
-            if closed {
-                self.finish_closing(slot, now);
+            let is_close = matches!(input, Input::Close(_));
+            if is_close {
+                self.finish_closing(slot);
             }
-            return !closed;
+            return !is_close;
         }
-        let id = self.id(slot);
         match input {
-            Input::Text(_) | Input::Binary(_)
-                if self.arrivals.is_some() && !self.rates.take(slot, now) =>
-            {
-                let reason = CloseReason::TooManyMessages;
-                self.end(slot, reason, reason.code(), now);
-                return false;
+            Input::Text(text) if self.custom_protocol.is_some() => {
+                return self.take_message(slot, RawMessage::Text(text.to_owned()));
             }
-            Input::Text(text) => match &mut self.arrivals {
-                Some(arrivals) => arrivals.push(id, RawMessage::Text(text.to_owned())),
-                None => self.handle_text(slot, text, now),
-            },
-            Input::Binary(bytes) => match &mut self.arrivals {
-                Some(arrivals) => arrivals.push(id, RawMessage::Binary(bytes.to_owned())),
-                None => {
-                    let bad = (
-                        ErrorCode::BadMessage,
-                        "binary messages are not understood, send JSON as text",
-                    );
-                    let (code, text) = self.authorize(slot, None, now).unwrap_or(bad);
-                    self.refuse(slot, code, text, None, None, now);
-                }
-            },
+            Input::Binary(bytes) if self.custom_protocol.is_some() => {
+                return self.take_message(slot, RawMessage::Binary(bytes.to_owned()));
+            }
+            Input::Text(text) => self.handle_text(slot, text),
+            Input::Binary(_) => {
+                let bad = (
+                    ErrorCode::BadMessage,
+                    "binary messages are not understood, send JSON as text",
+                );
+                let (code, text) = self.authorize(slot, None).err().unwrap_or(bad);
+                self.send_error(slot, code, text, None, None);
+            }
             Input::Ping(payload) => {
-                self.push_own(slot, now, |out| encoder::append_pong(payload, out));
+                self.delivery
+                    .push(slot, |out| encoder::append_pong(payload, out));
             }
             Input::Pong => {}
             Input::Close(frame) => {
                 let code = frame.map_or_else(|| CloseReason::Normal.code(), |(code, _)| code);
-                self.end(slot, CloseReason::Normal, code, now);
+                self.reply_close(slot, CloseReason::Normal, code);
                 return false;
             }
         }
-        matches!(
-            self.clients[slot as usize].phase,
-            Phase::Unauthenticated { .. }
-                | Phase::Open { .. }
-                | Phase::Closing
-                | Phase::Handshake(_)
-        )
+        let phase = self.clients.phase(slot);
+        phase.is_some_and(|it| it.is_open() || matches!(it, Phase::Closing))
     }
 
-    fn handle_violation(&mut self, slot: u32, reason: CloseReason, now: Tick) {
-        if matches!(self.clients[slot as usize].phase, Phase::Closing) {
-            self.finish_closing(slot, now);
-            return;
+    fn handle_violation(&mut self, slot: u32, reason: CloseReason) {
+        if matches!(self.clients.phase(slot), Some(Phase::Closing)) {
+            self.finish_closing(slot);
+        } else {
+            self.reply_close(slot, reason, reason.code());
         }
-        self.end(slot, reason, reason.code(), now);
     }
 
-    fn handle_text(&mut self, slot: u32, text: &str, now: Tick) {
-        let request = message::parse(text, self.listening.measure);
+    // ---- a protocol of the program's own
+
+    /// Whether more is to be read of the client.
+    fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
+        let is_taken = self.rate_limit.take(slot, self.clock.tick());
+        if is_taken {
+            let arrival = Arrival::Message(self.clients.id(slot), message);
+            if let Some(queue) = &mut self.custom_protocol {
+                queue.push(arrival);
+            }
+        } else {
+            let reason = CloseReason::TooManyMessages;
+            self.reply_close(slot, reason, reason.code());
+        }
+        is_taken
+    }
+
+    /// The program's reply to a [message](Action::Message).
+    pub fn handle_reply(&mut self, client: ClientId, reply: &RawMessage) {
+        if self.is_current(client) && self.clients.is_open(client.slot) {
+            self.delivery.push(client.slot, |out| match reply {
+                RawMessage::Text(text) => encoder::append_text(text, out),
+                RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
+            });
+        }
+    }
+
+    // ---- our protocol
+
+    fn handle_text(&mut self, slot: u32, text: &str) {
+        let request = message::parse(text, self.postgres.length_unit);
         let id = request.id;
-        let asked = request.message.as_ref().ok();
-        if let Some((code, text)) = self.authorize(slot, asked, now) {
+        if let Err((code, text)) = self.authorize(slot, request.message.as_ref().ok()) {
             let channel = match &request.message {
                 Ok(message) => message.channel().map(Channel::as_str),
                 Err(refusal) => refusal.channel.as_deref(),
             };
-            self.refuse(slot, code, text, channel, id.as_ref(), now);
+            self.send_error(slot, code, text, channel, id.as_ref());
             return;
         }
         match request.message {
             Ok(ClientMessage::Subscribe(channel, since)) => {
-                self.subscribe(slot, channel, Subscribe { id, since }, now);
+                self.subscribe(slot, channel, Subscribe { id, since });
             }
-            Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, id, now),
+            Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, id),
             Ok(ClientMessage::Notify(channel, payload)) => {
-                self.notify(slot, channel, payload, id, now);
+                self.publish(slot, channel, payload, id);
             }
             Ok(ClientMessage::Ping) => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
-                self.push_own(slot, now, |out| append_message(&pong, out));
+                self.delivery.push(slot, |out| append_message(&pong, out));
             }
-            Ok(ClientMessage::Auth(token)) => {
-                self.handle_auth(slot, token, id.as_ref(), now);
-            }
+            Ok(ClientMessage::Auth(token)) => self.handle_auth(slot, token, id.as_ref()),
             Err(refusal) => {
                 let channel = refusal.channel.as_deref();
-                self.refuse(slot, refusal.code, &refusal.text, channel, id.as_ref(), now);
+                self.send_error(slot, refusal.code, &refusal.text, channel, id.as_ref());
             }
         }
     }
 
-    pub(super) fn refuse(
+    pub(super) fn send_error(
         &mut self,
         slot: u32,
         code: ErrorCode,
         text: &str,
         channel: Option<&str>,
         id: Option<&RequestId>,
-        now: Tick,
     ) {
         self.metrics.refusals.add(code.label());
-        self.answer(slot, &ServerMessage::error(code, text, channel, id), now);
+        self.answer(slot, &ServerMessage::error(code, text, channel, id));
     }
 
-    fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe, now: Tick) {
-        let name = channel.as_str();
-        let known = self.index.find(name);
-        let client = &self.clients[slot as usize];
-        let waiting = client.waiting.as_deref().map_or(&[][..], Vec::as_slice);
-        let is_new =
-            known.is_none_or(|key| !self.index.is_subscribed(slot, key) && !waiting.contains(&key));
-        let subscribed = self.index.subscriptions(slot).len();
+    fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe) {
         let max = self.limits.subscriptions_max;
-        let is_full = || {
-            let again = |&&key: &&ChannelKey| self.index.is_subscribed(slot, key);
-            subscribed + waiting.len() - waiting.iter().filter(again).count() >= max
-        };
-        if is_new && subscribed + waiting.len() >= max && is_full() {
-            let text = format!(
-                "a client may have {} subscriptions",
-                self.limits.subscriptions_max
-            );
-            let code = ErrorCode::TooManySubscriptions;
-            self.refuse(slot, code, &text, Some(name), request.id.as_ref(), now);
-            return;
+        let name = channel.clone();
+        match self.channels.subscribe(slot, channel, request, max) {
+            Ok(Some((key, request))) => self.admit(slot, key, &request),
+            Ok(None) => {}
+            Err((error, Subscribe { id, .. })) => {
+                let (code, text) = match error {
+                    SubscribeError::TooManySubscriptions => (
+                        ErrorCode::TooManySubscriptions,
+                        format!("a client may have {max} subscriptions"),
+                    ),
+                    SubscribeError::TooManyWaiting => (
+                        ErrorCode::RateLimited,
+                        "too many subscribes are waiting for PostgreSQL already".to_owned(),
+                    ),
+                };
+                self.send_error(slot, code, &text, Some(name.as_str()), id.as_ref());
+            }
         }
-        if client.subscribes_waiting as usize >= self.limits.subscriptions_max {
-            let text = "too many subscribes are waiting for PostgreSQL already";
-            self.refuse(
-                slot,
-                ErrorCode::RateLimited,
-                text,
-                Some(name),
-                request.id.as_ref(),
-                now,
-            );
-            return;
-        }
-        let key = self.index.intern(channel.clone());
-        let state = self.listening.state_mut(key);
-        state.deserted = None;
-        if state.interest == Interest::Listened {
-            self.admit(slot, key, &request, now);
-            // It may have been closed instead, and the channel be as deserted as before.
-            self.unwant_if_deserted(key, now);
-            return;
-        }
-        let requests = state.waiting.entry(slot).or_default();
-        requests.push(request);
-        let is_first = requests.len() == 1;
-        let client = &mut self.clients[slot as usize];
-        client.subscribes_waiting += 1;
-        if is_first {
-            client.waiting.get_or_insert_default().push(key);
-        }
-        self.want(key);
     }
 
-    /// The subscription holds from now on. What the client missed since it was here last follows
-    /// its answer, if all of that is still there.
-    pub(super) fn admit(&mut self, slot: u32, key: ChannelKey, request: &Subscribe, now: Tick) {
-        if self.is_open(slot) {
-            self.deliver(slot, now);
-        }
-        // It may have been closed for what it was owed.
-        if !self.is_open(slot) {
+    /// The subscription holds from now on. Behind the answer follows what the client missed since
+    /// its position, if all of that is still there.
+    pub(super) fn admit(&mut self, slot: u32, key: ChannelKey, request: &Subscribe) {
+        if !self.clients.is_open(slot) {
             return;
         }
-        self.index.subscribe(slot, key);
-        let channel = self.index.name(key).clone();
-        let (epoch, current) = self.listening.position(key);
+        self.delivery.deliver(slot, self.channels.index());
+        self.channels.link(slot, key);
+        let position = self.channels.position(key);
         let since = request.since.as_ref();
-        let missed = since
-            .filter(|since| *since.epoch == *epoch)
-            .and_then(|since| self.history.since(key, since.seq, current));
-        let recovered = since.map(|_| missed.is_some());
-        if let (Some(since), true) = (since, missed.is_some()) {
-            self.metrics.deliveries += current - since.seq;
-        }
-        let seq = match since {
-            Some(since) if missed.is_some() => since.seq,
-            Some(_) | None => current,
-        };
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
-        frames.extend(missed.into_iter().flatten().flatten());
+        let missed_from = since
+            .filter(|since| *since.epoch == *position.epoch)
+            .map(|since| since.seq)
+            .filter(|&seq| self.delivery.recover(key, seq, position.seq, &mut frames));
+        if let Some(seq) = missed_from {
+            self.metrics.deliveries += position.seq - seq;
+        }
         let message = ServerMessage::Subscribed {
-            channel: channel.as_str(),
-            epoch: &epoch,
-            seq,
-            recovered,
+            channel: self.channels.name(key).as_str(),
+            epoch: &position.epoch,
+            seq: missed_from.unwrap_or(position.seq),
+            recovered: since.map(|_| missed_from.is_some()),
             id: request.id.as_ref(),
         };
-        self.answer(slot, &message, now);
-        if self.is_open(slot) && !frames.is_empty() {
-            self.push_own(slot, now, |out| out.extend_from_slice(&frames));
+        self.delivery
+            .push(slot, |out| append_message(&message, out));
+        if !frames.is_empty() {
+            self.delivery
+                .push(slot, |out| out.extend_from_slice(&frames));
         }
         self.scratch = frames;
     }
 
-    fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>, now: Tick) {
+    fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
         let name = channel.as_str();
-        let key = self.index.find(name);
-        if let Some(key) = key {
-            self.deliver(slot, now);
-            for Subscribe { id: overtaken, .. } in self.stop_waiting(slot, key) {
+        if let Some(key) = self.channels.find(name) {
+            self.delivery.deliver(slot, self.channels.index());
+            let now = self.clock.now();
+            for Subscribe { id: overtaken, .. } in self.channels.unsubscribe(slot, key, now) {
                 let text = "an unsubscribe overtook this subscribe";
                 let code = ErrorCode::Cancelled;
-                self.refuse(slot, code, text, Some(name), overtaken.as_ref(), now);
-            }
-            self.index.unsubscribe(slot, key);
-        }
-        self.answer(
-            slot,
-            &ServerMessage::Unsubscribed {
-                channel: name,
-                id: id.as_ref(),
-            },
-            now,
-        );
-        if let Some(key) = key {
-            self.unwant_if_deserted(key, now);
-        }
-    }
-
-    /// The client awaits this channel no longer; its unanswered requests, in the order asked.
-    fn stop_waiting(&mut self, slot: u32, key: ChannelKey) -> Vec<Subscribe> {
-        let requests = self
-            .listening
-            .state_mut(key)
-            .waiting
-            .remove(&slot)
-            .unwrap_or_default();
-        if !requests.is_empty() {
-            self.clients[slot as usize].forget_waiting(key, requests.len());
-        }
-        requests
-    }
-
-    /// Cuts all links of a client that left.
-    pub(super) fn leave_channels(&mut self, slot: u32, now: Tick) {
-        let waiting = self.clients[slot as usize].waiting.take();
-        for key in waiting.into_iter().flat_map(|waiting| *waiting) {
-            self.listening.state_mut(key).waiting.remove(&slot);
-            self.unwant_if_deserted(key, now);
-        }
-        self.clients[slot as usize].subscribes_waiting = 0;
-        while let Some(key) = self.index.unsubscribe_any(slot) {
-            self.unwant_if_deserted(key, now);
-        }
-    }
-}
-
-impl Client {
-    /// One of the channels waited for, and so many requests for it, are answered.
-    pub(super) fn forget_waiting(&mut self, key: ChannelKey, requests: usize) {
-        let answered = u32::try_from(requests).unwrap_or(u32::MAX);
-        self.subscribes_waiting = self.subscribes_waiting.saturating_sub(answered);
-        if let Some(waiting) = &mut self.waiting {
-            waiting.retain(|&other| other != key);
-            if waiting.is_empty() {
-                self.waiting = None;
+                self.send_error(slot, code, text, Some(name), overtaken.as_ref());
             }
         }
+        let message = ServerMessage::Unsubscribed {
+            channel: name,
+            id: id.as_ref(),
+        };
+        self.answer(slot, &message);
+    }
+
+    fn publish(&mut self, slot: u32, channel: Channel, payload: Payload, id: Option<RequestId>) {
+        if !self.postgres.is_publishing_up {
+            let text = "PostgreSQL is not connected";
+            let code = ErrorCode::PostgresDown;
+            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
+            return;
+        }
+        let client = self.clients.id(slot);
+        let now = self.clock.micros();
+        let begun = self
+            .publishing
+            .begin(client, channel.clone(), &payload, id.clone(), now);
+        let Some(ticket) = begun else {
+            let text = "too many publishes are waiting for PostgreSQL";
+            let code = ErrorCode::RateLimited;
+            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
+            return;
+        };
+        self.metrics.publishes += 1;
+        match &mut self.upstream {
+            Upstream::Postgres(backend) => backend.publish(Notify {
+                number: ticket,
+                source: slot,
+                channel,
+                payload,
+            }),
+            Upstream::Program => self.request(Incoming::Notify(channel, payload), Some(ticket)),
+            Upstream::Busy => debug_assert!(false, "no client is heard meanwhile"),
+        }
+    }
+
+    /// A publish ended one way or the other.
+    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published) {
+        let clients = &self.clients;
+        let ended = self.publishing.end(ticket, |it| clients.is_current(it));
+        let Some((publish, is_awaited)) = ended else {
+            return;
+        };
+        let latency = self.clock.micros() - publish.taken_at;
+        self.metrics.publish_latency.observe(latency);
+        if !is_awaited {
+            return;
+        }
+        let slot = publish.client.slot;
+        self.resume(slot);
+        let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
+        let (code, text) = match outcome {
+            Published::Committed => {
+                if let Some(id) = id {
+                    self.answer(slot, &ServerMessage::Notified { channel, id });
+                }
+                return;
+            }
+            Published::Refused(error) => {
+                self.metrics.refusals.add(ErrorCode::PostgresError.label());
+                let (text, sqlstate) = (&error.message, &error.sqlstate);
+                let message = ServerMessage::postgres_error(text, sqlstate, channel, id);
+                self.answer(slot, &message);
+                return;
+            }
+            Published::Unknown => (
+                ErrorCode::UnknownOutcome,
+                "the connection to PostgreSQL was lost before it answered",
+            ),
+            Published::NotSent => (ErrorCode::PostgresDown, "PostgreSQL is not connected"),
+            Published::Crowded => (
+                ErrorCode::RateLimited,
+                "too many publishes are waiting to be taken",
+            ),
+        };
+        self.send_error(slot, code, text, Some(channel), id);
     }
 }

@@ -1,146 +1,138 @@
-//! Publishes of clients: each ends once, whatever becomes of PostgreSQL.
+//! Publishes of clients on their way to PostgreSQL: each ends once, whatever becomes of that.
 //!
-//! Knows who waits for which; how they are gathered into transactions is the backend's.
+//! Knows whose each is and what all of them cost; how they are gathered into transactions is the
+//! backend's, and what a client is told the hub's.
 
-use super::parts::{Hub, Publish};
+use slab::Slab;
+
 use crate::{
-    backend::command::{Command, Notify, Published},
     channel::{Channel, Payload},
-    id::Tick,
-    message::{ErrorCode, RequestId, ServerMessage},
+    id::ClientId,
+    message::RequestId,
 };
 
-impl Hub {
-    pub(super) fn notify(
+/// Publishes awaiting their outcome, by ticket.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    publishes: Slab<Publish>,
+    /// By slot of the client; grown on first use.
+    by_client: Vec<u32>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Publish {
+    pub(super) client: ClientId,
+    pub(super) id: Option<RequestId>,
+    pub(super) channel: Channel,
+    /// When it was taken, in microseconds.
+    pub(super) taken_at: u64,
+    bytes: usize,
+    /// The client has its answer already.
+    is_answered: bool,
+}
+
+impl Publishing {
+    /// All of them together may cost `bytes_max`.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            publishes: Slab::new(),
+            by_client: Vec::new(),
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Takes a publish; its ticket, unless there are too many.
+    pub(super) fn begin(
         &mut self,
-        slot: u32,
+        client: ClientId,
         channel: Channel,
-        payload: Payload,
+        payload: &Payload,
         id: Option<RequestId>,
-        now: Tick,
-    ) {
+        now: u64,
+    ) -> Option<u32> {
         let bytes = channel.as_str().len() + payload.as_str().len() + PUBLISH_BYTES;
-        let refusal = if !self.listening.publishing_up {
-            Some((ErrorCode::PostgresDown, "PostgreSQL is not connected"))
-        } else if self.publish_bytes + bytes > self.limits.publish_bytes_max {
-            Some((
-                ErrorCode::RateLimited,
-                "too many publishes are waiting for PostgreSQL",
-            ))
-        } else {
-            None
-        };
-        if let Some((code, text)) = refusal {
-            self.refuse(slot, code, text, Some(channel.as_str()), id.as_ref(), now);
-            return;
+        if self.bytes + bytes > self.bytes_max {
+            return None;
         }
-        self.publish_bytes += bytes;
-        self.metrics.publishes += 1;
-        self.clients[slot as usize].publishes_waiting += 1;
-        let client = self.id(slot);
-        let publish = Publish {
+        self.bytes += bytes;
+        let slot = client.slot as usize;
+        if self.by_client.len() <= slot {
+            self.by_client.resize(slot + 1, 0);
+        }
+        self.by_client[slot] += 1;
+        let ticket = self.publishes.insert(Publish {
             client,
-            serial: self.clients[slot as usize].serial,
             id,
-            channel: channel.clone(),
-            bytes,
-            since: self.clock,
-        };
-        let ticket = self.publishes.insert(publish);
-        let ticket = u32::try_from(ticket).expect("bounded by publish_bytes_max");
-        self.commands.push_back(Command::Notify(Notify {
-            number: ticket,
-            source: slot,
             channel,
-            payload,
-        }));
+            taken_at: now,
+            bytes,
+            is_answered: false,
+        });
+        Some(u32::try_from(ticket).expect("bounded by publish_bytes_max"))
     }
 
-    /// A publish ended one way or the other.
-    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published, now: Tick) {
-        let Some(publish) = self.publishes.try_remove(ticket as usize) else {
-            debug_assert!(false, "a publish ends once");
-            return;
-        };
-        self.publish_bytes -= publish.bytes;
-        self.metrics
-            .publish_latency
-            .observe(self.clock - publish.since);
-        let slot = publish.client.slot;
-        if !self.awaits(&publish) {
-            return;
+    /// The publish of this ticket ended. Returns it, and whether its client still awaits that.
+    pub(super) fn end(
+        &mut self,
+        ticket: u32,
+        is_current: impl FnOnce(ClientId) -> bool,
+    ) -> Option<(Publish, bool)> {
+        let publish = self.publishes.try_remove(ticket as usize);
+        debug_assert!(publish.is_some(), "a publish ends once");
+        let publish = publish?;
+        self.bytes -= publish.bytes;
+        let is_awaited = !publish.is_answered && is_current(publish.client);
+        if is_awaited {
+            self.by_client[publish.client.slot as usize] -= 1;
         }
-        let was_paused = self.is_paused(publish.client);
-        self.clients[slot as usize].publishes_waiting -= 1;
-        if was_paused && !self.is_paused(publish.client) {
-            self.resumed.push_back(publish.client);
-        }
-        let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
-        match outcome {
-            Published::Committed => {
-                if let Some(id) = id {
-                    self.answer(slot, &ServerMessage::Notified { channel, id }, now);
-                }
-            }
-            Published::Refused(error) => {
-                self.metrics.refusals.add(ErrorCode::PostgresError.label());
-                let text = &error.message;
-                let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
-                self.answer(slot, &message, now);
-            }
-            Published::Unknown => {
-                let text = "the connection to PostgreSQL was lost before it answered";
-                self.refuse(
-                    slot,
-                    ErrorCode::UnknownOutcome,
-                    text,
-                    Some(channel),
-                    id,
-                    now,
-                );
-            }
-            Published::NotSent => {
-                let text = "PostgreSQL is not connected";
-                self.refuse(slot, ErrorCode::PostgresDown, text, Some(channel), id, now);
-            }
-            Published::Crowded => {
-                let text = "too many publishes are waiting to be taken";
-                self.refuse(slot, ErrorCode::RateLimited, text, Some(channel), id, now);
-            }
+        Some((publish, is_awaited))
+    }
+
+    /// No outcome is waited for any more: those that were not answered yet, each once.
+    pub(super) fn give_up(&mut self) -> Vec<(ClientId, Channel, Option<RequestId>)> {
+        let awaited = self.publishes.iter_mut().filter(|(_, it)| !it.is_answered);
+        let given_up = awaited.map(|(_, publish)| {
+            publish.is_answered = true;
+            (publish.client, publish.channel.clone(), publish.id.take())
+        });
+        let given_up = given_up.collect();
+        self.by_client.fill(0);
+        given_up
+    }
+
+    /// The client is gone: nobody awaits its outcomes.
+    pub(super) fn disconnect(&mut self, slot: u32) {
+        if let Some(count) = self.by_client.get_mut(slot as usize) {
+            *count = 0;
         }
     }
 
-    /// No outcome is waited for any more: who published is told that it is unknown.
-    pub(super) fn give_up_publishes(&mut self, now: Tick) {
-        let tickets: Vec<_> = self.publishes.iter().map(|(ticket, _)| ticket).collect();
-        for ticket in tickets {
-            if !self.awaits(&self.publishes[ticket]) {
-                continue;
-            }
-            let publish = &mut self.publishes[ticket];
-            let (slot, channel) = (publish.client.slot, publish.channel.clone());
-            let id = publish.id.take();
-            publish.serial = NOBODY;
-            self.clients[slot as usize].publishes_waiting -= 1;
-            self.refuse(
-                slot,
-                ErrorCode::UnknownOutcome,
-                "the bridge stops, and PostgreSQL did not answer in time",
-                Some(channel.as_str()),
-                id.as_ref(),
-                now,
-            );
-        }
+    /// Publishes of the client whose outcome it awaits.
+    pub(super) fn client_count(&self, slot: u32) -> usize {
+        self.by_client
+            .get(slot as usize)
+            .map_or(0, |&it| it as usize)
     }
 
-    /// Whether who published is there, and was not told the outcome.
-    fn awaits(&self, publish: &Publish) -> bool {
-        let client = publish.client;
-        self.is_alive(client) && self.clients[client.slot as usize].serial == publish.serial
+    /// Publishes under way, awaited by their clients or not.
+    pub(super) fn count(&self) -> usize {
+        self.publishes.len()
+    }
+
+    /// Counts are those of the publishes.
+    pub(super) fn check_invariants(&self, is_current: impl Fn(ClientId) -> bool) {
+        let bytes: usize = self.publishes.iter().map(|(_, it)| it.bytes).sum();
+        assert_eq!(self.bytes, bytes);
+        let publishes = self.publishes.iter().map(|(_, it)| it);
+        let awaited = publishes.filter(|it| !it.is_answered && is_current(it.client));
+        let by_client: usize = self.by_client.iter().map(|&it| it as usize).sum();
+        assert_eq!(awaited.count(), by_client);
     }
 }
 
-/// No client's serial.
-const NOBODY: u64 = u64::MAX;
-/// What a waiting publish costs beside its texts, in bytes.
+/// The cost of a waiting publish beside its texts, in bytes.
 const PUBLISH_BYTES: usize = 160;

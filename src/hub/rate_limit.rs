@@ -2,8 +2,7 @@
 //!
 //! Without a limit it holds nothing.
 
-use super::deadlines::elapsed;
-use crate::id::Tick;
+use crate::id::{Tick, elapsed};
 
 /// The buckets of all clients.
 #[derive(Debug, Default)]

@@ -1,189 +1,141 @@
 //! The end of the bridge: slowly, client by client, or soon.
 //!
-//! Draining comes first where it is asked for: clients are served, and leave one by one, so that
-//! they do not all come to another bridge at once. Then, or at once, a stop closes who is left.
-//! Knows no signal: whoever runs the core says when, and ends the process when it is stopped.
+//! Draining comes first where it is asked for: clients are served, and are closed one by one, so
+//! that they do not all come to another bridge at once. Then, or at once, a stop closes the rest.
+//! Owns how far that has come and when the next step is due. Knows no signal, and closes nobody
+//! itself.
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Core, deadlines,
-    parts::{ADMIN, Disconnect, Hub, Phase},
-};
-use crate::{
-    config::BridgeConfig,
-    id::{ClientId, Tick},
-    random::Random,
-    ws::close::CloseReason,
-};
+use crate::id::ClientId;
 
 /// How far the end has come.
 #[derive(Debug)]
 pub(super) enum Shutdown {
-    /// Clients leave one by one; then the bridge stops.
+    /// It has not begun.
+    No,
+    /// Clients are closed one by one; then the bridge stops.
     Draining {
         until: Instant,
-        /// Who leaves when; the next one last.
-        departures: Vec<(Instant, ClientId)>,
+        /// Which client is closed when; the next one last.
+        closings: Vec<(Instant, ClientId)>,
     },
-    /// Everybody was asked to leave.
+    /// Every client was asked to leave.
     Stopping {
-        since: Instant,
+        began_at: Instant,
         /// Clients with publishes under way were closed too.
         all_closed: bool,
     },
 }
 
-impl Shutdown {
-    /// When there is something to do, or to see the end of.
-    pub(super) fn poll_timeout(&self) -> Instant {
-        match self {
-            Self::Draining { until, departures } => {
-                departures.last().map_or(*until, |&(at, _)| at.min(*until))
-            }
-            Self::Stopping {
-                since,
-                all_closed: false,
-            } => *since + PUBLISH_GRACE,
-            Self::Stopping {
-                since,
-                all_closed: true,
-            } => *since + STOP_TIMEOUT,
-        }
-    }
-
-    /// The next client whose time has come; the caller closes it, or lets it depart later.
-    fn next_departure(&mut self, now: Instant) -> Option<ClientId> {
-        let Self::Draining { departures, .. } = self else {
-            return None;
-        };
-        departures.last().filter(|&&(at, _)| at <= now)?;
-        departures.pop().map(|(_, client)| client)
-    }
-
-    fn depart_later(&mut self, client: ClientId, at: Instant) {
-        if let Self::Draining { departures, .. } = self {
-            let place = departures.partition_point(|&(other, _)| other > at);
-            departures.insert(place, (at, client));
-        }
-    }
+/// What a step of a stop closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Clients with publishes under way, too.
+    pub(super) all: bool,
+    /// Connections whose head is incomplete, too.
+    pub(super) heads: bool,
 }
 
-impl Core {
-    /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
-    /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
-    /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
-    pub fn drain(&mut self, span: Duration, now: Instant) {
-        if self.is_leaving() {
-            return;
-        }
-        let span = span.min(BridgeConfig::DRAIN_MAX);
-        let mut random = Random::new(self.hub.listening.epoch_seed);
-        let open = self.hub.slots().filter(|&slot| self.hub.is_open(slot));
-        let mut departures: Vec<_> = open
-            .map(|slot| (now + span.mul_f64(random.fraction()), self.hub.id(slot)))
+impl Shutdown {
+    /// Closes `clients` over `span`, each when its `fraction` of it has passed.
+    pub(super) fn drain(
+        clients: impl Iterator<Item = ClientId>,
+        mut fraction: impl FnMut() -> f64,
+        span: Duration,
+        now: Instant,
+    ) -> Self {
+        let mut closings: Vec<_> = clients
+            .map(|client| (now + span.mul_f64(fraction()), client))
             .collect();
-        departures.sort_unstable_by_key(|&(at, _)| std::cmp::Reverse(at));
-        self.hub.leaving = Some(Shutdown::Draining {
+        closings.sort_unstable_by_key(|&(at, _)| std::cmp::Reverse(at));
+        Self::Draining {
             until: now + span,
-            departures,
-        });
-    }
-
-    /// Takes no more clients, closes those there are with 1001; those that await a publish get
-    /// two seconds for it. A head under way gets one, for an answer that says so.
-    pub fn stop(&mut self, now: Instant) {
-        if self.is_stopping() {
-            return;
+            closings,
         }
-        self.hub.leaving = Some(Shutdown::Stopping {
-            since: now,
+    }
+
+    /// Closes everybody.
+    pub(super) fn stop(now: Instant) -> Self {
+        Self::Stopping {
+            began_at: now,
             all_closed: false,
-        });
-        self.go_on_leaving(now);
+        }
     }
 
-    /// Whether the end has begun, slowly or soon.
-    pub fn is_leaving(&self) -> bool {
-        self.hub.is_leaving()
+    /// Whether it has begun, slowly or soon.
+    pub(super) fn has_begun(&self) -> bool {
+        !matches!(self, Self::No)
     }
 
-    /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
-    /// more but at the admin address.
-    pub fn is_stopping(&self) -> bool {
-        matches!(self.hub.leaving, Some(Shutdown::Stopping { .. }))
+    /// Whether everybody was asked to leave.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self, Self::Stopping { .. })
     }
 
-    /// Whether it is stopping and nothing is left to wait for.
-    pub fn is_stopped(&self, now: Instant) -> bool {
-        let Some(Shutdown::Stopping { since, .. }) = self.hub.leaving else {
+    /// Whether nothing is left to wait for, `clients` and `publishes` being left.
+    pub(super) fn is_over(&self, clients: usize, publishes: usize, now: Instant) -> bool {
+        let Self::Stopping { began_at, .. } = *self else {
             return false;
         };
-        let grace_over = now >= since + PUBLISH_GRACE;
-        let is_idle = self.hub.publishes.is_empty() || grace_over;
-        self.client_count() == 0 && is_idle || now >= since + STOP_TIMEOUT
+        let is_idle = publishes == 0 || now >= began_at + PUBLISH_GRACE;
+        clients == 0 && is_idle || now >= began_at + STOP_TIMEOUT
     }
 
-    pub(super) fn go_on_leaving(&mut self, now: Instant) {
-        let tick = self.tick(now);
-        match &mut self.hub.leaving {
-            None => {}
-            Some(Shutdown::Draining { until, .. }) if *until <= now => self.stop(now),
-            Some(Shutdown::Draining { .. }) => self.hub.let_depart(now, tick),
-            Some(Shutdown::Stopping { since, all_closed }) => {
-                *all_closed |= now >= *since + PUBLISH_GRACE;
-                let (all, heads_too) = (*all_closed, now >= *since + HEAD_GRACE);
-                if all {
-                    self.hub.give_up_publishes(tick);
-                }
-                self.hub.close_idle(all, heads_too, tick);
+    /// When there is something to do, or to see the end of.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        Some(match self {
+            Self::No => return None,
+            Self::Draining { until, closings } => {
+                closings.last().map_or(*until, |&(at, _)| at.min(*until))
             }
+            Self::Stopping {
+                began_at,
+                all_closed: false,
+            } => *began_at + PUBLISH_GRACE,
+            Self::Stopping {
+                began_at,
+                all_closed: true,
+            } => *began_at + STOP_TIMEOUT,
+        })
+    }
+
+    /// Whether draining is over, so that it is time to stop.
+    pub(super) fn is_drained(&self, now: Instant) -> bool {
+        matches!(self, Self::Draining { until, .. } if *until <= now)
+    }
+
+    /// The next client whose time has come.
+    pub(super) fn poll_closing(&mut self, now: Instant) -> Option<ClientId> {
+        let Self::Draining { closings, .. } = self else {
+            return None;
+        };
+        closings.last().filter(|&&(at, _)| at <= now)?;
+        closings.pop().map(|(_, client)| client)
+    }
+
+    /// The client is not to be closed yet: it is looked at again then.
+    pub(super) fn put_off(&mut self, client: ClientId, until: Instant) {
+        if let Self::Draining { closings, .. } = self {
+            let place = closings.partition_point(|&(other, _)| other > until);
+            closings.insert(place, (until, client));
         }
     }
-}
 
-impl Hub {
-    /// Whether no client is taken any more; those there are being closed, sooner or later.
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.is_some()
-    }
-
-    /// Closes those whose time to depart has come.
-    fn let_depart(&mut self, now: Instant, tick: Tick) {
-        while let Some(client) = self.leaving.as_mut().and_then(|it| it.next_departure(now)) {
-            if self.awaits_publish(client) {
-                // It is told first, and looked at again soon.
-                if let Some(leaving) = &mut self.leaving {
-                    leaving.depart_later(client, now + deadlines::STEP);
-                }
-            } else if self.is_alive(client) && self.is_open(client.slot) {
-                self.close(client.slot, CloseReason::GoingAway, tick);
-            }
-        }
-    }
-
-    fn awaits_publish(&self, id: ClientId) -> bool {
-        self.is_alive(id) && self.clients[id.slot as usize].publishes_waiting > 0
-    }
-
-    /// Closes clients with 1001: those without publishes under way, or `all`. Where `heads_too`,
-    /// drops those whose head is still under way.
-    fn close_idle(&mut self, all: bool, heads_too: bool, now: Tick) {
-        for slot in self.slots() {
-            if !self.clients.contains(slot as usize) || self.hot[slot as usize].is(ADMIN) {
-                continue;
-            }
-            if self.is_open(slot) {
-                if all || self.clients[slot as usize].publishes_waiting == 0 {
-                    self.close(slot, CloseReason::GoingAway, now);
-                }
-            } else if heads_too
-                && matches!(self.clients[slot as usize].phase, Phase::Handshake(_))
-                && self.is_alive(self.id(slot))
-            {
-                self.drop_client(slot, Disconnect::Drop);
-            }
-        }
+    /// What is to be closed now, where the bridge stops.
+    pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        let Self::Stopping {
+            began_at,
+            all_closed,
+        } = self
+        else {
+            return None;
+        };
+        *all_closed |= now >= *began_at + PUBLISH_GRACE;
+        Some(Step {
+            all: *all_closed,
+            heads: now >= *began_at + HEAD_GRACE,
+        })
     }
 }
 

@@ -286,8 +286,8 @@ fn everything_is_given_back_at_the_end() {
     }
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
-    assert_eq!(world.core.client_count(), 0);
-    assert_eq!(world.core.hub.batches.count(), 0);
-    assert_eq!(world.core.hub.backlogs.len(), 0);
-    assert!(!world.core.has_transmit());
+    assert_eq!(world.hub.client_count(), 0);
+    assert_eq!(world.hub.delivery.retained_bytes(), 0);
+    assert_eq!(world.hub.delivery.sizes().backlogs, 0);
+    assert!(!world.hub.has_transmit());
 }

@@ -1,110 +1,80 @@
 //! What callers want of each channel, and who of them waits for what.
 //!
-//! Calls and what became of LISTEN and UNLISTEN in, commands and answers out. The decisions are
-//! those of [`Interest`]. Knows neither sessions nor sockets, and of time what it is told.
+//! Calls and what became of LISTEN and UNLISTEN in, commands and answers out. What is wanted of
+//! PostgreSQL, [`Interests`] knows. Knows neither sessions nor sockets, and of time what it is told.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
-};
-
-use slab::Slab;
+use std::time::Instant;
 
 use super::{
     ListenerError,
     requests::{Reply, answer},
 };
 use crate::{
-    backend::{
-        command::Command,
-        interest::{self, Interest},
-    },
+    backend::{command::Command, interest::Interest, interests::Interests},
     channel::{Channel, ChannelKey},
     pg::session::ServerError,
 };
 
 /// All channels anybody wants, and those PostgreSQL still has to forget.
 ///
-/// After any method: [`Self::poll_command`] until `None`.
+/// After any method: [`Self::poll_command`], as long as the session takes commands.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
-    entries: Slab<Entry>,
-    keys: HashMap<Channel, ChannelKey>,
-    /// Whether there is a session to ask.
-    up: bool,
-    commands: VecDeque<Command>,
-    retry: Option<Retry>,
+    interests: Interests,
+    /// By channel; grown on first use.
+    callers: Vec<Callers>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    channel: Channel,
-    interest: Interest,
-    /// A caller was told that it is listened to, and none has asked to stop.
-    held: bool,
-    /// Who waits for LISTEN; empty unless it is under way or wanted.
+#[derive(Debug, Default)]
+struct Callers {
+    /// A caller was told that the channel is listened to, and none has asked to stop.
+    is_held: bool,
+    /// Wait for LISTEN; empty unless it is under way or wanted.
     listening: Vec<Reply>,
-    /// Who waits for UNLISTEN; empty unless it is under way, or will be.
+    /// Wait for UNLISTEN; empty unless it is under way, or will be.
     unlistening: Vec<Reply>,
-}
-
-/// When channels that PostgreSQL refused are asked for again.
-#[derive(Clone, Copy, Debug)]
-struct Retry {
-    at: Instant,
-    after: Duration,
 }
 
 impl Channels {
     /// A caller wants to hear the channel.
     pub(super) fn listen(&mut self, channel: Channel, reply: Reply) {
-        if !self.up {
+        if !self.interests.is_up() {
             answer(&reply, Err(ListenerError::PostgresDown));
             return;
         }
-        let key = self.intern(channel);
-        let entry = &mut self.entries[key.index()];
-        let command = entry.interest.want(true);
-        entry.listening.push(reply);
-        self.send(key, command);
+        let key = self.interests.intern(channel);
+        self.interests.want(key);
+        self.callers_mut(key).listening.push(reply);
         self.settle(key);
     }
 
     /// A caller wants to hear it no more.
     pub(super) fn unlisten(&mut self, channel: &Channel, reply: Reply) {
-        let Some(&key) = self.keys.get(channel) else {
+        let Some(key) = self.interests.find(channel.as_str()) else {
             answer(&reply, Ok(()));
             return;
         };
-        let entry = &mut self.entries[key.index()];
-        entry.held = false;
-        for overtaken in entry.listening.drain(..) {
+        let callers = self.callers_mut(key);
+        callers.is_held = false;
+        for overtaken in callers.listening.drain(..) {
             answer(&overtaken, Err(ListenerError::Cancelled));
         }
-        let command = entry.interest.unwant();
-        entry.unlistening.push(reply);
-        self.send(key, command);
+        callers.unlistening.push(reply);
+        self.interests.unwant(key);
         self.settle(key);
     }
 
     /// There is a session to ask.
     pub(super) fn handle_up(&mut self) {
-        self.up = true;
-        for key in self.all() {
-            let command = self.entries[key.index()].interest.ready();
-            self.send(key, command);
-        }
+        self.interests.handle_up(|_| 0);
     }
 
     /// The session is gone, and with it all it was asked.
     pub(super) fn handle_down(&mut self) {
-        self.up = false;
-        self.retry = None;
-        self.commands.clear();
-        for key in self.all() {
-            let entry = &mut self.entries[key.index()];
-            entry.interest.lost();
-            for reply in entry.listening.drain(..) {
+        self.interests.handle_down();
+        let keys: Vec<_> = self.interests.keys().collect();
+        for key in keys {
+            for reply in self.callers_mut(key).listening.drain(..) {
                 answer(&reply, Err(ListenerError::PostgresDown));
             }
             self.unwant_unless_held(key);
@@ -119,32 +89,23 @@ impl Channels {
         result: Result<(), ServerError>,
         now: Instant,
     ) -> Option<Channel> {
-        let entry = &mut self.entries[key.index()];
         let mut gap = None;
         match result {
             Ok(()) => {
-                let command = entry.interest.listened();
-                if entry.interest == Interest::Listened && entry.held {
-                    gap = Some(entry.channel.clone());
+                if self.interests.handle_listened(key) && self.callers_mut(key).is_held {
+                    gap = Some(self.interests.name(key).clone());
                 }
-                self.send(key, command);
             }
             Err(error) => {
                 tracing::warn!(
-                    channel = entry.channel.as_str(),
+                    channel = self.interests.name(key).as_str(),
                     "PostgreSQL refused to LISTEN: {error}"
                 );
-                entry.interest.refused();
-                for reply in entry.listening.drain(..) {
+                for reply in self.callers_mut(key).listening.drain(..) {
                     answer(&reply, Err(ListenerError::Refused(Box::new(error.clone()))));
                 }
                 self.unwant_unless_held(key);
-                if self.entries[key.index()].interest == Interest::Refused {
-                    self.retry.get_or_insert(Retry {
-                        at: now + Interest::RETRY_MIN,
-                        after: Interest::RETRY_MIN,
-                    });
-                }
+                self.interests.handle_refused(key, now);
             }
         }
         self.settle(key);
@@ -153,18 +114,18 @@ impl Channels {
 
     /// UNLISTEN was answered.
     pub(super) fn handle_unlistened(&mut self, key: ChannelKey) {
-        let command = self.entries[key.index()].interest.unlistened();
-        self.send(key, command);
+        self.interests.handle_unlistened(key);
         self.settle(key);
     }
 
     /// The channel of this name, if what comes on it is to be handed over: from the confirmed
     /// LISTEN to the confirmed UNLISTEN.
     pub(super) fn find_listened(&self, name: &[u8]) -> Option<&Channel> {
-        let key = self.keys.get(std::str::from_utf8(name).ok()?)?;
-        let entry = &self.entries[key.index()];
-        match entry.interest {
-            Interest::Listened | Interest::Unlistening { .. } => Some(&entry.channel),
+        let key = self.interests.find(std::str::from_utf8(name).ok()?)?;
+        match self.interests.interest(key) {
+            Interest::Listened | Interest::Unwanted | Interest::Unlistening { .. } => {
+                Some(self.interests.name(key))
+            }
             Interest::Idle | Interest::Waiting | Interest::Listening { .. } | Interest::Refused => {
                 None
             }
@@ -172,98 +133,60 @@ impl Channels {
     }
 
     /// What PostgreSQL is to be asked next.
-    pub(super) fn poll_command(&mut self) -> Option<Command> {
-        self.commands.pop_front()
+    pub(super) fn poll_command(&mut self) -> Option<Command<'_>> {
+        self.interests.poll_command()
     }
 
     /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.retry.map(|retry| retry.at)
+        self.interests.poll_timeout()
     }
 
     /// Asks again for channels PostgreSQL refused, if their time has come.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        let Some(due) = self.retry.filter(|retry| retry.at <= now) else {
-            return;
-        };
-        self.retry = None;
-        for key in self.all() {
-            let entry = &mut self.entries[key.index()];
-            if entry.interest == Interest::Refused {
-                let command = entry.interest.ready();
-                let after = (due.after * 2).min(Interest::RETRY_MAX);
-                self.retry = Some(Retry {
-                    at: now + after,
-                    after,
-                });
-                self.send(key, command);
-            }
+        self.interests.handle_timeout(now);
+    }
+
+    fn callers_mut(&mut self, key: ChannelKey) -> &mut Callers {
+        if self.callers.len() <= key.index() {
+            self.callers.resize_with(key.index() + 1, Callers::default);
         }
-    }
-
-    fn intern(&mut self, channel: Channel) -> ChannelKey {
-        if let Some(&key) = self.keys.get(&channel) {
-            return key;
-        }
-        let key = self.entries.insert(Entry {
-            channel: channel.clone(),
-            interest: Interest::Idle,
-            held: false,
-            listening: Vec::new(),
-            unlistening: Vec::new(),
-        });
-        let key = ChannelKey(u32::try_from(key).expect("memory holds no 2^32 channels"));
-        self.keys.insert(channel, key);
-        key
-    }
-
-    fn all(&self) -> Vec<ChannelKey> {
-        let keys = self.entries.iter().map(|(key, _)| key);
-        let keys = keys.map(|key| ChannelKey(u32::try_from(key).expect("keys were made from u32")));
-        keys.collect()
-    }
-
-    fn send(&mut self, key: ChannelKey, command: Option<interest::Command>) {
-        let Some(command) = command else { return };
-        let channel = self.entries[key.index()].channel.clone();
-        self.commands.push_back(match command {
-            interest::Command::Listen => Command::Listen(key, channel),
-            interest::Command::Unlisten => Command::Unlisten(key, channel),
-        });
+        &mut self.callers[key.index()]
     }
 
     /// A failed `listen` leaves things as they were: the channel is wanted only if it was held.
     fn unwant_unless_held(&mut self, key: ChannelKey) {
-        let entry = &mut self.entries[key.index()];
-        if !entry.held {
-            let command = entry.interest.unwant();
-            debug_assert_eq!(command, None, "nothing was listened to");
+        if !self.callers_mut(key).is_held {
+            self.interests.unwant(key);
         }
     }
 
-    /// Answers who waited for the state the channel is in; forgets it when it is idle.
+    /// Answers callers that waited for the state the channel is in; forgets it when it is idle.
     fn settle(&mut self, key: ChannelKey) {
-        let entry = &mut self.entries[key.index()];
-        match entry.interest {
+        let interest = self.interests.interest(key);
+        let callers = self.callers_mut(key);
+        match interest {
             Interest::Listened => {
-                entry.held |= !entry.listening.is_empty();
-                for reply in entry.listening.drain(..) {
+                callers.is_held |= !callers.listening.is_empty();
+                for reply in callers.listening.drain(..) {
                     answer(&reply, Ok(()));
                 }
             }
-            Interest::Listening { wanted: false } | Interest::Unlistening { .. } => return,
+            Interest::Listening { wanted: false }
+            | Interest::Unwanted
+            | Interest::Unlistening { .. } => return,
             Interest::Idle
             | Interest::Waiting
             | Interest::Listening { wanted: true }
             | Interest::Refused => {}
         }
-        for reply in entry.unlistening.drain(..) {
+        for reply in callers.unlistening.drain(..) {
             answer(&reply, Ok(()));
         }
-        if entry.interest == Interest::Idle {
-            debug_assert!(entry.listening.is_empty(), "who waits wants the channel");
-            let entry = self.entries.remove(key.index());
-            self.keys.remove(&entry.channel);
+        if interest == Interest::Idle {
+            debug_assert!(callers.listening.is_empty(), "a waiting caller wants it");
+            *callers = Callers::default();
+            self.interests.release(key);
         }
     }
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     backend::{
         Backend, Event, Failure, FailureError, Role,
-        command::{Command, Notify, Published},
+        command::{Notify, Published},
     },
     pg::config::Config,
     queue::{
@@ -169,8 +169,11 @@ impl Callers {
             self.flow = self.take_requests(backend);
         }
         self.channels.handle_timeout(now);
-        while let Some(command) = self.channels.poll_command() {
-            backend.push(command);
+        while backend.can_ask() {
+            let Some(command) = self.channels.poll_command() else {
+                return;
+            };
+            backend.ask(command);
         }
     }
 
@@ -183,12 +186,12 @@ impl Callers {
                     let number = self.notifies.insert(reply);
                     let number = u32::try_from(number).expect("each waits in a thread of its own");
                     // Each waits in a thread of its own: there is no order among them to keep.
-                    backend.push(Command::Notify(Notify {
+                    backend.publish(Notify {
                         number,
                         source: number,
                         channel,
                         payload,
-                    }));
+                    });
                 }
                 Ok(Request::End) | Err(mpsc::TryRecvError::Disconnected) => return Flow::End,
                 Err(mpsc::TryRecvError::Empty) => return Flow::GoOn,

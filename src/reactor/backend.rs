@@ -12,7 +12,6 @@ use std::{
 
 use mio::{Interest, Registry, Waker};
 
-pub(crate) use super::backend_reactor::BackendReactor;
 use super::{
     resolve::{Resolution, Resolved, Unresolved},
     socket::BackendSocket,
@@ -25,7 +24,7 @@ use crate::backend::{Backend, Order, Role};
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
     sockets: [Stage; 2],
-    pub(super) waker: Arc<Waker>,
+    waker: Arc<Waker>,
 }
 
 /// How far the connection of a session has come.
@@ -65,17 +64,26 @@ impl BackendSockets {
         }
     }
 
-    /// Does what the backend asks for.
-    pub(crate) fn carry_out(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
-        while let Some(order) = backend.poll_order() {
-            match order {
-                Order::Connect(role) => {
-                    if let Err(error) = self.connect(backend, role, registry) {
-                        backend.handle_unreachable(role, &refused(&error), error.kind(), now);
-                    }
+    /// Ends the wait of the loop from another thread.
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// Does what the backend orders.
+    pub(crate) fn carry_out(
+        &mut self,
+        order: Order,
+        backend: &mut Backend,
+        registry: &Registry,
+        now: Instant,
+    ) {
+        match order {
+            Order::Connect(role) => {
+                if let Err(error) = self.connect(backend, role, registry) {
+                    backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                 }
-                Order::Disconnect(role) => self.sockets[role.index()] = Stage::None,
             }
+            Order::Disconnect(role) => self.sockets[role.index()] = Stage::None,
         }
     }
 

@@ -11,8 +11,7 @@ use std::{
 
 use mio::{Events, Poll, Waker};
 
-use super::backend::BackendSockets;
-use super::source::Source;
+use super::{backend::BackendSockets, source::Source};
 use crate::backend::{Backend, Role};
 
 /// A [`Backend`] and all that carries it. Drop it after [`Self::take_leave`].
@@ -43,7 +42,7 @@ impl BackendReactor {
 
     /// Ends the wait of a turn from another thread.
     pub(crate) fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.sockets.waker)
+        self.sockets.waker()
     }
 
     /// One turn, and its time. It waits until `until` at the longest, and no longer than the backend
@@ -73,7 +72,9 @@ impl BackendReactor {
         react(backend, now);
         sockets.write(backend, now);
         react(backend, now);
-        sockets.carry_out(backend, registry, now);
+        while let Some(order) = backend.poll_order() {
+            sockets.carry_out(order, backend, registry, now);
+        }
         Ok(now)
     }
 

@@ -1,6 +1,6 @@
 //! The sockets of clients: reads and writes in budgets, so that nobody waits for one of them.
 //!
-//! Knows a client by its slot and what the core says of it; not what its bytes mean.
+//! Knows a client by its slot and what the hub says of it; not what its bytes mean.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
@@ -14,10 +14,10 @@ use std::{
 use mio::{Interest, Registry, net::TcpStream};
 use socket2::SockRef;
 
-use super::{OnMessage, socket, source::Source};
+use super::{socket, source::Source};
 use crate::{
-    delivery::fanout::SLICE_WRITES,
-    hub::{Core, parts::Disconnect, transmit::Written},
+    delivery::{fanout::SLICE_WRITES, outgoing::Written},
+    hub::{Disconnect, Hub},
     id::ClientId,
 };
 
@@ -35,19 +35,19 @@ pub(super) struct ClientSockets {
 }
 
 impl ClientSockets {
-    /// Takes a new connection, known to the core as `client`.
+    /// Takes a new connection, known to the hub as `client`.
     pub(super) fn add(
         &mut self,
         mut stream: TcpStream,
         client: ClientId,
-        core: &mut Core,
+        hub: &mut Hub,
         registry: &Registry,
     ) {
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {
             tracing::warn!("cannot watch a connection: {error}");
-            core.handle_client_closed(client);
+            hub.handle_client_closed(client);
             return;
         }
         let slot = client.slot as usize;
@@ -63,13 +63,13 @@ impl ClientSockets {
         &mut self,
         client: ClientId,
         event: &mio::event::Event,
-        core: &mut Core,
+        hub: &mut Hub,
     ) {
         if event.is_writable() {
-            core.handle_client_writable(client);
+            hub.handle_client_writable(client);
         }
         let ended = event.is_read_closed() || event.is_error();
-        if (event.is_readable() || ended) && core.is_current(client) {
+        if (event.is_readable() || ended) && hub.is_current(client) {
             self.flags[client.slot as usize] |= if ended { ENDED } else { 0 };
             self.queue(client);
         }
@@ -88,52 +88,30 @@ impl ClientSockets {
         std::mem::take(&mut self.freed)
     }
 
-    /// Whether [`Self::read`] has something to do.
-    pub(super) fn is_readable(&self) -> bool {
-        !self.readable.is_empty()
+    /// How many sockets [`Self::read_next`] has to read.
+    pub(super) fn readable_count(&self) -> usize {
+        self.readable.len()
     }
 
-    /// Reads once from each socket that has something, until the budget is spent.
-    pub(super) fn read(
-        &mut self,
-        core: &mut Core,
-        buffer: &mut [u8],
-        mut on_message: Option<&mut OnMessage>,
-        now: Instant,
-    ) {
-        let buffer = &mut buffer[..READ_BYTES];
-        let began = Instant::now();
-        for turn in 1..=self.readable.len() {
-            let Some(client) = self.readable.pop_front() else {
-                return;
-            };
-            if !core.is_current(client) {
-                continue;
-            }
-            self.flags[client.slot as usize] &= !QUEUED;
-            if self.read_one(client, core, buffer, now) {
-                self.queue(client);
-            }
-            if let Some(on_message) = &mut on_message {
-                answer(core, on_message, now);
-            }
-            if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {
-                return;
-            }
+    /// Reads once from the socket whose turn it is.
+    pub(super) fn read_next(&mut self, hub: &mut Hub, buffer: &mut [u8]) {
+        let Some(client) = self.readable.pop_front() else {
+            return;
+        };
+        if !hub.is_current(client) {
+            return;
+        }
+        self.flags[client.slot as usize] &= !QUEUED;
+        if self.read(client, hub, &mut buffer[..READ_BYTES]) {
+            self.queue(client);
         }
     }
 
     /// Whether there may be more, and no event will say so.
-    fn read_one(
-        &mut self,
-        client: ClientId,
-        core: &mut Core,
-        buffer: &mut [u8],
-        now: Instant,
-    ) -> bool {
-        // A paused client is read again when the core says so; until then its bytes, and its
+    fn read(&mut self, client: ClientId, hub: &mut Hub, buffer: &mut [u8]) -> bool {
+        // A paused client is read again when the hub says so; until then its bytes, and its
         // end, wait in the socket.
-        if core.is_paused(client) {
+        if hub.is_paused(client) {
             return false;
         }
         let slot = client.slot as usize;
@@ -141,37 +119,37 @@ impl ClientSockets {
             return false;
         };
         match stream.read(buffer) {
-            Ok(0) => self.lose(client, core),
+            Ok(0) => self.lose(client, hub),
             Ok(bytes) => {
-                core.handle_client_input(client, &mut buffer[..bytes], now);
+                hub.handle_client_input(client, &mut buffer[..bytes]);
                 // A short read has emptied the socket (epoll(7)), unless its end is behind it.
                 return bytes == buffer.len() || self.flags[slot] & ENDED != 0;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,
-            Err(_) => self.lose(client, core),
+            Err(_) => self.lose(client, hub),
         }
         false
     }
 
     /// Writes one slice: what is ready, as far as the budget goes.
-    pub(super) fn write(&mut self, core: &mut Core, now: Instant) {
+    pub(super) fn write(&mut self, hub: &mut Hub) {
         // The turn has one time; only the budget is counted from here.
         let began = Instant::now();
         for turn in 1..=SLICE_WRITES {
-            let Some(transmit) = core.poll_transmit(now) else {
+            let Some(transmit) = hub.poll_transmit() else {
                 return;
             };
-            let client = transmit.client;
-            let written = match self.sockets.get(client.slot as usize) {
+            let slot = transmit.slot;
+            let written = match self.sockets.get(slot as usize) {
                 Some(Some(stream)) => socket::write(stream, &transmit.bytes),
                 _ => Ok(Written::Full(0)),
             };
             match written {
-                Ok(written) => core.handle_transmitted(written, now),
+                Ok(written) => hub.handle_transmitted(written),
                 Err(_) => {
-                    core.handle_transmitted(Written::Full(0), now);
-                    self.lose(client, core);
+                    hub.handle_transmitted(Written::Full(0));
+                    self.lose(hub.client_at(slot), hub);
                 }
             }
             if turn % WRITES_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > WRITE_BUDGET {
@@ -180,47 +158,38 @@ impl ClientSockets {
         }
     }
 
-    /// Lets go of sockets as the core says, and reads again whom it let wait.
-    pub(super) fn carry_out(&mut self, core: &mut Core) {
-        while let Some((client, disconnect)) = core.poll_disconnect() {
-            let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
-                continue;
-            };
-            // An error of either means that the peer is gone already.
-            match (disconnect, socket.as_ref()) {
-                (Disconnect::Shutdown, Some(stream)) => {
-                    let _gone = stream.shutdown(Shutdown::Write);
-                }
-                (Disconnect::Reset, Some(stream)) => {
-                    let _gone = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-                    *socket = None;
-                }
-                (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
+    /// Lets go of the socket.
+    pub(super) fn disconnect(&mut self, client: ClientId, how: Disconnect) {
+        let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
+            return;
+        };
+        // An error of either means that the peer is gone already.
+        match (how, socket.as_ref()) {
+            (Disconnect::Shutdown, Some(stream)) => {
+                let _gone = stream.shutdown(Shutdown::Write);
             }
-            self.freed |= socket.is_none();
+            (Disconnect::Reset, Some(stream)) => {
+                let _gone = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                *socket = None;
+            }
+            (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
         }
-        while let Some(client) = core.poll_resumed() {
-            if core.is_current(client) {
-                // Its end may have come, and been left unread.
-                self.flags[client.slot as usize] |= ENDED;
-                self.queue(client);
-            }
+        self.freed |= socket.is_none();
+    }
+
+    /// The client is to be read again.
+    pub(super) fn resume(&mut self, client: ClientId, hub: &Hub) {
+        if hub.is_current(client) {
+            // Its end may have come, and been left unread.
+            self.flags[client.slot as usize] |= ENDED;
+            self.queue(client);
         }
     }
 
-    fn lose(&mut self, client: ClientId, core: &mut Core) {
+    fn lose(&mut self, client: ClientId, hub: &mut Hub) {
         self.sockets[client.slot as usize] = None;
         self.freed = true;
-        core.handle_client_closed(client);
-    }
-}
-
-/// Gives the program what a client's input came to, and the client the program's replies.
-fn answer(core: &mut Core, on_message: &mut OnMessage, now: Instant) {
-    while let Some((client, message)) = core.poll_message(now) {
-        if let Some(reply) = on_message(message) {
-            core.handle_reply(client, &reply, now);
-        }
+        hub.handle_client_closed(client);
     }
 }
 
@@ -230,9 +199,6 @@ const QUEUED: u8 = 1;
 const ENDED: u8 = 2;
 /// One read of one client: what 32 large requests take.
 const READ_BYTES: usize = 16 * 1024;
-/// All clients' reads of one turn.
-const READ_BUDGET: Duration = Duration::from_millis(1);
-const READS_PER_LOOK_AT_CLOCK: usize = 8;
 /// All writes of one turn.
 const WRITE_BUDGET: Duration = Duration::from_micros(250);
 const WRITES_PER_LOOK_AT_CLOCK: u32 = 8;

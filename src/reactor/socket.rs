@@ -18,7 +18,7 @@ use mio::{
 };
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::hub::transmit::{Outgoing, Written};
+use crate::delivery::outgoing::{Outgoing, Written};
 
 /// A listening socket whose options its connections inherit.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -25,7 +25,7 @@ impl Source {
             Self::Backend(Role::Listening) => BACKEND_LISTENING,
             Self::Backend(Role::Publishing) => BACKEND_PUBLISHING,
             Self::Client(ClientId { slot, generation }) => {
-                CLIENT | usize::from(generation) << 32 | slot as usize
+                (generation as usize) << 32 | (slot as usize + FIRST_CLIENT) & SLOT_MASK
             }
         })
     }
@@ -38,11 +38,10 @@ impl Source {
             SIGNALS => Some(Self::Signals),
             BACKEND_LISTENING => Some(Self::Backend(Role::Listening)),
             BACKEND_PUBLISHING => Some(Self::Backend(Role::Publishing)),
-            _ if token & CLIENT != 0 => Some(Self::Client(ClientId {
-                slot: u32::try_from(token & SLOT_MASK).ok()?,
-                generation: u16::try_from(token >> 32 & GENERATION_MASK).ok()?,
+            _ => Some(Self::Client(ClientId {
+                slot: u32::try_from((token & SLOT_MASK).checked_sub(FIRST_CLIENT)?).ok()?,
+                generation: u32::try_from(token >> 32).ok()?,
             })),
-            _ => None,
         }
     }
 }
@@ -53,10 +52,9 @@ const SIGNALS: usize = 2;
 const BACKEND_LISTENING: usize = 3;
 const BACKEND_PUBLISHING: usize = 4;
 const ADMIN_LISTENER: usize = 5;
-/// Set for clients: a generation of 16 bits stands between it and a slot of 32.
-const CLIENT: usize = 1 << 48;
+/// Slots of clients are numbered from here, in the lower half; their generation is the upper one.
+const FIRST_CLIENT: usize = 8;
 const SLOT_MASK: usize = (1 << 32) - 1;
-const GENERATION_MASK: usize = (1 << 16) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +71,7 @@ mod tests {
             Source::Backend(Role::Listening),
             Source::Backend(Role::Publishing),
             client(0, 0),
-            client(u32::MAX, u16::MAX),
+            client(u32::MAX - 8, u32::MAX),
             client(7, 300),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));

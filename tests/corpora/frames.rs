@@ -3,7 +3,11 @@
 use alle::ws::close::CloseReason;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-use crate::bodies::ws::{Seen, client_bytes, frame, oracle, story};
+use crate::bodies::{
+    echo::client_bytes,
+    wire::frame,
+    ws::{Seen, oracle, story},
+};
 
 /// A text with characters of every length, not longer than the limit.
 fn text() -> impl Strategy<Value = Vec<u8>> {

@@ -7,19 +7,19 @@ use serde_json::Value;
 use crate::{
     oracle::{Request, Since, Truth, View},
     random::Random,
-    wire::take_frame,
+    wire::{frame, take_frame, upgrade_head},
 };
 
 pub struct Client {
     pub number: u32,
     pub view: View,
-    /// Written by us, not yet read by the core; with what becomes whole at the end of each piece.
-    to_core: VecDeque<(Vec<u8>, Whole)>,
+    /// Written by us, not yet read by the hub; with what becomes whole at the end of each piece.
+    to_hub: VecDeque<(Vec<u8>, Whole)>,
     /// In the socket, not yet read by us.
     pub socket: Vec<u8>,
     /// So much fits into the socket.
     pub capacity: usize,
-    /// The core was told that the socket is full.
+    /// The hub was told that the socket is full.
     pub is_full: bool,
     pub is_stalled: bool,
     /// Answers no ping.
@@ -36,9 +36,9 @@ pub struct Client {
     group: u32,
     /// Channel and payload of the last publish, to be said again.
     last_publish: Option<(String, String, bool)>,
-    /// The core has all of our HTTP head.
+    /// The hub has all of our HTTP head.
     pub is_upgraded: bool,
-    /// When the core last got bytes of us, and the longest time it got none.
+    /// When the hub last got bytes of us, and the longest time it got none.
     pub fed_at: Duration,
     pub silence: Duration,
     /// When the socket last took bytes, and the longest time it took none.
@@ -54,7 +54,7 @@ pub enum Stage {
     Closed,
 }
 
-/// What a piece is once the core has all of it.
+/// What a piece is once the hub has all of it.
 enum Whole {
     Head,
     Request(Request),
@@ -65,13 +65,10 @@ enum Whole {
 
 impl Client {
     pub fn new(number: u32, capacity_max: usize, now: Duration, random: &mut Random) -> Self {
-        let head = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         Self {
             number,
             view: View::default(),
-            to_core: VecDeque::from([(head.to_vec(), Whole::Head)]),
+            to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
             socket: Vec::new(),
             capacity: 1 + random.below(capacity_max),
             is_full: false,
@@ -152,7 +149,8 @@ impl Client {
             _ => {
                 let payload = vec![b'p'; random.below(126)];
                 self.pings.push_back(payload.clone());
-                self.to_core.push_back((frame(9, &payload), Whole::Control));
+                self.to_hub
+                    .push_back((frame(0x89, &payload), Whole::Control));
             }
         }
     }
@@ -197,39 +195,39 @@ impl Client {
     }
 
     fn request(&mut self, text: &str, request: Request) {
-        self.to_core
-            .push_back((frame(1, text.as_bytes()), Whole::Request(request)));
+        self.to_hub
+            .push_back((frame(0x81, text.as_bytes()), Whole::Request(request)));
     }
 
     /// Says goodbye, or something no client may say.
     pub fn leave(&mut self, properly: bool) {
-        let mut last = frame(8, &1000_u16.to_be_bytes());
+        let mut last = frame(0x88, &1000_u16.to_be_bytes());
         if !properly {
             last[1] &= 0x7f;
         }
-        self.to_core.push_back((last, Whole::Leave));
+        self.to_hub.push_back((last, Whole::Leave));
     }
 
     pub fn waiting_bytes(&self) -> usize {
-        self.to_core.iter().map(|(bytes, _)| bytes.len()).sum()
+        self.to_hub.iter().map(|(bytes, _)| bytes.len()).sum()
     }
 
-    /// Takes so many bytes on their way to the core.
+    /// Takes so many bytes on their way to the hub.
     pub fn take_bytes(&mut self, mut bytes: usize, truth: &mut Truth) -> Vec<u8> {
         let mut taken = Vec::new();
         while bytes > 0 {
-            let Some((piece, _)) = self.to_core.front_mut() else {
+            let Some((piece, _)) = self.to_hub.front_mut() else {
                 break;
             };
             let part = bytes.min(piece.len());
             taken.extend(piece.drain(..part));
             bytes -= part;
             let is_whole = piece.is_empty();
-            if let Some((_, Whole::Leave)) = self.to_core.front() {
+            if let Some((_, Whole::Leave)) = self.to_hub.front() {
                 self.is_leaving = true;
             }
             if is_whole {
-                match self.to_core.pop_front() {
+                match self.to_hub.pop_front() {
                     Some((_, Whole::Head)) => self.is_upgraded = true,
                     Some((_, Whole::Request(request))) if !self.is_leaving => {
                         self.view.ask(&request, truth);
@@ -305,8 +303,8 @@ impl Client {
             }
             0x89 => {
                 if !self.is_mute {
-                    self.to_core
-                        .push_back((frame(10, &payload), Whole::Control));
+                    self.to_hub
+                        .push_back((frame(0x8a, &payload), Whole::Control));
                 }
             }
             _ => {
@@ -316,22 +314,4 @@ impl Client {
         }
         true
     }
-}
-
-/// A frame of a client, masked.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x80 | opcode];
-    match u8::try_from(payload.len()) {
-        Ok(short @ ..=125) => frame.push(0x80 | short),
-        _ => {
-            let length = u16::try_from(payload.len()).expect("short");
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&MASK);
-    let masked = payload.iter().zip(MASK.iter().cycle());
-    frame.extend(masked.map(|(byte, mask)| byte ^ mask));
-    frame
 }

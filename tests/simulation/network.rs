@@ -1,4 +1,4 @@
-//! One run: everything that may happen between the core, its clients and PostgreSQL, in an order
+//! One run: everything that may happen between the hub, its clients and PostgreSQL, in an order
 //! and with a weight that follow from the seed.
 
 #[path = "sessions.rs"]
@@ -15,7 +15,7 @@ use alle::{
     backend::{Order, Role},
     channel::Channel,
     config::Limits,
-    hub::{Core, Settings, parts::Disconnect},
+    hub::{Action, Disconnect, Hub, Settings},
     id::ClientId,
     pg::config::Config,
 };
@@ -44,7 +44,7 @@ enum Link {
 enum Happening {
     Connect,
     Ask,
-    ToCore,
+    ToHub,
     Read,
     Stall,
     Reset,
@@ -71,7 +71,7 @@ enum Happening {
 
 pub struct World {
     random: Random,
-    core: Core,
+    hub: Hub,
     /// The instant of the start, and how long ago it was.
     start: Instant,
     now: Duration,
@@ -90,7 +90,7 @@ pub struct World {
     reluctance: usize,
     links: [Link; 2],
     taps: [Tap; 2],
-    /// Bytes the core offers for each session and that are not handed over.
+    /// Bytes the hub offers for each session and that are not handed over.
     offered: [usize; 2],
     database: Database,
     seen_commits: usize,
@@ -137,7 +137,7 @@ impl World {
             }
         };
         Self {
-            core: Core::new(settings, config, start),
+            hub: Hub::new(settings, config, start),
             start,
             now: Duration::ZERO,
             limits,
@@ -209,7 +209,7 @@ impl World {
                     self.ask(id);
                 }
             }
-            Happening::ToCore => {
+            Happening::ToHub => {
                 if let Some(id) = self.choose() {
                     let bytes = self.clients[&id].waiting_bytes();
                     let part = self.random.part(bytes);
@@ -301,58 +301,67 @@ impl World {
 
     fn pass(&mut self, span: Duration) {
         self.now += span;
+        self.hub.set_time(self.at());
         self.note(|world| format!("it is {:?}", world.now));
         for _ in 0..8 {
-            if self.core.poll_timeout().is_none_or(|due| due > self.at()) {
+            if self.hub.poll_timeout().is_none_or(|due| due > self.at()) {
                 return;
             }
             self.truth.step += 1;
-            self.core.handle_timeout(self.at());
+            self.hub.handle_timeout();
             self.after();
         }
         panic!("what is due is done, or put off: time does not stand still");
     }
 
-    /// What is to be done after each call of the core.
+    /// What is to be done after each call of the hub.
     fn after(&mut self) {
-        let now = self.at();
-        loop {
-            self.core.handle_backend(now);
-            self.look_at_writes();
-            let backend = self.core.backend().expect("there is a PostgreSQL");
-            let Some(order) = backend.poll_order() else {
-                break;
-            };
-            self.note(|_| format!("{order:?}"));
-            let (Order::Connect(role) | Order::Disconnect(role)) = order;
-            if let Order::Connect(_) = order {
-                let is_free = matches!(self.links[role.index()], Link::None);
-                assert!(is_free, "one socket at a time");
-                self.links[role.index()] = Link::Ordered;
-            } else {
-                self.bury(role);
-                self.offered[role.index()] = 0;
-                self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
-            }
-        }
-        while let Some((id, disconnect)) = self.core.poll_disconnect() {
-            self.note(|_| format!("{disconnect:?} {}.{}", id.slot, id.generation));
-            let Some(client) = self.clients.get_mut(&id) else {
-                continue;
-            };
-            match disconnect {
-                Disconnect::Shutdown => client.is_shut_down = true,
-                Disconnect::Drop | Disconnect::Reset => {
-                    self.check_close(id, None);
-                    self.forget(id);
+        self.hub.handle_backend();
+        self.look_at_writes();
+        while let Some(action) = self.hub.poll_action() {
+            match action {
+                Action::Disconnect(id, how) => self.handle_disconnect(id, how),
+                Action::Resume(_) => {}
+                Action::Backend(order) => {
+                    self.handle_order(order);
+                    self.hub.handle_backend();
+                    self.look_at_writes();
                 }
+                Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }
         }
-        while self.core.poll_resumed().is_some() {}
         for &id in self.clients.keys() {
-            assert!(self.core.is_current(id), "a client is forgotten");
+            assert!(self.hub.is_current(id), "a client is forgotten");
         }
-        self.core.check_invariants();
+        self.hub.check_invariants();
+    }
+
+    fn handle_order(&mut self, order: Order) {
+        self.note(|_| format!("{order:?}"));
+        let (Order::Connect(role) | Order::Disconnect(role)) = order;
+        if let Order::Connect(_) = order {
+            let is_free = matches!(self.links[role.index()], Link::None);
+            assert!(is_free, "one socket at a time");
+            self.links[role.index()] = Link::Ordered;
+        } else {
+            self.bury(role);
+            self.offered[role.index()] = 0;
+            self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+        }
+    }
+
+    fn handle_disconnect(&mut self, id: ClientId, how: Disconnect) {
+        self.note(|_| format!("{how:?} {}.{}", id.slot, id.generation));
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        match how {
+            Disconnect::Shutdown => client.is_shut_down = true,
+            Disconnect::Drop | Disconnect::Reset => {
+                self.check_close(id, None);
+                self.forget(id);
+            }
+        }
     }
 
     fn look_at_writes(&mut self) {
@@ -365,7 +374,7 @@ impl World {
     }
 
     fn look_at_write(&mut self, role: Role) {
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         let offered = backend.poll_transmit(role).unwrap_or_default();
         let before = self.offered[role.index()];
         if offered.len() > before {
@@ -382,7 +391,7 @@ impl World {
         }
     }
 
-    /// Everything that is under way between the core and PostgreSQL arrives.
+    /// Everything that is under way between the hub and PostgreSQL arrives.
     fn flow_backends(&mut self, mood: Mood) -> bool {
         let mut was_busy = false;
         for _ in 0..FLOW_TURNS_MAX {
@@ -395,7 +404,7 @@ impl World {
                 }
                 busy |= self.feed(role, true);
             }
-            if self.core.poll_timeout().is_some_and(|due| due <= self.at()) {
+            if self.hub.poll_timeout().is_some_and(|due| due <= self.at()) {
                 self.pass(Duration::ZERO);
                 busy = true;
             }
@@ -424,7 +433,7 @@ impl World {
                     continue;
                 };
                 let (waiting, is_stalled) = (client.waiting_bytes(), client.is_stalled);
-                if waiting > 0 && !self.core.is_paused(id) {
+                if waiting > 0 && !self.hub.is_paused(id) {
                     self.send(id, waiting);
                     busy = true;
                 }
@@ -494,16 +503,16 @@ impl World {
         self.end_turn();
         // The channels they left linger for a while.
         self.pass(UNLISTEN_DELAY_MAX);
-        assert_eq!(self.core.client_count(), 0, "every slot is free");
-        assert!(!self.core.has_transmit(), "nothing is left for nobody");
+        assert_eq!(self.hub.client_count(), 0, "every slot is free");
+        assert!(!self.hub.has_transmit(), "nothing is left for nobody");
         self.flow(Mood::GOOD);
-        self.core.check_invariants();
+        self.hub.check_invariants();
         let listened: Vec<_> = self.taps[0].listened().collect();
         assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
-        let is_bound = self.core.history_bytes() <= self.limits.history_bytes_max;
+        let is_bound = self.hub.history_bytes() <= self.limits.history_bytes_max;
         assert!(is_bound, "the history keeps to its bytes");
         if self.pinned.is_none() {
-            assert_eq!(self.core.history_bytes(), 0, "history of nothing");
+            assert_eq!(self.hub.history_bytes(), 0, "history of nothing");
         }
     }
 
@@ -552,7 +561,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     let usual = [
         (It::Connect, 30),
         (It::Ask, 80),
-        (It::ToCore, 120),
+        (It::ToHub, 120),
         (It::Read, 120),
         (It::Stall, 8),
         (It::Transmit, 150),

@@ -1,9 +1,9 @@
 //! What must be true of every run.
 //!
-//! [`Tap`] reads what passes between the core and PostgreSQL, and writes down in [`Truth`] when
-//! each LISTEN was confirmed and which notifications reached the core after it. What a client is to
-//! see follows from that and from when its own requests reached the core; [`View`] follows one
-//! client and compares. Every call of the core is one step: "before" and "after" are by step.
+//! [`Tap`] reads what passes between the hub and PostgreSQL, and writes down in [`Truth`] when
+//! each LISTEN was confirmed and which notifications reached the hub after it. What a client is to
+//! see follows from that and from when its own requests reached the hub; [`View`] follows one
+//! client and compares. Every call of the hub is one step: "before" and "after" are by step.
 
 #[path = "view.rs"]
 mod view;
@@ -20,9 +20,9 @@ pub const NEVER: u64 = u64::MAX;
 
 /// One unbroken LISTEN of a channel.
 pub struct Listen {
-    /// The step in which ReadyForQuery reached the core.
+    /// The step in which ReadyForQuery reached the hub.
     pub confirmed: u64,
-    /// The step in which the core asked for UNLISTEN, or lost the session.
+    /// The step in which the hub asked for UNLISTEN, or lost the session.
     pub ended: u64,
     fed: Vec<Fed>,
     /// As clients were told.
@@ -46,7 +46,7 @@ impl Listen {
 #[derive(Default, Debug)]
 pub struct Group {
     pub requested: u32,
-    /// Binds the core wrote, less those of transactions that ran and were rolled back.
+    /// Binds the hub wrote, less those of transactions that ran and were rolled back.
     pub emitted: u32,
     pub committed: u32,
     pub notified: u32,
@@ -56,7 +56,7 @@ pub struct Group {
     pub has_id: bool,
 }
 
-/// What happened between the core and PostgreSQL.
+/// What happened between the hub and PostgreSQL.
 #[derive(Default)]
 pub struct Truth {
     pub step: u64,
@@ -159,7 +159,7 @@ impl Truth {
         }
     }
 
-    /// The LISTEN that answers a subscribe which reached the core in step `asked`.
+    /// The LISTEN that answers a subscribe which reached the hub in step `asked`.
     fn answering(&self, channel: &str, asked: u64, epoch: &str) -> Option<usize> {
         let listens = &self.channels.get(channel)?.listens;
         listens.iter().position(|it| {
@@ -233,7 +233,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The core wrote this.
+    /// The hub wrote this.
     pub fn write(&mut self, bytes: &[u8], truth: &mut Truth) {
         self.written.extend(bytes);
         while let Some((tag, body)) = take_message(&mut self.written, self.started) {
@@ -312,7 +312,7 @@ impl Tap {
         });
     }
 
-    /// The core is about to read this.
+    /// The hub is about to read this.
     pub fn read(&mut self, bytes: &[u8], truth: &mut Truth) {
         self.read.extend(bytes);
         while let Some((tag, body)) = take_message(&mut self.read, true) {
@@ -369,7 +369,7 @@ impl Tap {
         }
     }
 
-    /// The core gave the session up.
+    /// The hub gave the session up.
     pub fn lose(&mut self, is_listening: bool, truth: &mut Truth) {
         if is_listening {
             truth.lose_session();

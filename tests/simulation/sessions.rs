@@ -1,4 +1,4 @@
-//! Between the core and PostgreSQL: what moves, in which pieces, and what dies.
+//! Between the hub and PostgreSQL: what moves, in which pieces, and what dies.
 
 use alle::backend::Role;
 
@@ -44,7 +44,7 @@ impl World {
         let Link::Connected { process, .. } = &mut self.links[role.index()] else {
             return false;
         };
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         let Some(offered) = backend.poll_transmit(role) else {
             return false;
         };
@@ -69,7 +69,7 @@ impl World {
         worked
     }
 
-    /// What PostgreSQL has to say arrives, unless the core does not want to read it now.
+    /// What PostgreSQL has to say arrives, unless the hub does not want to read it now.
     pub(super) fn feed(&mut self, role: Role, all: bool) -> bool {
         let Link::Connected {
             process,
@@ -78,7 +78,7 @@ impl World {
         else {
             return false;
         };
-        if self.core.is_backend_paused() {
+        if self.hub.is_backend_paused() {
             return false;
         }
         if process.outbox.is_empty() {
@@ -108,9 +108,9 @@ impl World {
         });
         self.taps[role.index()].read(&bytes, &mut self.truth);
         let now = self.at();
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         backend.handle_input(role, &bytes, now);
-        self.core.handle_backend(now);
+        self.hub.handle_backend();
         self.after();
         true
     }
@@ -129,7 +129,7 @@ impl World {
             process: Box::default(),
             is_black_hole: false,
         };
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         backend.handle_connected(role);
         self.after();
     }
@@ -150,15 +150,15 @@ impl World {
         }
     }
 
-    /// The connection is no more; the core is told.
+    /// The connection is no more; the hub is told.
     pub(super) fn lose(&mut self, role: Role, why: &str) {
         self.truth.step += 1;
         self.note(|_| format!("the connection of the {role} session {why}"));
         self.bury(role);
         let now = self.at();
-        let backend = self.core.backend().expect("there is a PostgreSQL");
+        let backend = self.hub.backend().expect("there is a PostgreSQL");
         backend.handle_lost(role, why, now);
-        self.core.handle_backend(now);
+        self.hub.handle_backend();
         self.after();
     }
 

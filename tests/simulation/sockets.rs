@@ -1,12 +1,9 @@
-//! Between the core and its clients: what moves, in which pieces, and what ends.
+//! Between the hub and its clients: what moves, in which pieces, and what ends.
 
-use alle::{hub::transmit::Written, id::ClientId};
+use alle::{delivery::outgoing::Written, hub::drive, id::ClientId};
 
 use super::World;
-use crate::{
-    client::{Client, Stage},
-    wire::joined,
-};
+use crate::client::{Client, Stage};
 
 impl World {
     pub(super) fn connect(&mut self) {
@@ -14,7 +11,7 @@ impl World {
             return;
         }
         self.truth.step += 1;
-        let id = self.core.handle_connected(None, self.at());
+        let id = self.hub.handle_connected(None);
         self.client_count += 1;
         let (number, now) = (self.client_count, self.now);
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
@@ -50,8 +47,8 @@ impl World {
     }
 
     pub(super) fn send(&mut self, id: ClientId, bytes: usize) {
-        // The reactor does not read whom the core does not want to hear.
-        if bytes == 0 || self.core.is_paused(id) {
+        // The reactor does not read a client that the hub does not want to hear.
+        if bytes == 0 || self.hub.is_paused(id) {
             return;
         }
         self.truth.step += 1;
@@ -62,8 +59,7 @@ impl World {
         let (number, length) = (client.number, bytes.len());
         let asked = client.take_asked();
         self.note(|_| format!("c{number} says {length} bytes {asked:?}"));
-        let now = self.at();
-        self.core.handle_client_input(id, &mut bytes, now);
+        self.hub.handle_client_input(id, &mut bytes);
         self.after();
     }
 
@@ -92,7 +88,7 @@ impl World {
         if client.socket.len() < client.capacity {
             client.is_full = false;
             self.truth.step += 1;
-            self.core.handle_client_writable(id);
+            self.hub.handle_client_writable(id);
             self.after();
         }
     }
@@ -126,7 +122,7 @@ impl World {
             return;
         }
         self.truth.step += 1;
-        self.core.handle_client_closed(id);
+        self.hub.handle_client_closed(id);
         self.after();
     }
 
@@ -151,58 +147,53 @@ impl World {
         }
         let at = self.random.below(self.ghosts.len());
         let id = self.ghosts[at];
-        let now = self.at();
         self.truth.step += 1;
         self.note(|_| format!("a late event of {}.{}", id.slot, id.generation));
         match self.random.below(3) {
-            0 => self.core.handle_client_closed(id),
-            1 => self.core.handle_client_writable(id),
+            0 => self.hub.handle_client_closed(id),
+            1 => self.hub.handle_client_writable(id),
             _ => {
                 let text = br#"{"type":"subscribe","channel":"a","id":999999}"#;
-                let mut bytes = crate::client::frame(1, text);
-                self.core.handle_client_input(id, &mut bytes, now);
+                let mut bytes = crate::wire::frame(0x81, text);
+                self.hub.handle_client_input(id, &mut bytes);
             }
         }
         self.after();
     }
 
     pub(super) fn transmit(&mut self) -> bool {
-        let now = self.at();
-        let has_transmit = self.core.has_transmit();
-        let Some(transmit) = self.core.poll_transmit(now) else {
-            return false;
-        };
-        assert!(has_transmit, "whoever has something says so");
-        let bytes = joined(&transmit.bytes);
-        assert!(!bytes.is_empty(), "nothing is no reason for a system call");
-        let client = self.clients.get_mut(&transmit.client);
-        let client = client.expect("what is written is for somebody who is there");
-        assert!(!client.is_full, "a full socket says when it takes more");
-        let room = client.capacity.saturating_sub(client.socket.len());
-        let taken = bytes.len().min(room);
-        let written = if taken == bytes.len() {
-            Written::All
-        } else {
-            client.is_full = true;
-            Written::Full(taken)
-        };
-        client.socket.extend_from_slice(&bytes[..taken]);
-        client.standstill = client.standstill.max(self.now - client.moved_at);
-        if taken > 0 {
-            client.moved_at = self.now;
+        let (clients, now) = (&mut self.clients, self.now);
+        let mut note = String::new();
+        let was_some = drive::transmit(&mut self.hub, |id, bytes| {
+            let client = clients.get_mut(&id);
+            let client = client.expect("what is written is for somebody who is there");
+            assert!(!client.is_full, "a full socket says when it takes more");
+            let room = client.capacity.saturating_sub(client.socket.len());
+            let taken = bytes.len().min(room);
+            client.socket.extend_from_slice(&bytes[..taken]);
+            client.standstill = client.standstill.max(now - client.moved_at);
+            if taken > 0 {
+                client.moved_at = now;
+            }
+            note = format!("{taken} of {} bytes to c{}", bytes.len(), client.number);
+            client.is_full = taken < bytes.len();
+            match client.is_full {
+                false => Written::All,
+                true => Written::Full(taken),
+            }
+        });
+        if was_some {
+            self.truth.step += 1;
+            self.note(|_| note);
+            self.after();
         }
-        let number = client.number;
-        self.truth.step += 1;
-        self.note(|_| format!("{taken} of {} bytes to c{number}", bytes.len()));
-        self.core.handle_transmitted(written, now);
-        self.after();
-        true
+        was_some
     }
 
     pub(super) fn end_turn(&mut self) {
         self.truth.step += 1;
         self.note(|_| "the turn ends".to_owned());
-        self.core.end_turn(self.at());
+        self.hub.end_turn();
         self.after();
     }
 }

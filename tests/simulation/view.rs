@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{NEVER, Truth, group_name};
 
-/// A request of a client, as it reached the core.
+/// A request of a client, as it reached the hub.
 #[derive(Clone, Debug)]
 pub enum Request {
     Subscribe(String, u64, Option<Since>),
@@ -58,7 +58,7 @@ pub struct View {
 }
 
 impl View {
-    /// The request is whole, and the core gets it in this step.
+    /// The request is whole, and the hub gets it in this step.
     pub fn ask(&mut self, request: &Request, truth: &mut Truth) {
         let step = truth.step;
         let mut pend = |channel: &str, is_subscribe, id, since: Option<Since>| {

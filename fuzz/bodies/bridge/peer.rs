@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{super::wire::take_frame, Script, channel, frame};
+use super::{
+    super::wire::{frame, take_frame},
+    Script, channel,
+};
 
 /// A client as it sees itself.
 #[derive(Default)]
@@ -137,13 +140,6 @@ pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
         _ => format!(r#"{{"type":"{name}"}}"#),
     };
     frame(0x81, text.as_bytes())
-}
-
-/// The opening handshake of RFC 6455, 1.2.
-pub fn upgrade_head() -> Vec<u8> {
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec()
 }
 
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::{
     access::origins::OriginPolicy,
     config::Limits,
-    hub::{Settings, admin::ADMIN_CONNECTIONS_MAX},
+    hub::{Settings, admission::ADMIN_CONNECTIONS_MAX},
     id::ClientId,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn world_with_admin() -> World {
         ..OriginPolicy::default()
     };
     World::with_settings(Settings {
-        admin_pages: Some(loopback),
+        admin_origins: Some(loopback),
         ..Settings::default()
     })
 }
@@ -73,29 +73,29 @@ fn a_seventeenth_connection_lets_the_oldest_go() {
         .collect();
     there.push(world.connect_admin());
     assert!(there.iter().all(|&id| world.is_connected(id)));
-    assert_eq!(world.core.metrics().admin_crowded_out, 0);
+    assert_eq!(world.hub.metrics().admin_crowded_out, 0);
     let late = world.connect_admin();
-    assert_eq!(world.core.metrics().admin_crowded_out, 1);
+    assert_eq!(world.hub.metrics().admin_crowded_out, 1);
     assert!(!world.is_connected(there[0]));
     assert!(there[1..].iter().all(|&id| world.is_connected(id)));
     assert_eq!(ask(&mut world, late, "/healthz", "localhost"), "200");
     // Who left by itself makes room.
     world.hang_up(there[5]);
     world.connect_admin();
-    assert_eq!(world.core.metrics().admin_crowded_out, 1);
+    assert_eq!(world.hub.metrics().admin_crowded_out, 1);
 }
 
 #[test]
 fn connections_to_the_admin_address_are_no_clients() {
     let mut world = world_with_admin();
-    world.core.hub.limits = Limits {
+    world.hub.limits = Limits {
         clients_max: Some(1),
         ..Limits::default()
     };
     let admin: Vec<_> = (0..10).map(|_| world.connect_admin()).collect();
     let _ann = world.client();
-    assert_eq!(world.core.client_count(), 1);
-    let gauges = world.core.hub.gauges();
+    assert_eq!(world.hub.client_count(), 1);
+    let gauges = world.hub.gauges();
     assert_eq!((gauges.clients_handshake, gauges.clients_open), (0, 1));
     assert_eq!(gauges.clients_closing, 0);
     world.pass(Duration::from_secs(12));

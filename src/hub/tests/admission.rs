@@ -21,7 +21,7 @@ fn unfinished(world: &mut World) -> ClientId {
 }
 
 fn crowded_out(world: &World) -> u64 {
-    world.core.metrics().handshakes_crowded_out
+    world.hub.metrics().handshakes_crowded_out
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn of_too_many_unfinished_handshakes_the_oldest_gets_503() {
     for younger in [there[1], there[2], late] {
         assert_eq!(world.received(younger), "");
     }
-    assert_eq!(world.core.hub.gauges().clients_handshake, 3);
+    assert_eq!(world.hub.gauges().clients_handshake, 3);
     world.pass(Duration::from_millis(1_250));
     assert!(!world.is_connected(there[0]), "told, and gone in a second");
     assert!(world.is_connected(there[1]));
@@ -83,9 +83,9 @@ fn full() -> (World, Vec<ClientId>) {
 #[test]
 fn mute_connections_keep_nobody_out() {
     let (mut world, mute) = full();
-    assert!(!world.core.has_room(world.now), "they have just come");
+    assert!(!world.hub.has_room(), "they have just come");
     world.pass(Duration::from_millis(1));
-    assert!(world.core.has_room(world.now));
+    assert!(world.hub.has_room());
     assert_eq!(crowded_out(&world), 0, "at the limit");
     assert_eq!(world.upgrade(None, "").1, "503");
     assert!(!world.is_connected(mute[0]) && world.is_connected(mute[1]));
@@ -94,7 +94,7 @@ fn mute_connections_keep_nobody_out() {
     world.input(probe, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(world.received(probe).starts_with("HTTP/1.1 200 "));
     assert!(!world.is_connected(mute[1]) && world.is_connected(mute[2]));
-    assert_eq!(world.core.client_count(), 2 + REFUSED_MAX);
+    assert_eq!(world.hub.client_count(), 2 + REFUSED_MAX);
 }
 
 #[test]
@@ -109,12 +109,9 @@ fn when_nobody_is_mute_the_oldest_that_was_answered_makes_room() {
     for _ in 2..REFUSED_MAX {
         world.upgrade(None, "");
     }
-    assert!(
-        !world.core.has_room(world.now),
-        "they have just been answered"
-    );
+    assert!(!world.hub.has_room(), "they have just been answered");
     world.pass(Duration::from_millis(1));
-    assert!(world.core.has_room(world.now));
+    assert!(world.hub.has_room());
     assert!(world.is_connected(first), "nobody came");
     assert_eq!(world.upgrade(None, "").1, "503");
     assert!(!world.is_connected(first) && world.is_connected(second));
@@ -150,7 +147,7 @@ fn one_for_whom_no_descriptor_is_left_has_a_second_to_ask() {
     assert!(world.is_connected(excess));
     world.pass(Duration::from_millis(350));
     assert!(!world.is_connected(excess));
-    assert_eq!(world.core.metrics().connections_excess, 1);
+    assert_eq!(world.hub.metrics().connections_excess, 1);
     // Its place belongs to another by now.
     let ann = world.client();
     world.pass(Duration::from_secs(5));
@@ -162,5 +159,5 @@ fn handshakes_that_take_too_long_are_counted() {
     let mut world = World::connected();
     unfinished(&mut world);
     world.pass(Duration::from_secs(12));
-    assert_eq!(world.core.metrics().handshakes_timed_out, 1);
+    assert_eq!(world.hub.metrics().handshakes_timed_out, 1);
 }

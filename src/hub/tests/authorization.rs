@@ -285,7 +285,7 @@ fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
     }
     // Dora's is still unanswered when the tokens change, as all are.
     let read = Tokens::parse("eve\nbob\ncarl subscribe=b*\ndora subscribe=c");
-    world.core.handle_tokens(read.unwrap(), world.now);
+    world.hub.handle_tokens(read.unwrap());
     for (client, close) in [
         (ann, Some(4001)),
         (bob, None),

@@ -188,7 +188,7 @@ fn clients_have_a_limit_and_the_next_gets_503() {
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: "),
         "{answer}"
     );
-    assert!(world.core.has_room(world.now));
+    assert!(world.hub.has_room());
     world.hang_up(ann);
     world.client();
 }
@@ -203,13 +203,13 @@ fn a_client_that_publishes_too_fast_is_not_read_until_its_publishes_commit() {
     let ann = world.client();
     for paused in [false, true] {
         world.send(ann, r#"{"type":"notify","channel":"a","payload":"p"}"#);
-        assert_eq!(world.core.is_paused(ann), paused);
+        assert_eq!(world.hub.is_paused(ann), paused);
     }
-    assert_eq!(world.core.poll_resumed(), None);
+    assert_eq!(world.resumed, []);
     world.pass(Duration::from_secs(60));
     assert!(world.is_connected(ann), "its silence is ours");
     world.postgres_answers_all();
-    assert!(!world.core.is_paused(ann));
+    assert!(!world.hub.is_paused(ann));
     assert_eq!(world.resumed, [ann]);
 }
 
@@ -223,14 +223,14 @@ fn a_client_that_does_not_read_its_answers_is_not_read() {
     let ann = world.client();
     world.stall(ann, 0);
     let mut asked = 0;
-    while !world.core.is_paused(ann) {
+    while !world.hub.is_paused(ann) {
         world.send(ann, r#"{"type":"ping"}"#);
         asked += 1;
     }
     assert!((8..=10).contains(&asked), "{asked} pongs of 17 bytes");
     assert_eq!(world.resumed, []);
     world.unstall(ann);
-    assert!(!world.core.is_paused(ann));
+    assert!(!world.hub.is_paused(ann));
     assert_eq!(world.resumed, [ann]);
     assert_eq!(world.types(ann).len(), asked);
 }
@@ -305,7 +305,7 @@ fn a_deserted_channel_keeps_its_history_for_the_delay() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.postgres_asked(), [r#"UNLISTEN "a""#]);
     world.postgres_answers_all();
-    assert_eq!((world.channels(), world.core.hub.history.bytes()), (0, 0));
+    assert_eq!((world.channels(), world.hub.history_bytes()), (0, 0));
 }
 
 /// More than may be asked at a time: what nobody answers any more must not count as asked.

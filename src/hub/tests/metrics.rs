@@ -6,7 +6,7 @@ use super::world::World;
 use crate::{config::Limits, ws::close};
 
 fn closes(world: &World) -> Vec<(&'static str, u64)> {
-    let closes = world.core.metrics().closes.iter();
+    let closes = world.hub.metrics().closes.iter();
     closes.filter(|(_, count)| *count > 0).collect()
 }
 
@@ -39,7 +39,7 @@ fn each_client_that_leaves_counts_once_by_why() {
         (close::LOST_LABEL, 1),
     ];
     assert_eq!(closes(&world), expected);
-    assert_eq!(world.core.metrics().handshakes, 5);
+    assert_eq!(world.hub.metrics().handshakes, 5);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_client_closed_for_what_a_close_would_have_sent_it_counts_once() {
 fn clients_are_counted_by_state() {
     let mut world = World::connected();
     let states = |world: &World| {
-        let gauges = world.core.hub.gauges();
+        let gauges = world.hub.gauges();
         (
             gauges.clients_handshake,
             gauges.clients_open,
@@ -92,7 +92,7 @@ fn what_is_told_counts_once_for_each_who_is_told() {
     world.reconnect();
     world.postgres_answers_all();
     world.notify("nobody's", "3");
-    let metrics = world.core.metrics();
+    let metrics = world.hub.metrics();
     assert_eq!(
         (metrics.deliveries, metrics.gaps, metrics.statuses),
         (3, 1, 2)
@@ -111,16 +111,16 @@ fn what_is_told_counts_once_for_each_who_is_told() {
 fn bytes_count_when_a_socket_takes_them() {
     let mut world = World::connected();
     let ann = world.subscriber("a");
-    let before = world.core.metrics().bytes_written;
+    let before = world.hub.metrics().bytes_written;
     world.stall(ann, 5);
     world.notify("a", "0123456789");
-    assert_eq!(world.core.metrics().bytes_written, before + 5);
-    let gauges = world.core.hub.gauges();
+    assert_eq!(world.hub.metrics().bytes_written, before + 5);
+    let gauges = world.hub.gauges();
     assert_eq!(gauges.backlogs, 1);
     world.unstall(ann);
-    let written = world.core.metrics().bytes_written - before;
+    let written = world.hub.metrics().bytes_written - before;
     assert_eq!(written, 5 + gauges.backlog_bytes as u64);
-    assert_eq!(world.core.hub.gauges().backlog_bytes, 0);
+    assert_eq!(world.hub.gauges().backlog_bytes, 0);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_pass_takes_from_the_turn_that_read_to_the_one_that_served_the_last() {
     world.notify("a", "2");
     world.hold_writes = false;
     world.pass(Duration::from_millis(1));
-    let latency = &world.core.metrics().fan_out_latency;
+    let latency = &world.hub.metrics().fan_out_latency;
     // The second pass, for the one that came meanwhile, found that it was sent with the first.
     assert_eq!((latency.count(), latency.sum()), (2, 300_000));
 }
@@ -153,7 +153,7 @@ fn refusals_and_pages_count_by_what_was_said() {
         let bob = world.connect();
         world.input(bob, request.as_bytes());
     }
-    let metrics = world.core.metrics();
+    let metrics = world.hub.metrics();
     let told: Vec<_> = metrics.refusals.iter().filter(|it| it.1 > 0).collect();
     let expected = [
         ("bad_message", 1),

@@ -11,7 +11,7 @@ const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websock
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn open(world: &World) -> usize {
-    world.core.hub.open_clients
+    world.hub.clients.open_count()
 }
 
 fn ask(world: &mut World, request: &[u8]) -> (ClientId, String) {
@@ -36,7 +36,7 @@ fn draining_clients_leave_one_by_one_over_the_whole_span() {
     assert_eq!(left.iter().sum::<usize>(), 100);
     let evenly = 2..=25;
     assert!(left.iter().all(|count| evenly.contains(count)), "{left:?}");
-    assert_eq!(world.core.metrics().closes.count("going_away"), 100);
+    assert_eq!(world.hub.metrics().closes.count("going_away"), 100);
     for client in clients {
         if world.is_connected(client) {
             world.hang_up(client);
@@ -81,7 +81,7 @@ fn draining_lasts_its_span_also_without_clients() {
     let mut world = World::connected();
     world.drain(SPAN);
     world.pass(SPAN - Duration::from_millis(1));
-    assert!(!world.is_stopped() && !world.core.is_stopping());
+    assert!(!world.is_stopped() && !world.hub.is_stopping());
     world.pass(Duration::from_millis(1));
     assert!(world.is_stopped());
 }
@@ -94,11 +94,10 @@ fn draining_lasts_a_day_at_most_however_long_is_asked() {
         world.client();
         world.drain(span);
         let end = world.now + day;
-        let asked = (world.core.hub.leaving.as_ref()).map(|leaving| match leaving {
-            Shutdown::Draining { until, .. } => *until,
-            Shutdown::Stopping { .. } => panic!("it drains"),
-        });
-        assert_eq!(asked, Some(end), "{span:?}");
+        let Shutdown::Draining { until, .. } = world.hub.shutdown else {
+            panic!("it drains");
+        };
+        assert_eq!(until, end, "{span:?}");
     }
 }
 

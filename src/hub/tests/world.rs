@@ -1,4 +1,4 @@
-//! A core, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
+//! A hub, a PostgreSQL that answers when it is told to, and sockets that are byte buffers.
 
 mod shell;
 
@@ -17,14 +17,14 @@ use super::{
 use crate::{
     backend::Role,
     config::Limits,
-    hub::{Core, Settings},
+    hub::{Hub, Settings},
     id::ClientId,
     pg::config::Config,
     ws::encoder::frame_bytes,
 };
 
 pub(super) struct World {
-    pub(super) core: Core,
+    pub(super) hub: Hub,
     pub(super) now: Instant,
     sockets: BTreeMap<ClientId, Socket>,
     backends: [Server; 2],
@@ -82,7 +82,7 @@ impl World {
             ..settings
         };
         let mut world = Self {
-            core: Core::new(settings, config, now),
+            hub: Hub::new(settings, config, now),
             now,
             sockets: BTreeMap::new(),
             backends: Default::default(),
@@ -103,20 +103,20 @@ impl World {
     }
 
     fn connect_from(&mut self, address: Option<IpAddr>) -> ClientId {
-        let client = self.core.handle_connected(address, self.now);
+        let client = self.hub.handle_connected(address);
         self.sockets.insert(client, Socket::default());
         client
     }
 
     pub(super) fn connect_admin(&mut self) -> ClientId {
-        let client = self.core.handle_admin_connected(self.now);
+        let client = self.hub.handle_admin_connected();
         self.sockets.insert(client, Socket::default());
         self.settle();
         client
     }
 
     pub(super) fn connect_excess(&mut self) -> ClientId {
-        let client = self.core.handle_excess(self.now);
+        let client = self.hub.handle_excess();
         self.sockets.insert(client, Socket::default());
         client
     }
@@ -165,14 +165,13 @@ impl World {
     }
 
     pub(super) fn input(&mut self, client: ClientId, bytes: &[u8]) {
-        self.core
-            .handle_client_input(client, &mut bytes.to_vec(), self.now);
+        self.hub.handle_client_input(client, &mut bytes.to_vec());
         self.settle();
     }
 
     pub(super) fn hang_up(&mut self, client: ClientId) {
         self.sockets.remove(&client);
-        self.core.handle_client_closed(client);
+        self.hub.handle_client_closed(client);
         self.settle();
     }
 
@@ -182,7 +181,7 @@ impl World {
 
     pub(super) fn unstall(&mut self, client: ClientId) {
         self.sockets.get_mut(&client).unwrap().room = None;
-        self.core.handle_client_writable(client);
+        self.hub.handle_client_writable(client);
         self.settle();
     }
 
@@ -250,11 +249,12 @@ impl World {
 
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
-        self.core.handle_timeout(self.now);
+        self.hub.handle_timeout();
         self.settle();
-        while let Some(at) = self.core.poll_timeout().filter(|&at| at <= until) {
+        while let Some(at) = self.hub.poll_timeout().filter(|&at| at <= until) {
             self.now = self.now.max(at);
-            self.core.handle_timeout(self.now);
+            self.hub.set_time(self.now);
+            self.hub.handle_timeout();
             self.settle();
             self.answer_heartbeats();
             if self.is_stopped() {
@@ -262,24 +262,25 @@ impl World {
             }
         }
         self.now = until;
+        self.hub.set_time(until);
     }
 
     pub(super) fn stop(&mut self) {
-        self.core.stop(self.now);
+        self.hub.stop();
         self.settle();
     }
 
     pub(super) fn drain(&mut self, span: Duration) {
-        self.core.drain(span, self.now);
+        self.hub.drain(span);
         self.settle();
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.core.is_stopped(self.now)
+        self.hub.is_stopped()
     }
 
     pub(super) fn channels(&self) -> usize {
-        self.core.hub.index.channel_count()
+        self.hub.channel_count()
     }
 
     // ---- PostgreSQL
@@ -361,11 +362,11 @@ impl World {
     pub(super) fn sessions_end(&mut self) {
         for role in Role::ALL {
             self.backends[role.index()] = Server::default();
-            if let Some(backend) = self.core.backend() {
+            if let Some(backend) = self.hub.backend() {
                 backend.handle_lost(role, "was closed by the server", self.now);
             }
         }
-        self.core.handle_backend(self.now);
+        self.hub.handle_backend();
         self.settle();
     }
 
@@ -381,10 +382,10 @@ impl World {
     }
 
     fn backend_says(&mut self, role: Role, bytes: &[u8]) {
-        if let Some(backend) = self.core.backend() {
+        if let Some(backend) = self.hub.backend() {
             backend.handle_input(role, bytes, self.now);
         }
-        self.core.handle_backend(self.now);
+        self.hub.handle_backend();
         self.settle();
     }
 

@@ -1,9 +1,9 @@
 //! Callers, and a PostgreSQL that answers as the test says.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use super::*;
-use crate::listener::requests::Reply;
+use crate::{backend::command::Verb, listener::requests::Reply};
 
 type Answer = mpsc::Receiver<Result<(), ListenerError>>;
 
@@ -37,7 +37,11 @@ impl Channels {
     #[track_caller]
     fn expect_listen(&mut self) -> ChannelKey {
         match self.poll_command() {
-            Some(Command::Listen(key, name)) if name == channel() => key,
+            Some(Command {
+                verb: Verb::Listen,
+                key,
+                channel: name,
+            }) if *name == channel() => key,
             command => panic!("not LISTEN: {command:?}"),
         }
     }
@@ -45,7 +49,11 @@ impl Channels {
     #[track_caller]
     fn expect_unlisten(&mut self) -> ChannelKey {
         match self.poll_command() {
-            Some(Command::Unlisten(key, name)) if name == channel() => key,
+            Some(Command {
+                verb: Verb::Unlisten,
+                key,
+                channel: name,
+            }) if *name == channel() => key,
             command => panic!("not UNLISTEN: {command:?}"),
         }
     }
@@ -63,7 +71,7 @@ impl Channels {
     #[track_caller]
     fn expect_forgotten(&mut self) {
         assert!(self.poll_command().is_none());
-        assert!(self.entries.is_empty() && self.keys.is_empty());
+        assert!(self.interests.is_empty());
     }
 }
 

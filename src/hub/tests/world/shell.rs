@@ -3,10 +3,8 @@
 use super::{Server, World};
 use crate::{
     backend::{Order, Role},
-    hub::{
-        parts::Disconnect,
-        transmit::{Outgoing, Written},
-    },
+    delivery::outgoing::Written,
+    hub::{Action, Disconnect, drive},
 };
 
 impl World {
@@ -17,18 +15,10 @@ impl World {
             while !self.hold_writes && self.write_one() {
                 quiet = false;
             }
-            self.core.end_turn(self.now);
-            while let Some((client, disconnect)) = self.core.poll_disconnect() {
-                quiet = false;
-                if disconnect != Disconnect::Shutdown {
-                    self.sockets.remove(&client);
-                }
-            }
-            while let Some(client) = self.core.poll_resumed() {
-                self.resumed.push(client);
-            }
+            self.hub.end_turn();
+            quiet &= !self.carry_out();
             quiet &= !self.move_backend_bytes();
-            self.core.check_invariants();
+            self.hub.check_invariants();
             if quiet {
                 return;
             }
@@ -36,54 +26,63 @@ impl World {
     }
 
     fn write_one(&mut self) -> bool {
-        let Some(transmit) = self.core.poll_transmit(self.now) else {
-            return false;
-        };
-        let bytes = match transmit.bytes {
-            Outgoing::One(bytes) => bytes.to_vec(),
-            Outgoing::Many(pieces) => {
-                let (slices, count) = pieces.slices();
-                slices[..count].iter().flat_map(|it| it.to_vec()).collect()
+        let sockets = &mut self.sockets;
+        drive::transmit(&mut self.hub, |client, bytes| {
+            let socket = sockets.get_mut(&client).expect("a client that is there");
+            match &mut socket.room {
+                Some(room) if *room < bytes.len() => {
+                    let taken = std::mem::take(room);
+                    socket.received.extend_from_slice(&bytes[..taken]);
+                    Written::Full(taken)
+                }
+                _ => {
+                    socket.received.extend_from_slice(bytes);
+                    Written::All
+                }
             }
-        };
-        let socket = self
-            .sockets
-            .get_mut(&transmit.client)
-            .expect("a client that is there");
-        let written = match &mut socket.room {
-            Some(room) if *room < bytes.len() => {
-                let taken = std::mem::take(room);
-                socket.received.extend_from_slice(&bytes[..taken]);
-                Written::Full(taken)
+        })
+    }
+
+    /// Whether there was anything to do but to read a client again.
+    fn carry_out(&mut self) -> bool {
+        let mut was_busy = false;
+        while let Some(action) = self.hub.poll_action() {
+            match action {
+                Action::Resume(client) => {
+                    self.resumed.push(client);
+                    continue;
+                }
+                Action::Disconnect(_, Disconnect::Shutdown) => {}
+                Action::Disconnect(client, Disconnect::Drop | Disconnect::Reset) => {
+                    self.sockets.remove(&client);
+                }
+                Action::Backend(order) => self.carry_out_order(order),
+                Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }
-            _ => {
-                socket.received.extend_from_slice(&bytes);
-                Written::All
+            was_busy = true;
+        }
+        was_busy
+    }
+
+    fn carry_out_order(&mut self, order: Order) {
+        let (Order::Connect(role) | Order::Disconnect(role)) = order;
+        self.backends[role.index()] = Server::default();
+        if matches!(order, Order::Connect(_)) {
+            let backend = self.hub.backend().unwrap();
+            if self.refuse_connections {
+                backend.handle_lost(role, "failed: refused", self.now);
+            } else {
+                backend.handle_connected(role);
             }
-        };
-        self.core.handle_transmitted(written, self.now);
-        true
+            self.hub.handle_backend();
+        }
     }
 
     fn move_backend_bytes(&mut self) -> bool {
         let mut moved = false;
-        while let Some(order) = self.core.backend().and_then(|backend| backend.poll_order()) {
-            moved = true;
-            let (Order::Connect(role) | Order::Disconnect(role)) = order;
-            self.backends[role.index()] = Server::default();
-            if matches!(order, Order::Connect(_)) {
-                let backend = self.core.backend().unwrap();
-                if self.refuse_connections {
-                    backend.handle_lost(role, "failed: refused", self.now);
-                } else {
-                    backend.handle_connected(role);
-                }
-                self.core.handle_backend(self.now);
-            }
-        }
         for role in Role::ALL {
             while !self.hold_backend {
-                let backend = self.core.backend().unwrap();
+                let backend = self.hub.backend().unwrap();
                 let Some(bytes) = backend.poll_transmit(role).map(<[u8]>::to_vec) else {
                     break;
                 };
@@ -93,10 +92,10 @@ impl World {
             }
             let answer = self.backends[role.index()].read();
             if !answer.is_empty() {
-                if let Some(backend) = self.core.backend() {
+                if let Some(backend) = self.hub.backend() {
                     backend.handle_input(role, &answer, self.now);
                 }
-                self.core.handle_backend(self.now);
+                self.hub.handle_backend();
                 moved = true;
             }
             let tokens = std::mem::take(&mut self.backends[role.index()].tokens);

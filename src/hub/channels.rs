@@ -1,0 +1,410 @@
+//! All channels: who is subscribed and who waits to be, what is wanted of PostgreSQL, and the
+//! position that each has come to.
+//!
+//! A channel is wanted while it is pinned, has a subscriber, is awaited, or was deserted a short
+//! while ago. Knows neither phases of clients nor frames; what a client is told, the hub says.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::pending::{Pending, Subscribe};
+use crate::{
+    backend::{command::Command, interest::Interest, interests::Interests},
+    channel::{Channel, ChannelKey},
+    delivery::index::Index,
+};
+
+/// Every channel that anybody wants, or wanted a short while ago.
+///
+/// After any method: [`Self::poll_command`]. Once a turn, when nothing walks:
+/// [`Self::poll_released`].
+#[derive(Debug)]
+pub(super) struct Channels {
+    interests: Interests,
+    index: Index,
+    pending: Pending,
+    /// By channel; grown on first use.
+    states: Vec<State>,
+    /// Channels that stay listened to though nobody wants them, by when that ends.
+    deserted: BTreeSet<(Instant, ChannelKey)>,
+    unlisten_delay: Duration,
+    /// Channels that may be idle: looked at again at the end of the turn.
+    maybe_idle: Vec<ChannelKey>,
+    /// The random half of every epoch of this process.
+    epoch_seed: u64,
+    epochs: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// Counts the unbroken stretches of the process; names the current one.
+    epoch: u64,
+    /// Notifications in this epoch.
+    seq: u64,
+    /// Listened to whether anybody is subscribed or not.
+    is_pinned: bool,
+    /// Nobody wants it; until then it stays listened to.
+    deserted_until: Option<Instant>,
+    /// It is in `Channels::maybe_idle`.
+    is_maybe_idle: bool,
+}
+
+/// Where a channel stands: the name of its unbroken stretch, and how many notifications it had.
+#[derive(Debug)]
+pub(super) struct Position {
+    pub(super) epoch: String,
+    pub(super) seq: u64,
+}
+
+/// A notification that counts.
+#[derive(Debug)]
+pub(super) struct Notified {
+    pub(super) key: ChannelKey,
+    pub(super) seq: u64,
+    pub(super) audience: usize,
+}
+
+/// Why a subscribe is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SubscribeError {
+    /// The client has, or waits for, as many channels as it may.
+    TooManySubscriptions,
+    /// As many of its subscribes wait already.
+    TooManyWaiting,
+}
+
+impl Channels {
+    /// Deserted channels stay listened to for `unlisten_delay`; `epoch_seed` is random.
+    pub(super) fn new(unlisten_delay: Duration, epoch_seed: u64) -> Self {
+        Self {
+            interests: Interests::default(),
+            index: Index::default(),
+            pending: Pending::default(),
+            states: Vec::new(),
+            deserted: BTreeSet::new(),
+            unlisten_delay,
+            maybe_idle: Vec::new(),
+            epoch_seed,
+            epochs: 0,
+        }
+    }
+
+    /// The links between clients and channels.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What is wanted of PostgreSQL.
+    pub(super) fn interests(&self) -> &Interests {
+        &self.interests
+    }
+
+    /// The key of a channel that is known.
+    pub(super) fn find(&self, name: &str) -> Option<ChannelKey> {
+        self.interests.find(name)
+    }
+
+    /// The name of a channel that is known.
+    pub(super) fn name(&self, key: ChannelKey) -> &Channel {
+        self.interests.name(key)
+    }
+
+    /// The channel's subscribers, how many.
+    pub(super) fn audience(&self, key: ChannelKey) -> usize {
+        self.index.subscribers(key).len()
+    }
+
+    /// The channel's position.
+    pub(super) fn position(&self, key: ChannelKey) -> Position {
+        let State { epoch, seq, .. } = self.states[key.index()];
+        Position {
+            epoch: format!("{:016x}{epoch:x}", self.epoch_seed),
+            seq,
+        }
+    }
+
+    /// Every channel that the client is subscribed to, or waits for.
+    pub(super) fn wanted_by(&self, slot: u32) -> impl Iterator<Item = &Channel> {
+        let subscribed = self.index.subscriptions(slot).iter();
+        let subscribed = subscribed.map(|link| link.channel());
+        let keys = self.pending.channels(slot).chain(subscribed);
+        keys.map(|key| self.name(key))
+    }
+
+    // ---- clients
+
+    /// Listens to the channel from now on, whoever subscribes.
+    pub(super) fn pin(&mut self, channel: Channel) {
+        let key = self.interests.intern(channel);
+        self.state_mut(key).is_pinned = true;
+        self.interests.want(key);
+    }
+
+    /// A client asks for a channel. The request comes back with the channel's key if that is
+    /// listened to; else it waits. A client may have, or wait for, `subscriptions_max` channels.
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        channel: Channel,
+        request: Subscribe,
+        subscriptions_max: usize,
+    ) -> Result<Option<(ChannelKey, Subscribe)>, (SubscribeError, Subscribe)> {
+        let known = self.find(channel.as_str());
+        let is_subscribed = known.is_some_and(|key| self.index.is_subscribed(slot, key));
+        let is_had = is_subscribed || known.is_some_and(|key| self.pending.contains(slot, key));
+        let subscribed = self.index.subscriptions(slot).len();
+        if !is_had && subscribed + self.pending.channel_count(slot) >= subscriptions_max {
+            return Err((SubscribeError::TooManySubscriptions, request));
+        }
+        if self.pending.request_count(slot) >= subscriptions_max {
+            return Err((SubscribeError::TooManyWaiting, request));
+        }
+        let key = self.interests.intern(channel);
+        self.end_desertion(key);
+        self.interests.want(key);
+        if self.interests.interest(key) == Interest::Listened {
+            return Ok(Some((key, request)));
+        }
+        self.pending.push(slot, key, is_subscribed, request);
+        Ok(None)
+    }
+
+    /// The client is subscribed from now on.
+    pub(super) fn link(&mut self, slot: u32, key: ChannelKey) {
+        self.index.subscribe(slot, key);
+    }
+
+    /// The client wants the channel no longer; its subscribes that waited for it.
+    pub(super) fn unsubscribe(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        now: Instant,
+    ) -> Vec<Subscribe> {
+        let overtaken = self.pending.take(slot, key);
+        self.index.unsubscribe(slot, key);
+        self.unwant_if_deserted(key, now);
+        overtaken
+    }
+
+    /// The client is gone: cuts its links, at most `links_max`. Says how many that were; fewer mean
+    /// that none is left.
+    pub(super) fn disconnect(&mut self, slot: u32, links_max: usize, now: Instant) -> usize {
+        let mut links = 0;
+        while links < links_max {
+            let key = self
+                .pending
+                .pop_client(slot)
+                .or_else(|| self.index.unsubscribe_any(slot));
+            let Some(key) = key else { break };
+            self.unwant_if_deserted(key, now);
+            links += 1;
+        }
+        links
+    }
+
+    // ---- PostgreSQL
+
+    /// What the listening session is to be asked next.
+    pub(super) fn poll_command(&mut self) -> Option<Command<'_>> {
+        self.interests.poll_command()
+    }
+
+    /// The listening session takes commands. The channels with most subscribers come first.
+    pub(super) fn handle_up(&mut self) {
+        let index = &self.index;
+        self.interests.handle_up(|key| index.subscribers(key).len());
+    }
+
+    /// The listening session is gone. Deserted channels are forgotten: only now, for there is
+    /// nothing left to UNLISTEN.
+    pub(super) fn handle_down(&mut self) {
+        self.interests.handle_down();
+        for (_, key) in std::mem::take(&mut self.deserted) {
+            self.states[key.index()].deserted_until = None;
+            self.interests.unwant(key);
+        }
+        let keys: Vec<_> = self.interests.keys().collect();
+        for key in keys {
+            self.note_maybe_idle(key);
+        }
+    }
+
+    /// LISTEN was confirmed. Whether the channel is listened to, with a new epoch; else nobody wants
+    /// it any more.
+    pub(super) fn handle_listened(&mut self, key: ChannelKey) -> bool {
+        let is_listened = self.interests.handle_listened(key);
+        if is_listened {
+            self.begin_epoch(key);
+        }
+        is_listened
+    }
+
+    /// LISTEN was refused.
+    pub(super) fn handle_refused(&mut self, key: ChannelKey, now: Instant) {
+        self.interests.handle_refused(key, now);
+        self.unwant_if_deserted(key, now);
+    }
+
+    /// The next client that waits for the answer to the channel's LISTEN. After the last one, a
+    /// channel that nobody is subscribed to is deserted.
+    pub(super) fn pop_waiting(
+        &mut self,
+        key: ChannelKey,
+        now: Instant,
+    ) -> Option<(u32, Subscribe)> {
+        let waiting = self.pending.pop_channel(key);
+        if waiting.is_none() {
+            self.unwant_if_deserted(key, now);
+        }
+        waiting
+    }
+
+    /// UNLISTEN was answered.
+    pub(super) fn handle_unlistened(&mut self, key: ChannelKey) {
+        self.interests.handle_unlistened(key);
+        self.note_maybe_idle(key);
+    }
+
+    /// A notification came; the channel's name may be anything. `None` if nobody is to hear of it:
+    /// the channel is unknown, or `subscribed` or `gap` will follow.
+    pub(super) fn notify(&mut self, channel: &[u8]) -> Option<Notified> {
+        let key = self.find(std::str::from_utf8(channel).ok()?)?;
+        if self.interests.interest(key) != Interest::Listened {
+            return None;
+        }
+        let state = &mut self.states[key.index()];
+        state.seq += 1;
+        Some(Notified {
+            key,
+            seq: state.seq,
+            audience: self.audience(key),
+        })
+    }
+
+    /// Something of the channel was missed. Whether that concerns anybody.
+    pub(super) fn handle_missed(&mut self, key: ChannelKey) -> bool {
+        let is_listened = self.interests.interest(key) == Interest::Listened;
+        if is_listened {
+            self.begin_epoch(key);
+        }
+        is_listened
+    }
+
+    // ---- time
+
+    /// When [`Self::handle_timeout`] is wanted.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let deserted = self.deserted.first().map(|&(until, _)| until);
+        [deserted, self.interests.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Lets go of channels that were deserted for long enough, and asks again for refused ones.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.interests.handle_timeout(now);
+        while let Some(&(until, key)) = self.deserted.first() {
+            if until > now {
+                return;
+            }
+            self.end_desertion(key);
+            self.unwant(key);
+        }
+    }
+
+    /// The next channel that is known no longer: its key may come to name another.
+    pub(super) fn poll_released(&mut self) -> Option<ChannelKey> {
+        while let Some(key) = self.maybe_idle.pop() {
+            let state = &mut self.states[key.index()];
+            state.is_maybe_idle = false;
+            let is_kept = state.is_pinned || self.pending.has_channel(key);
+            if !is_kept && self.interests.release(key) {
+                debug_assert_eq!(self.audience(key), 0, "an idle channel is deserted");
+                self.states[key.index()] = State::default();
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    // ---- parts
+
+    fn begin_epoch(&mut self, key: ChannelKey) {
+        self.epochs += 1;
+        let epoch = self.epochs;
+        let state = self.state_mut(key);
+        state.epoch = epoch;
+        state.seq = 0;
+    }
+
+    /// When nobody wants the channel any more, PostgreSQL is to forget it: now, or after a while.
+    fn unwant_if_deserted(&mut self, key: ChannelKey, now: Instant) {
+        let is_deserted = self.index.subscribers(key).is_empty()
+            && !self.pending.has_channel(key)
+            && !self.state_mut(key).is_pinned;
+        if !is_deserted {
+            return;
+        }
+        if self.unlisten_delay.is_zero() || self.interests.interest(key) != Interest::Listened {
+            self.unwant(key);
+        } else if self.states[key.index()].deserted_until.is_none() {
+            let until = now + self.unlisten_delay;
+            self.states[key.index()].deserted_until = Some(until);
+            self.deserted.insert((until, key));
+        }
+    }
+
+    fn unwant(&mut self, key: ChannelKey) {
+        self.interests.unwant(key);
+        self.note_maybe_idle(key);
+    }
+
+    /// Somebody wants the channel again, or its time is over.
+    fn end_desertion(&mut self, key: ChannelKey) {
+        if let Some(until) = self.state_mut(key).deserted_until.take() {
+            self.deserted.remove(&(until, key));
+        }
+    }
+
+    fn note_maybe_idle(&mut self, key: ChannelKey) {
+        let is_idle = self.interests.interest(key) == Interest::Idle;
+        let state = self.state_mut(key);
+        if is_idle && !std::mem::replace(&mut state.is_maybe_idle, true) {
+            self.maybe_idle.push(key);
+        }
+    }
+
+    fn state_mut(&mut self, key: ChannelKey) -> &mut State {
+        if self.states.len() <= key.index() {
+            self.states.resize(key.index() + 1, State::default());
+        }
+        &mut self.states[key.index()]
+    }
+
+    /// What is wanted is what somebody has a use for.
+    pub(super) fn check_invariants(&self) {
+        self.interests.check_invariants();
+        self.index.check_invariants();
+        self.pending.check_invariants();
+        for key in self.interests.keys() {
+            let State {
+                is_pinned,
+                deserted_until,
+                is_maybe_idle,
+                ..
+            } = self.states[key.index()];
+            let is_used = is_pinned || self.audience(key) > 0 || self.pending.has_channel(key);
+            assert!(!is_used || deserted_until.is_none(), "{key:?}");
+            let is_wanted = self.interests.interest(key).is_wanted();
+            assert_eq!(is_wanted, is_used || deserted_until.is_some(), "{key:?}");
+            let is_idle = self.interests.interest(key) == Interest::Idle;
+            assert!(!is_idle || is_maybe_idle, "{key:?}");
+        }
+        let deserted = self.states.iter().filter(|it| it.deserted_until.is_some());
+        assert_eq!(deserted.count(), self.deserted.len());
+    }
+}

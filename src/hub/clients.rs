@@ -1,0 +1,356 @@
+//! All connections: where each stands, and how many stand where.
+//!
+//! Owns their records, their names and the counts. Knows neither channels nor what is owed to
+//! anybody; what a change of phase entails is the hub's to do.
+
+use std::ops::Range;
+
+use slab::Slab;
+
+use crate::{
+    access::tokens::TokenId,
+    id::{ClientId, Tick},
+    ws::decoder::Decoder,
+};
+
+/// Every connection, by slot.
+///
+/// A connection is [inserted](Self::insert), goes through its [phases](Phase), is
+/// [removed](Self::remove), and its slot is [freed](Self::free) at the end of a turn.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    records: Slab<Client>,
+    /// By slot, vacant ones included: the generation of the connection that has it or will.
+    generations: Vec<u32>,
+    /// Connections on which messages flow.
+    open: usize,
+    /// Connections whose head is incomplete, without those at the admin address.
+    handshaking: usize,
+    /// Connections at the admin address.
+    admin: usize,
+    /// Connections that are removed and whose slots are not free yet.
+    removed: usize,
+}
+
+/// The record of one connection.
+#[derive(Debug)]
+struct Client {
+    phase: Phase,
+    kind: Kind,
+    /// Its input waits until the hub says so.
+    is_held: bool,
+    decoder: Decoder,
+    /// When bytes last came.
+    last_input: Tick,
+    /// When `phase` began, or the ping went out.
+    phase_began: Tick,
+}
+
+/// Which way a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// To the address of clients.
+    Client,
+    /// There too, though no descriptor was left for it: whatever it asks, it gets 503.
+    Excess,
+    /// To the admin address: it is never a client.
+    Admin,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The HTTP head is incomplete; what came of it so far.
+    #[expect(
+        clippy::box_collection,
+        reason = "8 bytes instead of 24 in every client's record"
+    )]
+    Handshake(Option<Box<Vec<u8>>>),
+    /// Messages flow, but it has not said who it is: only a token is taken.
+    Unauthenticated {
+        /// Wrong tokens so far.
+        failures: u8,
+    },
+    /// Messages flow.
+    Open {
+        /// A ping is unanswered.
+        pinged: bool,
+        /// Wrong tokens so far.
+        failures: u8,
+        /// The token it came in with; `None` where none is required.
+        token: Option<TokenId>,
+    },
+    /// Our close frame is queued or sent; the peer's is awaited.
+    Closing,
+    /// The last bytes are queued; when they are out, we shut down.
+    Flushing,
+    /// All is sent and shut down; the peer's end is awaited, so that no reset overtakes the bytes.
+    Lingering,
+    /// The socket is let go; the slot is freed at the end of the turn.
+    Removed,
+}
+
+impl Phase {
+    /// Whether messages flow.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Unauthenticated { .. } | Self::Open { .. })
+    }
+
+    /// Whether the connection is on its way out.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self, Self::Closing | Self::Flushing | Self::Lingering)
+    }
+}
+
+impl Clients {
+    /// A socket was accepted.
+    pub(super) fn insert(&mut self, kind: Kind, now: Tick) -> ClientId {
+        let slot = self.records.insert(Client {
+            phase: Phase::Handshake(None),
+            kind,
+            is_held: false,
+            decoder: Decoder::default(),
+            last_input: now,
+            phase_began: now,
+        });
+        if self.generations.len() <= slot {
+            self.generations.push(0);
+        }
+        match kind {
+            Kind::Client | Kind::Excess => self.handshaking += 1,
+            Kind::Admin => self.admin += 1,
+        }
+        self.id(u32::try_from(slot).expect("sockets are fewer than 2^32"))
+    }
+
+    /// The name of the connection in the slot.
+    pub(super) fn id(&self, slot: u32) -> ClientId {
+        ClientId {
+            slot,
+            generation: self.generations[slot as usize],
+        }
+    }
+
+    /// Whether the connection of this name is not removed.
+    pub(super) fn is_current(&self, id: ClientId) -> bool {
+        self.generations.get(id.slot as usize) == Some(&id.generation)
+    }
+
+    /// Every slot that a connection has or had.
+    pub(super) fn slots(&self) -> Range<u32> {
+        0..u32::try_from(self.generations.len()).expect("slots are u32")
+    }
+
+    /// Where the connection in the slot stands; `None` for a vacant one, and for one that is removed.
+    pub(super) fn phase(&self, slot: u32) -> Option<&Phase> {
+        let client = self.records.get(slot as usize)?;
+        (!matches!(client.phase, Phase::Removed)).then_some(&client.phase)
+    }
+
+    /// Which way the connection came.
+    pub(super) fn kind(&self, slot: u32) -> Kind {
+        self.records[slot as usize].kind
+    }
+
+    /// Whether messages flow.
+    pub(super) fn is_open(&self, slot: u32) -> bool {
+        self.phase(slot).is_some_and(Phase::is_open)
+    }
+
+    /// Connections on which messages flow.
+    pub(super) fn open_count(&self) -> usize {
+        self.open
+    }
+
+    /// Connections whose head is incomplete, without those at the admin address.
+    pub(super) fn handshake_count(&self) -> usize {
+        self.handshaking
+    }
+
+    /// Connections at the admin address.
+    pub(super) fn admin_count(&self) -> usize {
+        self.admin
+    }
+
+    /// Connections that are not at the admin address.
+    pub(super) fn count(&self) -> usize {
+        self.records.len() - self.removed - self.admin
+    }
+
+    /// Whether no connection has a slot.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    // ---- what is noted of one
+
+    /// When bytes last came.
+    pub(super) fn last_input(&self, slot: u32) -> Tick {
+        self.records[slot as usize].last_input
+    }
+
+    /// When the phase began, or the ping went out.
+    pub(super) fn phase_began(&self, slot: u32) -> Tick {
+        self.records[slot as usize].phase_began
+    }
+
+    /// Bytes came, or their absence is ours.
+    pub(super) fn note_input(&mut self, slot: u32, now: Tick) {
+        let client = &mut self.records[slot as usize];
+        client.last_input = now;
+        if let Phase::Open { pinged, .. } = &mut client.phase {
+            *pinged = false;
+        }
+    }
+
+    /// A ping goes out.
+    pub(super) fn note_ping(&mut self, slot: u32, now: Tick) {
+        let client = &mut self.records[slot as usize];
+        client.phase_began = now;
+        if let Phase::Open { pinged, .. } = &mut client.phase {
+            *pinged = true;
+        }
+    }
+
+    /// The client's silence is ours: a ping that is out counts from now on.
+    pub(super) fn excuse(&mut self, slot: u32, now: Tick) {
+        let client = &mut self.records[slot as usize];
+        client.last_input = now;
+        client.phase_began = now;
+    }
+
+    /// Whether the input of the client waits until the hub says so, from now on. Returns what was
+    /// so before.
+    pub(super) fn hold(&mut self, slot: u32, is_held: bool) -> bool {
+        std::mem::replace(&mut self.records[slot as usize].is_held, is_held)
+    }
+
+    /// Takes what came of the head so far.
+    pub(super) fn take_head(&mut self, slot: u32) -> Option<Vec<u8>> {
+        match &mut self.records[slot as usize].phase {
+            Phase::Handshake(head) => head.take().map(|head| *head),
+            Phase::Unauthenticated { .. }
+            | Phase::Open { .. }
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => None,
+        }
+    }
+
+    /// Keeps what came of the head so far.
+    pub(super) fn keep_head(&mut self, slot: u32, head: Vec<u8>) {
+        if let Phase::Handshake(kept) = &mut self.records[slot as usize].phase {
+            *kept = Some(Box::new(head));
+        }
+    }
+
+    /// Takes the decoder of the connection's frames; [`Self::keep_decoder`] gives it back.
+    pub(super) fn take_decoder(&mut self, slot: u32) -> Decoder {
+        std::mem::take(&mut self.records[slot as usize].decoder)
+    }
+
+    /// Gives the decoder back.
+    pub(super) fn keep_decoder(&mut self, slot: u32, decoder: Decoder) {
+        self.records[slot as usize].decoder = decoder;
+    }
+
+    // ---- phases
+
+    /// Messages flow from now on.
+    pub(super) fn open(&mut self, slot: u32, phase: Phase, now: Tick) {
+        debug_assert!(phase.is_open());
+        self.set_phase(slot, phase, now);
+    }
+
+    /// The connection is on its way out.
+    pub(super) fn end(&mut self, slot: u32, phase: Phase, now: Tick) {
+        debug_assert!(phase.is_ending());
+        self.set_phase(slot, phase, now);
+    }
+
+    /// The socket is let go: the connection's name means nothing any more.
+    pub(super) fn remove(&mut self, slot: u32) {
+        let client = &mut self.records[slot as usize];
+        debug_assert!(!matches!(client.phase, Phase::Removed), "removed once");
+        let began = client.phase_began;
+        self.admin -= usize::from(client.kind == Kind::Admin);
+        self.set_phase(slot, Phase::Removed, began);
+        self.removed += 1;
+        let generation = &mut self.generations[slot as usize];
+        *generation = generation.wrapping_add(1);
+    }
+
+    /// Frees the slot of a connection that was removed.
+    pub(super) fn free(&mut self, slot: u32) {
+        let client = self.records.remove(slot as usize);
+        debug_assert!(matches!(client.phase, Phase::Removed), "removed before");
+        self.removed -= 1;
+    }
+
+    /// The client says who it is, for the first time or again. Whether that is another than before.
+    /// Wrong tokens are not forgiven: a client with a right one has no more wrong ones to try than
+    /// any other.
+    pub(super) fn authenticate(&mut self, slot: u32, new: TokenId, now: Tick) -> bool {
+        let failures = match self.records[slot as usize].phase {
+            Phase::Open {
+                token: Some(old), ..
+            } if old == new => return false,
+            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => failures,
+            Phase::Handshake(_)
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => return false,
+        };
+        let phase = Phase::Open {
+            pinged: false,
+            failures,
+            token: Some(new),
+        };
+        self.set_phase(slot, phase, now);
+        true
+    }
+
+    /// The client tried a wrong token; how many that makes. `None` if no messages flow.
+    pub(super) fn count_failure(&mut self, slot: u32) -> Option<u8> {
+        match &mut self.records[slot as usize].phase {
+            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => {
+                *failures = failures.saturating_add(1);
+                Some(*failures)
+            }
+            Phase::Handshake(_)
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => None,
+        }
+    }
+
+    fn set_phase(&mut self, slot: u32, phase: Phase, now: Tick) {
+        let client = &mut self.records[slot as usize];
+        let is_counted = client.kind != Kind::Admin;
+        let was_handshake = is_counted && matches!(client.phase, Phase::Handshake(_));
+        self.handshaking -= usize::from(was_handshake);
+        self.open -= usize::from(client.phase.is_open());
+        self.open += usize::from(phase.is_open());
+        client.phase = phase;
+        client.phase_began = now;
+    }
+
+    /// Counts are those of the records.
+    pub(super) fn check_invariants(&self) {
+        let count = |is: fn(&Client) -> bool| self.records.iter().filter(|(_, it)| is(it)).count();
+        assert_eq!(self.open, count(|it| it.phase.is_open()));
+        let is_removed = |it: &Client| matches!(it.phase, Phase::Removed);
+        assert_eq!(self.removed, count(is_removed));
+        assert_eq!(
+            self.admin,
+            count(|it| it.kind == Kind::Admin && !matches!(it.phase, Phase::Removed))
+        );
+        assert_eq!(
+            self.handshaking,
+            count(|it| it.kind != Kind::Admin && matches!(it.phase, Phase::Handshake(_)))
+        );
+    }
+}

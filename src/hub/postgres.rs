@@ -1,0 +1,57 @@
+//! What is known of PostgreSQL as a whole: which sessions are up, what was proved, and what clients
+//! were told last.
+//!
+//! Knows no channel and no client.
+
+use crate::{backend::Unfit, channel::LengthUnit, message::PostgresStatus};
+
+/// The state of PostgreSQL as clients and probes see it.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    /// How the server counts the bytes of names and payloads.
+    pub(super) length_unit: LengthUnit,
+    /// A publish can be sent.
+    pub(super) is_publishing_up: bool,
+    /// A publish was heard, as far as we know.
+    pub(super) is_proved: bool,
+    /// How full PostgreSQL's queue was when last measured, from 0 to 1.
+    pub(super) queue_usage: f64,
+    /// Why the last server that let us in would not do.
+    pub(super) unfit: Option<Unfit>,
+    announced: PostgresStatus,
+}
+
+impl Postgres {
+    /// Whether clients are to be told of this now, which they were not yet.
+    pub(super) fn announce(&mut self, status: PostgresStatus) -> bool {
+        std::mem::replace(&mut self.announced, status) != status
+    }
+
+    /// Whether clients were told last that PostgreSQL is down.
+    pub(super) fn is_announced_down(&self) -> bool {
+        self.announced == PostgresStatus::Down
+    }
+
+    /// Why no listening session is up.
+    pub(super) fn absence(&self) -> &'static str {
+        match self.unfit {
+            None => "PostgreSQL is not connected",
+            Some(Unfit::Standby) => "PostgreSQL is a standby, where nobody can listen",
+            Some(Unfit::Pooler) => "a pooler stands before PostgreSQL: notifications get lost",
+            Some(Unfit::Deaf) => "notifications sent to PostgreSQL do not come back",
+        }
+    }
+}
+
+impl Default for Postgres {
+    fn default() -> Self {
+        Self {
+            length_unit: LengthUnit::Utf8,
+            is_publishing_up: false,
+            is_proved: false,
+            queue_usage: 0.0,
+            unfit: None,
+            announced: PostgresStatus::Down,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What is left to do for connections that ended: their links are cut and their slots freed, at the
+//! end of a turn, when nothing walks.
+//!
+//! One queue, so that links are cut before the slot is freed. Knows only the order.
+
+use std::collections::VecDeque;
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reap {
+    /// The links of the client in this slot are to be cut.
+    Links(u32),
+    /// The slot is to be freed.
+    Slot(u32),
+}
+
+/// Everything left to do.
+#[derive(Debug, Default)]
+pub(super) struct Reaping {
+    queue: VecDeque<Reap>,
+    /// The last turn left something for the next one.
+    is_behind: bool,
+}
+
+impl Reaping {
+    /// Behind everything else.
+    pub(super) fn push(&mut self, reap: Reap) {
+        self.queue.push_back(reap);
+    }
+
+    /// What is next.
+    pub(super) fn front(&self) -> Option<Reap> {
+        self.queue.front().copied()
+    }
+
+    /// What was next is done.
+    pub(super) fn pop(&mut self) {
+        self.queue.pop_front();
+    }
+
+    /// A turn has done what it may.
+    pub(super) fn end_turn(&mut self) {
+        self.is_behind = !self.queue.is_empty();
+    }
+
+    /// Whether the next turn is wanted at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+}
