@@ -31,7 +31,7 @@ pub struct Metrics {
     /// Connections that were open, by why they are not any more.
     pub closes: Tally<&'static str, { close::LABELS.len() }>,
     /// Messages of clients answered with an `error`, by its code.
-    pub refusals: Tally<&'static str, { ErrorCode::LABELS.len() }>,
+    pub errors: Tally<&'static str, { ErrorCode::LABELS.len() }>,
     /// Times the listening session was connected.
     pub listening_connects: u64,
     /// Times the publishing session was connected.
@@ -39,7 +39,7 @@ pub struct Metrics {
     /// Notifications PostgreSQL sent us.
     pub notifications: u64,
     /// Those of them that nobody was subscribed to any more.
-    pub notifications_unheard: u64,
+    pub notifications_unrouted: u64,
     /// Those of them with bytes that were not UTF-8.
     pub notifications_lossy: u64,
     /// Publishes taken from clients.
@@ -78,11 +78,11 @@ impl Default for Metrics {
             admin_crowded_out: 0,
             http_responses: Tally::new(Status::CODES),
             closes: Tally::new(close::LABELS),
-            refusals: Tally::new(ErrorCode::LABELS),
+            errors: Tally::new(ErrorCode::LABELS),
             listening_connects: 0,
             publishing_connects: 0,
             notifications: 0,
-            notifications_unheard: 0,
+            notifications_unrouted: 0,
             notifications_lossy: 0,
             publishes: 0,
             publish_latency: Histogram::new(&LATENCIES_MICROSECONDS),

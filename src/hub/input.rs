@@ -212,7 +212,7 @@ impl Hub {
         id: Option<&RequestId>,
         now: Tick,
     ) {
-        self.metrics.refusals.add(code.label());
+        self.metrics.errors.add(code.label());
         self.answer(slot, &ServerMessage::error(code, text, channel, id), now);
     }
 

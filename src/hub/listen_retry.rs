@@ -39,7 +39,7 @@ impl Hub {
         for (slot, requests) in std::mem::take(&mut self.listening.state_mut(key).waiting) {
             self.clients[slot as usize].forget_waiting(key, requests.len());
             for Subscribe { id, .. } in requests {
-                self.metrics.refusals.add(ErrorCode::PostgresError.label());
+                self.metrics.errors.add(ErrorCode::PostgresError.label());
                 let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
                 self.answer(slot, &refusal, now);
             }

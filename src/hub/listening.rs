@@ -304,13 +304,13 @@ impl Hub {
             .ok()
             .and_then(|name| self.index.find(name));
         let Some(key) = key else {
-            self.metrics.notifications_unheard += 1;
+            self.metrics.notifications_unrouted += 1;
             return;
         };
         let state = self.listening.state_mut(key);
         if state.interest != Interest::Listened {
             // It came before its LISTEN was confirmed: `subscribed` or `gap` will follow it.
-            self.metrics.notifications_unheard += 1;
+            self.metrics.notifications_unrouted += 1;
             return;
         }
         state.seq += 1;
@@ -318,7 +318,7 @@ impl Hub {
         let audience = self.index.subscribers(key).len();
         self.metrics.deliveries += audience as u64;
         if audience == 0 {
-            self.metrics.notifications_unheard += 1;
+            self.metrics.notifications_unrouted += 1;
             if !self.history.is_on() {
                 return;
             }

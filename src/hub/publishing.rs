@@ -83,7 +83,7 @@ impl Hub {
                 }
             }
             Published::Refused(error) => {
-                self.metrics.refusals.add(ErrorCode::PostgresError.label());
+                self.metrics.errors.add(ErrorCode::PostgresError.label());
                 let text = &error.message;
                 let message = ServerMessage::postgres_error(text, &error.sqlstate, channel, id);
                 self.answer(slot, &message, now);

@@ -53,9 +53,9 @@ impl Metrics {
         )?;
         counter(
             page,
-            "notifications_unheard",
+            "notifications_unrouted",
             "Notifications that nobody was subscribed to.",
-            self.notifications_unheard,
+            self.notifications_unrouted,
         )?;
         counter(
             page,
@@ -134,8 +134,8 @@ impl Metrics {
         labelled(page, name, "counter", help, "status", responses)?;
         let (name, help) = ("closes_total", "Clients that left, or were closed, by why.");
         labelled(page, name, "counter", help, "reason", self.closes.iter())?;
-        let (name, help) = ("refusals_total", "Errors told to clients, by code.");
-        labelled(page, name, "counter", help, "code", self.refusals.iter())?;
+        let (name, help) = ("errors_total", "Errors told to clients, by code.");
+        labelled(page, name, "counter", help, "code", self.errors.iter())?;
         gauge(
             page,
             "subscriptions",

@@ -15,7 +15,7 @@ fn busy() -> (Metrics, Gauges) {
         listening_connects: 3,
         publishing_connects: 0,
         notifications: 100,
-        notifications_unheard: 5,
+        notifications_unrouted: 5,
         notifications_lossy: 1,
         publishes: 7,
         deliveries: 950,
@@ -31,7 +31,7 @@ fn busy() -> (Metrics, Gauges) {
     metrics.http_responses.add(503);
     metrics.closes.add("slow_consumer");
     metrics.closes.add("lost");
-    metrics.refusals.add("bad_message");
+    metrics.errors.add("bad_message");
     metrics.publish_latency.observe(1_500);
     metrics.transaction_size.observe(3);
     metrics.fan_out_latency.observe(0);
