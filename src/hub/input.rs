@@ -237,7 +237,7 @@ impl Hub {
         channel: Option<&str>,
         id: Option<&RequestId>,
     ) {
-        self.metrics.refusals.add(code.label());
+        self.metrics.errors.add(code.label());
         self.answer(slot, &ServerMessage::error(code, text, channel, id));
     }
 
@@ -370,7 +370,7 @@ impl Hub {
                 return;
             }
             Published::Refused(error) => {
-                self.metrics.refusals.add(ErrorCode::PostgresError.label());
+                self.metrics.errors.add(ErrorCode::PostgresError.label());
                 let (text, sqlstate) = (&error.message, &error.sqlstate);
                 let message = ServerMessage::postgres_error(text, sqlstate, channel, id);
                 self.answer(slot, &message);

@@ -95,7 +95,7 @@ impl Hub {
         let name = channel.as_str();
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
         while let Some((slot, Subscribe { id, .. })) = self.channels.pop_waiting(key, now) {
-            self.metrics.refusals.add(ErrorCode::PostgresError.label());
+            self.metrics.errors.add(ErrorCode::PostgresError.label());
             let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
             self.answer(slot, &refusal);
         }
@@ -108,12 +108,12 @@ impl Hub {
     pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
         let Some(Notified { key, seq, audience }) = self.channels.notify(channel) else {
-            self.metrics.notifications_unheard += 1;
+            self.metrics.notifications_unrouted += 1;
             return;
         };
         self.metrics.deliveries += audience as u64;
         if audience == 0 {
-            self.metrics.notifications_unheard += 1;
+            self.metrics.notifications_unrouted += 1;
             if !self.delivery.has_history() {
                 return;
             }

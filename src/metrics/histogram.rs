@@ -8,15 +8,18 @@ pub struct Histogram {
     /// By bucket, each for itself; those behind `bounds.len()` stay zero.
     counts: [u64; BUCKETS_MAX],
     sum: u64,
+    /// As many make one unit of the page.
+    per_unit: f64,
 }
 
 impl Histogram {
-    pub(super) fn new(bounds: &'static [u64]) -> Self {
+    pub(super) fn new(bounds: &'static [u64], per_unit: f64) -> Self {
         debug_assert!(bounds.len() < BUCKETS_MAX && bounds.is_sorted());
         Self {
             bounds,
             counts: [0; BUCKETS_MAX],
             sum: 0,
+            per_unit,
         }
     }
 
@@ -35,6 +38,10 @@ impl Histogram {
     /// The sum of all values.
     pub fn sum(&self) -> u64 {
         self.sum
+    }
+
+    pub(super) fn per_unit(&self) -> f64 {
+        self.per_unit
     }
 
     /// Each bound with how many values were at most that.
@@ -56,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_value_at_a_bound_is_below_it() {
-        let mut histogram = Histogram::new(&[1, 10, 100]);
+        let mut histogram = Histogram::new(&[1, 10, 100], 1.0);
         for value in [0, 1, 2, 9, 10, 11, 100, 101] {
             histogram.observe(value);
         }
@@ -67,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_sum_wraps_as_counters_do() {
-        let mut histogram = Histogram::new(&[1_000]);
+        let mut histogram = Histogram::new(&[1_000], 1.0);
         histogram.observe(1_500);
         histogram.observe(u64::MAX);
         assert_eq!((histogram.count(), histogram.sum()), (2, 1_499));

@@ -602,8 +602,8 @@ fn each_refusal_is_counted() {
     for (name, count) in [
         ("alle_http_responses_total{status=\"401\"}", 1),
         ("alle_http_responses_total{status=\"429\"}", 1),
-        ("alle_refusals_total{code=\"forbidden\"}", 1),
-        ("alle_refusals_total{code=\"unauthorized\"}", 3),
+        ("alle_errors_total{code=\"forbidden\"}", 1),
+        ("alle_errors_total{code=\"unauthorized\"}", 3),
         ("alle_closes_total{reason=\"unauthorized\"}", 1),
     ] {
         assert!(
@@ -612,7 +612,7 @@ fn each_refusal_is_counted() {
         );
     }
     assert!(
-        !page.contains("alle_refusals_total{code=\"rate_limited\"} 0\n"),
+        !page.contains("alle_errors_total{code=\"rate_limited\"} 0\n"),
         "{page}"
     );
 }

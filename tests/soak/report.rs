@@ -167,7 +167,7 @@ const COUNTERS: [&str; 6] = [
     "alle_connections_dropped_total",
     "alle_http_responses_total",
     "alle_closes_total",
-    "alle_refusals_total",
+    "alle_errors_total",
 ];
 const BROKEN_SHOWN: usize = 10;
 /// Three restarts of PostgreSQL.

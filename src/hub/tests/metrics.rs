@@ -98,7 +98,7 @@ fn what_is_told_counts_once_for_each_who_is_told() {
         (3, 1, 2)
     );
     assert_eq!(
-        (metrics.notifications, metrics.notifications_unheard),
+        (metrics.notifications, metrics.notifications_unrouted),
         (3, 1)
     );
     assert_eq!(
@@ -139,7 +139,7 @@ fn a_pass_takes_from_the_turn_that_read_to_the_one_that_served_the_last() {
 }
 
 #[test]
-fn refusals_and_pages_count_by_what_was_said() {
+fn errors_and_pages_count_by_what_was_said() {
     let mut world = World::connected();
     let ann = world.client();
     world.send(ann, "{");
@@ -154,7 +154,7 @@ fn refusals_and_pages_count_by_what_was_said() {
         world.input(bob, request.as_bytes());
     }
     let metrics = world.hub.metrics();
-    let told: Vec<_> = metrics.refusals.iter().filter(|it| it.1 > 0).collect();
+    let told: Vec<_> = metrics.errors.iter().filter(|it| it.1 > 0).collect();
     let expected = [
         ("bad_message", 1),
         ("bad_channel", 1),

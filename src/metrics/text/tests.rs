@@ -1,94 +1,75 @@
-//! The text to the letter, and the format's own rules over all of it.
-
-use std::collections::BTreeSet;
+//! The text of each type of a field, to the letter.
 
 use super::*;
 
-fn busy() -> (Metrics, Gauges) {
-    let mut metrics = Metrics {
-        connections: 12,
-        handshakes: 9,
-        connections_excess: 1,
-        handshakes_timed_out: 2,
-        handshakes_crowded_out: 3,
-        admin_crowded_out: 4,
-        listening_connects: 3,
-        publishing_connects: 0,
-        notifications: 100,
-        notifications_unheard: 5,
-        notifications_lossy: 1,
-        publishes: 7,
-        deliveries: 950,
-        gaps: 8,
-        statuses: 18,
-        bytes_written: 123_456,
-        turns: 400,
-        wakeups: 390,
-        slices: 20,
-        ..Metrics::default()
-    };
-    metrics.http_responses.add(200);
-    metrics.http_responses.add(503);
-    metrics.closes.add("slow_consumer");
-    metrics.closes.add("lost");
-    metrics.refusals.add("bad_message");
-    metrics.publish_latency.observe(1_500);
-    metrics.transaction_size.observe(3);
-    metrics.fan_out_latency.observe(0);
-    metrics.fan_out_latency.observe(30_000_000);
-    let gauges = Gauges {
-        is_listening_up: true,
-        is_publishing_up: false,
-        is_proved: true,
-        queue_usage: 0.25,
-        clients_handshake: 1,
-        clients_open: 6,
-        clients_closing: 2,
-        subscriptions: 11,
-        channels_listened: 4,
-        publishes_waiting: 3,
-        backlogs: 1,
-        backlog_bytes: 2_000,
-        retained_bytes: 4_096,
-        unsent_bytes: 64,
-        history_bytes: 777,
-    };
-    (metrics, gauges)
+fn page(kind: Kind, label: &'static str) -> Page {
+    let mut page = Page::default();
+    page.begin(kind, "alle_it", label, "A number.");
+    page
 }
 
 #[test]
-fn the_page_to_the_letter() {
-    let (metrics, gauges) = busy();
-    let expected = include_str!("golden.txt").replace("VERSION", env!("CARGO_PKG_VERSION"));
-    assert_eq!(metrics.text(&gauges), expected);
-    assert!(expected.len() < PAGE_BYTES);
+fn a_number_stands_alone() {
+    let mut page = page(Kind::Counter, "");
+    page.samples("", &u64::MAX);
+    let expected = "# HELP alle_it A number.\n\
+                    # TYPE alle_it counter\n\
+                    alle_it 18446744073709551615\n";
+    assert_eq!(page.into_text(), expected);
 }
 
 #[test]
-fn every_sample_has_its_help_and_type_before_it_and_comes_once() {
-    let (metrics, gauges) = busy();
-    let page = metrics.text(&gauges);
-    assert!(page.ends_with('\n'));
-    let mut families = BTreeSet::new();
-    let mut samples = BTreeSet::new();
-    let (mut helped, mut typed) = ("", "");
-    for line in page.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            helped = rest.split(' ').next().unwrap();
-            assert!(rest.ends_with('.') && families.insert(helped), "{line}");
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            typed = rest.split(' ').next().unwrap();
-            assert_eq!(typed, helped, "{line}");
-        } else {
-            let (sample, value) = line.rsplit_once(' ').unwrap();
-            let name = sample.split('{').next().unwrap();
-            let of_histogram = ["", "_bucket", "_sum", "_count"];
-            let belongs = of_histogram.map(|end| format!("{typed}{end}"));
-            assert!(belongs.iter().any(|known| known == name), "{line}");
-            assert!(
-                value.parse::<f64>().is_ok() && samples.insert(sample),
-                "{line}"
-            );
-        }
+fn fields_with_the_same_label_differ_by_its_value() {
+    let mut page = page(Kind::Gauge, "part");
+    page.samples("whole", &12_usize);
+    page.samples("ratio", &0.25);
+    page.samples("yes", &true);
+    page.samples("no", &false);
+    let expected = "# HELP alle_it A number.\n\
+                    # TYPE alle_it gauge\n\
+                    alle_it{part=\"whole\"} 12\n\
+                    alle_it{part=\"ratio\"} 0.25\n\
+                    alle_it{part=\"yes\"} 1\n\
+                    alle_it{part=\"no\"} 0\n";
+    assert_eq!(page.into_text(), expected);
+}
+
+#[test]
+fn a_tally_has_a_sample_for_each_key() {
+    let mut tally = Tally::new([200, 503]);
+    tally.add(503);
+    let mut page = page(Kind::Counter, "status");
+    page.samples("", &tally);
+    let expected = "# HELP alle_it A number.\n\
+                    # TYPE alle_it counter\n\
+                    alle_it{status=\"200\"} 0\n\
+                    alle_it{status=\"503\"} 1\n";
+    assert_eq!(page.into_text(), expected);
+}
+
+#[test]
+fn a_histogram_cumulates_its_buckets_in_the_unit_of_the_page() {
+    let mut histogram = Histogram::new(&[100, 2_500, 1_000_000], 1e6);
+    for value in [0, 1_500, 30_000_000] {
+        histogram.observe(value);
     }
+    let mut page = page(Kind::Histogram, "");
+    page.samples("", &histogram);
+    let expected = "# HELP alle_it A number.\n\
+                    # TYPE alle_it histogram\n\
+                    alle_it_bucket{le=\"0.0001\"} 1\n\
+                    alle_it_bucket{le=\"0.0025\"} 2\n\
+                    alle_it_bucket{le=\"1\"} 2\n\
+                    alle_it_bucket{le=\"+Inf\"} 3\n\
+                    alle_it_sum 30.0015\n\
+                    alle_it_count 3\n";
+    assert_eq!(page.into_text(), expected);
+}
+
+#[test]
+fn the_build_is_a_constant_with_the_version() {
+    let mut page = page(Kind::Gauge, "version");
+    page.samples("", &Build);
+    let sample = concat!("\nalle_it{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n");
+    assert!(page.into_text().ends_with(sample));
 }

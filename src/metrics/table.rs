@@ -1,0 +1,177 @@
+//! Every metric, one row each, in the order of the page.
+//!
+//! The page at `/metrics` and the table of `docs/operating.md` are laid out from these rows.
+//! Refuses to know Prometheus's format, and how a number is counted.
+
+use super::{
+    declare::metrics,
+    histogram::Histogram,
+    tally::Tally,
+    text::{Build, Kind, Page},
+};
+use crate::{message::ErrorCode, ws::close, ws::response::Status};
+
+metrics! {
+    Gauge alle_build_info {version} "What is running." "Always 1."
+        counted { build: Build = Build };
+
+    // PostgreSQL.
+
+    Gauge alle_postgres_up {session} "Whether the session to PostgreSQL is connected."
+        now {
+            is_listening_up: bool => "listening", "the session that listens";
+            is_publishing_up: bool => "publishing", "the session that publishes"
+        };
+    Gauge alle_postgres_proved "Whether the last notification sent as a test was heard."
+        "1 while the listening session is known to hear the publishing session."
+        now { is_proved: bool };
+    Gauge alle_postgres_notification_queue_usage
+        "How full the queue of notifications was when last measured, from 0 to 1."
+        "It is measured with each heartbeat; at 1 every `NOTIFY` of the whole server fails."
+        now { queue_usage: f64 };
+    Counter alle_postgres_reconnects_total {session} "Times the session was connected again."
+        counted {
+            listening_connects: u64 = 0, less 1 => "listening", "the session that listens";
+            publishing_connects: u64 = 0, less 1 => "publishing", "the session that publishes"
+        };
+    Counter alle_notifications_total "Notifications PostgreSQL sent."
+        counted { notifications: u64 = 0 };
+    Counter alle_notifications_unrouted_total "Notifications that nobody was subscribed to."
+        counted { notifications_unrouted: u64 = 0 };
+    Counter alle_notifications_lossy_total "Notifications with bytes that were not UTF-8."
+        "They are delivered with `\"lossy\":true`."
+        counted { notifications_lossy: u64 = 0 };
+    Gauge alle_channels_listened "Channels with a confirmed LISTEN."
+        now { channels_listened: usize };
+    Counter alle_publishes_total "Publishes taken from clients." "Each is a `notify` message."
+        counted { publishes: u64 = 0 };
+    Gauge alle_publishes_waiting "Publishes whose outcome is awaited."
+        now { publishes_waiting: usize };
+    Histogram alle_publish_latency_seconds "From taking a publish to its outcome."
+        counted { publish_latency: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
+    Histogram alle_publish_transaction_size "Publishes in one transaction."
+        counted { transaction_size: Histogram = Histogram::new(&TRANSACTION_SIZES, ONES) };
+
+    // Clients.
+
+    Gauge alle_clients {state} "Connections of clients."
+        now {
+            clients_handshake: usize => "handshake", "the head is incomplete";
+            clients_open: usize => "open", "messages flow";
+            clients_closing: usize => "closing", "about to end"
+        };
+    Counter alle_connections_total "TCP connections taken."
+        counted { connections: u64 = 0 };
+    Counter alle_handshakes_total "Opening handshakes completed."
+        counted { handshakes: u64 = 0 };
+    Counter alle_connections_dropped_total {reason}
+        "Connections let go or refused whatever they were to ask."
+        counted {
+            connections_excess: u64 = 0 => "descriptors", "no descriptor was left (503)";
+            handshakes_timed_out: u64 = 0 => "handshake_timeout", "the head was not there in 10 s";
+            handshakes_crowded_out: u64 = 0 => "handshakes_full",
+                "the oldest of 4,096 unfinished handshakes (503), or of those for which there is \
+                 no room beyond `--max-clients` and 32 more";
+            admin_crowded_out: u64 = 0 => "admin_full", "more than 16 at the admin address"
+        };
+    Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
+        counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
+    Counter alle_closes_total {reason} "Clients that left, or were closed, by why."
+        "`lost` is a socket that ended without a close frame."
+        counted { closes: Tally<&'static str, { close::LABELS.len() }> = Tally::new(close::LABELS) };
+    Counter alle_errors_total {code} "Errors told to clients, by code."
+        "Each is an `error` message; the codes are those of the protocol."
+        counted {
+            errors: Tally<&'static str, { ErrorCode::LABELS.len() }> =
+                Tally::new(ErrorCode::LABELS)
+        };
+    Gauge alle_subscriptions "Links between clients and channels."
+        now { subscriptions: usize };
+
+    // Delivery.
+
+    Counter alle_deliveries_total "Notifications put on their way, once per subscriber."
+        counted { deliveries: u64 = 0 };
+    Counter alle_gaps_total "Gaps told, once per subscriber." "Each is a `gap` message."
+        counted { gaps: u64 = 0 };
+    Counter alle_statuses_total "States of PostgreSQL told, once per client."
+        "Each is a `status` message."
+        counted { statuses: u64 = 0 };
+    Counter alle_written_bytes_total "Bytes that sockets of clients took."
+        counted { bytes_written: u64 = 0 };
+    Gauge alle_backlogs "Clients that did not take all they were given."
+        now { backlogs: usize };
+    Gauge alle_backlog_bytes "Bytes clients are still to get; shared ones count for each."
+        now { backlog_bytes: usize };
+    Gauge alle_retained_bytes "Memory of all frames on their way, each counted once."
+        "Bounded by `--retained`."
+        now { retained_bytes: usize };
+    Gauge alle_unsent_bytes "Frames not yet passed to all their subscribers."
+        "Over 8 MiB PostgreSQL is not read."
+        now { unsent_bytes: usize };
+    Gauge alle_history_bytes "Frames kept for clients that come back."
+        "Bounded by `--history-bytes`."
+        now { history_bytes: usize };
+    Histogram alle_fan_out_latency_seconds
+        "From the turn that read a notification to the one that served its last subscriber."
+        "Observed once a pass; 0 within one turn."
+        counted { fan_out_latency: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
+
+    // The loop.
+
+    Counter alle_turns_total "Turns of the loop."
+        counted { turns: u64 = 0 };
+    Counter alle_wakeups_total "Turns that began with an event."
+        counted { wakeups: u64 = 0 };
+    Counter alle_slices_total "Slices of passes."
+        "A slice counts if its pass goes on from an earlier turn."
+        counted { slices: u64 = 0 };
+}
+
+impl Metrics {
+    /// The page at `/metrics`.
+    pub fn text(&self, now: &Gauges) -> String {
+        let mut page = Page::default();
+        let read = Reading { metrics: self, now };
+        for family in FAMILIES {
+            page.begin(family.kind, family.name, family.label, family.help);
+            (family.append)(&read, &mut page);
+        }
+        page.into_text()
+    }
+}
+
+/// A row, as the page and the docs need it.
+struct Family {
+    kind: Kind,
+    name: &'static str,
+    /// Empty if its samples have none.
+    label: &'static str,
+    help: &'static str,
+    /// Appends its samples.
+    append: fn(&Reading<'_>, &mut Page),
+    /// What the docs add to the help; may be empty.
+    #[cfg(test)]
+    note: &'static str,
+    /// The values of the label that are fields of their own, each with its meaning.
+    #[cfg(test)]
+    values: &'static [(&'static str, &'static str)],
+}
+
+/// All numbers there are to read.
+struct Reading<'a> {
+    metrics: &'a Metrics,
+    now: &'a Gauges,
+}
+
+/// In microseconds: from a turn of a quiet machine to a delay that nobody waits for.
+const LATENCIES: [u64; 15] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000,
+];
+const TRANSACTION_SIZES: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const MICROSECONDS: f64 = 1e6;
+const ONES: f64 = 1.0;
+
+#[cfg(test)]
+mod tests;
