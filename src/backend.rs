@@ -13,6 +13,7 @@ mod bring_up;
 pub mod command;
 mod connection;
 mod failure;
+mod fair_queue;
 pub mod interest;
 pub mod interests;
 mod probe;

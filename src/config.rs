@@ -194,6 +194,10 @@ pub struct Limits {
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
+    /// Channels listened to at a time, for all clients; at it a channel that nobody is subscribed to
+    /// any more gives way, and where there is none: `too_many_channels`. PostgreSQL up to 18
+    /// searches its list of channels at each LISTEN.
+    pub channels_max: usize,
     /// Bytes of one message of a client; over it: closed with 1009.
     pub message_bytes_max: usize,
     /// Bytes a client's backlog may refer to; over it: closed with 4008.
@@ -237,6 +241,7 @@ impl Default for Limits {
             address_clients_max: None,
             client_rate_max: None,
             subscriptions_max: 1_000,
+            channels_max: 20_000,
             message_bytes_max: 64 * 1024,
             client_queue_bytes_max: 16 * 1024 * 1024,
             retained_bytes_max: 256 * 1024 * 1024,

@@ -148,7 +148,8 @@ impl Hub {
 
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
         let limits = settings.limits;
-        let mut channels = Channels::new(settings.unlisten_delay, settings.seed);
+        let mut channels =
+            Channels::new(limits.channels_max, settings.unlisten_delay, settings.seed);
         for channel in settings.channels {
             channels.pin(channel);
         }

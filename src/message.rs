@@ -3,8 +3,9 @@
 //! The only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
 //! [`ServerMessage`] in, JSON out. Knows no frame, no client and no PostgreSQL.
 
-mod label;
+mod error_code;
 
+pub use self::error_code::ErrorCode;
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -121,36 +122,6 @@ impl Refusal {
             channel: None,
         }
     }
-}
-
-/// The closed list of error codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// Not JSON, a field missing or of the wrong type, a NUL in a payload, a binary frame.
-    BadMessage,
-    /// A `type` we do not know.
-    UnknownType,
-    /// Not a channel name: empty, over 63 bytes, or with a NUL.
-    BadChannel,
-    /// Over 7,999 bytes; `limit` says so.
-    PayloadTooLarge,
-    /// The client has as many subscriptions as it may.
-    TooManySubscriptions,
-    /// Too much is waiting already; try again later.
-    RateLimited,
-    /// The client has not said who it is, or with a wrong token.
-    Unauthorized,
-    /// The client may not do this on this channel.
-    Forbidden,
-    /// An unsubscribe overtook this subscribe.
-    Cancelled,
-    /// PostgreSQL is not connected; nothing was sent.
-    PostgresDown,
-    /// PostgreSQL refused it; `sqlstate` says why.
-    PostgresError,
-    /// The connection died before PostgreSQL answered: it may or may not be committed.
-    UnknownOutcome,
 }
 
 /// A message as it was sent, whatever its fields hold.

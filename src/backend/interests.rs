@@ -1,18 +1,20 @@
 //! All channels towards PostgreSQL: their names, the [`Interest`] in each, and the one queue of
 //! LISTENs and UNLISTENs that are still to be sent.
 //!
-//! A channel that comes and goes while it waits in the queue costs PostgreSQL nothing. Knows
+//! Sources of LISTENs take turns in it, so that one that wants many channels delays no other; all
+//! UNLISTENs are one source, and so are the LISTENs that are no new wish. A channel that
+//! comes and goes while it waits costs PostgreSQL nothing. Knows
 //! neither clients nor sessions: whoever has a session takes a command whenever it has room for
 //! one, and says what became of it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use slab::Slab;
 
-use super::{command::Command, interest::Interest};
+use super::{command::Command, fair_queue::FairQueue, interest::Interest};
 use crate::channel::{Channel, ChannelKey};
 
 /// The channels of one listening session.
@@ -22,13 +24,15 @@ use crate::channel::{Channel, ChannelKey};
 pub struct Interests {
     entries: Slab<Entry>,
     keys: HashMap<Channel, ChannelKey>,
-    /// Channels that owe PostgreSQL a command, in the order in which that was so; some do not any
-    /// more. Empty while there is no session.
-    queue: VecDeque<ChannelKey>,
+    /// Channels that owe PostgreSQL a command, some more than once, and some that do not any more.
+    /// Empty while there is no session.
+    queue: FairQueue<ChannelKey>,
     /// There is a session to ask.
     is_up: bool,
     /// Channels not yet listened to again since the session came.
     unsettled: usize,
+    /// Channels that are wanted.
+    wanted: usize,
     /// Channels that are [`Interest::Listened`].
     listened: usize,
     /// Channels that are [`Interest::Refused`].
@@ -40,8 +44,6 @@ pub struct Interests {
 struct Entry {
     name: Channel,
     interest: Interest,
-    /// It is in `Interests::queue`.
-    is_queued: bool,
     /// It is counted in `Interests::unsettled`.
     is_unsettled: bool,
 }
@@ -68,7 +70,6 @@ impl Interests {
         let key = self.entries.insert(Entry {
             name: name.clone(),
             interest: Interest::Idle,
-            is_queued: false,
             is_unsettled: false,
         });
         let key = ChannelKey(u32::try_from(key).expect("fewer than 2^32 channels fit in memory"));
@@ -124,6 +125,11 @@ impl Interests {
         self.unsettled
     }
 
+    /// Channels that are wanted.
+    pub fn wanted_count(&self) -> usize {
+        self.wanted
+    }
+
     /// Channels with a confirmed LISTEN that are wanted.
     pub fn listened_count(&self) -> usize {
         self.listened
@@ -134,9 +140,13 @@ impl Interests {
         self.refused
     }
 
-    /// The channel is wanted.
-    pub fn want(&mut self, key: ChannelKey) {
+    /// The channel is wanted by this source: any number below [`SOURCES_MAX`], or [`OWN`].
+    pub fn want(&mut self, key: ChannelKey, source: u32) {
         self.change(key, Interest::want);
+        // It may wait already, behind many others of another source.
+        if self.interest(key) == Interest::Waiting {
+            self.enqueue(key, source);
+        }
     }
 
     /// The channel is not wanted any more.
@@ -146,12 +156,9 @@ impl Interests {
 
     /// What the session is to be asked next; from here on that counts as asked.
     pub fn poll_command(&mut self) -> Option<Command<'_>> {
-        while let Some(key) = self.queue.pop_front() {
-            let Some(entry) = self.entries.get_mut(key.index()) else {
-                continue;
-            };
-            entry.is_queued = false;
-            if let Some(verb) = entry.interest.ask() {
+        while let Some(key) = self.queue.pop() {
+            let entry = self.entries.get_mut(key.index());
+            if let Some(verb) = entry.and_then(|entry| entry.interest.ask()) {
                 return Some(Command {
                     verb,
                     key,
@@ -171,12 +178,10 @@ impl Interests {
             .collect();
         waiting.sort_by_cached_key(|&key| std::cmp::Reverse(rank(key)));
         self.unsettled = waiting.len();
-        for &key in &waiting {
-            let entry = &mut self.entries[key.index()];
-            entry.is_queued = true;
-            entry.is_unsettled = true;
+        for key in waiting {
+            self.entries[key.index()].is_unsettled = true;
+            self.enqueue(key, OWN);
         }
-        self.queue = waiting.into();
     }
 
     /// The session is gone, and with it everything it was asked.
@@ -188,7 +193,6 @@ impl Interests {
         self.refused = 0;
         self.retry = None;
         for (_, entry) in &mut self.entries {
-            entry.is_queued = false;
             entry.is_unsettled = false;
             entry.interest.lost();
         }
@@ -215,6 +219,9 @@ impl Interests {
     /// UNLISTEN was answered.
     pub fn handle_unlistened(&mut self, key: ChannelKey) {
         self.change(key, Interest::unlistened);
+        if self.interest(key) == Interest::Waiting {
+            self.enqueue(key, OWN);
+        }
     }
 
     /// When [`Self::handle_timeout`] is wanted.
@@ -237,22 +244,21 @@ impl Interests {
             after,
         });
         for key in refused {
-            self.want(key);
+            self.change(key, Interest::want);
+            self.enqueue(key, OWN);
         }
     }
 
     /// A transition of one channel, and what follows from it for the counts and the queue.
     fn change(&mut self, key: ChannelKey, transition: impl FnOnce(&mut Interest)) {
         let entry = &mut self.entries[key.index()];
+        self.wanted -= usize::from(entry.interest.is_wanted());
         self.listened -= usize::from(entry.interest == Interest::Listened);
         self.refused -= usize::from(entry.interest == Interest::Refused);
         transition(&mut entry.interest);
+        self.wanted += usize::from(entry.interest.is_wanted());
         self.listened += usize::from(entry.interest == Interest::Listened);
         self.refused += usize::from(entry.interest == Interest::Refused);
-        if self.is_up && entry.interest.is_to_be_asked() && !entry.is_queued {
-            entry.is_queued = true;
-            self.queue.push_back(key);
-        }
         let is_under_way = matches!(
             entry.interest,
             Interest::Waiting | Interest::Listening { .. }
@@ -261,6 +267,19 @@ impl Interests {
             entry.is_unsettled = false;
             self.unsettled -= 1;
         }
+        if entry.interest == Interest::Unwanted {
+            self.enqueue(key, UNLISTENS);
+        }
+    }
+
+    fn enqueue(&mut self, key: ChannelKey, source: u32) {
+        if self.is_up {
+            let entries = &self.entries;
+            self.queue.push(source, key, |key| {
+                let entry = entries.get(key.index());
+                entry.is_some_and(|it| it.interest.is_to_be_asked())
+            });
+        }
     }
 
     /// Counts are those of the channels, and each channel that owes a command is in the queue.
@@ -268,6 +287,8 @@ impl Interests {
         let count = |is: fn(&Entry) -> bool| self.entries.iter().filter(|(_, it)| is(it)).count();
         assert_eq!(self.keys.len(), self.entries.len());
         assert_eq!(self.unsettled, count(|it| it.is_unsettled));
+        assert_eq!(self.wanted, count(|it| it.interest.is_wanted()));
+        let queued: HashSet<_> = self.queue.iter().copied().collect();
         assert_eq!(self.listened, count(|it| it.interest == Interest::Listened));
         assert_eq!(self.refused, count(|it| it.interest == Interest::Refused));
         for (key, entry) in &self.entries {
@@ -276,11 +297,19 @@ impl Interests {
                 Some(key)
             );
             let is_owed = self.is_up && entry.interest.is_to_be_asked();
-            assert!(!is_owed || entry.is_queued, "{entry:?}");
+            let key = ChannelKey(u32::try_from(key).expect("keys were made from u32"));
+            assert!(!is_owed || queued.contains(&key), "{entry:?}");
         }
     }
 }
 
+/// Numbers of sources are below this.
+pub const SOURCES_MAX: u32 = u32::MAX - 2;
+/// The source of UNLISTENs.
+const UNLISTENS: u32 = SOURCES_MAX;
+/// The source of LISTENs that are no new wish: of channels listened to from the start, refused, or
+/// listened to before.
+pub const OWN: u32 = SOURCES_MAX + 1;
 /// A refused channel is asked for again after this long,
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
 /// doubling up to this long.
@@ -303,7 +332,7 @@ mod tests {
         let mut interests = Interests::default();
         let keys = names.iter().map(|name| {
             let key = interests.intern(Channel::new(name).unwrap());
-            interests.want(key);
+            interests.want(key, 0);
             key
         });
         let keys = keys.collect();
@@ -338,7 +367,7 @@ mod tests {
         assert_eq!(asked(&mut interests), ["Listen b"]);
         assert!(interests.handle_listened(keys[0]));
         interests.unwant(keys[0]);
-        interests.want(keys[0]);
+        interests.want(keys[0], 0);
         assert!(asked(&mut interests).is_empty(), "it never stopped");
         assert_eq!(interests.listened_count(), 1);
         assert!(!interests.release(keys[0]));
@@ -352,8 +381,35 @@ mod tests {
         assert!(interests.release(keys[0]));
         let key = interests.intern(Channel::new("b").unwrap());
         assert_eq!(key, keys[0]);
-        interests.want(key);
+        interests.want(key, 0);
         assert_eq!(asked(&mut interests), ["Listen b"]);
+    }
+
+    #[test]
+    fn a_source_that_wants_many_channels_delays_no_other() {
+        let names: Vec<_> = (0..1_000).map(|it| format!("many {it}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let (mut interests, keys) = wanted(&["shared"]);
+        interests.handle_up(|_| 0);
+        assert_eq!(asked(&mut interests), ["Listen shared"]);
+        assert!(interests.handle_listened(keys[0]));
+        let mut many: Vec<_> = Vec::new();
+        for name in names {
+            let key = interests.intern(Channel::new(name).unwrap());
+            interests.want(key, 1);
+            many.push(key);
+        }
+        interests.unwant(keys[0]);
+        let own = interests.intern(Channel::new("own").unwrap());
+        interests.want(own, 2);
+        interests.want(many[900], 2);
+        let asked = asked(&mut interests);
+        assert_eq!(
+            asked[..3],
+            ["Listen many 0", "Unlisten shared", "Listen own"]
+        );
+        assert_eq!(asked[4], "Listen many 900");
+        assert_eq!(asked.len(), 1_002);
     }
 
     #[test]

@@ -11,7 +11,11 @@ use std::{
 
 use super::pending::{Pending, Subscribe};
 use crate::{
-    backend::{command::Command, interest::Interest, interests::Interests},
+    backend::{
+        command::Command,
+        interest::Interest,
+        interests::{Interests, OWN},
+    },
     channel::{Channel, ChannelKey},
     delivery::index::Index,
 };
@@ -30,6 +34,8 @@ pub(super) struct Channels {
     /// Channels that stay listened to though nobody wants them, by when that ends.
     deserted: BTreeSet<(Instant, ChannelKey)>,
     unlisten_delay: Duration,
+    /// So many channels may be wanted at a time.
+    channels_max: usize,
     /// Channels that may be idle: looked at again at the end of the turn.
     maybe_idle: Vec<ChannelKey>,
     /// The random half of every epoch of this process.
@@ -73,11 +79,14 @@ pub(super) enum SubscribeError {
     TooManySubscriptions,
     /// As many of its subscribes wait already.
     TooManyWaiting,
+    /// The bridge listens to as many channels as it may, and each of them is in use.
+    TooManyChannels,
 }
 
 impl Channels {
-    /// Deserted channels stay listened to for `unlisten_delay`; `epoch_seed` is random.
-    pub(super) fn new(unlisten_delay: Duration, epoch_seed: u64) -> Self {
+    /// At most `channels_max` are wanted at a time; deserted ones stay listened to for
+    /// `unlisten_delay`; `epoch_seed` is random.
+    pub(super) fn new(channels_max: usize, unlisten_delay: Duration, epoch_seed: u64) -> Self {
         Self {
             interests: Interests::default(),
             index: Index::default(),
@@ -85,6 +94,7 @@ impl Channels {
             states: Vec::new(),
             deserted: BTreeSet::new(),
             unlisten_delay,
+            channels_max,
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
@@ -139,7 +149,7 @@ impl Channels {
     pub(super) fn pin(&mut self, channel: Channel) {
         let key = self.interests.intern(channel);
         self.state_mut(key).is_pinned = true;
-        self.interests.want(key);
+        self.interests.want(key, OWN);
     }
 
     /// A client asks for a channel. The request comes back with the channel's key if that is
@@ -161,9 +171,13 @@ impl Channels {
         if self.pending.request_count(slot) >= subscriptions_max {
             return Err((SubscribeError::TooManyWaiting, request));
         }
+        let is_wanted = known.is_some_and(|key| self.interests.interest(key).is_wanted());
+        if !is_wanted && !self.make_room() {
+            return Err((SubscribeError::TooManyChannels, request));
+        }
         let key = self.interests.intern(channel);
         self.end_desertion(key);
-        self.interests.want(key);
+        self.interests.want(key, slot);
         if self.interests.interest(key) == Interest::Listened {
             return Ok(Some((key, request)));
         }
@@ -332,6 +346,19 @@ impl Channels {
     }
 
     // ---- parts
+
+    /// Whether another channel may be wanted: the one that is deserted for longest gives way.
+    fn make_room(&mut self) -> bool {
+        if self.interests.wanted_count() < self.channels_max {
+            return true;
+        }
+        let Some(&(_, key)) = self.deserted.first() else {
+            return false;
+        };
+        self.end_desertion(key);
+        self.unwant(key);
+        true
+    }
 
     fn begin_epoch(&mut self, key: ChannelKey) {
         self.epochs += 1;

@@ -253,6 +253,13 @@ impl Hub {
                         ErrorCode::TooManySubscriptions,
                         format!("a client may have {max} subscriptions"),
                     ),
+                    SubscribeError::TooManyChannels => (
+                        ErrorCode::TooManyChannels,
+                        format!(
+                            "the bridge may listen to {} channels",
+                            self.limits.channels_max
+                        ),
+                    ),
                     SubscribeError::TooManyWaiting => (
                         ErrorCode::RateLimited,
                         "too many subscribes are waiting for PostgreSQL already".to_owned(),

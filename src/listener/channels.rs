@@ -10,7 +10,11 @@ use super::{
     requests::{Reply, answer},
 };
 use crate::{
-    backend::{command::Command, interest::Interest, interests::Interests},
+    backend::{
+        command::Command,
+        interest::Interest,
+        interests::{Interests, OWN},
+    },
     channel::{Channel, ChannelKey},
     pg::session::ServerError,
 };
@@ -43,7 +47,7 @@ impl Channels {
             return;
         }
         let key = self.interests.intern(channel);
-        self.interests.want(key);
+        self.interests.want(key, OWN);
         self.callers_mut(key).listening.push(reply);
         self.settle(key);
     }

@@ -293,7 +293,7 @@ impl View {
                     position.doubtful = false;
                 }
             }
-            "too_many_subscriptions" | "rate_limited" if is_subscribe => {
+            "too_many_subscriptions" | "too_many_channels" | "rate_limited" if is_subscribe => {
                 assert!(truth.is_limited, "no limit is near");
                 let pending = self.pending.get_mut(channel).expect("it has some");
                 // It may overtake those that still wait for PostgreSQL.

@@ -378,3 +378,40 @@ fn who_is_closed_while_it_subscribes_leaves_a_lingering_channel_as_it_was() {
     let asked = world.postgres_asked();
     assert!(asked.contains(&r#"UNLISTEN "b""#.to_owned()), "{asked:?}");
 }
+
+#[test]
+fn a_channel_over_the_limit_of_all_is_refused_unless_a_deserted_one_gives_way() {
+    let limits = Limits {
+        channels_max: 2,
+        ..Limits::default()
+    };
+    let mut world = World::with_settings(Settings {
+        limits,
+        unlisten_delay: Duration::from_secs(10),
+        ..Settings::default()
+    });
+    let ann = world.subscriber("a");
+    let bob = world.subscriber("b");
+    let cat = world.client();
+    let subscribe = |channel| format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
+    world.send(cat, &subscribe("c"));
+    let refused = world.messages(cat);
+    assert_eq!(refused[0]["code"], "too_many_channels");
+    assert_eq!(refused[0]["channel"], "c");
+    world.send(cat, &subscribe("a"));
+    assert_eq!(world.types(cat), ["subscribed"], "it is listened to already");
+
+    for (client, channel) in [(bob, "b"), (cat, "a"), (ann, "a")] {
+        let text = format!(r#"{{"type":"unsubscribe","channel":"{channel}"}}"#);
+        world.send(client, &text);
+        assert_eq!(world.types(client), ["unsubscribed"]);
+        world.pass(Duration::from_secs(1));
+    }
+    world.postgres_asked();
+    world.send(cat, &subscribe("c"));
+    assert_eq!(world.postgres_asked(), ["UNLISTEN \"b\"", "LISTEN \"c\""]);
+    world.postgres_answers_all();
+    assert_eq!(world.types(cat), ["subscribed"]);
+    world.send(bob, &subscribe("a"));
+    assert_eq!(world.types(bob), ["subscribed"], "it stayed listened to");
+}
