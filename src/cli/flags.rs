@@ -294,21 +294,21 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         short: Some('l'),
         long: "log-level",
-        value: Value::Text("FILTER", Settings::set_log_filter),
+        value: Value::Filter(Settings::set_log_filter),
         variable: Variable::Named("RUST_LOG"),
         default: Default::Typed("alle=info,info"),
         commands: &[Serve, Listen, Publish, Demo],
-        help: "Log to stderr what FILTER lets through: a level, or TARGET=LEVEL, comma separated",
+        help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {
         short: Some('l'),
         long: "log-level",
-        value: Value::Text("FILTER", Settings::set_log_filter),
+        value: Value::Filter(Settings::set_log_filter),
         variable: Variable::Named("RUST_LOG"),
         // What it finds it prints.
         default: Default::Typed("off"),
         commands: &[Doctor],
-        help: "Log to stderr what FILTER lets through: a level, or TARGET=LEVEL, comma separated",
+        help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {
         short: Some('h'),

@@ -2,7 +2,10 @@
 //!
 //! Knows from the table which variables there are; what one means, the table says.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+};
 
 use crate::cli::{
     flags::{FLAGS, VARIABLE_PREFIX},
@@ -31,11 +34,12 @@ impl Environment {
 
     /// A sentence about each variable that looks as if it were ours and is not.
     pub(super) fn unknown(&self) -> Vec<String> {
-        let names = self.0.keys().filter_map(|name| name.to_str());
-        names
-            .filter_map(|name| {
+        let variables = self.0.iter();
+        variables
+            .filter_map(|(name, value)| {
+                let name = name.to_str()?;
                 let rest = name.strip_prefix(VARIABLE_PREFIX)?;
-                let is_known = known().any(|it| it == name) || is_service_link(rest);
+                let is_known = known().any(|it| it == name) || is_service_link(rest, value);
                 (!is_known).then(|| sentence(name, rest))
             })
             .collect()
@@ -59,13 +63,17 @@ fn known() -> impl Iterator<Item = String> {
         .chain(OF_LIBRARY.map(String::from))
 }
 
-/// Kubernetes sets these for a service that is called `alle` ("Discovering services"): nobody
-/// typed them.
-fn is_service_link(rest: &str) -> bool {
-    let begins_port = |it: &str| it.is_empty() || it.starts_with('_');
-    rest.contains("SERVICE_HOST")
-        || rest.contains("SERVICE_PORT")
-        || rest.split("PORT").skip(1).any(begins_port)
+/// Whether Kubernetes set it, for a service whose name is or begins with `alle` ("Discovering
+/// services"): nobody typed it. `ALLE_PORT` is one if it holds a URL, and else a mistake.
+fn is_service_link(rest: &str, value: &OsStr) -> bool {
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_pair = |pair: &[&str]| match pair {
+        ["SERVICE", "HOST" | "PORT"] => true,
+        ["PORT", port] => port.parse::<u16>().is_ok(),
+        _ => false,
+    };
+    let is_url = || value.to_str().is_some_and(|it| it.contains("://"));
+    words.windows(2).any(is_pair) || (words.last() == Some(&"PORT") && is_url())
 }
 
 /// Where `alle demo` finds PostgreSQL's programs: the library looks there itself.

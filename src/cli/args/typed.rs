@@ -143,6 +143,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Type
             Value::Switch(_)
             | Value::Text(..)
             | Value::Secret(..)
+            | Value::Filter(_)
             | Value::File(_)
             | Value::List(..)
             | Value::Count(..)
@@ -223,7 +224,7 @@ fn unknown_option(typed: &Typed, spelling: &Spelling) -> Failure {
     let mut reason = format!("unknown option '{}'", spelling.text());
     reason.push_str(&did_you_mean("--", nearest));
     if nearest.is_none() && typed.command == Some(CommandName::Publish) {
-        reason.push_str("; what is no option and begins with a dash goes behind '--'");
+        reason.push_str("; an operand that begins with a dash goes behind '--'");
     }
     Failure::usage(typed.command, reason)
 }

@@ -36,6 +36,8 @@ pub(crate) enum Value {
     Text(&'static str, fn(&mut Settings, &str) -> Result<(), String>),
     /// As text, and nothing of it may be shown.
     Secret(&'static str, fn(&mut Settings, &str) -> Result<(), String>),
+    /// Which log lines are written.
+    Filter(fn(&mut Settings, &str) -> Result<(), String>),
     /// The path of a file, never empty: a variable that was left unfilled in a script must not
     /// mean that there is no file.
     File(fn(&mut Settings, &str)),
@@ -111,6 +113,7 @@ impl Flag {
         match self.value {
             Value::Request(_) | Value::Switch(_) => None,
             Value::Text(name, _) | Value::Secret(name, _) | Value::List(name, _) => Some(name),
+            Value::Filter(_) => Some("FILTER"),
             Value::File(_) => Some("FILE"),
             Value::Count(..) => Some("N"),
             Value::Bytes(..) => Some("BYTES"),
@@ -129,7 +132,7 @@ impl Flag {
                 .map_err(|_| {
                     format!("--{long} is set by true or 1, unset by false or 0, not '{last}'")
                 }),
-            Value::Text(_, set) | Value::Secret(_, set) => set(settings, last),
+            Value::Text(_, set) | Value::Secret(_, set) | Value::Filter(set) => set(settings, last),
             Value::List(_, set) => set(settings, values),
             Value::File(_) if last.is_empty() => {
                 Err(format!("--{long} takes the path of a file, not ''"))

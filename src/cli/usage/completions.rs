@@ -177,7 +177,7 @@ enum Known {
 fn known_values(flag: &Flag) -> Known {
     match flag.value {
         Value::File(_) => Known::Files,
-        Value::Text("FILTER", _) => Known::Words,
+        Value::Filter(_) => Known::Words,
         Value::Request(_)
         | Value::Switch(_)
         | Value::Text(..)

@@ -15,11 +15,11 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
         ("-5", "unknown option '-5'"),
         (
             "publish a --nope",
-            "unknown option '--nope'; what is no option and begins with a dash goes behind '--'",
+            "unknown option '--nope'; an operand that begins with a dash goes behind '--'",
         ),
         (
             "publish a -x",
-            "unknown option '-x'; what is no option and begins with a dash goes behind '--'",
+            "unknown option '-x'; an operand that begins with a dash goes behind '--'",
         ),
         (
             "publish a b --ws-ulr x",

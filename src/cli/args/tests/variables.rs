@@ -189,34 +189,45 @@ fn a_variable_that_is_not_utf_8_is_named_where_it_is_read() {
 
 #[test]
 fn a_variable_that_nobody_knows_is_named_with_the_nearest_one() {
+    let warnings = |name| parse_with("serve", &[(name, "8080")]).unwrap().warnings;
     for (name, expected) in [
-        (
-            "ALLE_CLIENT_QEUE",
-            Some("unknown variable ALLE_CLIENT_QEUE; did you mean 'ALLE_CLIENT_QUEUE'?"),
-        ),
-        (
-            "ALLE_TOKENFILE",
-            Some("unknown variable ALLE_TOKENFILE; did you mean 'ALLE_TOKEN_FILE'?"),
-        ),
-        ("ALLE_XYZZY", Some("unknown variable ALLE_XYZZY")),
-        ("ALLE_", Some("unknown variable ALLE_")),
-        // Known, of another command.
-        ("ALLE_JSON", None),
-        ("ALLE_PG_BIN", None),
-        // Those of a service called `alle` in Kubernetes.
-        ("ALLE_SERVICE_HOST", None),
-        ("ALLE_SERVICE_PORT", None),
-        ("ALLE_SERVICE_PORT_HTTP", None),
-        ("ALLE_PORT", None),
-        ("ALLE_PORT_8080_TCP_ADDR", None),
-        ("ALLE_ADMIN_PORT_9090_TCP", None),
-        // Nothing of ours.
-        ("ALLEGRO_HOME", None),
-        ("POSTGRES_ULR", None),
+        ("ALLE_CLIENT_QEUE", "; did you mean 'ALLE_CLIENT_QUEUE'?"),
+        ("ALLE_TOKENFILE", "; did you mean 'ALLE_TOKEN_FILE'?"),
+        ("ALLE_XYZZY", ""),
+        ("ALLE_PORT", ""),
+        ("ALLE_EXPORT", ""),
+        ("ALLE_", ""),
     ] {
-        let found = parse_with("serve", &[(name, "true")]).unwrap().warnings;
-        assert_eq!(found, Vec::from_iter(expected), "{name}");
+        let expected = format!("unknown variable {name}{expected}");
+        assert_eq!(warnings(name), [expected]);
+    }
+    for (name, why) in [
+        ("ALLE_NO_RECONNECT", "another command has it"),
+        ("ALLE_PG_BIN", "the library reads it"),
+        ("ALLEGRO_HOME", "it is not ours"),
+        ("POSTGRES_ULR", "it need not be ours"),
+    ] {
+        assert_eq!(warnings(name), [""; 0], "{why}");
     }
     let request = parse_with("help", &[("ALLE_XYZZY", "")]).unwrap();
     assert!(request.warnings.is_empty());
+}
+
+/// Those of the services `alle` and `alle-admin`, as a container in Kubernetes finds them.
+#[test]
+fn variables_that_kubernetes_sets_are_passed_over() {
+    let variables = [
+        ("ALLE_SERVICE_HOST", "10.0.0.11"),
+        ("ALLE_SERVICE_PORT", "8080"),
+        ("ALLE_SERVICE_PORT_WS", "8080"),
+        ("ALLE_PORT", "tcp://10.0.0.11:8080"),
+        ("ALLE_PORT_8080_TCP", "tcp://10.0.0.11:8080"),
+        ("ALLE_PORT_8080_TCP_PROTO", "tcp"),
+        ("ALLE_PORT_8080_TCP_PORT", "8080"),
+        ("ALLE_PORT_8080_TCP_ADDR", "10.0.0.11"),
+        ("ALLE_ADMIN_SERVICE_HOST", "10.0.0.12"),
+        ("ALLE_ADMIN_PORT", "tcp://10.0.0.12:9090"),
+        ("ALLE_ADMIN_PORT_9090_TCP_ADDR", "10.0.0.12"),
+    ];
+    assert_eq!(parse_with("serve", &variables).unwrap().warnings, [""; 0]);
 }
