@@ -81,19 +81,31 @@ fn an_unknown_variable_is_a_warning_with_the_nearest_name() {
     let (_, _, stderr) = run(doctor);
     let first = stderr.lines().next().unwrap();
     assert_eq!(first, format!("alle: warning: {warning}"));
-    let mut silent = alle("serve -w 127.0.0.1:0 -p postgresql://127.0.0.1:1/x -l error");
-    silent
-        .env("ALLE_CLIENT_QEUE", "1M")
-        .env("WS_BIND_ADDR", "no");
-    let silent = Program::start(silent);
-    silent.signal("KILL");
-    assert!(
-        silent
-            .stderr
-            .rest()
-            .iter()
-            .all(|line| !line.contains("unknown variable"))
-    );
+}
+
+#[test]
+fn a_log_level_hides_the_warning_as_any_other() {
+    for (level, is_shown) in [("warn", true), ("error", false)] {
+        let bridge = MockBridge::start();
+        let mut command = alle(&format!("publish orders x -l {level}"));
+        command.env("WS_URL", bridge.url()).env("ALLE_XYZZY", "");
+        let program = Program::start(command);
+        answer_publish(&bridge, "x");
+        assert_eq!(program.exit_code(), Some(0));
+        let stderr = program.stderr.rest().concat();
+        let shown = stderr.contains("unknown variable ALLE_XYZZY");
+        assert_eq!(shown, is_shown, "{stderr}");
+    }
+}
+
+fn answer_publish(bridge: &MockBridge, payload: &str) {
+    let mut client = bridge.accept();
+    let heard = client.hear();
+    assert_eq!(heard["payload"], payload);
+    let id = &heard["id"];
+    client.say(&format!(
+        r#"{{"type":"notified","channel":"orders","id":{id}}}"#
+    ));
 }
 
 #[test]
@@ -106,13 +118,7 @@ fn the_variables_of_the_server_are_not_read_by_its_clients() {
         .env("ALLE_TOKEN_FILE", "/nowhere")
         .env("ALLE_RETAINED", "nonsense");
     let program = Program::start(command);
-    let mut client = bridge.accept();
-    let heard = client.hear();
-    assert_eq!(heard["payload"], "-5");
-    let id = &heard["id"];
-    client.say(&format!(
-        r#"{{"type":"notified","channel":"orders","id":{id}}}"#
-    ));
+    answer_publish(&bridge, "-5");
     assert_eq!(program.exit_code(), Some(0));
     assert!(program.stderr.rest().is_empty());
 }
