@@ -12,8 +12,7 @@ use crate::cli::{
     nearest::{did_you_mean, nearest},
 };
 
-/// The variables as they were at the start.
-#[derive(Debug)]
+/// The variables as they were at the start. Never shown: some hold secrets.
 pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
