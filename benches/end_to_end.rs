@@ -16,6 +16,9 @@
 mod contender;
 #[path = "end_to_end/crowd.rs"]
 mod crowd;
+#[path = "../tests/support/environment.rs"]
+#[expect(unreachable_pub, reason = "the tests share it")]
+mod environment;
 #[path = "end_to_end/floor.rs"]
 mod floor;
 #[path = "end_to_end/histogram.rs"]

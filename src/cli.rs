@@ -4,22 +4,29 @@
 //! terminal. Knows the library by its public names alone: no bridge internals, no reactor.
 
 mod args;
+mod command;
 mod connection;
 mod demo;
 mod doctor;
+mod failure;
+mod flags;
 mod listen;
 mod logs;
+mod nearest;
 mod output;
 mod publish;
 mod serve;
+mod settings;
 mod token;
 mod usage;
 mod wire;
 
 use std::{env, process::ExitCode};
 
-use args::{Command, CommandName, Invocation};
+use args::{Command, Environment, Invocation};
+use failure::Failure;
 use output::Output;
+use tracing::warn;
 
 /// Runs the command that was typed and turns its end into an exit status.
 pub(crate) fn main() -> ExitCode {
@@ -41,45 +48,31 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(output: &mut Output) -> Result<(), Failure> {
-    let variable = |name: &str| env::var_os(name);
+    let environment = Environment::new(env::vars_os());
     let Invocation {
         log_filter,
+        warnings,
         command,
-    } = args::parse(env::args_os(), &variable)?;
+    } = args::parse(env::args_os(), &environment)?;
     logs::start(log_filter, env::var_os("NO_COLOR"));
+    for warning in warnings {
+        // What `alle doctor` finds is read by a person, and its log is off by default.
+        if matches!(command, Command::Doctor(_)) {
+            output.complain(&format!("alle: warning: {warning}"));
+        } else {
+            warn!("{warning}");
+        }
+    }
     match command {
-        Command::Help(topic) => output.text(usage::help(topic)),
+        Command::Help(topic) => output.text(&usage::help(topic)),
         Command::Version => output.line(concat!("alle ", env!("CARGO_PKG_VERSION"))),
-        Command::Serve(options) => serve::run(*options)?,
+        Command::Serve(config) => serve::run(*config)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output)?,
-        Command::Doctor(options) => doctor::run(options, output)?,
+        Command::Doctor(config) => doctor::run(&config, output)?,
     }
     Ok(())
-}
-
-/// Why a command did not do what it was asked. A closed stdout is none: see [`Output`].
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// It was asked in a way that cannot work: exit status 2.
-    Usage {
-        /// One sentence, lower case, no full stop.
-        reason: String,
-        /// Whose usage line helps, `None` for that of the program.
-        command: Option<CommandName>,
-    },
-    /// It failed while running: exit status 1.
-    Run(String),
-}
-
-impl Failure {
-    fn usage(command: impl Into<Option<CommandName>>, reason: impl Into<String>) -> Self {
-        Self::Usage {
-            reason: reason.into(),
-            command: command.into(),
-        }
-    }
 }
 
 const EXIT_FAILED: u8 = 1;

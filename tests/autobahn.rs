@@ -33,7 +33,7 @@ use std::{
 use self::{
     cases::{Case, Close},
     peer::{End, Record, Seen},
-    program::Program,
+    program::{Program, environment::clean},
 };
 
 /// What became of a case, in the words of the suite.
@@ -57,6 +57,7 @@ impl fmt::Display for Verdict {
 #[test]
 fn every_case_passes_strictly() {
     let mut command = Command::new(echo());
+    clean(&mut command);
     command.arg("127.0.0.1:0");
     let server = Program::start(command);
     let line = server.stdout.next();

@@ -13,6 +13,8 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/listen.rs"]
 mod listen;
 #[path = "support/mock_bridge.rs"]
@@ -21,6 +23,8 @@ mod mock_bridge;
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
+#[path = "cli/variables.rs"]
+mod variables;
 
 use std::{fs::File, net::TcpListener, process::Stdio};
 

@@ -14,6 +14,8 @@
 
 #[path = "support/cdp.rs"]
 mod cdp;
+#[path = "support/environment.rs"]
+mod environment;
 #[path = "playground/server.rs"]
 mod server;
 

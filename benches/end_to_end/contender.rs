@@ -15,7 +15,7 @@ use std::{
 
 use mio::{Registry, Token};
 
-use crate::{crowd::PATIENCE, machine, message::Number, publisher::Publisher};
+use crate::{crowd::PATIENCE, environment, machine, message::Number, publisher::Publisher};
 
 /// Where and on what contenders run.
 pub(crate) struct Site {
@@ -41,14 +41,7 @@ impl Contender {
     /// `alle serve` of the same profile as the bench.
     pub(crate) fn alle(site: &Site, channels: u64) -> io::Result<Self> {
         let mut command = machine::command(env!("CARGO_BIN_EXE_alle"), site.server_cpu);
-        for name in [
-            "POSTGRES_URL",
-            "RUST_LOG",
-            "WS_BIND_ADDR",
-            "LISTEN_CHANNELS",
-        ] {
-            command.env_remove(name);
-        }
+        environment::clean(&mut command);
         command.args(["serve", "-w", "127.0.0.1:0", "-p", &site.postgres_url]);
         command
             .stdin(Stdio::null())

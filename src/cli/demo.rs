@@ -22,10 +22,12 @@ use alle::{
 };
 
 use super::{
-    Failure,
-    args::{CommandName, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, DemoOptions},
+    args::DemoOptions,
+    command::CommandName,
+    failure::Failure,
     output::Output,
     serve,
+    settings::{DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL},
 };
 
 /// Starts everything and serves until a signal.

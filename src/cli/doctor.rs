@@ -5,20 +5,12 @@ use alle::{
     doctor::{self, Verdict},
 };
 
-use super::{
-    Failure,
-    args::{CommandName, PostgresOptions},
-    output::Output,
-    serve,
-};
+use super::{command::CommandName, failure::Failure, output::Output, serve};
 
 /// Examines, prints, and fails if LISTEN cannot work.
-pub(crate) fn run(options: PostgresOptions, output: &mut Output) -> Result<(), Failure> {
-    let config = BridgeConfig::new(options.url, "")
-        .with_postgres_listen_url(options.listen_url)
-        .with_postgres_publish_url(options.publish_url);
+pub(crate) fn run(config: &BridgeConfig, output: &mut Output) -> Result<(), Failure> {
     let findings =
-        doctor::examine(&config).map_err(|error| serve::failure(&error, CommandName::Doctor))?;
+        doctor::examine(config).map_err(|error| serve::failure(&error, CommandName::Doctor))?;
     for finding in &findings {
         for line in finding.to_string().lines() {
             output.line(line);

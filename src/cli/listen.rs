@@ -33,9 +33,10 @@ use self::{
     subscriptions::{Report, Subscriptions},
 };
 use super::{
-    Failure,
-    args::{CommandName, ListenOptions},
+    args::ListenOptions,
+    command::CommandName,
     connection::{ConnectError, Socket},
+    failure::Failure,
     output::Output,
     token,
     wire::Message,

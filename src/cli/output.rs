@@ -10,7 +10,7 @@ use std::{
     io::{self, ErrorKind, IsTerminal, Write},
 };
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Stdout and stderr.
 #[derive(Debug)]

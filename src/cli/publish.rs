@@ -17,9 +17,10 @@ use socket2::SockRef;
 use tungstenite::{Error, Message as Frame};
 
 use super::{
-    Failure,
-    args::{CommandName, PublishOptions},
+    args::PublishOptions,
+    command::CommandName,
     connection::{self, Socket},
+    failure::Failure,
     output::Output,
     token,
     wire::{self, Message, Request},

@@ -6,7 +6,7 @@ use std::fs;
 
 use alle::access::{secret::Secret, tokens::Tokens};
 
-use super::{Failure, args::CommandName};
+use super::{command::CommandName, failure::Failure};
 
 /// Where the token is.
 #[derive(Debug)]
@@ -20,18 +20,6 @@ pub(crate) enum TokenSource {
 }
 
 impl TokenSource {
-    pub(crate) const VARIABLE: &str = "ALLE_TOKEN";
-
-    /// The value of the variable, if a header can carry it.
-    pub(crate) fn given(text: &str) -> Result<Self, String> {
-        if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self::Given(Secret::new(text)))
-        } else {
-            let variable = Self::VARIABLE;
-            Err(format!("the variable {variable} is not printable ASCII"))
-        }
-    }
-
     /// The token that `command` brings, where there is one.
     pub(crate) fn read(&self, command: CommandName) -> Result<Option<Secret>, Failure> {
         let path = match self {
@@ -47,13 +35,15 @@ impl TokenSource {
     }
 }
 
-/// Fails with what to do about it where an error says that we are strangers: asking again, or
-/// coming back, does not help.
+/// Fails with what to do about it where an error says that the bridge does not know us: asking
+/// again, or coming back, does not help.
 pub(crate) fn check_admission(code: &str, message: &str) -> Result<(), Failure> {
     if code != "unauthorized" {
         return Ok(());
     }
-    let variable = TokenSource::VARIABLE;
-    let hint = format!("{message} (see --token-file, or the variable {variable})");
+    let hint = format!("{message} (see --token-file, or the variable {TOKEN_VARIABLE})");
     Err(Failure::Run(hint))
 }
+
+/// The variable that holds the token itself.
+pub(crate) const TOKEN_VARIABLE: &str = "ALLE_TOKEN";

@@ -18,7 +18,7 @@ use crate::{
     harness::Bridge,
     ledger::Ledger,
     plan::{ClientFault, Round, ServerFault},
-    program::alle_with,
+    program::{alle_with, environment::clean},
     proxy::{Order, Proxy, Side},
     random::Random,
     sql_publisher::{Rhythm, SqlPublisher},
@@ -239,6 +239,7 @@ fn serve(postgres_url: &str) -> Command {
     match env::var("ALLE_CHAOS_BINARY") {
         Ok(binary) => {
             let mut command = Command::new(binary);
+            clean(&mut command);
             command.args(arguments);
             command
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     mock_bridge::{MockBridge, MockClient},
-    program::{Lines, Program, alle},
+    program::{Lines, Program, alle, environment::clean},
 };
 
 /// Word for word as the README shows it.
@@ -329,6 +329,7 @@ fn on_a_terminal(bridge: &MockBridge, words: &str) -> Program {
         bridge.url()
     );
     let mut command = Command::new("script");
+    clean(&mut command);
     command.args([
         "--quiet",
         "--return",

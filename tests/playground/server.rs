@@ -8,6 +8,8 @@ use std::{
 
 use alle::sandbox;
 
+use crate::environment::clean;
+
 /// A bridge that can be stopped and started again on the same port.
 pub struct Server {
     address: SocketAddr,
@@ -58,7 +60,9 @@ impl Server {
 
     /// Starts it where it was.
     pub fn start_again(&mut self) {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_alle"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
+        clean(&mut command);
+        let mut process = command
             .args(["serve", "--playground", "-w", &self.address.to_string()])
             .args(["-p", &sandbox::shared().url_for(&self.database)])
             .args(&self.arguments)

@@ -1,5 +1,8 @@
 //! Runs the real `alle` and reads what it writes, line by line, each wait with a time-out.
 
+#[path = "environment.rs"]
+pub mod environment;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
@@ -11,7 +14,7 @@ use std::{
 /// How long anything may take before it counts as never.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// `alle` with `arguments` (separated by spaces) and no variable of ours in its environment.
+/// `alle` with `arguments` (separated by spaces) in a clean environment.
 pub fn alle(arguments: &str) -> Command {
     alle_with(&arguments.split_whitespace().collect::<Vec<_>>())
 }
@@ -20,20 +23,7 @@ pub fn alle(arguments: &str) -> Command {
 pub fn alle_with(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
     command.args(arguments);
-    for name in [
-        "POSTGRES_URL",
-        "RUST_LOG",
-        "WS_BIND_ADDR",
-        "WS_URL",
-        "LISTEN_CHANNELS",
-        "ALLE_TOKEN",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "NOTIFY_SOCKET",
-    ] {
-        command.env_remove(name);
-    }
+    environment::clean(&mut command);
     command
 }
 

@@ -1,0 +1,331 @@
+//! The table of options: one row each, with all that is to know of it.
+//!
+//! Help, manual page, completions and the table of `docs/operating.md` are laid out from these
+//! rows, and arguments and environment are read by them. A new option is a row here. Refuses to
+//! know where a value comes from and how a row is shown.
+
+mod row;
+mod units;
+
+use std::time::Duration;
+
+use alle::BridgeConfig;
+
+pub(crate) use self::row::{Default, Flag, Request, VARIABLE_PREFIX, Value, Variable};
+use super::{
+    command::CommandName::{self, Demo, Doctor, Listen, Publish, Serve},
+    settings::{self, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, Settings},
+    token::{TOKEN_VARIABLE, TokenSource},
+};
+
+/// The rows of one command.
+pub(crate) fn of(command: CommandName) -> impl Iterator<Item = &'static Flag> {
+    FLAGS
+        .iter()
+        .filter(move |flag| flag.commands.contains(&command))
+}
+
+/// The rows of one command that are shown.
+pub(crate) fn shown(command: CommandName) -> impl Iterator<Item = &'static Flag> {
+    of(command).filter(|flag| !flag.help.is_empty())
+}
+
+/// A connection string that replaces another one: empty, it would quietly lead to this machine.
+fn replacing(option: &str, url: &str) -> Result<Option<String>, String> {
+    if url.is_empty() {
+        return Err(format!("{option} takes a connection string, not ''"));
+    }
+    Ok(Some(url.to_owned()))
+}
+
+const EVERY: &[CommandName] = &CommandName::ALL;
+const CLIENTS: &[CommandName] = &[Listen, Publish];
+
+/// What most rows are: an option of `alle serve` with the variable of its name.
+const ROW: Flag = Flag {
+    short: None,
+    long: "",
+    value: Value::Request(Request::Help),
+    variable: Variable::OfName,
+    default: Default::None,
+    commands: &[Serve],
+    help: "",
+};
+
+/// In the order in which they are shown.
+pub(crate) static FLAGS: &[Flag] = &[
+    Flag {
+        short: Some('p'),
+        long: "postgres-url",
+        value: Value::Secret("URL", |it, url| {
+            it.bridge.postgres_url = url.to_owned();
+            Ok(())
+        }),
+        variable: Variable::Named("POSTGRES_URL"),
+        default: Default::Typed("postgresql://localhost/postgres"),
+        commands: &[Serve, Doctor],
+        help: "PostgreSQL, by a connection string as for psql",
+    },
+    Flag {
+        // Taken everywhere, so that one command line works for all commands; not even the variable
+        // is read, because it may hold the password of the server.
+        short: Some('p'),
+        long: "postgres-url",
+        value: Value::Secret("URL", |_, _| Ok(())),
+        variable: Variable::None,
+        commands: &[Listen, Publish, Demo],
+        ..ROW
+    },
+    Flag {
+        long: "pg-listen-url",
+        value: Value::Secret("URL", |it, url| {
+            it.bridge.postgres_listen_url = replacing("--pg-listen-url", url)?;
+            Ok(())
+        }),
+        commands: &[Serve, Doctor],
+        help: "PostgreSQL for the listening session alone, past a pooler",
+        ..ROW
+    },
+    Flag {
+        long: "pg-publish-url",
+        value: Value::Secret("URL", |it, url| {
+            it.bridge.postgres_publish_url = replacing("--pg-publish-url", url)?;
+            Ok(())
+        }),
+        commands: &[Serve, Doctor],
+        help: "PostgreSQL for the publishing session alone",
+        ..ROW
+    },
+    Flag {
+        short: Some('w'),
+        long: "ws-bind-addr",
+        value: Value::Text("ADDR", |it, addr| {
+            it.bridge.ws_bind_addr = addr.to_owned();
+            Ok(())
+        }),
+        variable: Variable::Named("WS_BIND_ADDR"),
+        default: Default::Typed(DEFAULT_WS_BIND_ADDR),
+        help: "Listen for WebSocket clients at HOST:PORT; port 0 picks a free one",
+        ..ROW
+    },
+    Flag {
+        short: Some('w'),
+        long: "ws-bind-addr",
+        value: Value::Text("ADDR", |it, addr| {
+            it.demo_addr = Some(addr.to_owned());
+            Ok(())
+        }),
+        variable: Variable::Named("WS_BIND_ADDR"),
+        default: Default::Described("127.0.0.1:8080, or a free port if that is taken"),
+        commands: &[Demo],
+        help: "Listen for WebSocket clients at HOST:PORT",
+    },
+    Flag {
+        short: Some('w'),
+        long: "ws-url",
+        value: Value::Text("URL", Settings::set_ws_url),
+        variable: Variable::Named("WS_URL"),
+        default: Default::Typed(DEFAULT_WS_URL),
+        commands: CLIENTS,
+        help: "The bridge, by its ws:// or wss:// URL",
+    },
+    Flag {
+        long: "admin-addr",
+        value: Value::Text("ADDR", |it, addr| {
+            it.bridge.admin_addr = Some(addr.to_owned());
+            Ok(())
+        }),
+        help: "Answer /healthz, /readyz and /metrics at HOST:PORT instead of on the port of the \
+               clients",
+        ..ROW
+    },
+    Flag {
+        short: Some('c'),
+        long: "channels",
+        value: Value::List("LIST", Settings::set_channels),
+        variable: Variable::Named("LISTEN_CHANNELS"),
+        help: "Listen to these channels from the start, comma separated",
+        ..ROW
+    },
+    Flag {
+        long: "allow-origin",
+        value: Value::List("ORIGIN", Settings::set_allow_origins),
+        help: "Also accept the pages of ORIGIN, as in https://app.example; comma separated or \
+               repeated",
+        ..ROW
+    },
+    Flag {
+        long: "allow-host",
+        value: Value::List("HOST", Settings::set_allow_hosts),
+        help: "On a loopback address, also accept requests for HOST; comma separated or repeated",
+        ..ROW
+    },
+    Flag {
+        long: "allow-subscribe",
+        value: Value::List("GLOBS", |it, lists| {
+            it.bridge.permissions.subscribe = settings::globs(lists);
+            Ok(())
+        }),
+        default: Default::Described("all channels"),
+        help: "Let clients subscribe to the channels that match, comma separated: * is any run of \
+               characters, ? is one character, '' is no channel",
+        ..ROW
+    },
+    Flag {
+        long: "allow-publish",
+        value: Value::List("GLOBS", |it, lists| {
+            it.bridge.permissions.publish = settings::globs(lists);
+            Ok(())
+        }),
+        default: Default::Described("all channels"),
+        help: "Let clients publish to the channels that match",
+        ..ROW
+    },
+    Flag {
+        long: "token-file",
+        value: Value::File(|it, path| it.bridge.token_file = Some(path.into())),
+        help: "Require one of the tokens in FILE, a line each: TOKEN [subscribe=GLOBS] \
+               [publish=GLOBS]; SIGHUP reads it again",
+        ..ROW
+    },
+    Flag {
+        long: "token-file",
+        value: Value::File(|it, path| it.token = TokenSource::File(path.to_owned())),
+        // Not that of the server, whose file has the tokens of all clients.
+        variable: Variable::Content(TOKEN_VARIABLE, "the token itself", Settings::set_token),
+        commands: CLIENTS,
+        help: "Present the first token in FILE to the bridge",
+        ..ROW
+    },
+    Flag {
+        long: "playground",
+        value: Value::Switch(|it, is_on| it.bridge.playground = is_on),
+        help: "Serve the playground page at /",
+        ..ROW
+    },
+    Flag {
+        long: "max-clients",
+        value: Value::Count(1, |it, count| it.bridge.limits.clients_max = Some(count)),
+        default: Default::Described("the limit of open files, less 64"),
+        help: "Answer 503 beyond N clients",
+        ..ROW
+    },
+    Flag {
+        long: "max-clients-per-address",
+        value: Value::Count(1, |it, count| {
+            it.bridge.limits.address_clients_max = Some(count);
+        }),
+        default: Default::Described("any number"),
+        help: "Answer 429 beyond N clients of one address",
+        ..ROW
+    },
+    Flag {
+        long: "client-rate",
+        value: Value::Count(1, |it, count| {
+            // No client sends more in a second than the library counts.
+            let rate = count.try_into().unwrap_or(u32::MAX);
+            it.bridge.limits.client_rate_max = Some(rate);
+        }),
+        default: Default::Described("any number"),
+        help: "Refuse the messages of a client beyond N a second",
+        ..ROW
+    },
+    Flag {
+        long: "history",
+        value: Value::Count(0, |it, count| it.bridge.limits.history_frames_max = count),
+        default: Default::Typed("64"),
+        help: "Keep the last N notifications of each channel for clients that come back",
+        ..ROW
+    },
+    Flag {
+        long: "history-bytes",
+        value: Value::Bytes(0, |it, bytes| it.bridge.limits.history_bytes_max = bytes),
+        default: Default::Typed("16M"),
+        help: "Keep at most BYTES of notifications in all channels together",
+        ..ROW
+    },
+    Flag {
+        long: "unlisten-delay",
+        value: Value::Span(Duration::from_secs(u64::MAX), |it, delay| {
+            it.bridge.unlisten_delay = delay;
+        }),
+        default: Default::Typed("0"),
+        help: "Keep a channel and its history for SECONDS after its last subscriber left",
+        ..ROW
+    },
+    Flag {
+        long: "drain",
+        value: Value::Span(BridgeConfig::DRAIN_MAX, |it, span| it.bridge.drain = span),
+        default: Default::Typed("0"),
+        help: "After a signal, serve for another SECONDS, a day at most: new clients are refused, \
+               connected ones are closed one by one",
+        ..ROW
+    },
+    Flag {
+        long: "client-queue",
+        value: Value::Bytes(1, |it, bytes| {
+            it.bridge.limits.client_queue_bytes_max = bytes;
+        }),
+        default: Default::Typed("16M"),
+        help: "Close a client with 4008 when it is more than BYTES behind",
+        ..ROW
+    },
+    Flag {
+        long: "retained",
+        value: Value::Bytes(1, |it, bytes| it.bridge.limits.retained_bytes_max = bytes),
+        default: Default::Typed("256M"),
+        help: "Let all slow clients together hold BYTES; beyond it the slowest is closed with 4008",
+        ..ROW
+    },
+    Flag {
+        long: "json",
+        value: Value::Switch(|it, is_on| it.json = is_on),
+        commands: &[Listen],
+        help: "Print each message of the bridge as one JSON object a line",
+        ..ROW
+    },
+    Flag {
+        long: "no-reconnect",
+        value: Value::Switch(|it, is_on| it.reconnect = !is_on),
+        commands: &[Listen],
+        help: "Exit with 1 when the connection is lost",
+        ..ROW
+    },
+    Flag {
+        short: Some('l'),
+        long: "log-level",
+        value: Value::Filter(Settings::set_log_filter),
+        variable: Variable::Named("RUST_LOG"),
+        default: Default::Typed("alle=info,info"),
+        commands: &[Serve, Listen, Publish, Demo],
+        help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
+    },
+    Flag {
+        short: Some('l'),
+        long: "log-level",
+        value: Value::Filter(Settings::set_log_filter),
+        variable: Variable::Named("RUST_LOG"),
+        // What it finds it prints.
+        default: Default::Typed("off"),
+        commands: &[Doctor],
+        help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
+    },
+    Flag {
+        short: Some('h'),
+        long: "help",
+        value: Value::Request(Request::Help),
+        variable: Variable::None,
+        commands: EVERY,
+        help: "Show this help",
+        ..ROW
+    },
+    Flag {
+        short: Some('V'),
+        long: "version",
+        value: Value::Request(Request::Version),
+        variable: Variable::None,
+        commands: EVERY,
+        help: "Show the version",
+        ..ROW
+    },
+];

@@ -1,0 +1,168 @@
+//! What the options of one run add up to.
+//!
+//! Each option has its effect here and only here: the parts that need more than an assignment are
+//! methods, the others are written in the table itself. Reads neither arguments nor environment.
+
+use alle::{
+    BridgeConfig,
+    access::{globs::Globs, origins::is_origin, secret::Secret},
+    channel::Channel,
+};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::{
+    connection::WsUrl,
+    token::{TOKEN_VARIABLE, TokenSource},
+};
+
+/// What the options of one run add up to, whichever the command is.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Which log lines are written.
+    pub(crate) log_filter: Targets,
+    /// The bridge to start, or the PostgreSQL to examine. URL and address are judged by the
+    /// library.
+    pub(crate) bridge: BridgeConfig,
+    /// Where `alle demo` was told to listen; `None`: at the default address or, if that is taken,
+    /// at any port.
+    pub(crate) demo_addr: Option<String>,
+    /// The bridge to connect to.
+    pub(crate) ws_url: WsUrl,
+    /// The token that this bridge may require.
+    pub(crate) token: TokenSource,
+    /// One JSON object a line instead of `[channel] payload`.
+    pub(crate) json: bool,
+    /// Whether a lost connection is opened again.
+    pub(crate) reconnect: bool,
+}
+
+/// Nothing is set: the defaults of the command line are in its table, and come on top.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            log_filter: Targets::new(),
+            bridge: BridgeConfig::new("", ""),
+            demo_addr: None,
+            ws_url: WsUrl::parse(DEFAULT_WS_URL).expect("the default is the URL of a bridge"),
+            token: TokenSource::None,
+            json: false,
+            reconnect: true,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn set_log_filter(&mut self, directives: &str) -> Result<(), String> {
+        // `Targets` takes a word it does not know for the name of a target: `-l verbose` would
+        // silence everything without a word, and so would nothing.
+        let listed = split(&[directives.to_owned()]);
+        let nothing = listed.is_empty().then(String::new);
+        let misspelt = nothing.or_else(|| {
+            listed.into_iter().find(|directive| {
+                !directive.contains('=')
+                    && directive.parse::<LevelFilter>().is_err()
+                    && directive != "alle"
+                    && !directive.starts_with("alle::")
+            })
+        });
+        match (misspelt, directives.parse()) {
+            (None, Ok(filter)) => self.log_filter = filter,
+            (Some(directive), _) => {
+                return Err(format!(
+                    "log level '{directive}' is none of off, error, warn, info, debug, trace (or \
+                     TARGET=LEVEL, comma separated)"
+                ));
+            }
+            (None, Err(error)) => {
+                return Err(format!("log level '{directives}' is malformed: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_channels(&mut self, lists: &[String]) -> Result<(), String> {
+        self.bridge.channels = channels(lists)?;
+        Ok(())
+    }
+
+    /// Never an empty list: with a token file it would narrow nothing, as none does.
+    pub(super) fn set_allow_origins(&mut self, lists: &[String]) -> Result<(), String> {
+        let empty = lists.iter().find(|list| is_empty(list));
+        let origins = split(lists);
+        if let Some(wrong) = empty.or_else(|| origins.iter().find(|it| !is_origin(it))) {
+            return Err(format!(
+                "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not \
+                 '{wrong}'"
+            ));
+        }
+        self.bridge.allow_origins = origins;
+        Ok(())
+    }
+
+    /// Never an empty list: whoever names the hosts does not mean that there is no rule.
+    pub(super) fn set_allow_hosts(&mut self, lists: &[String]) -> Result<(), String> {
+        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
+            return Err(format!(
+                "--allow-host takes HOST or HOST:PORT, not '{empty}'"
+            ));
+        }
+        self.bridge.allow_hosts = split(lists);
+        Ok(())
+    }
+
+    pub(super) fn set_ws_url(&mut self, url: &str) -> Result<(), String> {
+        self.ws_url = WsUrl::parse(url).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Takes the token itself, which has to fit into a header.
+    pub(super) fn set_token(&mut self, token: &str) -> Result<(), String> {
+        if token.is_empty() {
+            return Err(format!("the variable {TOKEN_VARIABLE} is empty"));
+        }
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!(
+                "the variable {TOKEN_VARIABLE} is not printable ASCII"
+            ));
+        }
+        self.token = TokenSource::Given(Secret::new(token));
+        Ok(())
+    }
+}
+
+/// The patterns in `lists`; where they are empty, no channel matches.
+pub(super) fn globs(lists: &[String]) -> Globs {
+    Globs::parse(&lists.join(","))
+}
+
+/// The channels named in comma separated `lists`, each once, in order.
+pub(crate) fn channels(lists: &[String]) -> Result<Vec<String>, String> {
+    if lists.iter().any(|list| list.trim().is_empty()) {
+        return Err("channel name is empty".to_owned());
+    }
+    let mut channels = Vec::new();
+    for name in split(lists) {
+        let channel = Channel::new(&name).map_err(|error| format!("channel '{name}': {error}"))?;
+        if !channels.iter().any(|known| known == channel.as_str()) {
+            channels.push(name);
+        }
+    }
+    Ok(channels)
+}
+
+/// The items of comma separated `lists`, without the space around them and without empty ones.
+fn split(lists: &[String]) -> Vec<String> {
+    let items = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
+    items
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether there is no item in it.
+fn is_empty(list: &str) -> bool {
+    list.split(',').all(|item| item.trim().is_empty())
+}
+
+pub(crate) const DEFAULT_WS_BIND_ADDR: &str = "127.0.0.1:8080";
+pub(crate) const DEFAULT_WS_URL: &str = "ws://127.0.0.1:8080";

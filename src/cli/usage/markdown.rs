@@ -1,0 +1,101 @@
+//! The table of options in `docs/operating.md`, held to the table in the code.
+//!
+//! A test, and what lays the table out for it: the program itself shows no Markdown.
+
+use std::{collections::BTreeSet, env, fs, path::Path};
+
+use super::text::{default, spellings, variable};
+use crate::cli::{
+    command::CommandName,
+    flags::{Default, FLAGS, Flag},
+};
+
+#[test]
+fn the_table_of_options_in_the_docs_is_that_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let written = fs::read_to_string(&path).unwrap();
+    let (before, rest) = written
+        .split_once(BEGIN)
+        .expect("a line says where it begins");
+    let (_, after) = rest.split_once(END).expect("a line says where it ends");
+    let expected = format!("{before}{BEGIN}{}{END}{after}", table());
+    if env::var_os(UPDATE).is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    let is_same = fs::read_to_string(&path).unwrap() == expected;
+    assert!(
+        is_same,
+        "docs/operating.md is behind src/cli/flags.rs; this lays it out again: \
+         {UPDATE}=1 cargo test --bin alle the_table_of_options"
+    );
+}
+
+/// Two options with one variable would be set by it together.
+#[test]
+fn a_variable_belongs_to_one_option_and_a_spelling_to_one_option_of_a_command() {
+    for command in CommandName::ALL {
+        let (mut variables, mut spellings) = (BTreeSet::new(), BTreeSet::new());
+        for flag in FLAGS.iter().filter(|it| it.commands.contains(&command)) {
+            let variable = flag.variable();
+            assert!(
+                variable.is_none_or(|it| variables.insert(it)),
+                "{}",
+                flag.long
+            );
+            assert!(spellings.insert(flag.long.to_owned()), "{}", flag.long);
+            let short = flag.short.map(String::from);
+            assert!(short.is_none_or(|it| spellings.insert(it)), "{}", flag.long);
+        }
+    }
+    for (one, other) in FLAGS
+        .iter()
+        .flat_map(|one| FLAGS.iter().map(move |it| (one, it)))
+    {
+        if one.long == other.long || (one.short.is_some() && one.short == other.short) {
+            // It is read before the command is known.
+            assert_eq!(one.takes_value(), other.takes_value(), "{}", one.long);
+        }
+    }
+}
+
+fn table() -> String {
+    let mut table = String::from("\n| option | variable | default | for | effect |\n");
+    table.push_str("| --- | --- | --- | --- | --- |\n");
+    for flag in FLAGS.iter().filter(|flag| !flag.help.is_empty()) {
+        let spellings = spellings(flag);
+        let variable = variable(flag).map(|it| match it.split_once(": ") {
+            Some((name, content)) => format!("`{name}`: {content}"),
+            None => format!("`{it}`"),
+        });
+        let default = default(flag).map(|it| match flag.default {
+            Default::Described(words) => words.to_owned(),
+            Default::None | Default::Typed(_) => format!("`{it}`"),
+        });
+        let cells = [
+            format!("`{spellings}`"),
+            variable.unwrap_or_default(),
+            default.unwrap_or_default(),
+            commands(flag),
+            flag.help.replace('*', "\\*").replace('<', "&lt;"),
+        ];
+        table.push_str(&format!(
+            "| {} |\n",
+            cells.map(|it| it.replace('|', "\\|")).join(" | ")
+        ));
+    }
+    table.push('\n');
+    table
+}
+
+fn commands(flag: &Flag) -> String {
+    if flag.commands.len() == CommandName::ALL.len() {
+        return "all".to_owned();
+    }
+    let words: Vec<_> = flag.commands.iter().map(|it| it.word()).collect();
+    words.join(", ")
+}
+
+const BEGIN: &str = "<!-- laid out from src/cli/flags.rs: begin -->\n";
+const END: &str = "<!-- laid out from src/cli/flags.rs: end -->";
+/// Set, the test writes what it wants to see.
+const UPDATE: &str = "ALLE_UPDATE_DOCS";

@@ -1,0 +1,140 @@
+//! What is said of each command beside its options.
+//!
+//! Plain sentences, laid out elsewhere. Owns the usage lines; names no default and no variable of
+//! an option, since those are in the table.
+
+use crate::cli::command::CommandName;
+
+/// What is said of a command, or of the program.
+pub(super) struct Page {
+    /// One line, as one types it.
+    pub(super) usage: &'static str,
+    /// One sentence without a full stop, for lists.
+    pub(super) summary: &'static str,
+    /// Where the summary is not enough.
+    pub(super) about: &'static str,
+    /// The operands, each with its meaning.
+    pub(super) operands: &'static [(&'static str, &'static str)],
+    /// Paragraphs.
+    pub(super) notes: &'static [&'static str],
+    /// Command lines.
+    pub(super) examples: &'static [&'static str],
+}
+
+/// The page of a command.
+pub(super) fn page(command: CommandName) -> &'static Page {
+    match command {
+        CommandName::Serve => &SERVE,
+        CommandName::Listen => &LISTEN,
+        CommandName::Publish => &PUBLISH,
+        CommandName::Demo => &DEMO,
+        CommandName::Doctor => &DOCTOR,
+    }
+}
+
+/// The page of the program.
+pub(super) const PROGRAM: Page = Page {
+    usage: "alle [OPTIONS] [COMMAND]",
+    summary: "WebSocket clients on PostgreSQL LISTEN/NOTIFY",
+    about: "",
+    operands: &[],
+    notes: &[
+        "An option wins over its variable [IN_BRACKETS], the variable over the default. The \
+         variable of an option without a value takes true or false.",
+    ],
+    examples: &[
+        "alle demo",
+        "alle -p postgresql://app@db.example/app serve",
+        "alle listen orders alerts",
+        "alle publish orders '{\"id\": 123}'",
+    ],
+};
+
+/// The summary of `alle help`.
+pub(super) const HELP_SUMMARY: &str = "Show help on a command, 'man' or 'completions SHELL'";
+
+const SERVE: Page = Page {
+    usage: "alle [serve] [OPTIONS]",
+    summary: "Start the bridge (default)",
+    about: "Start the bridge: WebSocket clients on one side, PostgreSQL LISTEN/NOTIFY on the other",
+    operands: &[],
+    notes: &[
+        "The bridge starts without PostgreSQL too, and keeps trying. Ctrl-C stops it, a second \
+         Ctrl-C at once. Under systemd it takes the sockets that it is passed, and tells when it \
+         is ready.",
+    ],
+    examples: &[
+        "alle serve --playground",
+        "alle -p postgresql://app@db.example/app -w 0.0.0.0:8080 -c orders,alerts",
+    ],
+};
+
+const LISTEN: Page = Page {
+    usage: "alle listen [OPTIONS] [CHANNELS]...",
+    summary: "Listen to channels through a bridge, interactively",
+    about: "Listen to channels through a bridge; commands on stdin change them meanwhile",
+    operands: &[(
+        "[CHANNELS]...",
+        "Subscribe to these from the start, separated by comma or space",
+    )],
+    notes: &[
+        "Each notification is one line, '[channel] payload'. A line break in the payload is \
+         printed as \\n; --json has the exact text. If stdout is not a terminal, only \
+         notifications go there.",
+        "Over wss://, the certificate of the bridge must come from an authority that the system \
+         trusts, or that is in the file named by SSL_CERT_FILE.",
+        "Commands on stdin: sub CHANNEL, unsub CHANNEL, list, help, quit.",
+    ],
+    examples: &[
+        "alle listen orders alerts",
+        "alle listen orders --json | jq .payload",
+    ],
+};
+
+const PUBLISH: Page = Page {
+    usage: "alle publish [OPTIONS] CHANNEL PAYLOAD",
+    summary: "Send one notification through a bridge",
+    about: "Send one notification through a bridge and wait until PostgreSQL committed it",
+    operands: &[
+        ("CHANNEL", "The channel to notify"),
+        (
+            "PAYLOAD",
+            "The text to send; '-' reads it from stdin, without the end of its last line",
+        ),
+    ],
+    notes: &[
+        "An operand that begins with a dash and is no number goes behind '--'.",
+        "Over wss://, the certificate of the bridge must come from an authority that the system \
+         trusts, or that is in the file named by SSL_CERT_FILE.",
+    ],
+    examples: &[
+        "alle publish orders '{\"id\": 123, \"status\": \"pending\"}'",
+        "date | alle publish alerts -",
+        "alle publish temperature -5",
+        "alle publish -- alerts --none--",
+    ],
+};
+
+const DEMO: Page = Page {
+    usage: "alle demo [OPTIONS]",
+    summary: "Throw-away PostgreSQL, bridge and playground page, for a first run",
+    about: "Start a throw-away PostgreSQL, a bridge and the playground page; Ctrl-C removes all of \
+            it",
+    operands: &[],
+    notes: &[
+        "Needs PostgreSQL's own programs (initdb, postgres) on this machine, on the PATH, in the \
+         usual directories or in that of the variable ALLE_PG_BIN; no server and no Docker.",
+    ],
+    examples: &["alle demo -w 127.0.0.1:9000"],
+};
+
+const DOCTOR: Page = Page {
+    usage: "alle doctor [OPTIONS]",
+    summary: "Check whether LISTEN and NOTIFY work with this PostgreSQL",
+    about: "Check whether LISTEN and NOTIFY work with this PostgreSQL: connection, TLS, kind of \
+            server, and whether one session hears what the other notifies. Each finding comes with \
+            what to do about it",
+    operands: &[],
+    notes: &["Exits with 0 if a bridge can work with this PostgreSQL, with 1 if not."],
+    examples: &["alle doctor -p postgresql://app@db.example/app?sslmode=verify-full"],
+};
