@@ -220,6 +220,13 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "max-channels",
+        value: Value::Count(1, |it, count| it.bridge.limits.channels_max = count),
+        default: Default::Typed("20000"),
+        help: "Refuse a channel beyond N with 'too_many_channels'",
+        ..ROW
+    },
+    Flag {
         long: "client-rate",
         value: Value::Count(1, |it, count| {
             // No client sends more in a second than the library counts.
