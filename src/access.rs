@@ -70,6 +70,12 @@ impl Access {
             && self.narrows(holder, |own| own.subscribe.matches(channel))
     }
 
+    /// How many patterns [`Self::may_subscribe`] may have to look at.
+    pub fn subscribe_steps(&self, holder: Option<TokenId>) -> usize {
+        let own = holder.and_then(|holder| self.of_token(holder));
+        self.everybody.subscribe.steps() + own.map_or(0, |own| own.subscribe.steps())
+    }
+
     /// Whether the channel may be published to.
     pub fn may_publish(&self, holder: Option<TokenId>, channel: &str) -> bool {
         self.everybody.publish.matches(channel)

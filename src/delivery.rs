@@ -182,6 +182,11 @@ impl Delivery {
         }
     }
 
+    /// Whether [`Self::poll_overflowed`] may have one.
+    pub fn has_any_overflowed(&self) -> bool {
+        !self.overflowed.is_empty()
+    }
+
     /// Whether the client is owed more than it may be.
     pub fn has_overflowed(&self, slot: u32) -> bool {
         self.recipients[slot as usize].is(OVERFLOWED)
@@ -212,14 +217,21 @@ impl Delivery {
         Some(standstill)
     }
 
-    /// The client that takes part in fan-outs and refers to most shared bytes, if any refers to some.
-    pub fn slowest(&self) -> Option<u32> {
+    /// Of the clients that take part in fan-outs, the `count` that refer to most shared bytes, those
+    /// with most first.
+    pub fn slowest(&self, count: usize) -> Vec<u32> {
         let owed = self
             .outbound
             .iter()
-            .filter(|(_, it)| self.recipients[it.slot as usize].is(OWED));
-        let (_, slowest) = owed.max_by_key(|(_, it)| it.backlog.shared_bytes())?;
-        (slowest.backlog.shared_bytes() > 0).then_some(slowest.slot)
+            .map(|(_, it)| (it.backlog.shared_bytes(), it.slot))
+            .filter(|&(bytes, slot)| bytes > 0 && self.recipients[slot as usize].is(OWED));
+        let mut slowest: Vec<_> = owed.collect();
+        if slowest.len() > count {
+            slowest.select_nth_unstable_by_key(count, |&(bytes, _)| Reverse(bytes));
+            slowest.truncate(count);
+        }
+        slowest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        slowest.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// Queues bytes of the client's own.

@@ -9,6 +9,7 @@
 mod action;
 mod address_limit;
 mod admission;
+mod answering;
 mod authorization;
 mod channels;
 mod clients;
@@ -32,6 +33,8 @@ mod settings;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod unparsed;
+mod work;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -41,6 +44,7 @@ pub use self::{
 };
 use self::{
     address_limit::AddressLimit,
+    answering::Answering,
     channels::Channels,
     clients::{Clients, Phase},
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
@@ -53,6 +57,8 @@ use self::{
     rate_limit::RateLimit,
     reaping::{Reap, Reaping},
     shutdown::Shutdown,
+    unparsed::Unparsed,
+    work::{LINKS_A_UNIT, Work},
 };
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -102,6 +108,15 @@ pub struct Hub {
     eviction: Eviction,
     deadlines: Deadlines,
     reaping: Reaping,
+    answering: Answering,
+    unparsed: Unparsed,
+    /// Clients whose input goes on in the next turn.
+    stopped: Vec<ClientId>,
+    /// Clients from this slot on are to be looked at, since the tokens were read again.
+    recheck_from: Option<u32>,
+    /// A step of a stop goes on with the client in this slot.
+    stop_from: u32,
+    work: Work,
     shutdown: Shutdown,
     /// Where the program speaks a protocol of its own with the clients.
     custom_protocol: Option<CustomProtocol>,
@@ -171,6 +186,12 @@ impl Hub {
             eviction: Eviction::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
+            answering: Answering::default(),
+            unparsed: Unparsed::default(),
+            stopped: Vec::new(),
+            recheck_from: None,
+            stop_from: 0,
+            work: Work::default(),
             shutdown: Shutdown::No,
             custom_protocol: None,
             metrics: Metrics::default(),
@@ -314,7 +335,7 @@ impl Hub {
 
     /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let behind = self.reaping.is_behind().then_some(self.clock.now());
+        let behind = self.work.is_behind().then_some(self.clock.now());
         let deadlines = (!self.clients.is_empty()).then_some(self.deadlines.due());
         let backend = match &self.upstream {
             Upstream::Postgres(backend) => Some(backend.poll_timeout()),
@@ -354,28 +375,44 @@ impl Hub {
     /// slots are freed. Nothing may be lent now.
     pub fn end_turn(&mut self) {
         self.metrics.slices += u64::from(self.delivery.end_slice());
+        self.recheck();
+        if self.stop_from > 0 {
+            self.advance_shutdown();
+        }
+        self.answer_waiting();
         self.close_overflowed();
+        let is_still_slow = self.close_slowest();
         self.reap();
-        self.close_slowest();
+        let is_behind = is_still_slow
+            || self.recheck_from.is_some()
+            || !self.answering.is_empty()
+            || !self.reaping.is_empty()
+            || self.stop_from > 0
+            || self.delivery.has_any_overflowed();
+        self.work.end_turn(is_behind);
+        for client in self.stopped.drain(..) {
+            if self.clients.is_current(client) && self.clients.hold(client.slot, false) {
+                self.actions.push_back(Action::Resume(client));
+            }
+        }
         self.forward_commands();
     }
 
     fn reap(&mut self) {
         let now = self.clock.now();
-        let mut links_left = LINKS_PER_TURN;
-        while let Some(next) = self.reaping.front() {
+        while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
             match next {
                 Reap::Links(slot) => {
-                    links_left -= self.channels.disconnect(slot, links_left, now);
-                    if links_left == 0 {
-                        break;
+                    let links = self.channels.disconnect(slot, LINKS_AT_ONCE, now);
+                    self.work.spend(1 + links / LINKS_A_UNIT);
+                    if links == LINKS_AT_ONCE {
+                        continue;
                     }
                 }
                 Reap::Slot(slot) => self.clients.free(slot),
             }
             self.reaping.pop();
         }
-        self.reaping.end_turn();
         while let Some(key) = self.channels.poll_released() {
             self.delivery.forget(key);
         }
@@ -479,6 +516,7 @@ impl Hub {
     pub fn check_invariants(&self) {
         self.clients.check_invariants();
         self.channels.check_invariants();
+        self.unparsed.check_invariants();
         self.delivery.check_invariants();
         self.publishing
             .check_invariants(|client| self.is_current(client));
@@ -495,5 +533,5 @@ impl Hub {
     }
 }
 
-/// Links of clients that ended, cut in one turn: some 2 ms.
-const LINKS_PER_TURN: usize = 8_192;
+/// Links of a client that ended, cut before the turn's budget is looked at again.
+const LINKS_AT_ONCE: usize = 512;

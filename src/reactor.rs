@@ -313,6 +313,9 @@ impl Reactor {
     fn read_clients(&mut self, now: Instant) {
         let began = Instant::now();
         for turn in 1..=self.clients.readable_count() {
+            if self.hub.is_turn_spent() {
+                return;
+            }
             self.clients.read_next(&mut self.hub, &mut self.buffer);
             self.carry_out(now);
             if turn % READS_PER_LOOK_AT_CLOCK == 0 && began.elapsed() > READ_BUDGET {

@@ -325,7 +325,7 @@ impl Run {
                 Action::Disconnect(client, Disconnect::Drop | Disconnect::Reset) => {
                     self.peers.remove(&client);
                 }
-                Action::Resume(_) => {}
+                Action::Resume(id) => self.hub.handle_client_input(id, &mut []),
                 Action::Backend(Order::Connect(role)) => {
                     let is_free = matches!(self.links[role.index()], Link::None);
                     assert!(is_free, "one socket at a time");

@@ -76,8 +76,10 @@ fn write(hub: &mut Hub, said: &mut Vec<u8>) {
 
 fn carry_out(hub: &mut Hub) {
     while let Some(action) = hub.poll_action() {
-        if let Action::Message(client, message) = action {
-            hub.handle_reply(client, &message);
+        match action {
+            Action::Message(client, message) => hub.handle_reply(client, &message),
+            Action::Resume(client) => hub.handle_client_input(client, &mut []),
+            Action::Disconnect(..) | Action::Backend(_) | Action::Request(_) => {}
         }
     }
 }

@@ -2,11 +2,22 @@
 //!
 //! Knows no channel: a name is any text.
 
+use std::collections::BTreeSet;
+
 /// Patterns, one of which has to match; without any list, all names do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globs {
-    /// `None`: everything matches. Empty: nothing does.
-    patterns: Option<Vec<String>>,
+    /// `None`: everything matches.
+    list: Option<List>,
+}
+
+/// Empty, it matches nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct List {
+    /// Patterns without a wildcard: looked up, however many they are.
+    names: BTreeSet<String>,
+    /// The others, tried one after the other.
+    patterns: Vec<String>,
 }
 
 impl Globs {
@@ -15,18 +26,28 @@ impl Globs {
     /// nothing. There is no escape: `?` stands for a comma, too.
     pub fn parse(list: &str) -> Self {
         let patterns = list.split(',').map(str::trim);
-        let patterns = patterns.filter(|pattern| !pattern.is_empty());
-        Self {
-            patterns: Some(patterns.map(str::to_owned).collect()),
+        let mut list = List::default();
+        for pattern in patterns.filter(|pattern| !pattern.is_empty()) {
+            if pattern.contains(['*', '?']) {
+                list.patterns.push(pattern.to_owned());
+            } else {
+                list.names.insert(pattern.to_owned());
+            }
         }
+        Self { list: Some(list) }
     }
 
     /// Whether the whole of `name` matches one of the patterns.
     pub fn matches(&self, name: &str) -> bool {
-        match &self.patterns {
-            None => true,
-            Some(patterns) => patterns.iter().any(|pattern| is_match(pattern, name)),
-        }
+        self.list.as_ref().is_none_or(|list| {
+            let is_match = |pattern: &String| is_match(pattern, name);
+            list.names.contains(name) || list.patterns.iter().any(is_match)
+        })
+    }
+
+    /// How many patterns a name may have to be compared with, one after the other.
+    pub fn steps(&self) -> usize {
+        self.list.as_ref().map_or(0, |list| 1 + list.patterns.len())
     }
 }
 

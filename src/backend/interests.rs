@@ -88,6 +88,11 @@ impl Interests {
         true
     }
 
+    /// Whether a channel of this key is known.
+    pub fn contains(&self, key: ChannelKey) -> bool {
+        self.entries.contains(key.index())
+    }
+
     /// The name of a known channel.
     pub fn name(&self, key: ChannelKey) -> &Channel {
         &self.entries[key.index()].name

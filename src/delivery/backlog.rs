@@ -15,6 +15,8 @@ pub struct Backlog {
     items: VecDeque<Item>,
     /// The sum of what `items` refer to.
     bytes: usize,
+    /// The part of it that is in shared batches.
+    shared_bytes: usize,
     /// Memory of the items that are this client's own, in bytes.
     owned_bytes: usize,
 }
@@ -60,8 +62,7 @@ impl Backlog {
 
     /// Bytes still to send that are held in shared batches.
     pub fn shared_bytes(&self) -> usize {
-        let shared = self.items.iter().filter(|item| item.owned_bytes() == 0);
-        shared.map(Item::bytes).sum()
+        self.shared_bytes
     }
 
     /// Whether everything went out.
@@ -75,6 +76,7 @@ impl Backlog {
             return;
         }
         self.bytes += span.bytes();
+        self.shared_bytes += span.bytes();
         if let Some(Item::Shared(last)) = self.items.back_mut() {
             if last.batch == span.batch && last.end == span.start {
                 last.end = span.end;
@@ -151,6 +153,7 @@ impl Backlog {
                 match item {
                     Item::Shared(span) => {
                         span.start += u32::try_from(sent).expect("less than a batch");
+                        self.shared_bytes -= sent;
                     }
                     Item::Owned { sent: gone, .. } => *gone += sent,
                 }
@@ -158,7 +161,10 @@ impl Backlog {
             }
             sent -= item.bytes();
             match self.items.pop_front() {
-                Some(Item::Shared(span)) => batches.release(span.batch),
+                Some(Item::Shared(span)) => {
+                    self.shared_bytes -= span.bytes();
+                    batches.release(span.batch);
+                }
                 Some(Item::Owned { bytes, .. }) => self.owned_bytes -= bytes.len(),
                 None => {}
             }
@@ -226,6 +232,7 @@ impl Backlog {
                 ..span
             };
             let bytes = batches.bytes(whole).to_vec();
+            self.shared_bytes -= span.bytes();
             self.owned_bytes += bytes.len();
             *item = Item::Owned {
                 bytes,
@@ -239,6 +246,7 @@ impl Backlog {
     /// Drops everything.
     pub fn clear(&mut self, batches: &mut Batches) {
         self.bytes = 0;
+        self.shared_bytes = 0;
         self.owned_bytes = 0;
         for item in self.items.drain(..) {
             if let Item::Shared(span) = item {
@@ -254,6 +262,8 @@ impl Backlog {
             self.items.iter().map(Item::bytes).sum::<usize>()
         );
         assert!(self.items.iter().all(|item| item.bytes() > 0));
+        let shared = self.items.iter().filter(|item| item.owned_bytes() == 0);
+        assert_eq!(self.shared_bytes, shared.map(Item::bytes).sum::<usize>());
         let owned_bytes = self.items.iter().map(Item::owned_bytes).sum::<usize>();
         assert_eq!(self.owned_bytes, owned_bytes);
     }

@@ -3,7 +3,7 @@
 //! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
 //! for an upgrade brought one.
 
-use super::{Hub, clients::Phase};
+use super::{Hub, clients::Phase, work::rule_units};
 use crate::{
     access::{
         secret::Secret,
@@ -117,14 +117,35 @@ impl Hub {
             Some(tokens) => tokens.replace(read),
             None => self.access.tokens = Some(read),
         }
-        for slot in self.clients.slots() {
+        self.recheck_from = Some(0);
+        self.recheck();
+    }
+
+    /// Looks at the clients' tokens, as far as the turn's work goes.
+    pub(super) fn recheck(&mut self) {
+        let Some(from) = self.recheck_from else {
+            return;
+        };
+        for slot in from..self.clients.slots().end {
+            if self.work.is_spent() {
+                self.recheck_from = Some(slot);
+                return;
+            }
             self.close_if_uncovered(slot);
         }
+        self.recheck_from = None;
     }
 
     /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
     /// may come back, and learns then what it may.
     fn close_if_uncovered(&mut self, slot: u32) {
+        let token = match self.clients.phase(slot) {
+            Some(&Phase::Open { token, .. }) => token,
+            Some(_) | None => None,
+        };
+        let steps = 1 + self.access.subscribe_steps(token);
+        let comparisons = self.channels.wanted_count(slot) * steps;
+        self.work.spend(rule_units(comparisons));
         if !self.is_covered(slot) {
             self.close(slot, CloseReason::Unauthorized);
         }

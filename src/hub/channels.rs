@@ -135,6 +135,11 @@ impl Channels {
         }
     }
 
+    /// How many of its own channels a client has or waits for.
+    pub(super) fn wanted_count(&self, slot: u32) -> usize {
+        self.index.subscriptions(slot).len() + self.pending.request_count(slot)
+    }
+
     /// Every channel that the client is subscribed to, or waits for.
     pub(super) fn wanted_by(&self, slot: u32) -> impl Iterator<Item = &Channel> {
         let subscribed = self.index.subscriptions(slot).iter();
@@ -163,7 +168,8 @@ impl Channels {
     ) -> Result<Option<(ChannelKey, Subscribe)>, (SubscribeError, Subscribe)> {
         let known = self.find(channel.as_str());
         let is_subscribed = known.is_some_and(|key| self.index.is_subscribed(slot, key));
-        let is_had = is_subscribed || known.is_some_and(|key| self.pending.contains(slot, key));
+        let is_awaited = known.is_some_and(|key| self.pending.contains(slot, key));
+        let is_had = is_subscribed || is_awaited;
         let subscribed = self.index.subscriptions(slot).len();
         if !is_had && subscribed + self.pending.channel_count(slot) >= subscriptions_max {
             return Err((SubscribeError::TooManySubscriptions, request));
@@ -178,7 +184,8 @@ impl Channels {
         let key = self.interests.intern(channel);
         self.end_desertion(key);
         self.interests.want(key, slot);
-        if self.interests.interest(key) == Interest::Listened {
+        // An earlier one that waits for its turn is answered first.
+        if self.interests.interest(key) == Interest::Listened && !is_awaited {
             return Ok(Some((key, request)));
         }
         self.pending.push(slot, key, is_subscribed, request);
@@ -262,18 +269,21 @@ impl Channels {
         self.unwant_if_deserted(key, now);
     }
 
-    /// The next client that waits for the answer to the channel's LISTEN. After the last one, a
-    /// channel that nobody is subscribed to is deserted.
-    pub(super) fn pop_waiting(
-        &mut self,
-        key: ChannelKey,
-        now: Instant,
-    ) -> Option<(u32, Subscribe)> {
-        let waiting = self.pending.pop_channel(key);
-        if waiting.is_none() {
+    /// How many subscribes wait for the answer to the channel's LISTEN.
+    pub(super) fn waiting_count(&self, key: ChannelKey) -> usize {
+        self.pending.channel_len(key)
+    }
+
+    /// The next of them. After the last one, [`Self::end_waiting`].
+    pub(super) fn pop_waiting(&mut self, key: ChannelKey) -> Option<(u32, Subscribe)> {
+        self.pending.pop_channel(key)
+    }
+
+    /// Those that waited have their answer: a channel that nobody is subscribed to is deserted.
+    pub(super) fn end_waiting(&mut self, key: ChannelKey, now: Instant) {
+        if self.interests.contains(key) {
             self.unwant_if_deserted(key, now);
         }
-        waiting
     }
 
     /// UNLISTEN was answered.

@@ -14,6 +14,7 @@ use super::{
     eviction::EvictionClass,
     reaping::Reap,
     shutdown::{Shutdown, Step},
+    work::CLOSE_UNITS,
 };
 use crate::{
     config::BridgeConfig,
@@ -43,6 +44,7 @@ impl Hub {
         } else {
             reason
         };
+        self.work.spend(CLOSE_UNITS);
         self.note_close(slot, reason);
         self.end(slot, Phase::Closing, cuts_backlog(reason));
         self.delivery.push(slot, |out| {
@@ -146,6 +148,7 @@ impl Hub {
             self.metrics.closes.add(close::LOST_LABEL);
         }
         self.delivery.detach(slot);
+        self.unparsed.take(slot);
         self.publishing.disconnect(slot);
         self.clients.remove(slot);
         self.reaping.push(Reap::Slot(slot));
@@ -179,25 +182,34 @@ impl Hub {
 
     /// Closes clients that are owed more than they may be.
     pub(super) fn close_overflowed(&mut self) {
-        while let Some(slot) = self.delivery.poll_overflowed() {
+        while !self.work.is_spent() {
+            let Some(slot) = self.delivery.poll_overflowed() else {
+                return;
+            };
             self.close(slot, CloseReason::SlowConsumer);
         }
     }
 
-    /// Closes the slowest clients until what all of them refer to is within its bound.
-    pub(super) fn close_slowest(&mut self) {
-        while self.delivery.retained_bytes() > self.limits.retained_bytes_max {
-            let Some(slot) = self.delivery.slowest() else {
-                // A pass holds it all: nobody is slow.
-                return;
-            };
+    /// Closes the slowest clients until what all of them refer to is within its bound, as far as
+    /// one turn goes. Whether the next one is to go on.
+    pub(super) fn close_slowest(&mut self) -> bool {
+        let max = self.limits.retained_bytes_max;
+        if self.delivery.retained_bytes() <= max {
+            return false;
+        }
+        for slot in self.delivery.slowest(CLOSES_PER_TURN) {
             let before = self.delivery.retained_bytes();
+            if before <= max {
+                return false;
+            }
             self.close(slot, CloseReason::SlowConsumer);
             if self.delivery.retained_bytes() == before && self.delivery.has_work() {
                 // What it held is held by others too, or by a pass: let that go on first.
-                return;
+                return false;
             }
         }
+        // Where nobody is slow, a pass holds it all, and goes on anyway.
+        self.delivery.retained_bytes() > max && !self.delivery.has_work()
     }
 
     // ---- deadlines
@@ -212,7 +224,7 @@ impl Hub {
             silence: elapsed(self.clients.last_input(slot), now),
             in_phase: elapsed(self.clients.phase_began(slot), now),
             standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
-            is_paused: is_open && self.is_over_quota(slot),
+            is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
         };
         match deadlines::judge(phase, times, &self.limits) {
             Verdict::Wait => {}
@@ -300,7 +312,11 @@ impl Hub {
         if all {
             self.give_up_publishes();
         }
-        for slot in self.clients.slots() {
+        for slot in self.stop_from..self.clients.slots().end {
+            if self.work.is_spent() {
+                self.stop_from = slot;
+                return;
+            }
             let Some(phase) = self.clients.phase(slot) else {
                 continue;
             };
@@ -314,6 +330,7 @@ impl Hub {
                 self.drop_client(slot, Disconnect::Drop);
             }
         }
+        self.stop_from = 0;
     }
 
     /// No outcome is waited for any more: each publisher is told that it is unknown.
@@ -331,6 +348,9 @@ impl Hub {
         }
     }
 }
+
+/// Slowest clients that are closed in one turn.
+pub(super) const CLOSES_PER_TURN: usize = 64;
 
 /// Whether a client that is closed for this reason could not take what is owed to it anyway.
 fn cuts_backlog(reason: CloseReason) -> bool {

@@ -11,6 +11,7 @@ use super::{
     feed::Incoming,
     http::{Answer, Reply},
     pending::Subscribe,
+    work::message_units,
 };
 use crate::{
     backend::command::{Notify, Published},
@@ -27,7 +28,20 @@ impl Hub {
             return;
         }
         let slot = client.slot;
-        self.clients.note_input(slot, self.clock.tick());
+        if !input.is_empty() {
+            self.clients.note_input(slot, self.clock.tick());
+        }
+        match self.unparsed.take(slot) {
+            None => self.parse(slot, input),
+            Some(mut rest) => {
+                rest.extend_from_slice(input);
+                self.parse(slot, &mut rest);
+            }
+        }
+        self.forward_commands();
+    }
+
+    fn parse(&mut self, slot: u32, input: &mut [u8]) {
         match self.clients.phase(slot) {
             Some(Phase::Handshake(_)) => match self.clients.take_head(slot) {
                 None => self.handle_head(slot, input),
@@ -41,7 +55,31 @@ impl Hub {
             }
             Some(Phase::Flushing | Phase::Lingering | Phase::Removed) | None => {}
         }
-        self.forward_commands();
+    }
+
+    /// Whether input of the client is left that was not worked off: after [`Action::Resume`] the
+    /// client is given to [`Self::handle_client_input`] again, with no bytes if there are none.
+    pub fn has_unparsed(&self, client: ClientId) -> bool {
+        self.is_current(client) && self.unparsed.bytes_of(client.slot) > 0
+    }
+
+    /// Whether the turn has done what it may: input that comes now is only kept.
+    pub fn is_turn_spent(&self) -> bool {
+        self.work.is_spent()
+    }
+
+    /// Keeps the rest of the client's input if nothing more of that is to be worked off now.
+    fn keep_rest(&mut self, slot: u32, rest: &[u8]) -> bool {
+        let is_over_quota = self.is_over_quota(slot);
+        if rest.is_empty() || !is_over_quota && !self.work.is_spent() {
+            return false;
+        }
+        self.unparsed.keep(slot, rest);
+        self.clients.hold(slot, true);
+        if !is_over_quota {
+            self.stopped.push(self.clients.id(slot));
+        }
+        true
     }
 
     /// Whether the client's input is to be left in its socket for now: it published faster than
@@ -102,11 +140,12 @@ impl Hub {
     fn handle_frames(&mut self, slot: u32, input: &mut [u8]) {
         let mut decoder = self.clients.take_decoder(slot);
         let mut at = 0;
-        loop {
+        while !self.keep_rest(slot, &input[at..]) {
             match decoder.decode(&mut input[at..], self.limits.message_bytes_max) {
                 Ok((_, None)) => break,
                 Ok((consumed, Some(input))) => {
                     at += consumed;
+                    self.work.spend(message_units(consumed));
                     if !self.handle_frame(slot, input) {
                         return;
                     }
@@ -286,6 +325,7 @@ impl Hub {
             .filter(|since| *since.epoch == *position.epoch)
             .map(|since| since.seq)
             .filter(|&seq| self.delivery.recover(key, seq, position.seq, &mut frames));
+        self.work.spend(message_units(frames.len()));
         if let Some(seq) = missed_from {
             self.metrics.deliveries += position.seq - seq;
         }

@@ -4,7 +4,10 @@
 
 use std::borrow::Cow;
 
-use super::{Hub, Upstream, channels::Notified, encode::append_message, pending::Subscribe};
+use super::{
+    Hub, Upstream, answering::Answer, channels::Notified, encode::append_message,
+    pending::Subscribe,
+};
 use crate::{
     backend::{Event, Role},
     channel::{Channel, ChannelKey, LengthUnit},
@@ -58,6 +61,7 @@ impl Hub {
     /// The listening session is gone; nothing it was asked will be answered.
     fn handle_listening_down(&mut self) {
         self.postgres.is_proved = false;
+        self.answering.clear();
         self.channels.handle_down();
         self.announce(PostgresStatus::Down);
     }
@@ -70,38 +74,77 @@ impl Hub {
     /// LISTEN was answered: its subscribers are told of the gap, and those that waited are
     /// subscribed; or either is told of the refusal.
     pub(super) fn handle_listened(&mut self, key: ChannelKey, result: Result<(), ServerError>) {
-        let now = self.clock.now();
         match result {
             Ok(()) => {
                 if self.channels.handle_listened(key) {
                     self.handle_new_epoch(key, GapReason::PostgresReconnect);
-                    while let Some((slot, request)) = self.channels.pop_waiting(key, now) {
-                        self.admit(slot, key, &request);
-                    }
+                    self.answering.push_back(Answer {
+                        key,
+                        left: usize::MAX,
+                        error: None,
+                    });
                 }
             }
-            Err(error) => self.handle_listen_refused(key, &error),
+            Err(error) => self.handle_listen_refused(key, error),
         }
+        self.answer_waiting();
         self.announce_up_if_settled();
     }
 
-    fn handle_listen_refused(&mut self, key: ChannelKey, error: &ServerError) {
-        let now = self.clock.now();
+    /// Answers subscribes that waited for a LISTEN, as far as the turn's work goes.
+    pub(super) fn answer_waiting(&mut self) {
+        while let Some(mut answering) = self.answering.pop_front() {
+            let key = answering.key;
+            while answering.left > 0 {
+                if self.work.is_spent() {
+                    self.answering.push_front(answering);
+                    return;
+                }
+                let Some((slot, request)) = self.channels.pop_waiting(key) else {
+                    break;
+                };
+                answering.left -= 1;
+                self.work.spend(1);
+                match &answering.error {
+                    None => self.admit(slot, key, &request),
+                    Some(error) => self.refuse_waiting(slot, key, &request, error),
+                }
+            }
+            self.channels.end_waiting(key, self.clock.now());
+        }
+    }
+
+    fn refuse_waiting(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        request: &Subscribe,
+        error: &ServerError,
+    ) {
+        self.metrics.errors.add(ErrorCode::PostgresError.label());
+        let channel = self.channels.name(key).clone();
+        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
+        let id = request.id.as_ref();
+        let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), id);
+        self.answer(slot, &refusal);
+    }
+
+    fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
         let channel = self.channels.name(key).clone();
         tracing::warn!(
             channel = channel.as_str(),
             "PostgreSQL refused to LISTEN: {error}"
         );
-        let name = channel.as_str();
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
-        while let Some((slot, Subscribe { id, .. })) = self.channels.pop_waiting(key, now) {
-            self.metrics.errors.add(ErrorCode::PostgresError.label());
-            let refusal = ServerMessage::postgres_error(text, sqlstate, name, id.as_ref());
-            self.answer(slot, &refusal);
-        }
-        let refusal = ServerMessage::postgres_error(text, sqlstate, name, None);
+        let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), None);
         self.fan_out(key, &refusal);
-        self.channels.handle_refused(key, now);
+        let left = self.channels.waiting_count(key);
+        self.channels.handle_refused(key, self.clock.now());
+        self.answering.push_back(Answer {
+            key,
+            left,
+            error: Some(error),
+        });
     }
 
     /// PostgreSQL sent a notification; the bytes may be anything.

@@ -49,13 +49,13 @@ struct Links {
 struct List {
     first: u32,
     last: u32,
+    len: u32,
 }
 
 /// What one client waits for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Waiting {
     list: List,
-    requests: u32,
     /// Channels that it would be subscribed to besides those it is.
     channels: u32,
 }
@@ -65,6 +65,7 @@ impl Default for List {
         Self {
             first: NONE,
             last: NONE,
+            len: 0,
         }
     }
 }
@@ -82,7 +83,6 @@ impl Pending {
         grow(&mut self.channels, key.index());
         grow(&mut self.clients, slot as usize);
         let waiting = &mut self.clients[slot as usize];
-        waiting.requests += 1;
         waiting.channels += u32::from(is_first);
         let links = |list: List| Links {
             before: list.last,
@@ -99,6 +99,7 @@ impl Pending {
         let at = u32::try_from(at).expect("bounded by clients and subscriptions_max");
         let append = |list: &mut List| {
             let last = std::mem::replace(&mut list.last, at);
+            list.len += 1;
             if last == NONE {
                 list.first = at;
             }
@@ -119,16 +120,21 @@ impl Pending {
         self.of_client(slot).any(|entry| entry.key == key)
     }
 
-    /// Whether anybody waits for the channel.
-    pub(super) fn has_channel(&self, key: ChannelKey) -> bool {
+    /// How many subscribes wait for the channel.
+    pub(super) fn channel_len(&self, key: ChannelKey) -> usize {
         self.channels
             .get(key.index())
-            .is_some_and(|list| list.first != NONE)
+            .map_or(0, |list| list.len as usize)
+    }
+
+    /// Whether anybody waits for the channel.
+    pub(super) fn has_channel(&self, key: ChannelKey) -> bool {
+        self.channel_len(key) > 0
     }
 
     /// How many subscribes of the client wait.
     pub(super) fn request_count(&self, slot: u32) -> usize {
-        self.waiting(slot).requests as usize
+        self.waiting(slot).list.len as usize
     }
 
     /// How many channels the client waits for and is not subscribed to.
@@ -197,11 +203,11 @@ impl Pending {
             if list.last == at {
                 list.last = links.before;
             }
+            list.len -= 1;
         };
         cut(&mut self.channels[key.index()], in_channel);
         let waiting = &mut self.clients[slot as usize];
         cut(&mut waiting.list, in_client);
-        waiting.requests -= 1;
         waiting.channels -= u32::from(is_first);
         if let Some(before) = self.entries.get_mut(in_channel.before as usize) {
             before.in_channel.behind = in_channel.behind;
@@ -224,7 +230,7 @@ impl Pending {
         for (slot, waiting) in (0..).zip(&self.clients) {
             let entries: Vec<_> = self.of_client(slot).collect();
             assert!(entries.iter().all(|entry| entry.slot == slot));
-            assert_eq!(entries.len(), waiting.requests as usize);
+            assert_eq!(entries.len(), waiting.list.len as usize);
             let first = entries.iter().filter(|entry| entry.is_first).count();
             assert_eq!(first, waiting.channels as usize);
             requests += entries.len();
@@ -236,10 +242,12 @@ impl Pending {
             let entries = std::iter::successors(first, |entry| {
                 self.entries.get(entry.in_channel.behind as usize)
             });
+            let before = in_channels;
             for entry in entries {
                 assert_eq!(entry.key.index(), key);
                 in_channels += 1;
             }
+            assert_eq!(in_channels - before, list.len as usize);
         }
         assert_eq!(in_channels, self.entries.len());
     }

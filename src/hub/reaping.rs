@@ -18,8 +18,6 @@ pub(super) enum Reap {
 #[derive(Debug, Default)]
 pub(super) struct Reaping {
     queue: VecDeque<Reap>,
-    /// The last turn left something for the next one.
-    is_behind: bool,
 }
 
 impl Reaping {
@@ -38,13 +36,8 @@ impl Reaping {
         self.queue.pop_front();
     }
 
-    /// A turn has done what it may.
-    pub(super) fn end_turn(&mut self) {
-        self.is_behind = !self.queue.is_empty();
-    }
-
-    /// Whether the next turn is wanted at once.
-    pub(super) fn is_behind(&self) -> bool {
-        self.is_behind
+    /// Whether nothing is left to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod proof;
 mod server;
 mod shutdown;
+mod work;
 mod world;
 
 use std::time::Duration;

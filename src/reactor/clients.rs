@@ -114,6 +114,10 @@ impl ClientSockets {
         if hub.is_paused(client) {
             return false;
         }
+        if hub.has_unparsed(client) {
+            hub.handle_client_input(client, &mut []);
+            return !hub.has_unparsed(client);
+        }
         let slot = client.slot as usize;
         let Some(Some(mut stream)) = self.sockets.get(slot).map(Option::as_ref) else {
             return false;

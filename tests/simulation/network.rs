@@ -321,6 +321,9 @@ impl World {
         while let Some(action) = self.hub.poll_action() {
             match action {
                 Action::Disconnect(id, how) => self.handle_disconnect(id, how),
+                Action::Resume(id) if self.hub.has_unparsed(id) => {
+                    self.hub.handle_client_input(id, &mut []);
+                }
                 Action::Resume(_) => {}
                 Action::Backend(order) => {
                     self.handle_order(order);

@@ -399,7 +399,11 @@ fn a_channel_over_the_limit_of_all_is_refused_unless_a_deserted_one_gives_way() 
     assert_eq!(refused[0]["code"], "too_many_channels");
     assert_eq!(refused[0]["channel"], "c");
     world.send(cat, &subscribe("a"));
-    assert_eq!(world.types(cat), ["subscribed"], "it is listened to already");
+    assert_eq!(
+        world.types(cat),
+        ["subscribed"],
+        "it is listened to already"
+    );
 
     for (client, channel) in [(bob, "b"), (cat, "a"), (ann, "a")] {
         let text = format!(r#"{{"type":"unsubscribe","channel":"{channel}"}}"#);

@@ -33,6 +33,10 @@ pub(super) struct World {
     /// Nothing goes to PostgreSQL.
     pub(super) hold_backend: bool,
     pub(super) resumed: Vec<ClientId>,
+    /// Whether invariants are checked after each step: with many clients that takes long.
+    pub(super) is_checked: bool,
+    /// The most units of work that a turn had.
+    pub(super) units_max: usize,
     refuse_connections: bool,
     /// What the publishing session says does not reach the listening one.
     pub(super) is_deaf: bool,
@@ -89,6 +93,8 @@ impl World {
             hold_writes: false,
             hold_backend: false,
             resumed: Vec::new(),
+            is_checked: true,
+            units_max: 0,
             refuse_connections: false,
             is_deaf,
         };
@@ -165,8 +171,13 @@ impl World {
     }
 
     pub(super) fn input(&mut self, client: ClientId, bytes: &[u8]) {
-        self.hub.handle_client_input(client, &mut bytes.to_vec());
+        self.input_unsettled(client, bytes);
         self.settle();
+    }
+
+    /// The same in the middle of a turn.
+    pub(super) fn input_unsettled(&mut self, client: ClientId, bytes: &[u8]) {
+        self.hub.handle_client_input(client, &mut bytes.to_vec());
     }
 
     pub(super) fn hang_up(&mut self, client: ClientId) {

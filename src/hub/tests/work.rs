@@ -1,0 +1,212 @@
+//! No turn does more than its budget, whatever clients do: counted in units of work.
+
+use std::{fmt::Write as _, time::Duration};
+
+use super::{frames::masked, world::World};
+use crate::{
+    access::{Access, tokens::Tokens},
+    config::Limits,
+    hub::{
+        Settings,
+        work::{UNITS_AT_ONCE, UNITS_PER_TURN},
+    },
+    id::ClientId,
+};
+
+/// So many clients of a bridge with these settings, none of them subscribed to anything.
+fn crowd(settings: Settings, count: usize) -> (World, Vec<ClientId>) {
+    let mut world = World::with_settings(settings);
+    world.is_checked = false;
+    let clients = (0..count).map(|_| world.client()).collect();
+    world.units_max = 0;
+    (world, clients)
+}
+
+/// Nothing took longer than it may, and all is as it should be.
+fn check(world: &mut World) {
+    world.settle();
+    world.hub.check_invariants();
+    let bound = UNITS_PER_TURN + UNITS_AT_ONCE;
+    assert!(world.units_max <= bound, "{} units", world.units_max);
+}
+
+fn subscribe_to(channels: std::ops::Range<usize>) -> Vec<u8> {
+    let texts = channels.map(|it| format!(r#"{{"type":"subscribe","channel":"c{it}"}}"#));
+    texts
+        .flat_map(|text| masked(0x81, text.as_bytes()))
+        .collect()
+}
+
+#[test]
+fn a_flood_of_messages_is_worked_off_over_many_turns_and_in_order() {
+    let (mut world, clients) = crowd(Settings::default(), 20);
+    let mut flood = Vec::new();
+    let mut count = 0;
+    while flood.len() < 16 * 1_024 {
+        count += 1;
+        flood.extend(masked(
+            0x81,
+            format!(r#"{{"type":"ping","id":{count}}}"#).as_bytes(),
+        ));
+    }
+    for &client in &clients {
+        world.input_unsettled(client, &flood);
+    }
+    assert!(world.hub.is_turn_spent());
+    check(&mut world);
+    for client in clients {
+        let messages = world.messages(client);
+        let ids: Vec<_> = messages
+            .iter()
+            .map(|it| it["id"].as_u64().unwrap())
+            .collect();
+        assert!(
+            ids.iter().copied().eq(1..=count),
+            "each is answered, in order"
+        );
+    }
+}
+
+#[test]
+fn subscribes_over_the_limit_cost_little() {
+    let limits = Limits {
+        client_answer_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 2);
+    world.input_unsettled(clients[0], &subscribe_to(0..1_000));
+    world.settle();
+    world.postgres_answers_all();
+    world.postgres_dies();
+    world.texts(clients[0]);
+    for _ in 0..10 {
+        world.input_unsettled(clients[0], &subscribe_to(5_000..5_300));
+    }
+    check(&mut world);
+    let refused = world.messages(clients[0]);
+    assert_eq!(refused.len(), 3_000);
+    assert!(
+        refused
+            .iter()
+            .all(|it| it["code"] == "too_many_subscriptions")
+    );
+}
+
+#[test]
+fn a_client_that_changes_its_token_again_and_again_is_looked_at_again_and_again() {
+    let mut channels = "ann\nbob subscribe=".to_owned();
+    (0..1_000).for_each(|it| write!(channels, "c{it},").unwrap());
+    let settings = Settings {
+        access: Access {
+            tokens: Some(Tokens::parse(channels.trim_end_matches(',')).unwrap()),
+            ..Access::default()
+        },
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 1);
+    let auth = |token: &str| {
+        masked(
+            0x81,
+            format!(r#"{{"type":"auth","token":"{token}"}}"#).as_bytes(),
+        )
+    };
+    world.input(clients[0], &auth("ann"));
+    world.input(clients[0], &subscribe_to(0..1_000));
+    world.postgres_answers_all();
+    world.texts(clients[0]);
+    let swaps: Vec<u8> = (0..100)
+        .flat_map(|_| [auth("bob"), auth("ann")].concat())
+        .collect();
+    world.input_unsettled(clients[0], &swaps);
+    check(&mut world);
+    assert_eq!(world.types(clients[0]).len(), 200);
+}
+
+#[test]
+fn links_of_clients_that_vanish_together_are_cut_over_many_turns() {
+    let (mut world, clients) = crowd(Settings::default(), 20);
+    for &client in &clients {
+        world.input(client, &subscribe_to(0..1_000));
+        world.postgres_answers_all();
+    }
+    world.units_max = 0;
+    for client in clients {
+        world.hub.handle_client_closed(client);
+    }
+    check(&mut world);
+    assert_eq!(world.hub.client_count(), 0);
+    world.postgres_answers_all();
+    assert_eq!(world.channels(), 0);
+}
+
+#[test]
+fn all_that_wait_for_one_listen_are_answered_over_many_turns() {
+    let (mut world, clients) = crowd(Settings::default(), 3_000);
+    for &client in &clients {
+        world.input_unsettled(client, &subscribe_to(0..1));
+    }
+    check(&mut world);
+    world.postgres_answers_all();
+    world.notify("c0", "x");
+    check(&mut world);
+    for client in clients {
+        assert_eq!(world.types(client), ["subscribed", "notification"]);
+    }
+}
+
+#[test]
+fn readers_that_stall_together_are_closed_a_few_a_turn() {
+    let settings = Settings {
+        limits: Limits {
+            retained_bytes_max: 100_000,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 1_000);
+    for &client in &clients {
+        world.input_unsettled(client, &subscribe_to(0..1));
+    }
+    world.settle();
+    world.postgres_answers_all();
+    for &client in &clients {
+        world.texts(client);
+        world.stall(client, 0);
+    }
+    world.units_max = 0;
+    for _ in 0..300 {
+        world.notify("c0", &"x".repeat(1_000));
+    }
+    check(&mut world);
+    assert!(world.hub.delivery.retained_bytes() <= 100_000);
+    let closed = world.hub.metrics().closes.count("slow_consumer");
+    assert!(closed > 900, "{closed}");
+}
+
+#[test]
+fn tokens_read_again_and_a_stop_reach_all_clients_over_many_turns() {
+    let settings = Settings {
+        access: Access {
+            tokens: Some(Tokens::parse("ann\nbob").unwrap()),
+            ..Access::default()
+        },
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 3_000);
+    for (client, token) in clients.iter().zip(["ann", "bob"].into_iter().cycle()) {
+        let auth = format!(r#"{{"type":"auth","token":"{token}"}}"#);
+        world.input_unsettled(*client, &masked(0x81, auth.as_bytes()));
+    }
+    world.settle();
+    world.hub.handle_tokens(Tokens::parse("bob").unwrap());
+    check(&mut world);
+    assert_eq!(world.hub.metrics().closes.count("unauthorized"), 1_500);
+    world.stop();
+    world.pass(Duration::ZERO);
+    check(&mut world);
+    assert_eq!(world.hub.metrics().closes.count("going_away"), 1_500);
+}
