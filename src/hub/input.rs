@@ -57,10 +57,14 @@ impl Hub {
         }
     }
 
-    /// Whether input of the client is left that was not worked off: after [`Action::Resume`] the
-    /// client is given to [`Self::handle_client_input`] again, with no bytes if there are none.
-    pub fn has_unparsed(&self, client: ClientId) -> bool {
-        self.is_current(client) && self.unparsed.bytes_of(client.slot) > 0
+    /// Input of the client that was not worked off yet, in bytes. If there is some, the client is to
+    /// be given to [`Self::handle_client_input`] after [`Action::Resume`], without new bytes.
+    pub fn unparsed_bytes(&self, client: ClientId) -> usize {
+        if self.is_current(client) {
+            self.unparsed.bytes_of(client.slot)
+        } else {
+            0
+        }
     }
 
     /// Whether the turn has done what it may: input that comes now is only kept.

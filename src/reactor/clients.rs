@@ -114,9 +114,9 @@ impl ClientSockets {
         if hub.is_paused(client) {
             return false;
         }
-        if hub.has_unparsed(client) {
+        if hub.unparsed_bytes(client) > 0 {
             hub.handle_client_input(client, &mut []);
-            return !hub.has_unparsed(client);
+            return hub.unparsed_bytes(client) == 0;
         }
         let slot = client.slot as usize;
         let Some(Some(mut stream)) = self.sockets.get(slot).map(Option::as_ref) else {

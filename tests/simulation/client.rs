@@ -15,6 +15,8 @@ pub struct Client {
     pub view: View,
     /// Written by us, not yet read by the hub; with what becomes whole at the end of each piece.
     to_hub: VecDeque<(Vec<u8>, Whole)>,
+    /// Bytes at its front that the hub has, and has not worked off.
+    left_bytes: usize,
     /// In the socket, not yet read by us.
     pub socket: Vec<u8>,
     /// So much fits into the socket.
@@ -69,6 +71,7 @@ impl Client {
             number,
             view: View::default(),
             to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
+            left_bytes: 0,
             socket: Vec::new(),
             capacity: 1 + random.below(capacity_max),
             is_full: false,
@@ -208,19 +211,28 @@ impl Client {
         self.to_hub.push_back((last, Whole::Leave));
     }
 
+    /// Bytes that were not given to the hub yet.
     pub fn waiting_bytes(&self) -> usize {
-        self.to_hub.iter().map(|(bytes, _)| bytes.len()).sum()
+        let bytes: usize = self.to_hub.iter().map(|(bytes, _)| bytes.len()).sum();
+        bytes - self.left_bytes
     }
 
-    /// Takes so many bytes on their way to the hub.
-    pub fn take_bytes(&mut self, mut bytes: usize, truth: &mut Truth) -> Vec<u8> {
-        let mut taken = Vec::new();
+    /// The next so many of them.
+    pub fn copy_bytes(&self, bytes: usize) -> Vec<u8> {
+        let all = self.to_hub.iter().flat_map(|(piece, _)| piece);
+        all.skip(self.left_bytes).take(bytes).copied().collect()
+    }
+
+    /// So many bytes more were given to the hub, and it has not worked off the last `left`.
+    pub fn handle_parsed(&mut self, given: usize, left: usize, truth: &mut Truth) {
+        let mut bytes = self.left_bytes + given - left;
+        self.left_bytes = left;
         while bytes > 0 {
             let Some((piece, _)) = self.to_hub.front_mut() else {
                 break;
             };
             let part = bytes.min(piece.len());
-            taken.extend(piece.drain(..part));
+            piece.drain(..part);
             bytes -= part;
             let is_whole = piece.is_empty();
             if let Some((_, Whole::Leave)) = self.to_hub.front() {
@@ -237,7 +249,6 @@ impl Client {
                 }
             }
         }
-        taken
     }
 
     pub fn take_asked(&mut self) -> Vec<Request> {

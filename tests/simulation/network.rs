@@ -318,13 +318,19 @@ impl World {
     fn after(&mut self) {
         self.hub.handle_backend();
         self.look_at_writes();
-        while let Some(action) = self.hub.poll_action() {
+        let mut resumed = VecDeque::new();
+        loop {
+            // What the hub says of PostgreSQL happened before.
+            let Some(action) = self.hub.poll_action() else {
+                let Some(id) = resumed.pop_front() else {
+                    break;
+                };
+                self.resume(id);
+                continue;
+            };
             match action {
                 Action::Disconnect(id, how) => self.handle_disconnect(id, how),
-                Action::Resume(id) if self.hub.has_unparsed(id) => {
-                    self.hub.handle_client_input(id, &mut []);
-                }
-                Action::Resume(_) => {}
+                Action::Resume(id) => resumed.push_back(id),
                 Action::Backend(order) => {
                     self.handle_order(order);
                     self.hub.handle_backend();

@@ -53,14 +53,34 @@ impl World {
         }
         self.truth.step += 1;
         let client = self.clients.get_mut(&id).expect("chosen");
-        let mut bytes = client.take_bytes(bytes, &mut self.truth);
+        let mut bytes = client.copy_bytes(bytes);
         client.silence = client.silence.max(self.now - client.fed_at);
         client.fed_at = self.now;
         let (number, length) = (client.number, bytes.len());
-        let asked = client.take_asked();
-        self.note(|_| format!("c{number} says {length} bytes {asked:?}"));
+        self.note(|_| format!("c{number} says {length} bytes"));
         self.hub.handle_client_input(id, &mut bytes);
+        self.note_parsed(id, length);
         self.after();
+    }
+
+    /// The hub goes on with what it left of the client's input.
+    pub(super) fn resume(&mut self, id: ClientId) {
+        if self.hub.unparsed_bytes(id) > 0 {
+            self.truth.step += 1;
+            self.hub.handle_client_input(id, &mut []);
+            self.note_parsed(id, 0);
+        }
+    }
+
+    /// So many bytes were given to the hub: a request counts as asked when it was worked off.
+    fn note_parsed(&mut self, id: ClientId, bytes: usize) {
+        let left = self.hub.unparsed_bytes(id);
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        client.handle_parsed(bytes, left, &mut self.truth);
+        let (number, asked) = (client.number, client.take_asked());
+        self.note(|_| format!("c{number} is heard: {asked:?}"));
     }
 
     pub(super) fn read(&mut self, id: ClientId, bytes: usize) {

@@ -54,7 +54,7 @@ impl World {
             match action {
                 Action::Resume(client) => {
                     self.resumed.push(client);
-                    if self.hub.has_unparsed(client) {
+                    if self.hub.unparsed_bytes(client) > 0 {
                         self.hub.handle_client_input(client, &mut []);
                     }
                     continue;
