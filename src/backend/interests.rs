@@ -13,7 +13,10 @@ use std::{
 use slab::Slab;
 
 use super::{command::Command, interest::Interest};
-use crate::channel::{Channel, ChannelKey};
+use crate::{
+    backoff::Backoff,
+    channel::{Channel, ChannelKey},
+};
 
 /// The channels of one listening session.
 ///
@@ -50,8 +53,17 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     at: Instant,
-    /// How long after the last time.
-    after: Duration,
+    /// How often they were asked for again before.
+    attempt: u32,
+}
+
+impl Retry {
+    fn new(attempt: u32, now: Instant) -> Self {
+        Self {
+            at: now + LISTEN_BACKOFF.delay(attempt, 0),
+            attempt,
+        }
+    }
 }
 
 impl Interests {
@@ -205,10 +217,7 @@ impl Interests {
     pub fn handle_refused(&mut self, key: ChannelKey, now: Instant) {
         self.change(key, Interest::refused);
         if self.interest(key) == Interest::Refused {
-            self.retry.get_or_insert(Retry {
-                at: now + RETRY_MIN,
-                after: RETRY_MIN,
-            });
+            self.retry.get_or_insert_with(|| Retry::new(0, now));
         }
     }
 
@@ -231,11 +240,7 @@ impl Interests {
             .keys()
             .filter(|&key| self.interest(key) == Interest::Refused)
             .collect();
-        let after = (due.after * 2).min(RETRY_MAX);
-        self.retry = (!refused.is_empty()).then_some(Retry {
-            at: now + after,
-            after,
-        });
+        self.retry = (!refused.is_empty()).then(|| Retry::new(due.attempt + 1, now));
         for key in refused {
             self.want(key);
         }
@@ -281,10 +286,10 @@ impl Interests {
     }
 }
 
-/// A refused channel is asked for again after this long,
-pub const RETRY_MIN: Duration = Duration::from_secs(1);
-/// doubling up to this long.
-pub const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A refused channel is asked for again by this schedule. Without jitter: one session asks for all
+/// its channels at once.
+const LISTEN_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
