@@ -51,7 +51,7 @@ use crate::{
     },
 };
 
-/// What the reactor is to do.
+/// An order to the reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Resolve and connect to the [`Backend::server`] by the [`Backend::route`]; report
@@ -61,7 +61,7 @@ pub enum Order {
     Disconnect(Role),
 }
 
-/// What happened.
+/// A report to the owner of the sessions.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The session takes commands, and its server counts in this unit.
@@ -310,7 +310,7 @@ impl Backend {
         }
     }
 
-    /// What the reactor is to do next.
+    /// The next order to the reactor.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
@@ -343,7 +343,7 @@ impl Backend {
             .map_or(sessions, |it| it.min(sessions))
     }
 
-    /// Does what is due.
+    /// Acts on the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.probe.deadline().is_some_and(|it| it <= now) {
             self.handle_probe_timeout(now);

@@ -1,8 +1,8 @@
 //! From the start of a session to its being up: whether the server will do, and whether the
 //! listening session receives what the publishing one notifies.
 //!
-//! The proof is [`Probe`](super::probe::Probe)'s; here the two sessions carry it out, and one that
-//! does not receive is failed.
+//! The proof is [`Probe`](super::probe::Probe)'s. Here the two sessions carry it out, and a
+//! listening session that does not receive is failed.
 
 use std::{io, time::Instant};
 

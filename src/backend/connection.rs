@@ -1,7 +1,7 @@
 //! The connection of one session over time: waiting, connecting, starting, ready.
 //!
 //! Owns the state, the route, the heartbeat, and what one attempt leaves to the next. Answers with
-//! values and carries nothing out; knows neither the other session nor what a request is for.
+//! values and carries nothing out; knows neither the other session nor the purpose of a request.
 
 use std::{
     fmt, io,
@@ -37,12 +37,12 @@ pub(super) struct Connection {
     state: State,
     /// Where this attempt leads, or the next one.
     route: Route,
-    /// What failed in this round, in order; empty while the session is up.
+    /// The failures of this round, in order; empty while the session is up.
     round: Vec<Failure>,
     /// The last failure of the last round; `None` while there was none, and while the session is
     /// up.
     failure: Option<Failure>,
-    /// What was last logged of a round: the same is not logged again.
+    /// The last log line about a round: an equal one is not written again.
     logged: Option<String>,
     reconnect: Reconnect,
 }
@@ -69,7 +69,7 @@ enum State {
     },
 }
 
-/// What a deadline that has passed asks for.
+/// The action that a deadline asks for.
 #[derive(Debug)]
 pub(super) enum Due {
     /// The connection is to be opened; it is connecting from now on.
@@ -86,7 +86,7 @@ pub(super) enum Aftermath {
     NextRoute,
     /// It waits for the next round.
     NextRound {
-        /// The session that ended, if it was up: what it was asked is to be settled.
+        /// The session that ended, if it was up: its requests are to be settled.
         ended: Option<Box<Session>>,
     },
 }
@@ -243,8 +243,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The session that is ready is one to work with: it is up from now on. Returns how the server
-    /// counts; `None` if no session is ready.
+    /// The session that is ready is up from now on. Returns the unit in which its server counts;
+    /// `None` if no session is ready.
     pub(super) fn bring_up(&mut self) -> Option<LengthUnit> {
         let State::Ready {
             session,
@@ -278,7 +278,7 @@ impl Connection {
         }
     }
 
-    /// Says what is due, if anything is.
+    /// Returns the action that is due, if the deadline has passed.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
         if self.deadline() > now {
             return None;
@@ -299,7 +299,7 @@ impl Connection {
         })
     }
 
-    /// Whatever the state, it is over: the next attempt is made at once where another route is
+    /// Ends the attempt, or the session. The next attempt is made at once where another route is
     /// left, and else in the next round.
     pub(super) fn fail(
         &mut self,
@@ -353,7 +353,7 @@ impl Connection {
         }
     }
 
-    /// A server that is away for hours is one line, not one each two seconds.
+    /// A server that is away for hours is worth one line, not one each two seconds.
     fn log_round(&mut self) {
         let texts: Vec<_> = self.round.iter().map(Failure::log_text).collect();
         let text = texts.join("; ");

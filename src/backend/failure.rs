@@ -7,7 +7,7 @@ use std::{fmt, io};
 use super::route::Reached;
 use crate::pg::session::SessionError;
 
-/// What went wrong, and where.
+/// A failure, and the server where it happened.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The server.
@@ -43,10 +43,10 @@ pub enum Unfit {
     Deaf,
 }
 
-/// What has to happen before another attempt can succeed; the worse class is the greater.
+/// The condition for another attempt to succeed; the worse class is the greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FailureClass {
-    /// Nothing but time.
+    /// Time has to pass.
     #[default]
     Passing,
     /// A person has to act.
@@ -138,7 +138,7 @@ impl FailureKind {
         }
     }
 
-    /// What the next attempt has to wait for.
+    /// The condition for another attempt to succeed.
     pub(super) fn class(&self) -> FailureClass {
         let is_hopeless = match self {
             Self::Session(error) => error.is_configuration(),
@@ -240,6 +240,20 @@ mod tests {
             let text = failure(kind).log_text();
             assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
         }
+    }
+
+    #[test]
+    fn wrong_credentials_and_poolers_are_hopeless_until_a_person_acts() {
+        for (kind, class) in [
+            (refusal("28P01"), FailureClass::Hopeless),
+            (FailureKind::Unfit(Unfit::Pooler), FailureClass::Hopeless),
+            (refusal(CANNOT_CONNECT_NOW), FailureClass::Passing),
+            (FailureKind::Unfit(Unfit::Standby), FailureClass::Passing),
+            (FailureKind::Tls("failed".to_owned()), FailureClass::Passing),
+        ] {
+            assert_eq!(kind.class(), class, "{kind:?}");
+        }
+        assert!(FailureClass::Passing < FailureClass::Hopeless);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether the server still answers: a request after each interval, and a deadline for its answer.
 //!
-//! Knows neither what the request says nor what follows from silence.
+//! Knows neither the content of the request nor the consequences of silence.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ enum State {
     Unanswered { deadline: Instant },
 }
 
-/// What a heartbeat asks for when its time has come.
+/// The action that the deadline asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pulse {
     /// The next request is to be sent.
@@ -67,7 +67,7 @@ impl Heartbeat {
 /// Bytes from the server do not replace a heartbeat: `idle_session_timeout` does not count them,
 /// and a middlebox forgets a connection on which we are silent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-/// From the last input to the end of our patience, while a heartbeat is unanswered.
+/// From the heartbeat, or the last input since, until the server counts as silent.
 pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

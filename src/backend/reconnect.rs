@@ -1,7 +1,6 @@
 //! How long to wait between two rounds of attempts.
 //!
-//! Counts the rounds that failed. Which server comes next within a round is `route`'s; knows no
-//! clock.
+//! Counts the rounds that failed. The order of servers within a round is `route`'s; knows no clock.
 
 use std::time::Duration;
 

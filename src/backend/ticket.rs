@@ -1,4 +1,6 @@
-//! What a session was asked, packed into the number that comes back with its answer.
+//! The operations of a session, each packed into the number that comes back with its answer.
+//!
+//! Knows nothing of the answers.
 
 use crate::{channel::ChannelKey, pg::session::Ticket};
 
