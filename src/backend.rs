@@ -7,7 +7,7 @@
 //! publishing session. Knows no client and no socket: the reactor carries out [`Order`]s and
 //! reports their outcome.
 //!
-//! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then
+//! After each `handle_*`, [`Backend::ask`] or [`Backend::publish`]: [`Backend::drain_events`], then
 //! [`Backend::poll_order`], [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
 
 mod bring_up;
