@@ -1,12 +1,13 @@
-//! Two sessions to PostgreSQL, kept alive for ever: one hears, one speaks.
+//! Two sessions to PostgreSQL, kept alive for ever: one listens, one publishes.
 //!
-//! Owns when to connect, how long to wait for it, the heartbeat, and which request is whose. The
-//! publishing session is apart because a backend that waits for the commit lock of a NOTIFY
-//! delivers nothing meanwhile, and because only what somebody else said proves that we hear: the
-//! listening session counts as up once it heard a token of the other (`probe`). Knows no client
-//! and no socket: the reactor carries out [`Order`]s and reports what became of them.
+//! Owns both connections, the proof that one session receives what the other notifies, and the
+//! publishes under way. The publishing session is apart because a server that waits for the commit
+//! lock of a NOTIFY delivers nothing meanwhile, and because only a notification of another session
+//! proves that the listening one receives any: it counts as up once it has received a probe of the
+//! publishing session. Knows no client and no socket: the reactor carries out [`Order`]s and
+//! reports their outcome.
 //!
-//! After each `handle_*` or [`Backend::push`]: [`Backend::drain_events`], then
+//! After each `handle_*`, [`Backend::ask`] or [`Backend::publish`]: [`Backend::drain_events`], then
 //! [`Backend::poll_order`], [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
 
 mod bring_up;
@@ -14,6 +15,7 @@ pub mod command;
 mod connection;
 mod failure;
 mod fair_queue;
+mod heartbeat;
 pub mod interest;
 pub mod interests;
 mod probe;
@@ -31,14 +33,13 @@ use std::{
 
 use self::command::{Command, Notify, Published, Verb};
 use self::{
-    connection::{Connection, Heartbeat, State},
-    failure::Cause,
+    connection::{Aftermath, Connection, Due},
     probe::Probe,
-    ticket::Purpose,
+    ticket::Operation,
     transactions::Transactions,
 };
 pub use self::{
-    failure::{Failure, FailureError, Unfit},
+    failure::{Failure, FailureKind, Unfit},
     role::Role,
     route::{Encryption, Route},
 };
@@ -51,30 +52,32 @@ use crate::{
     },
 };
 
-/// What the reactor is to do.
+/// An order to the reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Resolve and connect to the [`Backend::server`] by the [`Backend::route`]; report
     /// `handle_connected`, `handle_secured`, `handle_tls_failed` or `handle_lost`.
     Connect(Role),
-    /// Let the socket go; nothing is reported.
+    /// Drop the socket; nothing is reported.
     Disconnect(Role),
 }
 
-/// What happened.
+/// A report to the owner of the sessions.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The session takes commands, of a server that counts so.
+    /// The session takes commands, and its server counts in this unit.
     Up(Role, LengthUnit),
     /// The session is gone.
     Down(Role),
-    /// Whether the listening session, which is up, is known to hear what the publishing one says.
+    /// Whether the listening session, which is up, is known to receive notifications of the
+    /// publishing one.
     Proved(bool),
-    /// One transaction of so many publishes was committed.
+    /// A transaction of this many publishes was committed.
     Committed(u64),
-    /// PostgreSQL's queue of notifications is so full, from 0 to 1.
+    /// How full PostgreSQL's queue of notifications is, from 0 to 1.
     QueueUsage(f64),
-    /// There can be no listening session now; why, where the server lets us in and is of no use.
+    /// The listening session, or an attempt at it, has failed; why, if the server lets us in and is
+    /// of no use.
     Unfit(Option<Unfit>),
     /// LISTEN was answered.
     Listened(ChannelKey, Result<(), ServerError>),
@@ -84,19 +87,19 @@ pub enum Event<'a> {
     Notification {
         /// The channel.
         channel: &'a [u8],
-        /// What it carries.
+        /// The payload.
         payload: &'a [u8],
     },
     /// The publish of this number ended.
     Published(u32, Published),
 }
 
-/// Where the two sessions lead: mostly to the same place.
+/// The configurations of the two sessions, which are mostly the same.
 #[derive(Clone, Debug)]
 pub struct Configs {
-    /// To hear.
+    /// For the session that listens.
     pub listening: Config,
-    /// To speak.
+    /// For the session that publishes.
     pub publishing: Config,
 }
 
@@ -113,10 +116,9 @@ impl From<Config> for Configs {
 #[derive(Debug)]
 pub struct Backend {
     /// By role.
-    configs: [Config; 2],
     connections: [Connection; 2],
     probe: Probe,
-    /// What the publishing session is asked; empty while it is not up.
+    /// Publishes that wait or are under way; empty while the publishing session is not up.
     transactions: Transactions,
     random: Random,
     orders: VecDeque<Order>,
@@ -126,12 +128,15 @@ pub struct Backend {
 impl Backend {
     /// Both sessions are wanted at once. `seed` spreads the retries of many bridges.
     pub fn new(configs: impl Into<Configs>, seed: u64, now: Instant) -> Self {
-        let configs = configs.into();
-        let configs = [configs.listening, configs.publishing];
-        let connection = |config| Connection::new(Route::first(config, seed), now);
+        let Configs {
+            listening,
+            publishing,
+        } = configs.into();
         Self {
-            connections: [connection(&configs[0]), connection(&configs[1])],
-            configs,
+            connections: [
+                Connection::new(Role::Listening, listening, seed, now),
+                Connection::new(Role::Publishing, publishing, seed, now),
+            ],
             probe: Probe::new(seed),
             transactions: Transactions::default(),
             random: Random::new(seed),
@@ -140,87 +145,57 @@ impl Backend {
         }
     }
 
-    /// Where to connect to.
+    /// The configuration of the session.
     pub fn config(&self, role: Role) -> &Config {
-        &self.configs[role.index()]
+        self.connection(role).config()
     }
 
     /// Whether the session takes commands.
     pub fn is_up(&self, role: Role) -> bool {
-        matches!(
-            self.connections[role.index()].state,
-            State::Ready { is_up: true, .. }
-        )
+        self.connection(role).is_up()
     }
 
     /// The session, from its first byte to its last.
     pub fn session(&self, role: Role) -> Option<&Session> {
-        self.connections[role.index()].session()
+        self.connection(role).session()
     }
 
     /// Whether TLS carries the session.
     pub fn is_secure(&self, role: Role) -> bool {
-        match self.connections[role.index()].state {
-            State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
-            State::Waiting { .. } | State::Connecting { .. } => false,
-        }
+        self.connection(role).is_secure()
     }
 
     /// How to connect now.
     pub fn route(&self, role: Role) -> Route {
-        self.connections[role.index()].route
+        self.connection(role).route()
     }
 
     /// The server to connect to now.
     pub fn server(&self, role: Role) -> &Server {
-        &self.config(role).servers[self.route(role).server]
+        self.connection(role).server()
     }
 
-    /// What a round of attempts may take: each server may be tried with TLS and without, and once
-    /// more for the second best.
+    /// The longest that a round of attempts may take.
     pub fn round_timeout(&self) -> Duration {
-        let rounds = Role::ALL.into_iter().map(|role| {
-            let servers = u32::try_from(self.config(role).servers.len()).unwrap_or(1);
-            let attempts = servers.saturating_mul(ATTEMPTS_A_SERVER);
-            self.connect_timeout(role).saturating_mul(attempts)
-        });
-        rounds.max().unwrap_or(CONNECT_TIMEOUT)
+        let [listening, publishing] = &self.connections;
+        listening.round_timeout().max(publishing.round_timeout())
     }
 
-    /// Why a session could not be had from any server, until it can.
+    /// Why the last round of attempts failed, until the session is up.
     pub fn failure(&self, role: Role) -> Option<&Failure> {
-        self.connections[role.index()].failure.as_ref()
+        self.connection(role).failure()
     }
 
-    /// For connecting to one server and starting up together.
-    pub fn connect_timeout(&self, role: Role) -> Duration {
-        self.config(role).connect_timeout.unwrap_or(CONNECT_TIMEOUT)
-    }
-
-    /// The socket is connected, and without TLS.
+    /// The socket is connected, without TLS.
     pub fn handle_connected(&mut self, role: Role) {
-        self.begin(role, Protection::None);
+        self.connection_mut(role).handle_connected(Protection::None);
     }
 
-    /// The socket is connected, and TLS is established with whom the configuration lets us trust.
-    /// `end_point` is the hash of the server's certificate (RFC 5929, 4.1).
+    /// The socket is connected, and TLS is established with a server that the configuration
+    /// trusts. `end_point` is the hash of the server's certificate (RFC 5929, 4.1).
     pub fn handle_secured(&mut self, role: Role, end_point: Option<Vec<u8>>) {
-        self.begin(role, Protection::Tls { end_point });
-    }
-
-    fn begin(&mut self, role: Role, protection: Protection) {
-        let connection = &mut self.connections[role.index()];
-        if let State::Connecting { deadline } = connection.state {
-            let is_secure = protection != Protection::None;
-            let config = &self.configs[role.index()];
-            let server = &config.servers[connection.route.server];
-            let name = role.application_name();
-            connection.state = State::Starting {
-                session: Box::new(Session::begin(config, server, protection, name)),
-                is_secure,
-                deadline,
-            };
-        }
+        let protection = Protection::Tls { end_point };
+        self.connection_mut(role).handle_connected(protection);
     }
 
     /// The socket could not be connected, or ended; `why` completes the sentence "connection ...".
@@ -230,32 +205,29 @@ impl Backend {
 
     /// The same, where the kind of error is known.
     pub fn handle_unreachable(&mut self, role: Role, why: &str, kind: io::ErrorKind, now: Instant) {
-        if !matches!(self.connections[role.index()].state, State::Waiting { .. }) {
-            self.fail(role, &Cause::Connection(why, kind), now);
+        if !self.connection(role).is_waiting() {
+            self.fail(role, FailureKind::connection(kind, why), now);
         }
     }
 
-    /// There is no TLS with this server; `why` completes the sentence "connection ...".
+    /// TLS could not be established; `why` completes the sentence "connection ...".
     pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
-        if !matches!(self.connections[role.index()].state, State::Waiting { .. }) {
-            self.fail(role, &Cause::Tls(why), now);
+        if !self.connection(role).is_waiting() {
+            self.fail(role, FailureKind::Tls(why.to_owned()), now);
         }
     }
 
-    /// Bytes of the server: whoever speaks lives, whatever it says.
+    /// Bytes of the server.
     pub fn handle_input(&mut self, role: Role, input: &[u8], now: Instant) {
-        self.connections[role.index()].note_life(now);
-        if let Some(session) = self.connections[role.index()].session_mut() {
-            session.handle_input(input);
-        }
+        self.connection_mut(role).handle_input(input, now);
     }
 
-    /// The server is not being read for now: its silence is ours.
+    /// The server is not being read for now: its silence says nothing of it.
     pub fn handle_unread(&mut self, now: Instant) {
         for connection in &mut self.connections {
-            connection.note_life(now);
+            connection.postpone_heartbeat(now);
         }
-        self.probe.put_off(now);
+        self.probe.handle_unread(now);
     }
 
     /// Reports everything that happened, in order, to `report`: a notification borrows the bytes
@@ -264,14 +236,14 @@ impl Backend {
         for role in Role::ALL {
             while let Some(session) = self.connections[role.index()].session_mut() {
                 match session.poll_event() {
-                    // It listens to nothing: a pooler mixed the two up.
+                    // It listens to nothing: a pooler confused the two.
                     Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
                     Some(session::Event::Notification { channel, payload }) => {
                         if channel == self.probe.channel().as_str().as_bytes() {
-                            self.probe.handle_heard(payload);
+                            self.probe.handle_received(payload);
                             self.note_proof();
                         } else {
-                            self.probe.note_life(now);
+                            self.probe.postpone(now);
                             report(Event::Notification { channel, payload });
                         }
                     }
@@ -280,12 +252,12 @@ impl Backend {
                             report(event);
                         }
                     }
-                    Some(session::Event::Ready) => self.ready(role, now),
+                    Some(session::Event::Ready) => self.handle_started(role, now),
                     Some(session::Event::Notice(notice)) => {
                         tracing::debug!("PostgreSQL says: {notice}");
                     }
                     Some(session::Event::Failed(error)) => {
-                        self.fail_session(role, &error, now);
+                        self.fail(role, FailureKind::Session(Box::new(error)), now);
                     }
                     None => break,
                 }
@@ -320,9 +292,11 @@ impl Backend {
         let session = self.connections[Role::Listening.index()].session_mut();
         match (session, verb) {
             (None, _) => {}
-            (Some(session), Verb::Listen) => session.listen(channel, Purpose::Listen(key).ticket()),
+            (Some(session), Verb::Listen) => {
+                session.listen(channel, Operation::Listen(key).ticket())
+            }
             (Some(session), Verb::Unlisten) => {
-                session.unlisten(channel, Purpose::Unlisten(key).ticket());
+                session.unlisten(channel, Operation::Unlisten(key).ticket());
             }
         }
     }
@@ -337,25 +311,26 @@ impl Backend {
         }
     }
 
-    /// What the reactor is to do next.
+    /// The next order to the reactor.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
 
-    /// Bytes for the server. What was pushed becomes bytes here and not before: until the socket
-    /// takes them, publishes gather.
+    /// Bytes for the server. Requests become bytes here and not before: while the socket takes
+    /// none, publishes gather.
     pub fn poll_transmit(&mut self, role: Role) -> Option<&[u8]> {
-        if let State::Ready { session, .. } = &mut self.connections[role.index()].state {
-            if role == Role::Publishing {
+        let connection = &mut self.connections[role.index()];
+        if role == Role::Publishing {
+            if let Some(session) = connection.ready_session_mut() {
                 give_publishes(&mut self.transactions, session);
             }
         }
-        self.connections[role.index()].session()?.poll_transmit()
+        connection.session()?.poll_transmit()
     }
 
-    /// So many of them were written.
+    /// This many of them were written.
     pub fn handle_transmitted(&mut self, role: Role, bytes: usize) {
-        if let Some(session) = self.connections[role.index()].session_mut() {
+        if let Some(session) = self.connection_mut(role).session_mut() {
             session.handle_transmitted(bytes);
         }
     }
@@ -369,58 +344,48 @@ impl Backend {
             .map_or(sessions, |it| it.min(sessions))
     }
 
-    /// The time has come for whatever was due.
+    /// Acts on the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.probe.deadline().is_some_and(|it| it <= now) {
             self.handle_probe_timeout(now);
         }
         for role in Role::ALL {
-            let timeout = self.connect_timeout(role);
-            let connection = &mut self.connections[role.index()];
-            if connection.deadline() > now {
-                continue;
-            }
-            match &mut connection.state {
-                State::Waiting { .. } => {
-                    connection.state = State::Connecting {
-                        deadline: now + timeout,
-                    };
-                    self.orders.push_back(Order::Connect(role));
-                }
-                State::Connecting { .. } | State::Starting { .. } => {
-                    let timed_out = Cause::Connection("timed out", io::ErrorKind::TimedOut);
-                    self.fail(role, &timed_out, now);
-                }
-                State::Ready {
-                    session, heartbeat, ..
-                } => match heartbeat {
-                    Heartbeat::Due(_) => {
-                        *heartbeat = Heartbeat::Purpose {
-                            deadline: now + HEARTBEAT_TIMEOUT,
-                        };
-                        let ticket = Purpose::Heartbeat.ticket();
-                        match role {
-                            Role::Publishing => session.measure_queue(ticket),
-                            Role::Listening => {
-                                session.heartbeat(ticket);
-                                self.begin_probe(now);
-                            }
-                        }
-                    }
-                    Heartbeat::Purpose { .. } => {
-                        let silent = Cause::Connection("went silent", io::ErrorKind::TimedOut);
-                        self.fail(role, &silent, now);
-                    }
-                },
+            match self.connection_mut(role).handle_timeout(now) {
+                Some(Due::Connect) => self.orders.push_back(Order::Connect(role)),
+                Some(Due::Heartbeat) => self.send_heartbeat(role, now),
+                Some(Due::Failure(kind)) => self.fail(role, kind, now),
+                None => {}
             }
         }
     }
 
-    /// Says goodbye; the reactor writes it and closes.
+    /// Ends both sessions by Terminate; the reactor writes it and closes.
     pub fn terminate(&mut self) {
         for connection in &mut self.connections {
-            if let State::Ready { session, .. } = &mut connection.state {
+            if let Some(session) = connection.ready_session_mut() {
                 session.terminate();
+            }
+        }
+    }
+
+    fn connection(&self, role: Role) -> &Connection {
+        &self.connections[role.index()]
+    }
+
+    fn connection_mut(&mut self, role: Role) -> &mut Connection {
+        &mut self.connections[role.index()]
+    }
+
+    fn send_heartbeat(&mut self, role: Role, now: Instant) {
+        let ticket = Operation::Heartbeat.ticket();
+        let Some(session) = self.connection_mut(role).ready_session_mut() else {
+            return;
+        };
+        match role {
+            Role::Publishing => session.measure_queue(ticket),
+            Role::Listening => {
+                session.heartbeat(ticket);
+                self.begin_probe(now);
             }
         }
     }
@@ -432,24 +397,24 @@ impl Backend {
         result: Result<(), ServerError>,
         now: Instant,
     ) -> Option<Event<'static>> {
-        match Purpose::from_ticket(ticket) {
-            Purpose::Listen(key) => {
+        match Operation::from_ticket(ticket) {
+            Operation::Listen(key) => {
                 let is_mendable = |error: &ServerError| error.is_lost_transaction_status();
-                let session = self.connections[role.index()].session_mut();
+                let session = self.connection_mut(role).session_mut();
                 if let Some(session) = session.filter(|it| {
                     !it.is_measuring_queue() && result.as_ref().is_err_and(is_mendable)
                 }) {
-                    session.measure_queue(Purpose::Heartbeat.ticket());
+                    session.measure_queue(Operation::Heartbeat.ticket());
                 }
                 Some(Event::Listened(key, result))
             }
-            Purpose::Unlisten(key) => {
+            Operation::Unlisten(key) => {
                 if let Err(error) = result {
                     tracing::warn!("PostgreSQL refused to UNLISTEN: {error}");
                 }
                 Some(Event::Unlistened(key))
             }
-            Purpose::Publish => {
+            Operation::Publish => {
                 let events = &mut self.events;
                 let members = self
                     .transactions
@@ -458,37 +423,65 @@ impl Backend {
                     });
                 (members > 0).then_some(Event::Committed(members as u64))
             }
-            Purpose::Probe(number) => {
-                self.handle_probe_answered(role, number, result, now);
+            Operation::Probe(number) => {
+                self.handle_probe_answer(role, number, result, now);
                 None
             }
-            Purpose::Heartbeat => {
-                let State::Ready {
-                    session, heartbeat, ..
-                } = &mut self.connections[role.index()].state
-                else {
-                    return None;
-                };
-                *heartbeat = Heartbeat::Due(now + HEARTBEAT_INTERVAL);
-                session.queue_usage().map(Event::QueueUsage)
+            Operation::Heartbeat => {
+                let connection = self.connection_mut(role);
+                connection.handle_heartbeat_answer(now);
+                let usage = connection.session()?.queue_usage();
+                usage.map(Event::QueueUsage)
             }
         }
+    }
+
+    /// The session, or the attempt at it, is over: its requests are settled, and the next attempt
+    /// is planned.
+    fn fail(&mut self, role: Role, kind: FailureKind, now: Instant) {
+        self.orders.push_back(Order::Disconnect(role));
+        if role == Role::Listening {
+            self.events.push_back(Event::Unfit(kind.unfit()));
+            self.probe.handle_lost();
+        }
+        match self.connections[role.index()].fail(kind, &mut self.random, now) {
+            Aftermath::NextRoute => self.orders.push_back(Order::Connect(role)),
+            Aftermath::NextRound { ended } => {
+                if let Some(session) = ended {
+                    if role == Role::Publishing {
+                        self.settle_publishes(*session);
+                    }
+                    self.events.push_back(Event::Down(role));
+                }
+                if role == Role::Publishing {
+                    self.probe.abandon();
+                    self.note_publisher_missing();
+                }
+            }
+        }
+    }
+
+    /// The publishing session was up and is gone: each publish ends.
+    fn settle_publishes(&mut self, mut session: Session) {
+        let unanswered = session.unanswered().filter_map(|(ticket, handed_over)| {
+            let is_publish = Operation::from_ticket(ticket) == Operation::Publish;
+            is_publish.then_some(handed_over)
+        });
+        let events = &mut self.events;
+        self.transactions
+            .handle_lost(unanswered, |number, published| {
+                events.push_back(Event::Published(number, published));
+            });
     }
 }
 
 fn give_publishes(transactions: &mut Transactions, session: &mut Session) {
-    let measure = LengthUnit::of(session.server_encoding());
-    while let Some(members) = transactions.poll_transaction(measure) {
+    let unit = LengthUnit::of(session.server_encoding());
+    while let Some(members) = transactions.poll_transaction(unit) {
         let pairs = members.iter().map(|it| (&it.channel, &it.payload));
-        session.notify(pairs, Purpose::Publish.ticket());
+        session.notify(pairs, Operation::Publish.ticket());
     }
 }
 
-/// Requests in flight on one session: a server that is written to without being read stalls.
+/// Requests under way on one session: a server whose answers nobody reads stops reading.
 const WINDOW: usize = 256;
-/// For connecting and starting up together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const ATTEMPTS_A_SERVER: u32 = 4;
-/// `idle_session_timeout` does not count what the server sends, and a middlebox may forget us.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);

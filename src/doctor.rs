@@ -52,8 +52,8 @@ struct Examination {
 /// What is known of one session hearing the other.
 #[derive(Default)]
 struct Proof {
-    /// When the publishing session was there to speak.
-    publishing_since: Option<Instant>,
+    /// When the publishing session came up.
+    publishing_up_at: Option<Instant>,
     /// From then until it was heard.
     heard_after: Option<Duration>,
 }
@@ -86,10 +86,10 @@ impl Examination {
 
 impl Proof {
     fn note_events(&mut self, backend: &mut Backend, now: Instant) {
-        let (since, heard_after) = (&mut self.publishing_since, &mut self.heard_after);
+        let (up_at, heard_after) = (&mut self.publishing_up_at, &mut self.heard_after);
         backend.drain_events(now, |event| match event {
-            Event::Up(Role::Publishing, _) => *since = Some(now),
-            Event::Proved(true) => *heard_after = since.map(|since| now - since),
+            Event::Up(Role::Publishing, _) => *up_at = Some(now),
+            Event::Proved(true) => *heard_after = up_at.map(|up_at| now - up_at),
             Event::Up(Role::Listening, _)
             | Event::Down(_)
             | Event::Proved(false)

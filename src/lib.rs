@@ -33,7 +33,7 @@
 //! channel  message           valid by construction; the JSON protocol
 //! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
-//! id  random                 names of clients and moments; numbers from a seed
+//! id  random  backoff        names of clients and moments; numbers from a seed; delays that double
 //! ```
 //!
 //! # The same verbs everywhere
@@ -108,6 +108,8 @@
 
 pub mod access;
 pub mod backend;
+#[doc(hidden)]
+pub mod backoff;
 mod bridge;
 pub mod channel;
 pub mod config;

@@ -384,12 +384,12 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 12] = [
-    "access", "backend", "channel", "config", "delivery", "hub", "id", "message", "metrics", "pg",
-    "random", "ws",
+const CORE: [&str; 13] = [
+    "access", "backend", "backoff", "channel", "config", "delivery", "hub", "id", "message",
+    "metrics", "pg", "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("access", &[]),
     (
         "hub",
@@ -398,7 +398,8 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "random", "ws",
         ],
     ),
-    ("backend", &["channel", "pg", "random"]),
+    ("backend", &["backoff", "channel", "pg", "random"]),
+    ("backoff", &[]),
     ("delivery", &["channel", "id", "metrics", "ws"]),
     ("pg", &["channel"]),
     ("ws", &[]),

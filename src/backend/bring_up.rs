@@ -1,120 +1,68 @@
-//! From the end of start-up to being up: whether the server will do, and whether it delivers.
+//! From the start of a session to its being up: whether the server will do, and whether the
+//! listening session receives what the publishing one notifies.
 //!
-//! The probe itself is [`Probe`](super::probe::Probe); here is who says it, who hears it, and what
-//! becomes of a session that does not.
+//! The proof is [`Probe`](super::probe::Probe)'s. Here the two sessions carry it out, and a
+//! listening session that does not receive is failed.
 
 use std::{io, time::Instant};
 
-use super::{
-    Backend, Event, HEARTBEAT_INTERVAL, Purpose, Role, Unfit,
-    connection::{Connection, Heartbeat, State},
-    failure::Cause,
-    probe::Proof,
-};
-use crate::{
-    channel::LengthUnit,
-    pg::session::{ServerError, Session},
-};
+use super::{Backend, Event, FailureKind, Operation, Role, Unfit, probe::Proof};
+use crate::pg::session::{ServerError, Session};
 
 impl Backend {
-    pub(super) fn ready(&mut self, role: Role, now: Instant) {
-        let connection = &mut self.connections[role.index()];
-        let State::Starting { session, .. } = &connection.state else {
-            return;
-        };
-        let target = connection.route.target(&self.configs[role.index()]);
-        if !target.accept(session.in_hot_standby(), session.is_read_only()) {
-            self.fail(role, &Cause::OtherKind(target.description()), now);
+    /// The session takes requests, if the server will do.
+    pub(super) fn handle_started(&mut self, role: Role, now: Instant) {
+        if let Err(kind) = self.connection_mut(role).handle_started(now) {
+            self.fail(role, kind, now);
             return;
         }
-        if session.in_hot_standby() {
-            self.fail(role, &Cause::Unfit(Unfit::Standby), now);
-            return;
-        }
-        let waiting = State::Waiting { until: now };
-        if let State::Starting {
-            session, is_secure, ..
-        } = std::mem::replace(&mut connection.state, waiting)
-        {
-            connection.state = State::Ready {
-                session,
-                heartbeat: Heartbeat::Due(now + HEARTBEAT_INTERVAL),
-                since: now,
-                is_secure,
-                is_up: false,
-            };
-        }
-        match (role, &mut connection.state) {
-            (Role::Listening, State::Ready { session, .. }) => {
-                // An entry left behind in the queue would make each LISTEN fail.
-                session.measure_queue(Purpose::Heartbeat.ticket());
-                session.listen(self.probe.channel(), Purpose::Probe(0).ticket());
+        match role {
+            Role::Listening => {
+                let session = self.connections[role.index()].ready_session_mut();
+                if let Some(session) = session {
+                    // An entry left behind in the queue would make each LISTEN fail.
+                    session.measure_queue(Operation::Heartbeat.ticket());
+                    session.listen(self.probe.channel(), Operation::Probe(0).ticket());
+                }
             }
-            _ => {
-                self.rise(role);
+            Role::Publishing => {
+                self.bring_up(role);
                 self.begin_probe(now);
             }
         }
     }
 
-    /// The session is one to work with.
-    fn rise(&mut self, role: Role) {
-        let connection = &mut self.connections[role.index()];
-        let State::Ready {
-            session,
-            is_secure,
-            is_up,
-            ..
-        } = &mut connection.state
-        else {
-            return;
-        };
-        *is_up = true;
-        tracing::info!(
-            "{role} session connected to PostgreSQL {} at {}{}",
-            session.server_version().unwrap_or("of unknown version"),
-            self.configs[role.index()].servers[connection.route.server],
-            if *is_secure { " over TLS" } else { "" },
-        );
-        let measure = LengthUnit::of(session.server_encoding());
-        connection.complaints.clear();
-        connection.is_misconfigured = false;
-        connection.complaint = None;
-        connection.failure = None;
-        self.events.push_back(Event::Up(role, measure));
-    }
-
-    /// The publishing session says something that the listening one must hear.
+    /// The publishing session notifies the channel of the probe, if it is up.
     pub(super) fn begin_probe(&mut self, now: Instant) {
         if !self.is_up(Role::Publishing) {
             return;
         }
         let random = self.random.bits();
         let session = self.connections[Role::Publishing.index()].session_mut();
-        if let (Some(session), Some((number, token))) = (session, self.probe.begin(random, now)) {
+        if let (Some(session), Some((number, nonce))) = (session, self.probe.begin(random, now)) {
             session.notify(
-                [(self.probe.channel(), &token)],
-                Purpose::Probe(number).ticket(),
+                [(self.probe.channel(), &nonce)],
+                Operation::Probe(number).ticket(),
             );
         }
     }
 
-    /// The listening session counts as up when it is proved to hear, or when nothing can prove it
-    /// for want of a publishing session.
+    /// The proof may have changed. The listening session counts as up once it has received a
+    /// probe, or once nothing can prove that it would.
     pub(super) fn note_proof(&mut self) {
-        let was_up = self.is_up(Role::Listening);
-        match self.probe.proof() {
-            Proof::Pending => return,
-            Proof::Heard | Proof::Impossible if was_up => {}
-            Proof::Heard | Proof::Impossible => self.rise(Role::Listening),
+        let proof = self.probe.proof();
+        if proof == Proof::Pending {
+            return;
         }
-        let proved = self.probe.proof() == Proof::Heard;
-        self.events.push_back(Event::Proved(proved));
+        if !self.is_up(Role::Listening) {
+            self.bring_up(Role::Listening);
+        }
+        let is_proved = proof == Proof::Received;
+        self.events.push_back(Event::Proved(is_proved));
     }
 
-    /// An answer of the listening session to the LISTEN for the probe, or of the publishing one to
-    /// its NOTIFY.
-    pub(super) fn handle_probe_answered(
+    /// The listening session answered the LISTEN of the probe, or the publishing one its NOTIFY.
+    pub(super) fn handle_probe_answer(
         &mut self,
         role: Role,
         number: u32,
@@ -125,19 +73,16 @@ impl Backend {
             (Role::Listening, Ok(())) => {
                 self.probe.handle_listening();
                 self.begin_probe(now);
-                self.note_missing_voice();
+                self.note_publisher_missing();
             }
             (Role::Publishing, Ok(())) => self.probe.handle_committed(number, now),
             (_, Err(error)) if error.sqlstate == READ_ONLY_TRANSACTION => {
-                self.fail(role, &Cause::Unfit(Unfit::Standby), now);
+                self.fail(role, FailureKind::Unfit(Unfit::Standby), now);
             }
             (Role::Listening, Err(error)) => {
-                let refused = format!("cannot listen: {error}");
-                self.fail(
-                    role,
-                    &Cause::Connection(&refused, io::ErrorKind::Other),
-                    now,
-                );
+                let text = format!("cannot listen: {error}");
+                let kind = FailureKind::Connection(io::ErrorKind::Other, text);
+                self.fail(role, kind, now);
             }
             (Role::Publishing, Err(error)) => {
                 tracing::warn!("whether notifications are heard could not be tested: {error}");
@@ -147,7 +92,7 @@ impl Backend {
         }
     }
 
-    /// The probe's time has come.
+    /// The deadline of the probe has passed.
     pub(super) fn handle_probe_timeout(&mut self, now: Instant) {
         if self.probe.handle_timeout() {
             self.fail_as_deaf(now);
@@ -156,29 +101,31 @@ impl Backend {
         }
     }
 
-    /// Without a publishing session, and none in sight, the listening one has to do unproved.
-    pub(super) fn note_missing_voice(&mut self) {
-        let is_listening = matches!(
-            self.connections[Role::Listening.index()].state,
-            State::Ready { is_up: false, .. }
-        );
-        if is_listening && self.probe.is_listening() && self.failure(Role::Publishing).is_some() {
+    /// While no publishing session is to be had, the listening one is used unproved.
+    pub(super) fn note_publisher_missing(&mut self) {
+        let is_unproved = self.connection(Role::Listening).is_unproved();
+        if is_unproved && self.probe.is_listening() && self.failure(Role::Publishing).is_some() {
             self.probe.handle_impossible();
             self.note_proof();
         }
     }
 
+    fn bring_up(&mut self, role: Role) {
+        if let Some(unit) = self.connection_mut(role).bring_up() {
+            self.events.push_back(Event::Up(role, unit));
+        }
+    }
+
     fn fail_as_deaf(&mut self, now: Instant) {
-        let is_relayed =
-            |connection: &Connection| connection.session().is_some_and(Session::is_relayed);
-        let unfit = if self.connections.iter().any(is_relayed) {
+        let is_relayed = |role| self.session(role).is_some_and(Session::is_relayed);
+        let unfit = if Role::ALL.into_iter().any(is_relayed) {
             Unfit::Pooler
         } else {
             Unfit::Deaf
         };
-        self.fail(Role::Listening, &Cause::Unfit(unfit), now);
+        self.fail(Role::Listening, FailureKind::Unfit(unfit), now);
     }
 }
 
-/// `read_only_sql_transaction`: also what a standby says to LISTEN and NOTIFY.
+/// `read_only_sql_transaction`: also the answer of a standby to LISTEN and NOTIFY.
 const READ_ONLY_TRANSACTION: &str = "25006";

@@ -1,30 +1,53 @@
-//! One of the two sessions over time: waiting, connecting, starting, ready.
+//! The connection of one session over time: waiting, connecting, starting, ready.
 //!
-//! Its state and what is remembered from one attempt to the next; decides nothing.
+//! Owns the state, the route, the heartbeat, and what one attempt leaves to the next. Answers with
+//! values and carries nothing out; knows neither the other session nor the purpose of a request.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
 
-use super::{Failure, HEARTBEAT_TIMEOUT, Route};
-use crate::pg::session::Session;
+use super::{
+    failure::{Failure, FailureClass, FailureKind, Unfit},
+    heartbeat::{Heartbeat, Pulse},
+    reconnect::Reconnect,
+    role::Role,
+    route::Route,
+};
+use crate::{
+    channel::LengthUnit,
+    pg::{
+        config::{Config, Server},
+        session::{Protection, Session},
+    },
+    random::Random,
+};
 
+/// One session's connection.
+///
+/// A round of attempts follows the routes, one after the other, until one leads to a session that
+/// is of use or none is left; then it waits. [`Self::handle_timeout`] and [`Self::fail`] say when
+/// the reactor has to connect; a session is ready after [`Self::handle_started`], and up after
+/// [`Self::bring_up`].
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) state: State,
+    role: Role,
+    config: Config,
+    state: State,
     /// Where this attempt leads, or the next one.
-    pub(super) route: Route,
-    /// Failures since the session was last ready.
-    pub(super) failures: u32,
-    /// What is wrong with the servers tried in this round.
-    pub(super) complaints: Vec<String>,
-    /// Whether only a person can help with one of them.
-    pub(super) is_misconfigured: bool,
-    /// What was last logged against it, so that it is logged once.
-    pub(super) complaint: Option<String>,
-    /// Why the last round failed; `None` while there was none, and from `Ready` on.
-    pub(super) failure: Option<Failure>,
+    route: Route,
+    /// The failures of this round, in order; empty while the session is up.
+    round: Vec<Failure>,
+    /// The last failure of the last round; `None` while there was none, and while the session is
+    /// up.
+    failure: Option<Failure>,
+    /// The last log line about a round: an equal one is not written again.
+    logged: Option<String>,
+    reconnect: Reconnect,
 }
 
-pub(super) enum State {
+enum State {
     Waiting {
         until: Instant,
     },
@@ -39,42 +62,68 @@ pub(super) enum State {
     Ready {
         session: Box<Session>,
         heartbeat: Heartbeat,
-        since: Instant,
+        ready_at: Instant,
         is_secure: bool,
-        /// Said to be up: it is known to work, as far as it can be.
+        /// Known to work, as far as that can be known.
         is_up: bool,
     },
 }
 
-pub(super) enum Heartbeat {
-    Due(Instant),
-    Purpose { deadline: Instant },
+/// The action that a deadline asks for.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The connection is to be opened; it is connecting from now on.
+    Connect,
+    /// A heartbeat is to be sent.
+    Heartbeat,
+    /// The connection is to be failed.
+    Failure(FailureKind),
+}
+
+/// What a connection does after a failure.
+pub(super) enum Aftermath {
+    /// It follows the next route, and is connecting from now on.
+    NextRoute,
+    /// It waits for the next round.
+    NextRound {
+        /// The session that ended, if it was up: its requests are to be settled.
+        ended: Option<Box<Session>>,
+    },
 }
 
 impl Connection {
-    pub(super) fn new(route: Route, now: Instant) -> Self {
+    /// A connection that is wanted at once. `random` picks the first server where chance decides.
+    pub(super) fn new(role: Role, config: Config, random: u64, now: Instant) -> Self {
         Self {
+            role,
+            route: Route::first(&config, random),
+            config,
             state: State::Waiting { until: now },
-            route,
-            failures: 0,
-            complaints: Vec::new(),
-            is_misconfigured: false,
-            complaint: None,
+            round: Vec::new(),
             failure: None,
+            logged: None,
+            reconnect: Reconnect::default(),
         }
     }
 
-    /// Bytes came: whatever we wait for is on its way.
-    pub(super) fn note_life(&mut self, now: Instant) {
-        if let State::Ready {
-            heartbeat: Heartbeat::Purpose { deadline },
-            ..
-        } = &mut self.state
-        {
-            *deadline = now + HEARTBEAT_TIMEOUT;
-        }
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
+    pub(super) fn route(&self) -> Route {
+        self.route
+    }
+
+    /// The server that the route leads to.
+    pub(super) fn server(&self) -> &Server {
+        &self.config.servers[self.route.server]
+    }
+
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// The session, from its first byte to its last.
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
@@ -89,18 +138,228 @@ impl Connection {
         }
     }
 
+    /// The session, if it takes requests.
+    pub(super) fn ready_session_mut(&mut self) -> Option<&mut Session> {
+        match &mut self.state {
+            State::Ready { session, .. } => Some(session),
+            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
+        }
+    }
+
+    /// Whether there is neither a session nor an attempt at one.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    /// Whether the session takes requests, and is known to work as far as that can be known.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, State::Ready { is_up: true, .. })
+    }
+
+    /// Whether the session takes requests, and is not known to work.
+    pub(super) fn is_unproved(&self) -> bool {
+        matches!(self.state, State::Ready { is_up: false, .. })
+    }
+
+    /// Whether TLS carries the session.
+    pub(super) fn is_secure(&self) -> bool {
+        match self.state {
+            State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
+            State::Waiting { .. } | State::Connecting { .. } => false,
+        }
+    }
+
+    /// The longest that a round of attempts may take: each server may be tried with TLS and
+    /// without, and both ways again where any kind of server will do in the end.
+    pub(super) fn round_timeout(&self) -> Duration {
+        let servers = u32::try_from(self.config.servers.len()).unwrap_or(1);
+        let attempts = servers.saturating_mul(ATTEMPTS_PER_SERVER);
+        self.connect_timeout().saturating_mul(attempts)
+    }
+
+    /// The socket is connected, by TLS or without.
+    pub(super) fn handle_connected(&mut self, protection: Protection) {
+        let State::Connecting { deadline } = self.state else {
+            return;
+        };
+        let is_secure = protection != Protection::None;
+        let name = self.role.application_name();
+        let session = Session::begin(&self.config, self.server(), protection, name);
+        self.state = State::Starting {
+            session: Box::new(session),
+            is_secure,
+            deadline,
+        };
+    }
+
+    /// Bytes from the server: any input is a sign of life.
+    pub(super) fn handle_input(&mut self, input: &[u8], now: Instant) {
+        self.postpone_heartbeat(now);
+        if let Some(session) = self.session_mut() {
+            session.handle_input(input);
+        }
+    }
+
+    /// The server sent something, or it is not being read for now.
+    pub(super) fn postpone_heartbeat(&mut self, now: Instant) {
+        if let State::Ready { heartbeat, .. } = &mut self.state {
+            heartbeat.postpone(now);
+        }
+    }
+
+    /// The server answered a heartbeat.
+    pub(super) fn handle_heartbeat_answer(&mut self, now: Instant) {
+        if let State::Ready { heartbeat, .. } = &mut self.state {
+            heartbeat.handle_answer(now);
+        }
+    }
+
+    /// The session has started: it is ready from now on, unless the server will not do.
+    pub(super) fn handle_started(&mut self, now: Instant) -> Result<(), FailureKind> {
+        let State::Starting { session, .. } = &self.state else {
+            debug_assert!(false, "a session starts once");
+            return Ok(());
+        };
+        let target = self.route.target(&self.config);
+        if !target.accept(session.in_hot_standby(), session.is_read_only()) {
+            return Err(FailureKind::TargetMismatch(target.description()));
+        }
+        if session.in_hot_standby() {
+            return Err(FailureKind::Unfit(Unfit::Standby));
+        }
+        let waiting = State::Waiting { until: now };
+        if let State::Starting {
+            session, is_secure, ..
+        } = std::mem::replace(&mut self.state, waiting)
+        {
+            self.state = State::Ready {
+                session,
+                heartbeat: Heartbeat::new(now),
+                ready_at: now,
+                is_secure,
+                is_up: false,
+            };
+        }
+        Ok(())
+    }
+
+    /// The session that is ready is up from now on. Returns the unit in which its server counts;
+    /// `None` if no session is ready.
+    pub(super) fn bring_up(&mut self) -> Option<LengthUnit> {
+        let State::Ready {
+            session,
+            is_secure,
+            is_up,
+            ..
+        } = &mut self.state
+        else {
+            return None;
+        };
+        *is_up = true;
+        tracing::info!(
+            "{} session connected to PostgreSQL {} at {}{}",
+            self.role,
+            session.server_version().unwrap_or("of unknown version"),
+            self.config.servers[self.route.server],
+            if *is_secure { " over TLS" } else { "" },
+        );
+        self.round.clear();
+        self.failure = None;
+        self.logged = None;
+        Some(LengthUnit::of(session.server_encoding()))
+    }
+
+    /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn deadline(&self) -> Instant {
         match &self.state {
             State::Waiting { until } => *until,
             State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
-            State::Ready {
-                heartbeat: Heartbeat::Due(at),
-                ..
-            } => *at,
-            State::Ready {
-                heartbeat: Heartbeat::Purpose { deadline },
-                ..
-            } => *deadline,
+            State::Ready { heartbeat, .. } => heartbeat.deadline(),
+        }
+    }
+
+    /// Returns the action that is due, if the deadline has passed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
+        if self.deadline() > now {
+            return None;
+        }
+        let timed_out = |text| FailureKind::connection(io::ErrorKind::TimedOut, text);
+        Some(match &mut self.state {
+            State::Waiting { .. } => {
+                self.connect(now);
+                Due::Connect
+            }
+            State::Connecting { .. } | State::Starting { .. } => {
+                Due::Failure(timed_out("timed out"))
+            }
+            State::Ready { heartbeat, .. } => match heartbeat.handle_timeout(now) {
+                Pulse::Send => Due::Heartbeat,
+                Pulse::Silent => Due::Failure(timed_out("went silent")),
+            },
+        })
+    }
+
+    /// Ends the attempt, or the session. The next attempt is made at once where another route is
+    /// left, and else in the next round.
+    pub(super) fn fail(
+        &mut self,
+        kind: FailureKind,
+        random: &mut Random,
+        now: Instant,
+    ) -> Aftermath {
+        let is_admitted = self.session().is_some_and(Session::is_admitted);
+        let reached = kind.reached(is_admitted, self.is_secure());
+        let address = self.server().to_string();
+        self.round.push(Failure { address, kind });
+        match self.route.next(reached, &self.config) {
+            Some(next) if !self.is_up() => {
+                self.route = next;
+                self.connect(now);
+                Aftermath::NextRoute
+            }
+            Some(_) | None => Aftermath::NextRound {
+                ended: self.end_round(random, now),
+            },
+        }
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.state = State::Connecting {
+            deadline: now + self.connect_timeout(),
+        };
+    }
+
+    /// For connecting to one server and starting a session there, together.
+    fn connect_timeout(&self) -> Duration {
+        self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    /// Waits for the next round. Returns the session if it was up.
+    fn end_round(&mut self, random: &mut Random, now: Instant) -> Option<Box<Session>> {
+        self.log_round();
+        let classes = self.round.iter().map(|failure| failure.kind.class());
+        let class = classes.max().unwrap_or(FailureClass::Passing);
+        self.failure = self.round.pop();
+        self.round.clear();
+        self.route = Route::first(&self.config, random.bits());
+        let ready_for = match self.state {
+            State::Ready { ready_at, .. } => Some(now - ready_at),
+            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
+        };
+        let until = now + self.reconnect.delay(class, ready_for, random);
+        match std::mem::replace(&mut self.state, State::Waiting { until }) {
+            State::Ready { session, is_up, .. } => is_up.then_some(session),
+            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
+        }
+    }
+
+    /// A server that is away for hours is worth one line, not one each two seconds.
+    fn log_round(&mut self) {
+        let texts: Vec<_> = self.round.iter().map(Failure::log_text).collect();
+        let text = texts.join("; ");
+        if self.logged.as_ref() != Some(&text) {
+            tracing::warn!("{} session: {text}; retrying", self.role);
+            self.logged = Some(text);
         }
     }
 }
@@ -113,5 +372,82 @@ impl fmt::Debug for State {
             Self::Starting { .. } => "Starting",
             Self::Ready { .. } => "Ready",
         })
+    }
+}
+
+/// Unless the configuration says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPTS_PER_SERVER: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn connection(url: &str, now: Instant) -> Connection {
+        let config = Config::parse(url, &|_| None).unwrap();
+        Connection::new(Role::Listening, config, 7, now)
+    }
+
+    fn refused() -> FailureKind {
+        FailureKind::connection(io::ErrorKind::ConnectionRefused, "failed: refused")
+    }
+
+    /// Fails the attempt as refused. Returns whether the next one is made at once.
+    fn refuse(connection: &mut Connection, now: Instant) -> bool {
+        match connection.fail(refused(), &mut Random::new(7), now) {
+            Aftermath::NextRoute => true,
+            Aftermath::NextRound { ended } => {
+                assert!(ended.is_none(), "no session was up");
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_round_tries_each_server_and_waits_then() {
+        let now = start();
+        let mut connection = connection("postgres://u@a,b/x?sslmode=disable", now);
+        assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+        assert_eq!(connection.server().to_string(), "a:5432");
+        assert!(refuse(&mut connection, now));
+        assert_eq!(connection.server().to_string(), "b:5432");
+        assert!(connection.failure().is_none(), "the round goes on");
+        assert!(!refuse(&mut connection, now));
+        assert!(connection.is_waiting() && connection.deadline() > now);
+        assert_eq!(connection.failure().unwrap().address, "b:5432");
+        assert_eq!(connection.server().to_string(), "a:5432");
+    }
+
+    #[test]
+    fn an_attempt_is_given_the_time_that_the_configuration_says() {
+        let now = start();
+        for (parameters, timeout) in [
+            ("sslmode=disable", CONNECT_TIMEOUT),
+            ("connect_timeout=7", Duration::from_secs(7)),
+        ] {
+            let mut connection = connection(&format!("postgres://u@a/x?{parameters}"), now);
+            assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+            let deadline = now + timeout;
+            assert_eq!(connection.deadline(), deadline);
+            connection.handle_connected(Protection::None);
+            assert!(connection.session().is_some() && !connection.is_secure());
+            assert_eq!(connection.deadline(), deadline, "starting is part of it");
+            let before = deadline - Duration::from_nanos(1);
+            assert!(connection.handle_timeout(before).is_none());
+            let due = connection.handle_timeout(deadline);
+            assert!(matches!(due, Some(Due::Failure(_))), "{due:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_not_asked_for_begins_no_session() {
+        let mut connection = connection("postgres://u@a/x", start());
+        connection.handle_connected(Protection::None);
+        assert!(connection.session().is_none() && connection.is_waiting());
     }
 }

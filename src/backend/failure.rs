@@ -1,60 +1,157 @@
-//! Why a session ended, and what to do about it, in words.
+//! Why an attempt to connect, or a session, came to nothing: the facts and their sentences.
 //!
-//! Knows what each cause says of the way that was tried; not when another is.
+//! Knows what each failure says of the server and of the route; not when the next attempt is made.
 
 use std::{fmt, io};
 
 use super::route::Reached;
 use crate::pg::session::SessionError;
 
-/// What ended a session, or kept it from beginning.
-pub(super) enum Cause<'a> {
-    /// The connection; the words complete the sentence "connection ...".
-    Connection(&'a str, io::ErrorKind),
-    /// TLS.
-    Tls(&'a str),
-    /// The session itself, and whether the server had believed who we are.
-    Session {
-        error: &'a SessionError,
-        is_admitted: bool,
-        is_secure: bool,
-    },
-    /// The server is not of this kind.
-    OtherKind(&'static str),
-    /// The server lets us in and is of no use.
-    Unfit(Unfit),
-}
-
-/// Why nothing came of a round of attempts.
-#[derive(Debug)]
+/// A failure, and the server where it happened.
+#[derive(Clone, Debug)]
 pub struct Failure {
-    /// The server that was tried last.
+    /// The server.
     pub address: String,
     /// What was wrong with it.
-    pub error: FailureError,
+    pub kind: FailureKind,
 }
 
 /// What was wrong with a server.
 #[derive(Clone, Debug)]
-pub enum FailureError {
-    /// The connection.
+pub enum FailureKind {
+    /// The connection; the words complete the sentence "connection ...".
     Connection(io::ErrorKind, String),
+    /// TLS; the words complete the sentence "connection ...".
+    Tls(String),
+    /// The server did not let us in, or we did not trust it, or it ended the session.
+    Session(Box<SessionError>),
+    /// `target_session_attrs` demands another kind of server: the words name it.
+    TargetMismatch(&'static str),
     /// The server let us in, and is of no use.
     Unfit(Unfit),
-    /// The server did not let us in, or we did not trust it.
-    Session(Box<SessionError>),
 }
 
-/// Why a server will not do, though it lets us in.
+/// Why a server that lets us in is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// Nobody can LISTEN or NOTIFY on a standby.
+    /// A standby takes neither LISTEN nor NOTIFY.
     Standby,
-    /// What one session says the other does not hear, and neither is served by the process it was
-    /// told it is served by.
+    /// Notifications of one session do not reach the other, and one of the two is served by
+    /// another process than the one that greeted it.
     Pooler,
-    /// What one session says the other does not hear.
+    /// Notifications of one session do not reach the other.
     Deaf,
+}
+
+/// The condition for another attempt to succeed; the worse class is the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FailureClass {
+    /// Time has to pass.
+    #[default]
+    Passing,
+    /// A person has to act.
+    Hopeless,
+}
+
+impl Failure {
+    /// What to do about it, in words, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match &self.kind {
+            FailureKind::Connection(io::ErrorKind::ConnectionRefused, _) => {
+                Some("start PostgreSQL there, or check the host, the port and listen_addresses")
+            }
+            FailureKind::Connection(io::ErrorKind::TimedOut, _) => {
+                Some("check the host, and the firewalls in between")
+            }
+            FailureKind::Connection(..) | FailureKind::Tls(_) | FailureKind::TargetMismatch(_) => {
+                Some("check the host, and what lies between")
+            }
+            FailureKind::Session(error) => error.remedy(),
+            FailureKind::Unfit(unfit) => Some(unfit.remedy()),
+        }
+    }
+
+    /// The sentence for the log; the remedy is part of it where the server was reached.
+    pub(super) fn log_text(&self) -> String {
+        let address = &self.address;
+        let remedy = || match self.remedy() {
+            Some(remedy) => format!(" ({remedy})"),
+            None => String::new(),
+        };
+        match &self.kind {
+            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
+                format!("connection to PostgreSQL at {address} {text}")
+            }
+            FailureKind::Session(_) | FailureKind::Unfit(_) => format!("{self}{}", remedy()),
+            FailureKind::TargetMismatch(target) => {
+                format!("PostgreSQL at {address} is not {target}, as target_session_attrs demands")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL at {}", self.address)?;
+        match &self.kind {
+            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
+                write!(f, ": connection {text}")
+            }
+            FailureKind::Session(error) => write!(f, ": {error}"),
+            FailureKind::TargetMismatch(target) => write!(f, ": server is not {target}"),
+            FailureKind::Unfit(unfit) => write!(f, " {}", unfit.text()),
+        }
+    }
+}
+
+impl FailureKind {
+    pub(super) fn connection(kind: io::ErrorKind, text: &str) -> Self {
+        Self::Connection(kind, text.to_owned())
+    }
+
+    /// How far the attempt came, in the words of the route. `is_admitted` is whether the server
+    /// had believed who we are, `is_secure` whether TLS carried what it said.
+    pub(super) fn reached(&self, is_admitted: bool, is_secure: bool) -> Reached {
+        match self {
+            Self::Connection(..) => Reached::Nobody,
+            Self::Tls(_) => Reached::Tls,
+            Self::TargetMismatch(_) | Self::Unfit(_) => Reached::Unsuitable,
+            Self::Session(error) => match &**error {
+                SessionError::Server(error) if !is_admitted => Reached::Refusal {
+                    is_secure,
+                    is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
+                },
+                SessionError::Server(_)
+                | SessionError::Protocol(_)
+                | SessionError::Authentication(_) => Reached::End,
+            },
+        }
+    }
+
+    /// What the server lacks, where it lets us in.
+    pub(super) fn unfit(&self) -> Option<Unfit> {
+        match self {
+            Self::Unfit(unfit) => Some(*unfit),
+            Self::Connection(..) | Self::Tls(_) | Self::Session(_) | Self::TargetMismatch(_) => {
+                None
+            }
+        }
+    }
+
+    /// The condition for another attempt to succeed.
+    pub(super) fn class(&self) -> FailureClass {
+        let is_hopeless = match self {
+            Self::Session(error) => error.is_configuration(),
+            // A standby may be promoted, and deafness has many causes.
+            Self::Unfit(unfit) => *unfit == Unfit::Pooler,
+            Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => false,
+        };
+        if is_hopeless {
+            FailureClass::Hopeless
+        } else {
+            FailureClass::Passing
+        }
+    }
 }
 
 impl Unfit {
@@ -83,123 +180,97 @@ impl Unfit {
     }
 }
 
-impl Failure {
-    /// What to do about it, in words, where that is known.
-    pub fn remedy(&self) -> Option<&'static str> {
-        match &self.error {
-            FailureError::Connection(io::ErrorKind::ConnectionRefused, _) => {
-                Some("start PostgreSQL there, or check the host, the port and listen_addresses")
-            }
-            FailureError::Connection(io::ErrorKind::TimedOut, _) => {
-                Some("check the host, and the firewalls in between")
-            }
-            FailureError::Connection(..) => Some("check the host, and what lies between"),
-            FailureError::Unfit(unfit) => Some(unfit.remedy()),
-            FailureError::Session(error) => error.remedy(),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = &self.address;
-        match &self.error {
-            FailureError::Connection(_, why) => write!(f, "PostgreSQL at {address}: {why}"),
-            FailureError::Unfit(unfit) => write!(f, "PostgreSQL at {address} {}", unfit.text()),
-            FailureError::Session(error) => write!(f, "PostgreSQL at {address}: {error}"),
-        }
-    }
-}
-
-impl Cause<'_> {
-    /// The sentence for the log.
-    pub(super) fn complaint(&self, address: &str) -> String {
-        match self {
-            Self::Connection(why, _) | Self::Tls(why) => {
-                format!("connection to PostgreSQL at {address} {why}")
-            }
-            Self::Session { error, .. } => {
-                let remedy = error.remedy().map(|remedy| format!(" ({remedy})"));
-                let remedy = remedy.unwrap_or_default();
-                format!("PostgreSQL at {address}: {error}{remedy}")
-            }
-            Self::OtherKind(wanted) => {
-                format!("PostgreSQL at {address} is not {wanted}, as target_session_attrs demands")
-            }
-            Self::Unfit(unfit) => {
-                let (text, remedy) = (unfit.text(), unfit.remedy());
-                format!("PostgreSQL at {address} {text} ({remedy})")
-            }
-        }
-    }
-
-    /// How far it came.
-    pub(super) fn reached(&self) -> Reached {
-        match self {
-            Self::Connection(..) => Reached::Nobody,
-            Self::Tls(_) => Reached::Tls,
-            Self::OtherKind(_) | Self::Unfit(_) => Reached::OtherKind,
-            Self::Session {
-                error: SessionError::Server(error),
-                is_admitted: false,
-                is_secure,
-            } => Reached::Refusal {
-                is_secure: *is_secure,
-                is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
-            },
-            Self::Session { .. } => Reached::End,
-        }
-    }
-
-    /// What the server lacks, where it lets us in.
-    pub(super) fn unfit(&self) -> Option<Unfit> {
-        match self {
-            Self::Unfit(unfit) => Some(*unfit),
-            Self::Connection(..) | Self::Tls(_) | Self::Session { .. } | Self::OtherKind(_) => None,
-        }
-    }
-
-    /// Whether only a person can help.
-    pub(super) fn is_configuration(&self) -> bool {
-        match self {
-            Self::Session { error, .. } => error.is_configuration(),
-            // A standby may be promoted, and deafness has many causes.
-            Self::Unfit(unfit) => *unfit == Unfit::Pooler,
-            Self::Connection(..) | Self::Tls(_) | Self::OtherKind(_) => false,
-        }
-    }
-
-    pub(super) fn failure(&self, address: String) -> Failure {
-        let error = match self {
-            Self::Connection(why, kind) => {
-                FailureError::Connection(*kind, format!("connection {why}"))
-            }
-            Self::Tls(why) => {
-                FailureError::Connection(io::ErrorKind::Other, format!("connection {why}"))
-            }
-            Self::Session { error, .. } => FailureError::Session(Box::new((*error).clone())),
-            Self::OtherKind(wanted) => {
-                FailureError::Connection(io::ErrorKind::Other, format!("server is not {wanted}"))
-            }
-            Self::Unfit(unfit) => FailureError::Unfit(*unfit),
-        };
-        Failure { address, error }
-    }
-}
-
-/// The server starts up, shuts down or recovers.
+/// `cannot_connect_now`: the server starts up, shuts down or recovers.
 const CANNOT_CONNECT_NOW: &str = "57P03";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pg::session::{ProtocolError, ServerError};
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure {
+            address: "db:5432".to_owned(),
+            kind,
+        }
+    }
+
+    fn refusal(sqlstate: &str) -> FailureKind {
+        FailureKind::Session(Box::new(SessionError::Server(ServerError {
+            sqlstate: sqlstate.to_owned(),
+            message: "no".to_owned(),
+            ..ServerError::default()
+        })))
+    }
 
     #[test]
-    fn what_is_wrong_and_what_to_do_are_sentences() {
+    fn texts_and_remedies_are_one_line_each() {
         for unfit in [Unfit::Standby, Unfit::Pooler, Unfit::Deaf] {
             for text in [unfit.text(), unfit.remedy()] {
                 assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn the_log_names_the_server_and_what_to_do_about_it() {
+        let timed_out = FailureKind::connection(io::ErrorKind::TimedOut, "timed out");
+        for (kind, begin, end) in [
+            (
+                timed_out,
+                "connection to PostgreSQL at db:5432 timed out",
+                "timed out",
+            ),
+            (
+                FailureKind::TargetMismatch("a primary"),
+                "PostgreSQL at db:5432 is not a primary, ",
+                "target_session_attrs demands",
+            ),
+            (
+                refusal("3D000"),
+                "PostgreSQL at db:5432: ",
+                " (create the database, or name another one)",
+            ),
+            (
+                FailureKind::Unfit(Unfit::Standby),
+                "PostgreSQL at db:5432 is a standby",
+                " (name the primary, or all servers of the cluster)",
+            ),
+        ] {
+            let text = failure(kind).log_text();
+            assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_credentials_and_poolers_are_hopeless_until_a_person_acts() {
+        for (kind, class) in [
+            (refusal("28P01"), FailureClass::Hopeless),
+            (FailureKind::Unfit(Unfit::Pooler), FailureClass::Hopeless),
+            (refusal(CANNOT_CONNECT_NOW), FailureClass::Passing),
+            (FailureKind::Unfit(Unfit::Standby), FailureClass::Passing),
+            (FailureKind::Tls("failed".to_owned()), FailureClass::Passing),
+        ] {
+            assert_eq!(kind.class(), class, "{kind:?}");
+        }
+        assert!(FailureClass::Passing < FailureClass::Hopeless);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_the_end_of_a_session_that_was_admitted() {
+        for is_secure in [false, true] {
+            for (sqlstate, is_unavailable) in [("28000", false), (CANNOT_CONNECT_NOW, true)] {
+                let kind = refusal(sqlstate);
+                let refused = Reached::Refusal {
+                    is_secure,
+                    is_unavailable,
+                };
+                assert_eq!(kind.reached(false, is_secure), refused);
+                assert_eq!(kind.reached(true, is_secure), Reached::End);
+            }
+        }
+        let protocol = SessionError::Protocol(ProtocolError::Nul);
+        let protocol = FailureKind::Session(Box::new(protocol));
+        assert_eq!(protocol.reached(false, false), Reached::End);
     }
 }

@@ -15,7 +15,10 @@ use std::{
 use slab::Slab;
 
 use super::{command::Command, fair_queue::FairQueue, interest::Interest};
-use crate::channel::{Channel, ChannelKey};
+use crate::{
+    backoff::Backoff,
+    channel::{Channel, ChannelKey},
+};
 
 /// The channels of one listening session.
 ///
@@ -52,8 +55,17 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     at: Instant,
-    /// How long after the last time.
-    after: Duration,
+    /// How often they were asked for again before.
+    attempt: u32,
+}
+
+impl Retry {
+    fn new(attempt: u32, now: Instant) -> Self {
+        Self {
+            at: now + LISTEN_BACKOFF.delay(attempt, 0),
+            attempt,
+        }
+    }
 }
 
 impl Interests {
@@ -214,10 +226,7 @@ impl Interests {
     pub fn handle_refused(&mut self, key: ChannelKey, now: Instant) {
         self.change(key, Interest::refused);
         if self.interest(key) == Interest::Refused {
-            self.retry.get_or_insert(Retry {
-                at: now + RETRY_MIN,
-                after: RETRY_MIN,
-            });
+            self.retry.get_or_insert_with(|| Retry::new(0, now));
         }
     }
 
@@ -243,11 +252,7 @@ impl Interests {
             .keys()
             .filter(|&key| self.interest(key) == Interest::Refused)
             .collect();
-        let after = (due.after * 2).min(RETRY_MAX);
-        self.retry = (!refused.is_empty()).then_some(Retry {
-            at: now + after,
-            after,
-        });
+        self.retry = (!refused.is_empty()).then(|| Retry::new(due.attempt + 1, now));
         for key in refused {
             self.change(key, Interest::want);
             self.enqueue(key, OWN);
@@ -315,10 +320,10 @@ const UNLISTENS: u32 = SOURCES_MAX;
 /// The source of LISTENs that are no new wish: of channels listened to from the start, refused, or
 /// listened to before.
 pub const OWN: u32 = SOURCES_MAX + 1;
-/// A refused channel is asked for again after this long,
-pub const RETRY_MIN: Duration = Duration::from_secs(1);
-/// doubling up to this long.
-pub const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A refused channel is asked for again by this schedule. Without jitter: one session asks for all
+/// its channels at once.
+const LISTEN_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), RETRY_MAX);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

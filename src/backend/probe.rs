@@ -1,16 +1,16 @@
-//! The proof that what one session says is heard by the other.
+//! The proof that the listening session receives the notifications of the publishing one.
 //!
-//! A transaction pooler answers LISTEN and delivers nothing; so does a listener on another server
-//! than the publisher's. Nothing short of a notification that arrives proves that notifications
-//! arrive, and a session that hears itself proves nothing: some poolers pass that. So the
-//! publishing session notifies a channel of our own, which the listening session must hear within
-//! [`HEARD_WITHIN`] of the commit.
+//! A transaction pooler answers LISTEN and delivers nothing; so does a server that is not the one
+//! the publishing session is connected to. Only a notification that arrives proves that
+//! notifications arrive, and a session that receives its own proves nothing: some poolers deliver
+//! those. So the publishing session notifies a channel of ours, and the listening session has to
+//! receive that within [`RECEIPT_TIMEOUT`] of the commit.
 //!
 //! Knows the state of one probe and when it counts as failed; not what follows from it.
 
 use std::time::{Duration, Instant};
 
-use super::HEARTBEAT_TIMEOUT;
+use super::heartbeat::HEARTBEAT_TIMEOUT;
 use crate::channel::{Channel, Payload};
 
 /// One probe after the other.
@@ -18,7 +18,7 @@ use crate::channel::{Channel, Payload};
 pub(super) struct Probe {
     channel: Channel,
     state: State,
-    /// Counts the probes: an answer may be to one that was given up.
+    /// Counts the probes: an answer may be to an abandoned one.
     number: u32,
     /// The listening session is listening to `channel`.
     is_listening: bool,
@@ -29,15 +29,15 @@ pub(super) struct Probe {
 enum State {
     Idle,
     /// On its way to the server, which may hold it up for reasons that say nothing of the
-    /// listening session: who notifies waits for a lock that all who notify share.
-    Purpose {
-        token: String,
-        /// When to do without; none once that is so.
+    /// listening session: NOTIFY waits for a lock that all sessions of the server share.
+    Sent {
+        nonce: String,
+        /// When the listening session is used unproved; none once it is.
         deadline: Option<Instant>,
     },
-    /// Committed, and owed by the listening session.
+    /// Committed, and not received yet.
     Committed {
-        token: String,
+        nonce: String,
         deadline: Instant,
         deadline_max: Instant,
     },
@@ -48,9 +48,9 @@ enum State {
 pub(super) enum Proof {
     /// Nothing yet.
     Pending,
-    /// The last probe was heard.
-    Heard,
-    /// Nothing, and for want of a publishing session nothing can be.
+    /// It received the last probe.
+    Received,
+    /// Nothing, and nothing can be known without a publishing session.
     Impossible,
 }
 
@@ -78,48 +78,49 @@ impl Probe {
         self.proof
     }
 
-    /// The listening session hears our channel from now on.
+    /// The listening session listens to our channel from now on.
     pub(super) fn handle_listening(&mut self) {
         self.is_listening = true;
     }
 
-    /// What to publish now and under which number, unless nobody would hear it or a probe is under
-    /// way. `random` makes it unlike all before it.
+    /// The payload to notify now, and the number of the probe; `None` while the listening session
+    /// does not listen, and while a probe is under way. `random` makes the payload unlike all
+    /// before it.
     pub(super) fn begin(&mut self, random: u64, now: Instant) -> Option<(u32, Payload)> {
         if !self.is_listening || !matches!(self.state, State::Idle) {
             return None;
         }
-        let token = format!("{random:016x}");
-        let payload = Payload::new(&token).expect("short and without NUL");
+        let nonce = format!("{random:016x}");
+        let payload = Payload::new(&nonce).expect("short and without NUL");
         self.number = self.number.wrapping_add(1);
-        self.state = State::Purpose {
-            token,
-            deadline: Some(now + COMMITTED_WITHIN),
+        self.state = State::Sent {
+            nonce,
+            deadline: Some(now + COMMIT_TIMEOUT),
         };
         Some((self.number, payload))
     }
 
-    /// The token of this number is committed: from now on the listening session owes it.
+    /// The probe of this number is committed: from now on the listening session has to receive it.
     pub(super) fn handle_committed(&mut self, number: u32, now: Instant) {
-        let within = self.heard_within();
+        let timeout = self.receipt_timeout();
         match &mut self.state {
-            State::Purpose { token, .. } if number == self.number => {
+            State::Sent { nonce, .. } if number == self.number => {
                 self.state = State::Committed {
-                    token: std::mem::take(token),
-                    deadline: now + within,
-                    deadline_max: now + HEARD_WITHIN_AT_MOST,
+                    nonce: std::mem::take(nonce),
+                    deadline: now + timeout,
+                    deadline_max: now + RECEIPT_TIMEOUT_MAX,
                 };
             }
-            State::Idle | State::Purpose { .. } | State::Committed { .. } => {}
+            State::Idle | State::Sent { .. } | State::Committed { .. } => {}
         }
     }
 
-    /// The publishing session is gone: what it said may be heard yet, or not.
-    pub(super) fn give_up(&mut self) {
+    /// The publishing session is gone: its last probe may arrive yet, or not.
+    pub(super) fn abandon(&mut self) {
         self.state = State::Idle;
     }
 
-    /// The server refused to publish the token of this number: nothing can be proved.
+    /// The server refused to notify the probe of this number: nothing can be proved.
     pub(super) fn handle_refused(&mut self, number: u32) {
         if number == self.number {
             self.handle_impossible();
@@ -134,11 +135,11 @@ impl Probe {
         }
     }
 
-    /// The time has come: whether the listening session is deaf. If the server only takes its time
-    /// to commit, nothing is proved until it has.
+    /// The deadline has passed. Returns whether the listening session failed to receive the probe;
+    /// where the server only takes its time to commit, nothing is proved until it has.
     pub(super) fn handle_timeout(&mut self) -> bool {
         match &mut self.state {
-            State::Purpose { deadline, .. } => {
+            State::Sent { deadline, .. } => {
                 *deadline = None;
                 if self.proof == Proof::Pending {
                     self.proof = Proof::Impossible;
@@ -150,39 +151,39 @@ impl Probe {
         }
     }
 
-    /// The listening session heard something on our channel.
-    pub(super) fn handle_heard(&mut self, payload: &[u8]) {
+    /// The listening session received a notification on our channel.
+    pub(super) fn handle_received(&mut self, payload: &[u8]) {
         match &self.state {
-            State::Purpose { token, .. } | State::Committed { token, .. }
-                if token.as_bytes() == payload =>
+            State::Sent { nonce, .. } | State::Committed { nonce, .. }
+                if nonce.as_bytes() == payload =>
             {
                 self.state = State::Idle;
-                self.proof = Proof::Heard;
+                self.proof = Proof::Received;
             }
-            // Of somebody else, or of a probe that was given up.
-            State::Idle | State::Purpose { .. } | State::Committed { .. } => {}
+            // From a stranger, or of an abandoned probe.
+            State::Idle | State::Sent { .. } | State::Committed { .. } => {}
         }
     }
 
-    /// The listening session delivers other notifications, which may be many and are before ours.
-    pub(super) fn note_life(&mut self, now: Instant) {
-        let within = self.heard_within();
+    /// The listening session received another notification: there may be many before ours.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        let timeout = self.receipt_timeout();
         if let State::Committed {
             deadline,
             deadline_max,
             ..
         } = &mut self.state
         {
-            *deadline = (now + within).min(*deadline_max);
+            *deadline = (now + timeout).min(*deadline_max);
         }
     }
 
-    /// The listening session is not being read for now: its silence is ours.
-    pub(super) fn put_off(&mut self, now: Instant) {
+    /// The listening session is not being read for now: its silence says nothing of the server.
+    pub(super) fn handle_unread(&mut self, now: Instant) {
         if let State::Committed { deadline_max, .. } = &mut self.state {
-            *deadline_max = now + HEARD_WITHIN_AT_MOST;
+            *deadline_max = now + RECEIPT_TIMEOUT_MAX;
         }
-        self.note_life(now);
+        self.postpone(now);
     }
 
     /// The listening session is gone.
@@ -196,28 +197,29 @@ impl Probe {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Committed { deadline, .. } => Some(deadline),
-            State::Purpose { deadline, .. } => deadline,
+            State::Sent { deadline, .. } => deadline,
             State::Idle => None,
         }
     }
 
-    /// One that was heard before is believed for as long as a heartbeat may take: to tear it down
-    /// costs every client a gap.
-    fn heard_within(&self) -> Duration {
+    /// A session that received a probe before is trusted for as long as a heartbeat may take: to
+    /// end it costs every client a gap.
+    fn receipt_timeout(&self) -> Duration {
         match self.proof {
-            Proof::Heard => HEARD_AGAIN_WITHIN,
-            Proof::Pending | Proof::Impossible => HEARD_WITHIN,
+            Proof::Received => RECEIPT_TIMEOUT_AGAIN,
+            Proof::Pending | Proof::Impossible => RECEIPT_TIMEOUT,
         }
     }
 }
 
-/// From the commit of a token, or from any later notification, to its being heard.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
-const HEARD_AGAIN_WITHIN: Duration = HEARTBEAT_TIMEOUT;
-/// From asking to the commit, before the listening session is used unproved.
-const COMMITTED_WITHIN: Duration = Duration::from_secs(2);
-/// However much else is heard.
-const HEARD_WITHIN_AT_MOST: Duration = Duration::from_secs(60);
+/// From the commit of a probe, or from any later notification, to its receipt.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The same for a session that received a probe before.
+const RECEIPT_TIMEOUT_AGAIN: Duration = HEARTBEAT_TIMEOUT;
+/// From the commit to the receipt, however many other notifications come in between.
+const RECEIPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// From the request to the commit, before the listening session is used unproved.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -228,9 +230,9 @@ mod tests {
         Instant::now()
     }
 
-    fn asked(start: Instant) -> (Probe, u32, Payload) {
+    fn sent(start: Instant) -> (Probe, u32, Payload) {
         let mut probe = Probe::new(7);
-        assert!(probe.begin(1, start).is_none(), "nobody would hear it");
+        assert!(probe.begin(1, start).is_none(), "no session listens");
         probe.handle_listening();
         let (number, payload) = probe.begin(1, start).unwrap();
         assert!(probe.begin(1, start).is_none(), "one at a time");
@@ -238,95 +240,95 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_heard_before_or_after_its_commit_is_known() {
+    fn a_probe_may_be_received_before_its_commit_is_known() {
         for committed_first in [true, false] {
-            let (mut probe, number, payload) = asked(start());
+            let (mut probe, number, payload) = sent(start());
             if committed_first {
                 probe.handle_committed(number, start());
             }
-            probe.handle_heard(payload.as_str().as_bytes());
-            assert_eq!(probe.proof(), Proof::Heard);
+            probe.handle_received(payload.as_str().as_bytes());
+            assert_eq!(probe.proof(), Proof::Received);
             probe.handle_committed(number, start());
             assert_eq!(probe.deadline(), None);
         }
     }
 
     #[test]
-    fn another_s_token_proves_nothing() {
-        let (mut probe, number, _) = asked(start());
+    fn the_nonce_of_a_stranger_proves_nothing() {
+        let (mut probe, number, _) = sent(start());
         probe.handle_committed(number, start());
-        probe.handle_heard(b"0000000000000002");
+        probe.handle_received(b"0000000000000002");
         assert_eq!(probe.proof(), Proof::Pending);
         assert!(probe.deadline().is_some());
     }
 
     #[test]
-    fn a_commit_that_takes_its_time_makes_nobody_deaf_and_proves_it_in_the_end() {
+    fn a_slow_commit_fails_no_session_and_proves_it_in_the_end() {
         let start = start();
-        let (mut probe, number, payload) = asked(start);
-        assert_eq!(probe.deadline(), Some(start + COMMITTED_WITHIN));
+        let (mut probe, number, payload) = sent(start);
+        assert_eq!(probe.deadline(), Some(start + COMMIT_TIMEOUT));
         assert!(!probe.handle_timeout());
         assert_eq!((probe.proof(), probe.deadline()), (Proof::Impossible, None));
         probe.handle_committed(number, start);
-        assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN));
-        probe.handle_heard(payload.as_str().as_bytes());
-        assert_eq!(probe.proof(), Proof::Heard);
+        assert_eq!(probe.deadline(), Some(start + RECEIPT_TIMEOUT));
+        probe.handle_received(payload.as_str().as_bytes());
+        assert_eq!(probe.proof(), Proof::Received);
     }
 
     #[test]
-    fn an_answer_to_a_probe_that_was_given_up_says_nothing_of_the_next() {
+    fn the_answer_to_an_abandoned_probe_says_nothing_of_the_next() {
         let start = start();
-        let (mut probe, old, _) = asked(start);
+        let (mut probe, old, _) = sent(start);
         probe.handle_lost();
         probe.handle_listening();
         let (new, _) = probe.begin(2, start).unwrap();
         probe.handle_committed(old, start);
         probe.handle_refused(old);
-        assert_eq!(probe.deadline(), Some(start + COMMITTED_WITHIN));
+        assert_eq!(probe.deadline(), Some(start + COMMIT_TIMEOUT));
         probe.handle_committed(new, start);
-        assert!(probe.handle_timeout(), "now it is owed");
+        assert!(probe.handle_timeout(), "not received in time");
     }
 
     #[test]
-    fn what_comes_before_the_token_puts_the_deadline_off_but_not_for_ever() {
+    fn other_notifications_postpone_the_deadline_but_not_for_ever() {
         let start = start();
-        let (mut probe, number, _) = asked(start);
+        let (mut probe, number, _) = sent(start);
         probe.handle_committed(number, start);
-        assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN));
+        assert_eq!(probe.deadline(), Some(start + RECEIPT_TIMEOUT));
         let mut now = start;
-        while now < start + 2 * HEARD_WITHIN_AT_MOST {
+        while now < start + 2 * RECEIPT_TIMEOUT_MAX {
             now += Duration::from_secs(1);
-            probe.note_life(now);
+            probe.postpone(now);
         }
-        assert_eq!(probe.deadline(), Some(start + HEARD_WITHIN_AT_MOST));
-        probe.put_off(now);
-        assert_eq!(probe.deadline(), Some(now + HEARD_WITHIN));
+        assert_eq!(probe.deadline(), Some(start + RECEIPT_TIMEOUT_MAX));
+        probe.handle_unread(now);
+        assert_eq!(probe.deadline(), Some(now + RECEIPT_TIMEOUT));
     }
 
     #[test]
-    fn who_was_heard_is_believed_as_long_as_a_heartbeat() {
+    fn a_session_once_proved_is_trusted_as_long_as_a_heartbeat() {
         let start = start();
-        let (mut probe, _, payload) = asked(start);
-        probe.handle_heard(payload.as_str().as_bytes());
+        let (mut probe, _, payload) = sent(start);
+        probe.handle_received(payload.as_str().as_bytes());
         let (number, _) = probe.begin(2, start).unwrap();
         probe.handle_committed(number, start);
-        assert_eq!(probe.deadline(), Some(start + HEARD_AGAIN_WITHIN));
+        assert_eq!(probe.deadline(), Some(start + RECEIPT_TIMEOUT_AGAIN));
     }
 
     #[test]
-    fn what_could_not_be_published_proves_nothing_and_takes_nothing_back() {
-        let (mut probe, number, payload) = asked(start());
+    fn a_refused_probe_proves_nothing_and_takes_nothing_back() {
+        let (mut probe, number, payload) = sent(start());
         probe.handle_refused(number);
         assert_eq!(probe.proof(), Proof::Impossible);
-        probe.handle_heard(payload.as_str().as_bytes());
+        probe.handle_received(payload.as_str().as_bytes());
         assert_eq!(probe.proof(), Proof::Impossible);
 
         let (_, payload) = probe.begin(2, start()).unwrap();
-        probe.handle_heard(payload.as_str().as_bytes());
-        assert_eq!(probe.proof(), Proof::Heard);
+        probe.handle_received(payload.as_str().as_bytes());
+        assert_eq!(probe.proof(), Proof::Received);
         let (number, _) = probe.begin(3, start()).unwrap();
         probe.handle_refused(number);
-        assert_eq!(probe.proof(), Proof::Heard);
+        assert_eq!(probe.proof(), Proof::Received);
         probe.handle_lost();
         assert_eq!(probe.proof(), Proof::Pending);
     }

@@ -1,11 +1,11 @@
-//! The two sessions, told apart.
+//! Which of the two sessions: the one that listens, or the one that publishes.
 
 use std::fmt;
 
-/// Which of the two sessions.
+/// The part that a session plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// LISTENs and hears; does nothing else, so that nothing delays what it hears.
+    /// LISTENs and receives notifications; does nothing else, so that nothing delays them.
     Listening,
     /// NOTIFYs.
     Publishing,
@@ -15,7 +15,7 @@ impl Role {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Listening, Self::Publishing];
 
-    /// The number, for arrays by role.
+    /// The place of the role in an array of both.
     pub fn index(self) -> usize {
         match self {
             Self::Listening => 0,

@@ -1,20 +1,21 @@
 //! Which server is tried next, and whether with TLS.
 //!
-//! libpq's order: the servers as they were named, each as `sslmode` says, perhaps once more the
-//! other way (PostgreSQL, "Specifying Multiple Hosts", "SSL Mode Descriptions"). Knows no time.
+//! libpq's order: the servers in the order of the configuration, each as `sslmode` says, some once
+//! more the other way (PostgreSQL, "Specifying Multiple Hosts", "SSL Mode Descriptions"). Knows no
+//! time.
 
 use crate::pg::config::{Config, Host, SslMode, TargetSessionAttrs};
 
-/// One way to one server.
+/// One server, and how to connect to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The server, by its place in the configuration.
     pub server: usize,
     /// Whether TLS is asked for.
     pub encryption: Encryption,
-    /// How many servers of this round were tried before.
+    /// How many servers were tried before in this round.
     tried: usize,
-    /// Of what is wanted only the second best is left.
+    /// Any kind of server will do: this round has not found the preferred kind.
     accept_any: bool,
 }
 
@@ -23,34 +24,35 @@ pub struct Route {
 pub enum Encryption {
     /// Not asked.
     None,
-    /// Purpose; one that has none is talked to in the clear.
+    /// Asked; without TLS on the server's side the session goes on in clear text.
     Offered,
-    /// Purpose; one that has none is left.
+    /// Asked; a server without TLS is left.
     Required,
 }
 
-/// How far an attempt came.
+/// How far an attempt came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reached {
-    /// There is nobody, or nobody any more.
+    /// No server answers, or it no longer does.
     Nobody,
     /// TLS failed.
     Tls,
-    /// The server refused us before it believed who we are.
+    /// The server refused us before it was convinced of who we are.
     Refusal {
-        /// Whether over TLS.
+        /// Whether TLS carried the refusal.
         is_secure: bool,
-        /// Whether it refuses everybody, for now.
+        /// Whether the server refuses everybody for now.
         is_unavailable: bool,
     },
-    /// It would take us, and is not of the wanted kind.
-    OtherKind,
-    /// It is the right one, and it does not work.
+    /// The server lets us in, and is not of the wanted kind.
+    Unsuitable,
+    /// The server is the right one, and it does not work.
     End,
 }
 
 impl Route {
-    /// Where a round begins. `random` picks the first server if chance shall.
+    /// The beginning of a round. `random` picks the first server where the configuration leaves it
+    /// to chance.
     pub(super) fn first(config: &Config, random: u64) -> Self {
         let count = config.servers.len();
         let random = usize::try_from(random % count as u64).unwrap_or(0);
@@ -63,7 +65,7 @@ impl Route {
         }
     }
 
-    /// What to try after this failed; `None` ends the round.
+    /// The route to try after this one failed; `None` ends the round.
     pub(super) fn next(self, reached: Reached, config: &Config) -> Option<Self> {
         let again = |encryption| Some(Self { encryption, ..self });
         let is_unix = matches!(config.servers[self.server].host, Host::Unix(_));
@@ -90,7 +92,8 @@ impl Route {
                 | Reached::End,
                 _,
             ) => return None,
-            (Reached::Nobody | Reached::Tls | Reached::Refusal { .. } | Reached::OtherKind, _) => {}
+            (Reached::Nobody | Reached::Tls | Reached::Refusal { .. } | Reached::Unsuitable, _) => {
+            }
         }
         self.next_server(config)
     }
@@ -99,7 +102,7 @@ impl Route {
         let count = config.servers.len();
         let server = (self.server + 1) % count;
         let encryption = encryption(config, server);
-        let second_best = config.target_session_attrs == TargetSessionAttrs::PreferStandby;
+        let any_will_do = config.target_session_attrs == TargetSessionAttrs::PreferStandby;
         if self.tried + 1 < count {
             Some(Self {
                 server,
@@ -107,7 +110,7 @@ impl Route {
                 tried: self.tried + 1,
                 ..self
             })
-        } else if second_best && !self.accept_any {
+        } else if any_will_do && !self.accept_any {
             Some(Self {
                 server,
                 encryption,
@@ -119,7 +122,7 @@ impl Route {
         }
     }
 
-    /// Which kind of server will do on this way.
+    /// The kind of server that will do on this route.
     pub(super) fn target(self, config: &Config) -> TargetSessionAttrs {
         if self.accept_any {
             TargetSessionAttrs::Any
@@ -156,8 +159,8 @@ mod tests {
         is_unavailable: true,
     };
 
-    /// The whole round as `server` and `+` (required), `?` (offered) or `-`, each attempt ending
-    /// like `reached` says, the last one repeated.
+    /// The whole round: of each attempt the server, and `+` (TLS required), `?` (offered) or `-`.
+    /// The attempts fail as `reached` says, further ones as its last element.
     fn round(parameters: &str, reached: &[Reached]) -> String {
         let url = format!("postgres://u@a,b/x?{parameters}");
         let config = Config::parse(&url, &|_| None).unwrap();
@@ -180,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn a_round_goes_as_libpq_goes() {
+    fn a_round_follows_the_order_of_libpq() {
         for (parameters, reached, expected) in [
             ("sslmode=disable", &[Reached::Nobody][..], "0- 1-"),
             ("sslmode=disable", &[REFUSED], "0-"),
             ("sslmode=disable", &[STARTING], "0- 1-"),
-            ("sslmode=disable", &[Reached::OtherKind], "0- 1-"),
+            ("sslmode=disable", &[Reached::Unsuitable], "0- 1-"),
             ("sslmode=disable", &[Reached::End], "0-"),
             ("sslmode=allow", &[Reached::Nobody], "0- 1-"),
             ("sslmode=allow", &[REFUSED], "0- 0?"),
@@ -204,7 +207,7 @@ mod tests {
             ("sslmode=verify-full", &[Reached::Nobody], "0+ 1+"),
             (
                 "sslmode=disable&target_session_attrs=prefer-standby",
-                &[Reached::OtherKind],
+                &[Reached::Unsuitable],
                 "0- 1- 0- 1-",
             ),
             (

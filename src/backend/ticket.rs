@@ -1,19 +1,22 @@
-//! What a session was asked, packed into the number it gives back.
+//! The operations of a session, each packed into the number that comes back with its answer.
+//!
+//! Knows nothing of the answers.
 
 use crate::{channel::ChannelKey, pg::session::Ticket};
 
-/// What a ticket stands for.
-pub(super) enum Purpose {
+/// The operation that a ticket names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
     Listen(ChannelKey),
     Unlisten(ChannelKey),
-    /// The oldest transaction that publishes.
+    /// The oldest transaction of publishes under way.
     Publish,
     Heartbeat,
-    /// What the proof that one hears the other takes of either.
+    /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
 }
 
-impl Purpose {
+impl Operation {
     pub(super) fn ticket(self) -> Ticket {
         let (kind, number) = match self {
             Self::Listen(key) => (0, key.0),
@@ -42,16 +45,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_asked_comes_back() {
+    fn an_operation_comes_back_from_its_ticket() {
+        let mut operations = vec![Operation::Publish, Operation::Heartbeat];
         for number in [0, 7, u32::MAX] {
-            let back = |asked: Purpose| Purpose::from_ticket(asked.ticket());
-            let key = ChannelKey(number);
-            assert!(matches!(back(Purpose::Listen(key)), Purpose::Listen(it) if it == key));
-            assert!(matches!(back(Purpose::Unlisten(key)), Purpose::Unlisten(it) if it == key));
+            operations.extend([
+                Operation::Listen(ChannelKey(number)),
+                Operation::Unlisten(ChannelKey(number)),
+                Operation::Probe(number),
+            ]);
         }
-        let back = |asked: Purpose| Purpose::from_ticket(asked.ticket());
-        assert!(matches!(back(Purpose::Publish), Purpose::Publish));
-        assert!(matches!(back(Purpose::Heartbeat), Purpose::Heartbeat));
-        assert!(matches!(back(Purpose::Probe(7)), Purpose::Probe(7)));
+        for operation in operations {
+            assert_eq!(Operation::from_ticket(operation.ticket()), operation);
+        }
     }
 }

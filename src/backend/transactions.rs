@@ -1,18 +1,19 @@
-//! Publishes on their way to PostgreSQL: sources take turns, and many make one transaction.
+//! Publishes on their way to PostgreSQL: sources take turns, and several publishes make one
+//! transaction.
 //!
-//! A transaction costs PostgreSQL a lock that all who notify share, so whatever waits while one is
-//! under way gathers into the next; nothing waits for a timer. Four rules keep what each client may
-//! count on:
+//! A transaction costs PostgreSQL a lock that all sessions share for NOTIFY, so the publishes that
+//! arrive while one transaction is under way gather into the next; none waits for a timer. Four
+//! rules keep what is promised to each client:
 //!
-//! - At most one transaction of several is under way. When PostgreSQL refuses it nothing of it was
-//!   committed, and each member runs again alone, before anything that came later: so one refused
-//!   publish harms no other, and each source's order holds.
+//! - At most one transaction of several publishes is under way. When PostgreSQL refuses it, nothing
+//!   of it was committed, and each member runs again alone, before any later publish: so a refused
+//!   publish harms no other, and the order of each source holds.
 //! - A transaction holds no pair of channel and payload twice: PostgreSQL would make one
 //!   notification of it ("NOTIFY").
-//! - A server that converts from UTF-8 may make equal what was not: there each runs alone.
-//! - What one source asks leaves in the order asked.
+//! - A server that converts from UTF-8 may make different pairs equal: there each publish runs alone.
+//! - The publishes of one source leave in the order of their arrival.
 //!
-//! Knows neither sessions' states nor time, nor what a publish is for.
+//! Knows neither the state of a session nor the time, nor the purpose of a publish.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -24,20 +25,20 @@ use crate::{
 
 /// Publishes that wait, and those under way.
 ///
-/// [`Self::push`] what is asked. Whenever bytes can leave, [`Self::poll_transaction`] until `None`,
-/// each answered, in this order, by [`Self::handle_completed`] or at the end of the session by
-/// [`Self::handle_lost`].
+/// [`Self::push`] takes a publish. Whenever bytes can leave, [`Self::poll_transaction`] until
+/// `None`: each transaction is answered, in this order, by [`Self::handle_completed`], or at the
+/// end of the session by [`Self::handle_lost`].
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
-    /// By source, in the order asked; no queue is empty.
+    /// By source, in the order of arrival; no queue is empty.
     waiting: HashMap<u32, VecDeque<Notify>>,
-    /// Sources in `waiting`, each once, the next one first.
+    /// The sources in `waiting`, each once, the next one first.
     turns: VecDeque<u32>,
-    /// Of a refused transaction: each runs alone, before all else.
+    /// The members of a refused transaction: each runs alone, before all others.
     again: VecDeque<Notify>,
-    /// Transactions in the order sent, none empty.
+    /// In the order of sending; no transaction is empty.
     under_way: VecDeque<Vec<Notify>>,
-    /// One of `under_way` has several members.
+    /// Whether a transaction in `under_way` has several members.
     is_gathered: bool,
 }
 
@@ -51,14 +52,14 @@ impl Transactions {
         queue.push_back(notify);
     }
 
-    /// The next transaction to be sent, its members in the order to be executed.
-    pub(super) fn poll_transaction(&mut self, measure: LengthUnit) -> Option<&[Notify]> {
+    /// The next transaction to be sent, its members in the order of execution.
+    pub(super) fn poll_transaction(&mut self, unit: LengthUnit) -> Option<&[Notify]> {
         if self.is_gathered || self.under_way.len() >= TRANSACTIONS_MAX {
             return None;
         }
         let members = match self.again.pop_front() {
             Some(notify) => vec![notify],
-            None => self.gather(match measure {
+            None => self.gather(match unit {
                 LengthUnit::Utf8 => MEMBERS_MAX,
                 LengthUnit::Server => 1,
             }),
@@ -71,7 +72,7 @@ impl Transactions {
         self.under_way.back().map(Vec::as_slice)
     }
 
-    /// PostgreSQL answered the oldest transaction; `report` learns how its members ended. Returns
+    /// PostgreSQL answered the oldest transaction. Reports the outcome of its members, and returns
     /// how many of them were committed.
     pub(super) fn handle_completed(
         &mut self,
@@ -79,7 +80,7 @@ impl Transactions {
         mut report: impl FnMut(u32, Published),
     ) -> usize {
         let Some(members) = self.under_way.pop_front() else {
-            debug_assert!(false, "what is answered was asked");
+            debug_assert!(false, "an answer without a transaction");
             return 0;
         };
         self.is_gathered &= members.len() == 1;
@@ -104,7 +105,7 @@ impl Transactions {
     }
 
     /// The session is gone. `handed_over` says of each transaction under way, oldest first,
-    /// whether the server may have seen it; everything ends here, nothing is sent again.
+    /// whether the server may have seen it. Every publish ends here; none is sent again.
     pub(super) fn handle_lost(
         &mut self,
         mut handed_over: impl Iterator<Item = HandedOver>,
@@ -122,7 +123,7 @@ impl Transactions {
                 );
             }
         }
-        // Rolled back, or never sent. In each source's order.
+        // Rolled back, or never sent; in the order of each source.
         for notify in self.again.drain(..) {
             report(notify.number, Published::NotSent);
         }
@@ -134,12 +135,12 @@ impl Transactions {
         self.is_gathered = false;
     }
 
-    /// Takes from each source in turn. One whose next pair is in the transaction already waits
-    /// for the next one, with all that is behind it.
+    /// Takes from each source in turn. A source whose next pair is already in the transaction waits
+    /// for the next transaction, with everything behind that pair.
     fn gather(&mut self, members_max: usize) -> Vec<Notify> {
         let mut members: Vec<Notify> = Vec::new();
-        // Where in `members` each is, sorted by the pairs. A hash would have to be secret, since
-        // clients choose what is hashed; the seed is none: every epoch shows it.
+        // Places in `members`, sorted by the pairs. A hash would need a secret key, since clients
+        // choose the pairs; our seed is no secret: every epoch shows it.
         let mut sorted: Vec<usize> = Vec::new();
         let mut held_back = VecDeque::new();
         while members.len() < members_max {
@@ -147,7 +148,7 @@ impl Transactions {
                 break;
             };
             let Some(queue) = self.waiting.get_mut(&source) else {
-                debug_assert!(false, "a source in turn has something waiting");
+                debug_assert!(false, "a source in turn has a publish that waits");
                 continue;
             };
             let place = queue.front().and_then(|next| {
@@ -166,22 +167,22 @@ impl Transactions {
                 self.turns.push_back(source);
             }
         }
-        // They were due first.
+        // Their turn came first.
         held_back.append(&mut self.turns);
         self.turns = held_back;
         members
     }
 }
 
-/// What PostgreSQL would make one notification of.
+/// PostgreSQL makes one notification of equal pairs in a transaction.
 fn pair(notify: &Notify) -> (&str, &str) {
     (notify.payload.as_str(), notify.channel.as_str())
 }
 
-/// Publishes in one transaction: beyond this PostgreSQL gains nothing, and the last one waits.
+/// Publishes in one transaction: a larger one gains nothing at PostgreSQL, and delays its members.
 const MEMBERS_MAX: usize = 256;
-/// Transactions under way at a time, all but one of a single publish: a server that is written
-/// to without being read stalls.
+/// Transactions under way, all but one of them with a single member: a server whose answers nobody
+/// reads stops reading.
 const TRANSACTIONS_MAX: usize = 256;
 
 #[cfg(test)]
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_gathers_and_sources_take_turns() {
+    fn waiting_publishes_gather_and_sources_take_turns() {
         let mut transactions = Transactions::default();
         push(&mut transactions, 7, &["1", "2", "3"]);
         push(&mut transactions, 8, &["4"]);
@@ -233,7 +234,7 @@ mod tests {
         push(&mut transactions, 9, &["7", "8"]);
         assert!(
             next(&mut transactions).is_empty(),
-            "one of several at a time"
+            "one transaction of several at a time"
         );
         assert_eq!(complete(&mut transactions, Ok(())).len(), 6);
         assert_eq!(next(&mut transactions), ["7", "8"]);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_one_holds_up_nothing() {
+    fn a_transaction_of_one_publish_delays_no_other() {
         let mut transactions = Transactions::default();
         push(&mut transactions, 1, &["1"]);
         assert_eq!(next(&mut transactions), ["1"]);
@@ -267,14 +268,14 @@ mod tests {
         assert_eq!(
             next(&mut transactions),
             ["1", "3"],
-            "source 2 was due first"
+            "source 2 had its turn first"
         );
         complete(&mut transactions, Ok(()));
         assert_eq!(next(&mut transactions), ["1", "2"]);
     }
 
     #[test]
-    fn a_pair_is_known_among_many_and_either_half_tells_two_apart() {
+    fn a_pair_is_found_among_many_and_differs_by_channel_or_payload() {
         let mut transactions = Transactions::default();
         let texts: Vec<_> = (0..100).map(|text| text.to_string()).collect();
         let upwards: Vec<_> = texts.iter().map(String::as_str).collect();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_a_refused_transaction_run_again_alone_before_anything_else() {
+    fn members_of_a_refused_transaction_run_again_alone_before_all_others() {
         let mut transactions = Transactions::default();
         push(&mut transactions, 1, &["1", "2"]);
         push(&mut transactions, 2, &["3"]);
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_server_converts_each_runs_alone() {
+    fn each_publish_runs_alone_where_the_server_converts() {
         let mut transactions = Transactions::default();
         push(&mut transactions, 1, &["1", "2"]);
         for _ in 0..2 {
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_and_what_is_under_way_are_bounded() {
+    fn members_and_transactions_under_way_are_bounded() {
         let mut transactions = Transactions::default();
         for number in 0..=MEMBERS_MAX {
             push(&mut transactions, 1, &[&number.to_string()]);
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ends_once_when_the_session_is_lost() {
+    fn each_publish_ends_once_when_the_session_is_lost() {
         let mut transactions = Transactions::default();
         push(&mut transactions, 1, &["1"]);
         assert_eq!(next(&mut transactions), ["1"]);

@@ -304,7 +304,7 @@ impl Listener<'_> {
     fn retry_later(&mut self, now: Instant) {
         let random = getrandom::u64().unwrap_or(u64::MAX);
         self.link = Link::Down {
-            retry_at: now + link::backoff(self.attempt, random),
+            retry_at: now + link::BACKOFF.delay(self.attempt, random),
         };
         self.attempt = self.attempt.saturating_add(1);
     }

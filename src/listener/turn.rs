@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     backend::{
-        Backend, Event, Failure, FailureError, Role,
+        Backend, Event, Failure, FailureKind, Role,
         command::{Notify, Published},
     },
     pg::config::Config,
@@ -241,17 +241,17 @@ impl Callers {
 
 fn error_of(failure: &Failure) -> ListenerError {
     let address = failure.address.clone();
-    match failure.error.clone() {
-        FailureError::Connection(kind, why) => ListenerError::Connection {
-            address,
-            error: io::Error::new(kind, why),
-        },
-        FailureError::Unfit(unfit) => ListenerError::Connection {
-            address,
-            error: io::Error::other(format!("server {}", unfit.text())),
-        },
-        FailureError::Session(error) => ListenerError::Session { address, error },
-    }
+    let error = match &failure.kind {
+        FailureKind::Connection(kind, text) => io::Error::new(*kind, format!("connection {text}")),
+        FailureKind::Tls(text) => io::Error::other(format!("connection {text}")),
+        FailureKind::TargetMismatch(target) => io::Error::other(format!("server is not {target}")),
+        FailureKind::Unfit(unfit) => io::Error::other(format!("server {}", unfit.text())),
+        FailureKind::Session(error) => {
+            let error = error.clone();
+            return ListenerError::Session { address, error };
+        }
+    };
+    ListenerError::Connection { address, error }
 }
 
 fn outcome(published: Published) -> Result<(), ListenerError> {

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::access::secret::Secret;
+use alle::{access::secret::Secret, backoff::Backoff};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
@@ -148,47 +148,16 @@ pub(super) fn open(url: &WsUrl, token: Option<&Secret>, inbox: &Inbox) {
     });
 }
 
-/// How long to wait before attempt number `attempt` (from 0) after a loss: anything up to 100 ms
-/// doubled each time, at most 5 s ("full jitter": a restarted bridge is not stormed by all at once).
-pub(super) fn backoff(attempt: u32, random: u64) -> Duration {
-    let ceiling = BACKOFF_MIN
-        .saturating_mul(1 << attempt.min(16))
-        .min(BACKOFF_MAX);
-    let micros = u64::try_from(ceiling.as_micros()).unwrap_or(u64::MAX);
-    Duration::from_micros(random % (micros + 1))
-}
-
 fn is_would_block(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The waits between attempts.
+pub(super) const BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(100), BACKOFF_MAX).with_full_jitter();
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// The bridge pings each 25 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(35);
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backoff_doubles_from_100_ms_to_5_s_and_is_random_below() {
-        for (attempt, ceiling_millis) in [
-            (0, 100),
-            (1, 200),
-            (5, 3200),
-            (6, 5000),
-            (40, 5000),
-            (u32::MAX, 5000),
-        ] {
-            let ceiling = Duration::from_millis(ceiling_millis);
-            let micros = ceiling_millis * 1000;
-            assert_eq!(backoff(attempt, micros), ceiling);
-            assert_eq!(backoff(attempt, micros + 1), Duration::ZERO);
-            assert!(backoff(attempt, u64::MAX) <= ceiling);
-        }
-    }
-}
