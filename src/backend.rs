@@ -68,6 +68,8 @@ pub enum Event<'a> {
     Up(Role, LengthUnit),
     /// The session is gone.
     Down(Role),
+    /// The session that came up goes on in the clear, where TLS was asked for and not had.
+    TlsGivenUp(Role),
     /// Whether the listening session, which is up, is known to hear what the publishing one says.
     Proved(bool),
     /// One transaction of so many publishes was committed.
@@ -235,7 +237,7 @@ impl Backend {
         }
     }
 
-    /// There is no TLS with this server; `why` completes the sentence "connection ...".
+    /// There is no TLS with this server; `why` says what is wrong.
     pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
         if !matches!(self.connections[role.index()].state, State::Waiting { .. }) {
             self.fail(role, &Cause::Tls(why), now);

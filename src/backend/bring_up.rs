@@ -57,6 +57,13 @@ impl Backend {
         }
     }
 
+    /// Why the session that is up has no TLS, where it was asked for and might have been had.
+    pub fn tls_given_up(&self, role: Role) -> Option<&str> {
+        let connection = &self.connections[role.index()];
+        let is_ready = matches!(connection.state, State::Ready { .. });
+        connection.in_the_clear.as_deref().filter(|_| is_ready)
+    }
+
     /// The session is one to work with.
     fn rise(&mut self, role: Role) {
         let connection = &mut self.connections[role.index()];
@@ -70,18 +77,26 @@ impl Backend {
             return;
         };
         *is_up = true;
-        tracing::info!(
-            "{role} session connected to PostgreSQL {} at {}{}",
-            session.server_version().unwrap_or("of unknown version"),
-            self.configs[role.index()].servers[connection.route.server],
-            if *is_secure { " over TLS" } else { "" },
-        );
+        let is_secure = *is_secure;
         let measure = LengthUnit::of(session.server_encoding());
+        let version = session.server_version();
+        let version = version.unwrap_or("of unknown version").to_owned();
+        let config = &self.configs[role.index()];
+        connection.note_encryption(role, is_secure, config);
+        tracing::info!(
+            "{role} session connected to PostgreSQL {version} at {}{}",
+            config.servers[connection.route.server],
+            if is_secure { " over TLS" } else { "" },
+        );
+        let is_tls_given_up = connection.in_the_clear.is_some();
         connection.complaints.clear();
         connection.is_misconfigured = false;
         connection.complaint = None;
         connection.failure = None;
         self.events.push_back(Event::Up(role, measure));
+        if is_tls_given_up {
+            self.events.push_back(Event::TlsGivenUp(role));
+        }
     }
 
     /// The publishing session says something that the listening one must hear.

@@ -4,8 +4,11 @@
 
 use std::{fmt, time::Instant};
 
-use super::{Failure, HEARTBEAT_TIMEOUT, Route};
-use crate::pg::session::Session;
+use super::{Failure, HEARTBEAT_TIMEOUT, Role, Route};
+use crate::pg::{
+    config::{Config, SslMode},
+    session::Session,
+};
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -20,6 +23,12 @@ pub(super) struct Connection {
     pub(super) is_misconfigured: bool,
     /// What was last logged against it, so that it is logged once.
     pub(super) complaint: Option<String>,
+    /// Why this round goes on without TLS at the server of `route`, though it was asked for.
+    pub(super) tls_given_up: Option<String>,
+    /// The same of the session that is ready, said once: it may come back as often as it likes.
+    pub(super) in_the_clear: Option<String>,
+    /// Whether the last session that was ready had TLS.
+    pub(super) was_secure: bool,
     /// Why the last round failed; `None` while there was none, and from `Ready` on.
     pub(super) failure: Option<Failure>,
 }
@@ -60,6 +69,9 @@ impl Connection {
             complaints: Vec::new(),
             is_misconfigured: false,
             complaint: None,
+            tls_given_up: None,
+            in_the_clear: None,
+            was_secure: false,
             failure: None,
         }
     }
@@ -72,6 +84,30 @@ impl Connection {
         } = &mut self.state
         {
             *deadline = now + HEARTBEAT_TIMEOUT;
+        }
+    }
+
+    /// The session is ready: TLS that was given up on the way is told of, each time that it, or the
+    /// reason, is another one than before.
+    pub(super) fn note_encryption(&mut self, role: Role, is_secure: bool, config: &Config) {
+        let had_it = std::mem::replace(&mut self.was_secure, is_secure);
+        let given_up = self.tls_given_up.take();
+        let before = self.in_the_clear.take();
+        let is_unix = config.servers[self.route.server]
+            .unix_socket_path()
+            .is_some();
+        if is_secure || is_unix || config.tls.mode != SslMode::Prefer {
+            return;
+        }
+        let lost = "the server offers none, which the session before had";
+        self.in_the_clear = given_up
+            .or_else(|| had_it.then(|| lost.to_owned()))
+            .or_else(|| before.clone().filter(|before| before == lost));
+        match &self.in_the_clear {
+            Some(why) if before.as_ref() != Some(why) => tracing::warn!(
+                "{role} session: TLS failed ({why}); going on in clear text, as sslmode=prefer allows"
+            ),
+            Some(_) | None => {}
         }
     }
 

@@ -11,7 +11,7 @@ use crate::pg::session::SessionError;
 pub(super) enum Cause<'a> {
     /// The connection; the words complete the sentence "connection ...".
     Connection(&'a str, io::ErrorKind),
-    /// TLS.
+    /// TLS; the words say why.
     Tls(&'a str),
     /// The session itself, and whether the server had believed who we are.
     Session {
@@ -115,9 +115,8 @@ impl Cause<'_> {
     /// The sentence for the log.
     pub(super) fn complaint(&self, address: &str) -> String {
         match self {
-            Self::Connection(why, _) | Self::Tls(why) => {
-                format!("connection to PostgreSQL at {address} {why}")
-            }
+            Self::Connection(why, _) => format!("connection to PostgreSQL at {address} {why}"),
+            Self::Tls(why) => format!("connection to PostgreSQL at {address} failed: {why}"),
             Self::Session { error, .. } => {
                 let remedy = error.remedy().map(|remedy| format!(" ({remedy})"));
                 let remedy = remedy.unwrap_or_default();
@@ -130,6 +129,16 @@ impl Cause<'_> {
                 let (text, remedy) = (unfit.text(), unfit.remedy());
                 format!("PostgreSQL at {address} {text} ({remedy})")
             }
+        }
+    }
+
+    /// Why TLS is given up where the same server is tried in the clear next.
+    pub(super) fn against_tls(&self) -> String {
+        match self {
+            Self::Connection(why, _) => format!("the connection {why}"),
+            Self::Tls(why) => (*why).to_owned(),
+            Self::Session { error, .. } => format!("under it the server refused us: {error}"),
+            Self::OtherKind(_) | Self::Unfit(_) => "the server will not do".to_owned(),
         }
     }
 
@@ -175,7 +184,7 @@ impl Cause<'_> {
                 FailureError::Connection(*kind, format!("connection {why}"))
             }
             Self::Tls(why) => {
-                FailureError::Connection(io::ErrorKind::Other, format!("connection {why}"))
+                FailureError::Connection(io::ErrorKind::Other, format!("connection failed: {why}"))
             }
             Self::Session { error, .. } => FailureError::Session(Box::new((*error).clone())),
             Self::OtherKind(wanted) => {

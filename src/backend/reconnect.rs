@@ -43,6 +43,10 @@ impl Backend {
             self.probe.handle_lost();
         }
         if let Some(next) = next.filter(|_| !was_up) {
+            connection.tls_given_up = connection
+                .route
+                .gives_up_tls(next)
+                .then(|| cause.against_tls());
             connection.route = next;
             connection.state = State::Connecting {
                 deadline: now + timeout,
@@ -51,6 +55,7 @@ impl Backend {
             return;
         }
         connection.route = Route::first(config, random);
+        connection.tls_given_up = None;
         connection.failure = Some(cause.failure(address));
         let complaint = connection.complaints.join("; ");
         connection.complaints.clear();

@@ -95,6 +95,12 @@ impl Route {
         self.next_server(config)
     }
 
+    /// Whether `next`, which follows it, leads to the same server without the TLS that this one asked for.
+    pub(super) fn gives_up_tls(self, next: Self) -> bool {
+        let asked = self.encryption != Encryption::None;
+        asked && next.encryption == Encryption::None && self.server == next.server
+    }
+
     fn next_server(self, config: &Config) -> Option<Self> {
         let count = config.servers.len();
         let server = (self.server + 1) % count;

@@ -220,6 +220,7 @@ impl Callers {
             Event::Down(Role::Listening) => channels.handle_down(),
             Event::Up(Role::Publishing, _)
             | Event::Down(Role::Publishing)
+            | Event::TlsGivenUp(_)
             | Event::Proved(_)
             | Event::Unfit(_)
             | Event::Committed(_)
