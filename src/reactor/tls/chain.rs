@@ -41,7 +41,10 @@ pub(super) fn verify(
         if let Some(root) = roots.iter().filter(is_root).find(issued) {
             return check_validity(root, now);
         }
-        let is_between = |issuer: &&Certificate<'_>| is_authority(issuer, below);
+        // One that signed itself leads nowhere else.
+        let is_between = |issuer: &&Certificate<'_>| {
+            issuer.subject != issuer.issuer && is_authority(issuer, below)
+        };
         let Some(issuer) = intermediates.iter().filter(is_between).find(issued) else {
             let issuers = intermediates.iter().chain(&roots);
             return Err(unvouched(last, issuers, algorithms));
@@ -210,3 +213,132 @@ const UNDERSTOOD: [&[u8]; 4] = [
     EXTENDED_KEY_USAGE,
     b"\x55\x1d\x11",
 ];
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose,
+        GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    };
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    /// What one certificate of a chain is made like.
+    type Change = fn(&mut CertificateParams);
+
+    const AS_IT_IS: Change = |_| {};
+
+    /// What comes of a chain from its root down to an authority that is somebody's server.
+    fn verified(changes: &[Change]) -> Result<(), Error> {
+        let mut ders = Vec::new();
+        let mut issuer: Option<Issuer<'static, KeyPair>> = None;
+        for (place, change) in changes.iter().enumerate() {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let name = format!("number {place}");
+            params.distinguished_name.push(DnType::CommonName, name);
+            change(&mut params);
+            let key = KeyPair::generate().unwrap();
+            let certificate = match &issuer {
+                Some(issuer) => params.signed_by(&key, issuer),
+                None => params.self_signed(&key),
+            };
+            ders.push(certificate.unwrap().der().clone());
+            issuer = Some(Issuer::new(params, key));
+        }
+        let (leaf, above) = ders.split_last().unwrap();
+        let (root, between) = above.split_first().unwrap();
+        verify_der(leaf, between, root)
+    }
+
+    fn verify_der(
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        root: &CertificateDer<'_>,
+    ) -> Result<(), Error> {
+        let provider = aws_lc_rs::default_provider();
+        let algorithms = provider.signature_verification_algorithms.all;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(1_700_000_000));
+        let leaf = Certificate::parse(leaf).unwrap();
+        assert!(is_special(&leaf));
+        verify(&leaf, between, std::slice::from_ref(root), now, algorithms)
+    }
+
+    #[test]
+    fn only_an_authority_vouches_and_only_for_what_it_may() {
+        let is_no_authority: Change = |params| params.is_ca = IsCa::ExplicitNoCa;
+        let has_none_below: Change = |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        };
+        let signs_no_certificates: Change = |params| {
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        };
+        let limits_names: Change = |params| {
+            params.name_constraints = Some(NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName("example".to_owned())],
+                excluded_subtrees: Vec::new(),
+            });
+        };
+        let is_for_clients: Change = |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        };
+        let demands: Change = |params| {
+            let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+            unknown.set_criticality(true);
+            params.custom_extensions.push(unknown);
+        };
+        let is_over: Change = |params| params.not_after = rcgen::date_time_ymd(2_020, 1, 1);
+        let signs_certificates_alone: Change = |params| {
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        };
+        for (chain, is_good) in [
+            (&[AS_IT_IS, AS_IT_IS][..], true),
+            (&[AS_IT_IS, AS_IT_IS, AS_IT_IS], true),
+            (&[AS_IT_IS; 8], true),
+            (&[AS_IT_IS; 9], false),
+            (&[has_none_below, AS_IT_IS], true),
+            (&[has_none_below, AS_IT_IS, AS_IT_IS], false),
+            (&[AS_IT_IS, has_none_below, AS_IT_IS], true),
+            (&[AS_IT_IS, has_none_below, AS_IT_IS, AS_IT_IS], false),
+            (&[is_no_authority, AS_IT_IS], false),
+            (&[AS_IT_IS, is_no_authority, AS_IT_IS], false),
+            (&[AS_IT_IS, signs_no_certificates, AS_IT_IS], false),
+            (&[AS_IT_IS, limits_names, AS_IT_IS], false),
+            (&[limits_names, AS_IT_IS], false),
+            (&[AS_IT_IS, is_for_clients, AS_IT_IS], false),
+            (&[AS_IT_IS, demands, AS_IT_IS], false),
+            (&[AS_IT_IS, is_over, AS_IT_IS], false),
+            (&[is_over, AS_IT_IS], false),
+            (&[AS_IT_IS, is_over], false),
+            (&[AS_IT_IS, is_for_clients], false),
+            (&[AS_IT_IS, demands], false),
+            (&[AS_IT_IS, signs_certificates_alone], false),
+            (&[AS_IT_IS, signs_no_certificates], true),
+        ] {
+            let result = verified(chain);
+            assert_eq!(result.is_ok(), is_good, "{} {result:?}", chain.len());
+        }
+    }
+
+    #[test]
+    fn a_namesake_of_an_authority_is_not_believed() {
+        let authority = || {
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            let der = params.self_signed(&key).unwrap().der().clone();
+            (der, Issuer::new(params, key))
+        };
+        let ((root, issuer), (namesake, other)) = (authority(), authority());
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let leaf = |issuer| params.signed_by(&key, issuer).unwrap().der().clone();
+        assert_eq!(verify_der(&leaf(&issuer), &[], &root), Ok(()));
+        let unknown = Err(Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert_eq!(verify_der(&leaf(&other), &[], &root), unknown);
+        let between = [namesake, leaf(&issuer)];
+        assert_eq!(verify_der(&leaf(&other), &between, &root), unknown);
+    }
+}
