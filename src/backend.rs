@@ -13,6 +13,7 @@
 mod bring_up;
 pub mod command;
 mod connection;
+mod downgrade;
 mod failure;
 mod fair_queue;
 mod heartbeat;
@@ -69,6 +70,8 @@ pub enum Event<'a> {
     Up(Role, LengthUnit),
     /// The session is gone.
     Down(Role),
+    /// The session that came up goes on in clear text: TLS was asked for and failed.
+    TlsGivenUp(Role),
     /// Whether the listening session, which is up, is known to receive notifications of the
     /// publishing one.
     Proved(bool),
@@ -165,6 +168,11 @@ impl Backend {
         self.connection(role).is_secure()
     }
 
+    /// Why the session that takes commands has no TLS, where TLS was given up for it.
+    pub fn tls_given_up(&self, role: Role) -> Option<&str> {
+        self.connection(role).tls_given_up()
+    }
+
     /// How to connect now.
     pub fn route(&self, role: Role) -> Route {
         self.connection(role).route()
@@ -210,7 +218,7 @@ impl Backend {
         }
     }
 
-    /// TLS could not be established; `why` completes the sentence "connection ...".
+    /// TLS could not be established; `why` says what is wrong.
     pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
         if !self.connection(role).is_waiting() {
             self.fail(role, FailureKind::Tls(why.to_owned()), now);

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    downgrade::Downgrade,
     failure::{Failure, FailureClass, FailureKind, Unfit},
     heartbeat::{Heartbeat, Pulse},
     reconnect::Reconnect,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     channel::LengthUnit,
     pg::{
-        config::{Config, Server},
+        config::{Config, Server, SslMode},
         session::{Protection, Session},
     },
     random::Random,
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     /// The last log line about a round: an equal one is not written again.
     logged: Option<String>,
     reconnect: Reconnect,
+    downgrade: Downgrade,
 }
 
 enum State {
@@ -103,6 +105,7 @@ impl Connection {
             failure: None,
             logged: None,
             reconnect: Reconnect::default(),
+            downgrade: Downgrade::default(),
         }
     }
 
@@ -167,6 +170,12 @@ impl Connection {
             State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
             State::Waiting { .. } | State::Connecting { .. } => false,
         }
+    }
+
+    /// Why the session that takes requests has no TLS, where TLS was given up for it.
+    pub(super) fn tls_given_up(&self) -> Option<&str> {
+        let is_ready = matches!(self.state, State::Ready { .. });
+        self.downgrade.reason().filter(|_| is_ready)
     }
 
     /// The longest that a round of attempts may take: each server may be tried with TLS and
@@ -256,11 +265,15 @@ impl Connection {
             return None;
         };
         *is_up = true;
+        let server = &self.config.servers[self.route.server];
+        let is_offered =
+            self.config.tls.mode == SslMode::Prefer && server.unix_socket_path().is_none();
+        self.downgrade.handle_up(self.role, *is_secure, is_offered);
         tracing::info!(
             "{} session connected to PostgreSQL {} at {}{}",
             self.role,
             session.server_version().unwrap_or("of unknown version"),
-            self.config.servers[self.route.server],
+            server,
             if *is_secure { " over TLS" } else { "" },
         );
         self.round.clear();
@@ -310,9 +323,12 @@ impl Connection {
         let is_admitted = self.session().is_some_and(Session::is_admitted);
         let reached = kind.reached(is_admitted, self.is_secure());
         let address = self.server().to_string();
+        let reason = kind.reason_against_tls();
         self.round.push(Failure { address, kind });
         match self.route.next(reached, &self.config) {
             Some(next) if !self.is_up() => {
+                let gives_up = self.route.gives_up_tls(next);
+                self.downgrade.handle_attempt(gives_up.then_some(reason));
                 self.route = next;
                 self.connect(now);
                 Aftermath::NextRoute
@@ -342,6 +358,7 @@ impl Connection {
         self.failure = self.round.pop();
         self.round.clear();
         self.route = Route::first(&self.config, random.bits());
+        self.downgrade.handle_attempt(None);
         let ready_for = match self.state {
             State::Ready { ready_at, .. } => Some(now - ready_at),
             State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,

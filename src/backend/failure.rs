@@ -21,7 +21,7 @@ pub struct Failure {
 pub enum FailureKind {
     /// The connection; the words complete the sentence "connection ...".
     Connection(io::ErrorKind, String),
-    /// TLS; the words complete the sentence "connection ...".
+    /// TLS; the words say why.
     Tls(String),
     /// The server did not let us in, or we did not trust it, or it ended the session.
     Session(Box<SessionError>),
@@ -79,8 +79,11 @@ impl Failure {
             None => String::new(),
         };
         match &self.kind {
-            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
+            FailureKind::Connection(_, text) => {
                 format!("connection to PostgreSQL at {address} {text}")
+            }
+            FailureKind::Tls(text) => {
+                format!("connection to PostgreSQL at {address} failed: {text}")
             }
             FailureKind::Session(_) | FailureKind::Unfit(_) => format!("{self}{}", remedy()),
             FailureKind::TargetMismatch(target) => {
@@ -94,9 +97,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgreSQL at {}", self.address)?;
         match &self.kind {
-            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
-                write!(f, ": connection {text}")
-            }
+            FailureKind::Connection(_, text) => write!(f, ": connection {text}"),
+            FailureKind::Tls(text) => write!(f, ": connection failed: {text}"),
             FailureKind::Session(error) => write!(f, ": {error}"),
             FailureKind::TargetMismatch(target) => write!(f, ": server is not {target}"),
             FailureKind::Unfit(unfit) => write!(f, " {}", unfit.text()),
@@ -107,6 +109,16 @@ impl fmt::Display for Failure {
 impl FailureKind {
     pub(super) fn connection(kind: io::ErrorKind, text: &str) -> Self {
         Self::Connection(kind, text.to_owned())
+    }
+
+    /// Why TLS is given up, where the same server is tried in clear text next.
+    pub(super) fn reason_against_tls(&self) -> String {
+        match self {
+            Self::Connection(_, text) => format!("the connection {text}"),
+            Self::Tls(text) => text.clone(),
+            Self::Session(error) => format!("under it the server refused us: {error}"),
+            Self::TargetMismatch(_) | Self::Unfit(_) => "the server will not do".to_owned(),
+        }
     }
 
     /// How far the attempt came, in the words of the route. `is_admitted` is whether the server

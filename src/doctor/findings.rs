@@ -122,6 +122,11 @@ fn encryption(backend: &Backend, role: Role) -> Option<Finding> {
     };
     let is_near = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
     let verified = "sslmode=verify-full with sslrootcert=FILE or sslrootcert=system";
+    if let Some(why) = backend.tls_given_up(role) {
+        let text = format!("off: it failed ({why}), and sslmode=prefer goes on in clear text");
+        let remedy = "mend that; sslmode=require goes on with TLS or not at all";
+        return Some(finding(Verdict::Doubtful, subject, text).with_remedy(remedy));
+    }
     Some(
         match (backend.is_secure(role), backend.config(role).tls.mode) {
             (true, SslMode::VerifyFull) => {

@@ -126,7 +126,7 @@ impl BackendSockets {
                 }
                 Some(Err(Unresolved::Tls(error))) => {
                     self.sockets[role.index()] = Stage::None;
-                    backend.handle_tls_failed(role, &format!("failed: {error}"), now);
+                    backend.handle_tls_failed(role, &error.to_string(), now);
                 }
             }
         }
@@ -314,7 +314,7 @@ impl BackendSockets {
                 backend.handle_unreachable(role, &refused(&error), error.kind(), now);
             }
             Progress::Failed(error) => {
-                backend.handle_tls_failed(role, &format!("failed: {error}"), now);
+                backend.handle_tls_failed(role, &error.to_string(), now);
             }
         }
     }
