@@ -18,6 +18,7 @@ pub mod interest;
 pub mod interests;
 mod probe;
 mod reconnect;
+mod resolving;
 mod role;
 mod route;
 mod ticket;
@@ -32,13 +33,14 @@ use std::{
 use self::command::{Command, Notify, Published, Verb};
 use self::{
     connection::{Connection, Heartbeat, State},
-    failure::Cause,
+    failure::{Cause, TIMED_OUT},
     probe::Probe,
     ticket::Purpose,
     transactions::Transactions,
 };
 pub use self::{
     failure::{Failure, FailureError, Unfit},
+    resolving::Configs,
     role::Role,
     route::{Encryption, Route},
 };
@@ -46,7 +48,7 @@ use super::random::Random;
 use crate::{
     channel::{ChannelKey, LengthUnit},
     pg::{
-        config::{Config, Server},
+        config::{Config, ConfigError, Server, Warning},
         session::{self, Protection, ServerError, Session, Ticket},
     },
 };
@@ -54,10 +56,15 @@ use crate::{
 /// What the reactor is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Resolve and connect to the [`Backend::server`] by the [`Backend::route`]; report
-    /// `handle_connected`, `handle_secured`, `handle_tls_failed` or `handle_lost`.
+    /// Resolve the [`Backend::connection_string`] anew; report `handle_resolved` or
+    /// `handle_unresolved`.
+    Resolve(Role),
+    /// Connect to the [`Backend::server`] by the [`Backend::route`]; report `handle_located` and then
+    /// `handle_connected` or `handle_secured`, or `handle_tls_failed` or `handle_lost`.
     Connect(Role),
-    /// Let the socket go; nothing is reported.
+    /// Run the [`Backend::take_key_derivation`], off the loop; report `handle_key`.
+    DeriveKey(Role),
+    /// Let the socket go, and whatever else was ordered; nothing is reported.
     Disconnect(Role),
 }
 
@@ -91,24 +98,6 @@ pub enum Event<'a> {
     Published(u32, Published),
 }
 
-/// Where the two sessions lead: mostly to the same place.
-#[derive(Clone, Debug)]
-pub struct Configs {
-    /// To hear.
-    pub listening: Config,
-    /// To speak.
-    pub publishing: Config,
-}
-
-impl From<Config> for Configs {
-    fn from(config: Config) -> Self {
-        Self {
-            listening: config.clone(),
-            publishing: config,
-        }
-    }
-}
-
 /// Both sessions.
 #[derive(Debug)]
 pub struct Backend {
@@ -118,6 +107,8 @@ pub struct Backend {
     probe: Probe,
     /// What the publishing session is asked; empty while it is not up.
     transactions: Transactions,
+    /// What was said of the surroundings, and still holds.
+    warned: Vec<Warning>,
     random: Random,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
@@ -134,6 +125,7 @@ impl Backend {
             configs,
             probe: Probe::new(seed),
             transactions: Transactions::default(),
+            warned: Vec::new(),
             random: Random::new(seed),
             orders: VecDeque::new(),
             events: VecDeque::new(),
@@ -162,7 +154,10 @@ impl Backend {
     pub fn is_secure(&self, role: Role) -> bool {
         match self.connections[role.index()].state {
             State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
-            State::Waiting { .. } | State::Connecting { .. } => false,
+            State::Waiting { .. }
+            | State::Resolving { .. }
+            | State::Locating { .. }
+            | State::Connecting { .. } => false,
         }
     }
 
@@ -210,7 +205,7 @@ impl Backend {
 
     fn begin(&mut self, role: Role, protection: Protection) {
         let connection = &mut self.connections[role.index()];
-        if let State::Connecting { deadline } = connection.state {
+        if let State::Locating { deadline } | State::Connecting { deadline } = connection.state {
             let is_secure = protection != Protection::None;
             let config = &self.configs[role.index()];
             let server = &config.servers[connection.route.server];
@@ -293,6 +288,7 @@ impl Backend {
                     report(event);
                 }
             }
+            self.order_key(role);
         }
         while let Some(event) = self.events.pop_front() {
             report(event);
@@ -375,22 +371,17 @@ impl Backend {
             self.handle_probe_timeout(now);
         }
         for role in Role::ALL {
-            let timeout = self.connect_timeout(role);
             let connection = &mut self.connections[role.index()];
             if connection.deadline() > now {
                 continue;
             }
             match &mut connection.state {
-                State::Waiting { .. } => {
-                    connection.state = State::Connecting {
-                        deadline: now + timeout,
-                    };
-                    self.orders.push_back(Order::Connect(role));
+                State::Waiting { .. } => self.begin_round(role, now),
+                State::Resolving { .. } | State::Locating { .. } => {
+                    self.fail(role, &Cause::Settings(&ConfigError::LookupHangs), now);
                 }
-                State::Connecting { .. } | State::Starting { .. } => {
-                    let timed_out = Cause::Connection("timed out", io::ErrorKind::TimedOut);
-                    self.fail(role, &timed_out, now);
-                }
+                State::Connecting { .. } => self.fail(role, &TIMED_OUT, now),
+                State::Starting { .. } => self.time_out_start(role, now),
                 State::Ready {
                     session, heartbeat, ..
                 } => match heartbeat {

@@ -389,7 +389,7 @@ const CORE: [&str; 12] = [
     "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("access", &[]),
     (
         "hub",
@@ -419,6 +419,7 @@ const LAYERS: [(&str, &[&str]); 22] = [
             "id",
             "pg",
             "queue",
+            "surroundings",
             "token_file",
         ],
     ),
@@ -427,7 +428,11 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
     ("token_file", &["access"]),
-    ("startup", &["backend", "config", "pg", "reactor"]),
+    ("surroundings", &["pg"]),
+    (
+        "startup",
+        &["backend", "config", "pg", "reactor", "surroundings"],
+    ),
     ("error", &["channel", "pg", "startup", "token_file"]),
     // The front doors.
     (

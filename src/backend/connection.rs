@@ -5,13 +5,15 @@
 use std::{fmt, time::Instant};
 
 use super::{Failure, HEARTBEAT_TIMEOUT, Route};
-use crate::pg::session::Session;
+use crate::pg::session::{KeyDerivation, Session};
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) state: State,
     /// Where this attempt leads, or the next one.
     pub(super) route: Route,
+    /// What the session wants, and nobody works on yet.
+    pub(super) derivation: Option<KeyDerivation>,
     /// Failures since the session was last ready.
     pub(super) failures: u32,
     /// What is wrong with the servers tried in this round.
@@ -27,6 +29,14 @@ pub(super) struct Connection {
 pub(super) enum State {
     Waiting {
         until: Instant,
+    },
+    /// The settings of a round are read anew.
+    Resolving {
+        deadline: Instant,
+    },
+    /// The server is looked up: its name, and the files that TLS with it takes.
+    Locating {
+        deadline: Instant,
     },
     Connecting {
         deadline: Instant,
@@ -56,6 +66,7 @@ impl Connection {
         Self {
             state: State::Waiting { until: now },
             route,
+            derivation: None,
             failures: 0,
             complaints: Vec::new(),
             is_misconfigured: false,
@@ -78,21 +89,30 @@ impl Connection {
     pub(super) fn session(&self) -> Option<&Session> {
         match &self.state {
             State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
+            State::Waiting { .. }
+            | State::Resolving { .. }
+            | State::Locating { .. }
+            | State::Connecting { .. } => None,
         }
     }
 
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
         match &mut self.state {
             State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
+            State::Waiting { .. }
+            | State::Resolving { .. }
+            | State::Locating { .. }
+            | State::Connecting { .. } => None,
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
         match &self.state {
             State::Waiting { until } => *until,
-            State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
+            State::Resolving { deadline }
+            | State::Locating { deadline }
+            | State::Connecting { deadline }
+            | State::Starting { deadline, .. } => *deadline,
             State::Ready {
                 heartbeat: Heartbeat::Due(at),
                 ..
@@ -109,6 +129,8 @@ impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Waiting { .. } => "Waiting",
+            Self::Resolving { .. } => "Resolving",
+            Self::Locating { .. } => "Locating",
             Self::Connecting { .. } => "Connecting",
             Self::Starting { .. } => "Starting",
             Self::Ready { .. } => "Ready",

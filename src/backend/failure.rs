@@ -5,10 +5,12 @@
 use std::{fmt, io};
 
 use super::route::Reached;
-use crate::pg::session::SessionError;
+use crate::pg::{config::ConfigError, session::SessionError};
 
 /// What ended a session, or kept it from beginning.
 pub(super) enum Cause<'a> {
+    /// The settings, which were read anew.
+    Settings(&'a ConfigError),
     /// The connection; the words complete the sentence "connection ...".
     Connection(&'a str, io::ErrorKind),
     /// TLS.
@@ -37,6 +39,8 @@ pub struct Failure {
 /// What was wrong with a server.
 #[derive(Clone, Debug)]
 pub enum FailureError {
+    /// What lies around the connection string makes no sense any more.
+    Settings(ConfigError),
     /// The connection.
     Connection(io::ErrorKind, String),
     /// The server let us in, and is of no use.
@@ -94,6 +98,7 @@ impl Failure {
                 Some("check the host, and the firewalls in between")
             }
             FailureError::Connection(..) => Some("check the host, and what lies between"),
+            FailureError::Settings(_) => None,
             FailureError::Unfit(unfit) => Some(unfit.remedy()),
             FailureError::Session(error) => error.remedy(),
         }
@@ -104,6 +109,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = &self.address;
         match &self.error {
+            FailureError::Settings(error) => write!(f, "PostgreSQL settings: {error}"),
             FailureError::Connection(_, why) => write!(f, "PostgreSQL at {address}: {why}"),
             FailureError::Unfit(unfit) => write!(f, "PostgreSQL at {address} {}", unfit.text()),
             FailureError::Session(error) => write!(f, "PostgreSQL at {address}: {error}"),
@@ -115,6 +121,7 @@ impl Cause<'_> {
     /// The sentence for the log.
     pub(super) fn complaint(&self, address: &str) -> String {
         match self {
+            Self::Settings(error) => format!("PostgreSQL settings: {error}"),
             Self::Connection(why, _) | Self::Tls(why) => {
                 format!("connection to PostgreSQL at {address} {why}")
             }
@@ -147,7 +154,7 @@ impl Cause<'_> {
                 is_secure: *is_secure,
                 is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
             },
-            Self::Session { .. } => Reached::End,
+            Self::Settings(_) | Self::Session { .. } => Reached::End,
         }
     }
 
@@ -155,7 +162,11 @@ impl Cause<'_> {
     pub(super) fn unfit(&self) -> Option<Unfit> {
         match self {
             Self::Unfit(unfit) => Some(*unfit),
-            Self::Connection(..) | Self::Tls(_) | Self::Session { .. } | Self::OtherKind(_) => None,
+            Self::Settings(_)
+            | Self::Connection(..)
+            | Self::Tls(_)
+            | Self::Session { .. }
+            | Self::OtherKind(_) => None,
         }
     }
 
@@ -165,12 +176,14 @@ impl Cause<'_> {
             Self::Session { error, .. } => error.is_configuration(),
             // A standby may be promoted, and deafness has many causes.
             Self::Unfit(unfit) => *unfit == Unfit::Pooler,
-            Self::Connection(..) | Self::Tls(_) | Self::OtherKind(_) => false,
+            // It costs no server anything to look again.
+            Self::Settings(_) | Self::Connection(..) | Self::Tls(_) | Self::OtherKind(_) => false,
         }
     }
 
     pub(super) fn failure(&self, address: String) -> Failure {
         let error = match self {
+            Self::Settings(error) => FailureError::Settings((*error).clone()),
             Self::Connection(why, kind) => {
                 FailureError::Connection(*kind, format!("connection {why}"))
             }
@@ -187,6 +200,9 @@ impl Cause<'_> {
     }
 }
 
+/// What is asked does not come in time.
+pub(super) const TIMED_OUT: Cause<'static> =
+    Cause::Connection("timed out", io::ErrorKind::TimedOut);
 /// The server starts up, shuts down or recovers.
 const CANNOT_CONNECT_NOW: &str = "57P03";
 

@@ -32,6 +32,7 @@ impl Backend {
         let timeout = self.connect_timeout(role);
         let random = self.random.bits();
         let connection = &mut self.connections[role.index()];
+        connection.derivation = None;
         let config = &self.configs[role.index()];
         let address = config.servers[connection.route.server].to_string();
         connection.complaints.push(cause.complaint(&address));
@@ -44,7 +45,7 @@ impl Backend {
         }
         if let Some(next) = next.filter(|_| !was_up) {
             connection.route = next;
-            connection.state = State::Connecting {
+            connection.state = State::Locating {
                 deadline: now + timeout,
             };
             self.orders.push_back(Order::Connect(role));

@@ -251,6 +251,7 @@ fn error_of(failure: &Failure) -> ListenerError {
             error: io::Error::other(format!("server {}", unfit.text())),
         },
         FailureError::Session(error) => ListenerError::Session { address, error },
+        FailureError::Settings(error) => ListenerError::Url(error),
     }
 }
 

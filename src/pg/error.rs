@@ -179,6 +179,11 @@ pub enum AuthenticationError {
         /// Its name.
         method: String,
     },
+    /// `require_auth` does not allow what the server wants.
+    MethodNotAllowed {
+        /// Its name there.
+        method: &'static str,
+    },
     /// The server wants a password and there is none.
     PasswordMissing,
     /// The server wants the password in the clear, over a network.
@@ -187,6 +192,11 @@ pub enum AuthenticationError {
     Scram {
         /// How.
         cause: String,
+    },
+    /// Its verifier takes longer than connecting may.
+    IterationsTooMany {
+        /// How many there are.
+        iterations: u32,
     },
     /// The server says we are in without having proved who it is, as SCRAM demands.
     ServerUnproven,
@@ -215,6 +225,16 @@ impl fmt::Display for AuthenticationError {
                     line(method)
                 )
             }
+            Self::MethodNotAllowed { method } => write!(
+                f,
+                "server asks for authentication method \"{method}\", which require_auth does not \
+                 allow"
+            ),
+            Self::IterationsTooMany { iterations } => write!(
+                f,
+                "the password's verifier on the server has {iterations} iterations of SCRAM, which \
+                 take longer than connecting may"
+            ),
             Self::PasswordMissing => f.write_str("server asks for a password and none is given"),
             Self::CleartextRefused => f.write_str(
                 "server asks for the password in clear text, which is not sent over a network",
@@ -259,7 +279,9 @@ impl SessionError {
             Self::Protocol(error) => *error == ProtocolError::Nul,
             Self::Authentication(error) => match error {
                 AuthenticationError::MethodUnsupported { .. }
+                | AuthenticationError::MethodNotAllowed { .. }
                 | AuthenticationError::PasswordMissing
+                | AuthenticationError::IterationsTooMany { .. }
                 | AuthenticationError::BindingMissing(_)
                 | AuthenticationError::CleartextRefused => true,
                 AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => false,
@@ -283,6 +305,12 @@ impl SessionError {
                 AuthenticationError::MethodUnsupported { .. }
                 | AuthenticationError::CleartextRefused => {
                     "let pg_hba.conf ask for scram-sha-256 for this user"
+                }
+                AuthenticationError::MethodNotAllowed { .. } => {
+                    "let pg_hba.conf ask for what require_auth allows, or check the address"
+                }
+                AuthenticationError::IterationsTooMany { .. } => {
+                    "raise connect_timeout, or lower scram_iterations and set the password again"
                 }
                 AuthenticationError::PasswordMissing => {
                     "put the password in the connection string or in ~/.pgpass, or set PGPASSWORD"
