@@ -75,6 +75,13 @@ fn psql_and_we_connect_to_the_same_or_refuse_both() {
     let server = sandbox::shared();
     let sql = "CREATE ROLE \"a b@c\" LOGIN; CREATE DATABASE \"x/y z\"; CREATE ROLE clerk LOGIN;";
     server.load_sql("postgres", sql).unwrap();
+    let name = Command::new("id").arg("-un").output().unwrap().stdout;
+    let name = String::from_utf8(name).unwrap();
+    // Whoever runs this may be called as the superuser is.
+    let _ = server.load_sql(
+        "postgres",
+        &format!("CREATE ROLE \"{}\" LOGIN;", name.trim()),
+    );
     let directory = server.socket_dir().to_str().unwrap();
     let services = format!("{directory}/services.conf");
     let port = server.port().to_string();

@@ -127,12 +127,20 @@ impl ConfigError {
     }
 
     /// Without a text that may be a piece of the password.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "those that repeat a value, out of all"
+    )]
     pub(super) fn without_secrets(self, is_doubtful: impl Fn(&str) -> bool) -> Self {
-        match self {
-            Self::Value { name, .. } if is_doubtful(name) => Self::ValueNotShown { name },
-            Self::Port { .. } if is_doubtful("port") => Self::ValueNotShown { name: "port" },
-            other => other,
+        let name = match self {
+            Self::Value { name, .. } => name,
+            Self::Port { .. } => "port",
+            _ => return self,
+        };
+        if is_doubtful(name) {
+            return Self::ValueNotShown { name };
         }
+        self
     }
 
     /// A name as it may be repeated.
