@@ -2,7 +2,10 @@
 //!
 //! Knows what each cause says of the way that was tried; not when another is.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::route::Reached;
 use crate::pg::{config::ConfigError, session::SessionError};
@@ -20,6 +23,8 @@ pub(super) enum Cause<'a> {
         error: &'a SessionError,
         is_admitted: bool,
         is_secure: bool,
+        /// The file of the password that was refused.
+        password_file: Option<PathBuf>,
     },
     /// The server is not of this kind.
     OtherKind(&'static str),
@@ -34,6 +39,8 @@ pub struct Failure {
     pub address: String,
     /// What was wrong with it.
     pub error: FailureError,
+    /// Where the password was found that the server refused.
+    pub password_file: Option<PathBuf>,
 }
 
 /// What was wrong with a server.
@@ -112,7 +119,22 @@ impl fmt::Display for Failure {
             FailureError::Settings(error) => write!(f, "PostgreSQL settings: {error}"),
             FailureError::Connection(_, why) => write!(f, "PostgreSQL at {address}: {why}"),
             FailureError::Unfit(unfit) => write!(f, "PostgreSQL at {address} {}", unfit.text()),
-            FailureError::Session(error) => write!(f, "PostgreSQL at {address}: {error}"),
+            FailureError::Session(error) => {
+                let found = FoundIn(self.password_file.as_deref());
+                write!(f, "PostgreSQL at {address}: {error}{found}")
+            }
+        }
+    }
+}
+
+/// The words of libpq for a password that was nowhere said.
+struct FoundIn<'a>(Option<&'a Path>);
+
+impl fmt::Display for FoundIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, "; password retrieved from file \"{}\"", path.display()),
+            None => Ok(()),
         }
     }
 }
@@ -125,10 +147,15 @@ impl Cause<'_> {
             Self::Connection(why, _) | Self::Tls(why) => {
                 format!("connection to PostgreSQL at {address} {why}")
             }
-            Self::Session { error, .. } => {
+            Self::Session {
+                error,
+                password_file,
+                ..
+            } => {
                 let remedy = error.remedy().map(|remedy| format!(" ({remedy})"));
                 let remedy = remedy.unwrap_or_default();
-                format!("PostgreSQL at {address}: {error}{remedy}")
+                let found = FoundIn(password_file.as_deref());
+                format!("PostgreSQL at {address}: {error}{found}{remedy}")
             }
             Self::OtherKind(wanted) => {
                 format!("PostgreSQL at {address} is not {wanted}, as target_session_attrs demands")
@@ -150,6 +177,7 @@ impl Cause<'_> {
                 error: SessionError::Server(error),
                 is_admitted: false,
                 is_secure,
+                ..
             } => Reached::Refusal {
                 is_secure: *is_secure,
                 is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
@@ -196,7 +224,19 @@ impl Cause<'_> {
             }
             Self::Unfit(unfit) => FailureError::Unfit(*unfit),
         };
-        Failure { address, error }
+        let password_file = match self {
+            Self::Session { password_file, .. } => password_file.clone(),
+            Self::Settings(_)
+            | Self::Connection(..)
+            | Self::Tls(_)
+            | Self::OtherKind(_)
+            | Self::Unfit(_) => None,
+        };
+        Failure {
+            address,
+            error,
+            password_file,
+        }
     }
 }
 

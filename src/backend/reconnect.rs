@@ -21,6 +21,10 @@ impl Backend {
             error,
             is_admitted: connection.session().is_some_and(Session::is_admitted),
             is_secure,
+            password_file: error
+                .is_password_refused()
+                .then(|| self.server(role).password_file.clone())
+                .flatten(),
         };
         self.fail(role, &cause, now);
     }

@@ -289,6 +289,18 @@ fn a_password_file_that_others_may_read_is_named_by_the_log_and_the_doctor() {
 }
 
 #[test]
+fn a_password_that_is_refused_is_told_where_it_came_from() {
+    let home = Home::new("refused");
+    let url = role("refused", "right");
+    let path = home.write(".pgpass", b"*:*:*:*:wrong-secret\n");
+    let (code, text) = home.doctor(&url, &[]);
+    assert_eq!(code, Some(1), "{text}");
+    let found = format!("password retrieved from file \"{path}\"");
+    assert!(text.contains(&found), "{text}");
+    assert!(!text.contains("wrong-secret"), "{text}");
+}
+
+#[test]
 fn a_password_of_which_saslprep_leaves_nothing_is_taken_as_it_is() {
     let home = Home::new("soft-hyphen");
     let url = role("soft", "\u{ad}");

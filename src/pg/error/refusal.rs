@@ -103,6 +103,11 @@ impl SessionError {
         self.refusal() == Refusal::Hopeless
     }
 
+    /// Whether the server did not believe the password.
+    pub fn is_password_refused(&self) -> bool {
+        matches!(self, Self::Server(error) if error.sqlstate == "28P01")
+    }
+
     /// When another attempt can succeed.
     pub fn refusal(&self) -> Refusal {
         match self {
