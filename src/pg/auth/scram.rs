@@ -160,7 +160,7 @@ impl KeyDerivation {
         self.iterations
     }
 
-    /// Works it out (RFC 5802, 2.2, "Hi"): some 0.3 us an iteration. `None` once `is_wanted`, which
+    /// Works it out (RFC 5802, 2.2, "Hi"): some 0.2 us an iteration. `None` once `is_wanted`, which
     /// is asked each few milliseconds, says no.
     pub fn run(&self, is_wanted: impl Fn() -> bool) -> Option<SaltedPassword> {
         let keyed = hmac(&self.password, b"");
