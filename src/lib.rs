@@ -129,6 +129,7 @@ mod reactor;
 #[doc(hidden)]
 pub mod sandbox;
 mod startup;
+mod surroundings;
 mod token_file;
 mod web_socket_server;
 pub mod ws;

@@ -1,13 +1,16 @@
-//! The connection of one session over time: waiting, connecting, starting, ready.
+//! The connection of one session over time: waiting, resolving, connecting, starting, ready.
 //!
 //! Owns the state, the route, the heartbeat, and what one attempt leaves to the next. Answers with
 //! values and carries nothing out; knows neither the other session nor the purpose of a request.
 
+mod state;
+
 use std::{
-    fmt, io,
+    io,
     time::{Duration, Instant},
 };
 
+use self::state::State;
 use super::{
     downgrade::Downgrade,
     failure::{Failure, FailureClass, FailureKind, Unfit},
@@ -19,18 +22,19 @@ use super::{
 use crate::{
     channel::LengthUnit,
     pg::{
-        config::{Config, Server, SslMode},
-        session::{Protection, Session},
+        config::{Config, ConfigError, Server, SslMode},
+        session::{AuthenticationError, KeyDerivation, Protection, Session},
     },
     random::Random,
 };
 
 /// One session's connection.
 ///
-/// A round of attempts follows the routes, one after the other, until one leads to a session that
-/// is of use or none is left; then it waits. [`Self::handle_timeout`] and [`Self::fail`] say when
-/// the reactor has to connect; a session is ready after [`Self::handle_started`], and up after
-/// [`Self::bring_up`].
+/// A round of attempts begins with the settings, which are read anew, and follows the routes, one
+/// after the other, until one leads to a session that is of use or none is left; then it waits.
+/// [`Self::handle_timeout`] says when the settings are to be resolved, [`Self::handle_resolved`]
+/// and [`Self::fail`] when the reactor has to connect; a session is ready after
+/// [`Self::handle_started`], and up after [`Self::bring_up`].
 #[derive(Debug)]
 pub(super) struct Connection {
     role: Role,
@@ -49,33 +53,11 @@ pub(super) struct Connection {
     downgrade: Downgrade,
 }
 
-enum State {
-    Waiting {
-        until: Instant,
-    },
-    Connecting {
-        deadline: Instant,
-    },
-    Starting {
-        session: Box<Session>,
-        is_secure: bool,
-        deadline: Instant,
-    },
-    Ready {
-        session: Box<Session>,
-        heartbeat: Heartbeat,
-        ready_at: Instant,
-        is_secure: bool,
-        /// Known to work, as far as that can be known.
-        is_up: bool,
-    },
-}
-
 /// The action that a deadline asks for.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// The connection is to be opened; it is connecting from now on.
-    Connect,
+    /// The settings are to be resolved; a round begins with them.
+    Resolve,
     /// A heartbeat is to be sent.
     Heartbeat,
     /// The connection is to be failed.
@@ -84,7 +66,7 @@ pub(super) enum Due {
 
 /// What a connection does after a failure.
 pub(super) enum Aftermath {
-    /// It follows the next route, and is connecting from now on.
+    /// It follows the next route: the reactor has to connect.
     NextRoute,
     /// It waits for the next round.
     NextRound {
@@ -128,25 +110,17 @@ impl Connection {
 
     /// The session, from its first byte to its last.
     pub(super) fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
+        self.state.session()
     }
 
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
-        match &mut self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
+        self.state.session_mut()
     }
 
     /// The session, if it takes requests.
     pub(super) fn ready_session_mut(&mut self) -> Option<&mut Session> {
-        match &mut self.state {
-            State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
-        }
+        let is_ready = matches!(self.state, State::Ready { .. });
+        self.session_mut().filter(|_| is_ready)
     }
 
     /// Whether there is neither a session nor an attempt at one.
@@ -166,10 +140,7 @@ impl Connection {
 
     /// Whether TLS carries the session.
     pub(super) fn is_secure(&self) -> bool {
-        match self.state {
-            State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
-            State::Waiting { .. } | State::Connecting { .. } => false,
-        }
+        self.state.is_secure()
     }
 
     /// Why the session that takes requests has no TLS, where TLS was given up for it.
@@ -178,17 +149,42 @@ impl Connection {
         self.downgrade.reason().filter(|_| is_ready)
     }
 
-    /// The longest that a round of attempts may take: each server may be tried with TLS and
-    /// without, and both ways again where any kind of server will do in the end.
+    /// The longest that a round of attempts may take: the settings are looked up; each server may be
+    /// tried with TLS and without, and both ways again where any kind of server will do in the end,
+    /// each time looked up and connected to.
     pub(super) fn round_timeout(&self) -> Duration {
         let servers = u32::try_from(self.config.servers.len()).unwrap_or(1);
         let attempts = servers.saturating_mul(ATTEMPTS_PER_SERVER);
-        self.connect_timeout().saturating_mul(attempts)
+        let steps = attempts.saturating_mul(2).saturating_add(1);
+        self.connect_timeout().saturating_mul(steps)
+    }
+
+    /// Whether the settings of a round are being read.
+    pub(super) fn is_resolving(&self) -> bool {
+        matches!(self.state, State::Resolving { .. })
+    }
+
+    /// The settings, as they are now: the reactor has to connect. `random` is that of
+    /// [`Self::new`].
+    pub(super) fn handle_resolved(&mut self, config: Config, random: u64, now: Instant) {
+        debug_assert!(self.is_resolving(), "settings that were asked for");
+        self.route = Route::first(&config, random);
+        self.config = config;
+        self.locate(now);
+    }
+
+    /// The server is found, and the socket is being connected: its time begins.
+    pub(super) fn handle_located(&mut self, now: Instant) {
+        if matches!(self.state, State::Locating { .. }) {
+            self.state = State::Connecting {
+                deadline: now + self.connect_timeout(),
+            };
+        }
     }
 
     /// The socket is connected, by TLS or without.
     pub(super) fn handle_connected(&mut self, protection: Protection) {
-        let State::Connecting { deadline } = self.state else {
+        let (State::Locating { deadline } | State::Connecting { deadline }) = self.state else {
             return;
         };
         let is_secure = protection != Protection::None;
@@ -198,7 +194,19 @@ impl Connection {
             session: Box::new(session),
             is_secure,
             deadline,
+            derivation: None,
         };
+    }
+
+    /// Returns whether the session, whose events are drained, wants a key that it did not want
+    /// before.
+    pub(super) fn note_derivation(&mut self) -> bool {
+        self.state.note_derivation()
+    }
+
+    /// The key to be derived, once; `None` if the session is gone.
+    pub(super) fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
+        self.state.take_derivation()
     }
 
     /// Bytes from the server: any input is a sign of life.
@@ -284,11 +292,7 @@ impl Connection {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn deadline(&self) -> Instant {
-        match &self.state {
-            State::Waiting { until } => *until,
-            State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
-            State::Ready { heartbeat, .. } => heartbeat.deadline(),
-        }
+        self.state.deadline()
     }
 
     /// Returns the action that is due, if the deadline has passed.
@@ -299,12 +303,21 @@ impl Connection {
         let timed_out = |text| FailureKind::connection(io::ErrorKind::TimedOut, text);
         Some(match &mut self.state {
             State::Waiting { .. } => {
-                self.connect(now);
-                Due::Connect
+                let deadline = now + self.connect_timeout();
+                self.state = State::Resolving { deadline };
+                Due::Resolve
             }
-            State::Connecting { .. } | State::Starting { .. } => {
-                Due::Failure(timed_out("timed out"))
+            State::Resolving { .. } | State::Locating { .. } => {
+                Due::Failure(FailureKind::Settings(ConfigError::LookupHangs))
             }
+            State::Connecting { .. } => Due::Failure(timed_out("timed out")),
+            State::Starting { session, .. } => Due::Failure(match session.key_iterations() {
+                Some(iterations) => {
+                    let error = AuthenticationError::IterationsTooMany { iterations };
+                    FailureKind::Session(Box::new(error.into()))
+                }
+                None => timed_out("timed out"),
+            }),
             State::Ready { heartbeat, .. } => match heartbeat.handle_timeout(now) {
                 Pulse::Send => Due::Heartbeat,
                 Pulse::Silent => Due::Failure(timed_out("went silent")),
@@ -324,13 +337,18 @@ impl Connection {
         let reached = kind.reached(is_admitted, self.is_secure());
         let address = self.server().to_string();
         let reason = kind.reason_against_tls();
-        self.round.push(Failure { address, kind });
+        let password_file = self.server().password_file.clone();
+        self.round.push(Failure {
+            address,
+            password_file: password_file.filter(|_| kind.is_password_refused()),
+            kind,
+        });
         match self.route.next(reached, &self.config) {
             Some(next) if !self.is_up() => {
                 let gives_up = self.route.gives_up_tls(next);
                 self.downgrade.handle_attempt(gives_up.then_some(reason));
                 self.route = next;
-                self.connect(now);
+                self.locate(now);
                 Aftermath::NextRoute
             }
             Some(_) | None => Aftermath::NextRound {
@@ -339,13 +357,13 @@ impl Connection {
         }
     }
 
-    fn connect(&mut self, now: Instant) {
-        self.state = State::Connecting {
+    fn locate(&mut self, now: Instant) {
+        self.state = State::Locating {
             deadline: now + self.connect_timeout(),
         };
     }
 
-    /// For connecting to one server and starting a session there, together.
+    /// For connecting to one server and starting a session there, together; and for a look-up.
     fn connect_timeout(&self) -> Duration {
         self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
@@ -359,15 +377,9 @@ impl Connection {
         self.round.clear();
         self.route = Route::first(&self.config, random.bits());
         self.downgrade.handle_attempt(None);
-        let ready_for = match self.state {
-            State::Ready { ready_at, .. } => Some(now - ready_at),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
-        };
+        let ready_for = self.state.ready_at().map(|ready_at| now - ready_at);
         let until = now + self.reconnect.delay(class, ready_for, random);
-        match std::mem::replace(&mut self.state, State::Waiting { until }) {
-            State::Ready { session, is_up, .. } => is_up.then_some(session),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
-        }
+        std::mem::replace(&mut self.state, State::Waiting { until }).into_session_up()
     }
 
     /// A server that is away for hours is worth one line, not one each two seconds.
@@ -378,17 +390,6 @@ impl Connection {
             tracing::warn!("{} session: {text}; retrying", self.role);
             self.logged = Some(text);
         }
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting { .. } => "Waiting",
-            Self::Connecting { .. } => "Connecting",
-            Self::Starting { .. } => "Starting",
-            Self::Ready { .. } => "Ready",
-        })
     }
 }
 
@@ -414,6 +415,13 @@ mod tests {
         FailureKind::connection(io::ErrorKind::ConnectionRefused, "failed: refused")
     }
 
+    /// Begins a round with the settings that it has.
+    fn begin_round(connection: &mut Connection, now: Instant) {
+        assert!(matches!(connection.handle_timeout(now), Some(Due::Resolve)));
+        connection.handle_resolved(connection.config.clone(), 7, now);
+        connection.handle_located(now);
+    }
+
     /// Fails the attempt as refused. Returns whether the next one is made at once.
     fn refuse(connection: &mut Connection, now: Instant) -> bool {
         match connection.fail(refused(), &mut Random::new(7), now) {
@@ -429,7 +437,7 @@ mod tests {
     fn a_round_tries_each_server_and_waits_then() {
         let now = start();
         let mut connection = connection("postgres://u@a,b/x?sslmode=disable", now);
-        assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+        begin_round(&mut connection, now);
         assert_eq!(connection.server().to_string(), "a:5432");
         assert!(refuse(&mut connection, now));
         assert_eq!(connection.server().to_string(), "b:5432");
@@ -448,7 +456,7 @@ mod tests {
             ("connect_timeout=7", Duration::from_secs(7)),
         ] {
             let mut connection = connection(&format!("postgres://u@a/x?{parameters}"), now);
-            assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+            begin_round(&mut connection, now);
             let deadline = now + timeout;
             assert_eq!(connection.deadline(), deadline);
             connection.handle_connected(Protection::None);

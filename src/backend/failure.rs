@@ -2,10 +2,13 @@
 //!
 //! Knows what each failure says of the server and of the route; not when the next attempt is made.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::route::Reached;
-use crate::pg::session::SessionError;
+use crate::pg::{config::ConfigError, session::SessionError};
 
 /// A failure, and the server where it happened.
 #[derive(Clone, Debug)]
@@ -14,11 +17,15 @@ pub struct Failure {
     pub address: String,
     /// What was wrong with it.
     pub kind: FailureKind,
+    /// Where the password was found that the server refused.
+    pub password_file: Option<PathBuf>,
 }
 
 /// What was wrong with a server.
 #[derive(Clone, Debug)]
 pub enum FailureKind {
+    /// The settings, which were read anew.
+    Settings(ConfigError),
     /// The connection; the words complete the sentence "connection ...".
     Connection(io::ErrorKind, String),
     /// TLS; the words say why.
@@ -66,6 +73,7 @@ impl Failure {
             FailureKind::Connection(..) | FailureKind::Tls(_) | FailureKind::TargetMismatch(_) => {
                 Some("check the host, and what lies between")
             }
+            FailureKind::Settings(_) => None,
             FailureKind::Session(error) => error.remedy(),
             FailureKind::Unfit(unfit) => Some(unfit.remedy()),
         }
@@ -85,7 +93,9 @@ impl Failure {
             FailureKind::Tls(text) => {
                 format!("connection to PostgreSQL at {address} failed: {text}")
             }
-            FailureKind::Session(_) | FailureKind::Unfit(_) => format!("{self}{}", remedy()),
+            FailureKind::Settings(_) | FailureKind::Session(_) | FailureKind::Unfit(_) => {
+                format!("{self}{}", remedy())
+            }
             FailureKind::TargetMismatch(target) => {
                 format!("PostgreSQL at {address} is not {target}, as target_session_attrs demands")
             }
@@ -95,13 +105,32 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let FailureKind::Settings(error) = &self.kind {
+            return write!(f, "PostgreSQL settings: {error}");
+        }
         write!(f, "PostgreSQL at {}", self.address)?;
         match &self.kind {
+            FailureKind::Settings(_) => Ok(()),
             FailureKind::Connection(_, text) => write!(f, ": connection {text}"),
             FailureKind::Tls(text) => write!(f, ": connection failed: {text}"),
-            FailureKind::Session(error) => write!(f, ": {error}"),
+            FailureKind::Session(error) => {
+                let found = FoundIn(self.password_file.as_deref());
+                write!(f, ": {error}{found}")
+            }
             FailureKind::TargetMismatch(target) => write!(f, ": server is not {target}"),
             FailureKind::Unfit(unfit) => write!(f, " {}", unfit.text()),
+        }
+    }
+}
+
+/// The words of libpq for a password that was nowhere said.
+struct FoundIn<'a>(Option<&'a Path>);
+
+impl fmt::Display for FoundIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, "; password retrieved from file \"{}\"", path.display()),
+            None => Ok(()),
         }
     }
 }
@@ -117,7 +146,9 @@ impl FailureKind {
             Self::Connection(_, text) => format!("the connection {text}"),
             Self::Tls(text) => text.clone(),
             Self::Session(error) => format!("under it the server refused us: {error}"),
-            Self::TargetMismatch(_) | Self::Unfit(_) => "the server will not do".to_owned(),
+            Self::Settings(_) | Self::TargetMismatch(_) | Self::Unfit(_) => {
+                "the server will not do".to_owned()
+            }
         }
     }
 
@@ -128,25 +159,35 @@ impl FailureKind {
             Self::Connection(..) => Reached::Nobody,
             Self::Tls(_) => Reached::Tls,
             Self::TargetMismatch(_) | Self::Unfit(_) => Reached::Unsuitable,
+            Self::Settings(_) => Reached::End,
             Self::Session(error) => match &**error {
                 SessionError::Server(error) if !is_admitted => Reached::Refusal {
                     is_secure,
                     is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
                 },
                 SessionError::Server(_)
+                | SessionError::NotBegun(_)
+                | SessionError::NotPostgres { .. }
                 | SessionError::Protocol(_)
                 | SessionError::Authentication(_) => Reached::End,
             },
         }
     }
 
+    /// Whether the server did not believe the password.
+    pub(super) fn is_password_refused(&self) -> bool {
+        matches!(self, Self::Session(error) if error.is_password_refused())
+    }
+
     /// What the server lacks, where it lets us in.
     pub(super) fn unfit(&self) -> Option<Unfit> {
         match self {
             Self::Unfit(unfit) => Some(*unfit),
-            Self::Connection(..) | Self::Tls(_) | Self::Session(_) | Self::TargetMismatch(_) => {
-                None
-            }
+            Self::Settings(_)
+            | Self::Connection(..)
+            | Self::Tls(_)
+            | Self::Session(_)
+            | Self::TargetMismatch(_) => None,
         }
     }
 
@@ -156,7 +197,10 @@ impl FailureKind {
             Self::Session(error) => error.is_configuration(),
             // A standby may be promoted, and deafness has many causes.
             Self::Unfit(unfit) => *unfit == Unfit::Pooler,
-            Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => false,
+            // It costs no server anything to look again.
+            Self::Settings(_) | Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => {
+                false
+            }
         };
         if is_hopeless {
             FailureClass::Hopeless
@@ -204,6 +248,7 @@ mod tests {
         Failure {
             address: "db:5432".to_owned(),
             kind,
+            password_file: None,
         }
     }
 

@@ -56,7 +56,7 @@ impl fmt::Display for Finding {
 
 /// All findings; `heard_after`: from the publishing session's being there to its being heard.
 pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = surroundings(backend);
     for role in Role::ALL {
         findings.push(connection(backend, role));
         if let Some(session) = backend.session(role) {
@@ -88,6 +88,20 @@ impl Finding {
             ..self
         }
     }
+}
+
+/// What lies around the connection strings and is not used, once for both of them.
+fn surroundings(backend: &Backend) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for role in Role::ALL {
+        for warning in &backend.config(role).warnings {
+            let finding = finding(Verdict::Doubtful, "settings", warning.to_string());
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
 }
 
 fn connection(backend: &Backend, role: Role) -> Finding {

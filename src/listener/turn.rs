@@ -247,6 +247,7 @@ fn error_of(failure: &Failure) -> ListenerError {
         FailureKind::Tls(text) => io::Error::other(format!("connection failed: {text}")),
         FailureKind::TargetMismatch(target) => io::Error::other(format!("server is not {target}")),
         FailureKind::Unfit(unfit) => io::Error::other(format!("server {}", unfit.text())),
+        FailureKind::Settings(error) => return ListenerError::Url(error.clone()),
         FailureKind::Session(error) => {
             let error = error.clone();
             return ListenerError::Session { address, error };
