@@ -25,6 +25,11 @@ use alle::{
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
+use deserted::Deserted;
+
+#[path = "support/deserted.rs"]
+mod deserted;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A database of its own, and a listener connected to it.
@@ -344,11 +349,8 @@ fn connect_says_why_it_failed() {
     let error = connect(&shared().url_for("no such database"));
     assert!(is_refused(&error, "3D000"), "{error}");
 
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = connect(&format!("postgres://ann@{closed}/x"));
+    let nobody = Deserted::hold();
+    let error = connect(&format!("postgres://ann@{}/x", nobody.address()));
     assert!(
         is_connection(&error, std::io::ErrorKind::ConnectionRefused),
         "{error}"

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     mock_bridge::MockBridge,
-    program::{Program, alle, alle_with, closed_pipe},
+    program::{Program, alle_with, closed_pipe},
 };
 
 fn publish(bridge: &MockBridge, channel: &str, payload: &str) -> Program {
@@ -188,8 +188,9 @@ fn a_payload_comes_from_stdin_without_the_last_lines_end() {
 
 #[test]
 fn too_much_on_stdin_and_what_is_no_text_are_1() {
+    let bridge = MockBridge::start();
     for typed in [vec![b'x'; 64 * 1024 + 1], vec![0xff]] {
-        let mut program = Program::start(alle("publish c -"));
+        let mut program = publish(&bridge, "c", "-");
         // It may stop reading before the end.
         let _ = program.stdin.take().unwrap().write_all(&typed);
         assert_eq!(program.exit_code(), Some(1));
