@@ -8,15 +8,13 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
 /// How long anything may take before it counts as never. A cold browser on a busy machine is slow.
@@ -27,7 +25,8 @@ pub struct Browser {
     child: Child,
     /// What it writes; closed when the last of its processes is gone.
     stderr: Receiver<String>,
-    profile: PathBuf,
+    /// Removed once all of its processes, which write to it, are gone.
+    _profile: TempDir,
     socket: WebSocket<TcpStream>,
     session: Option<String>,
     next_id: u64,
@@ -39,7 +38,7 @@ impl Browser {
     /// Starts a browser of its own and opens `url` in it.
     pub fn open(url: &str) -> Self {
         let program = find_program();
-        let profile = new_profile();
+        let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&program);
         command.args([
             "--headless",
@@ -58,7 +57,7 @@ impl Browser {
             command.arg("--no-sandbox");
         }
         command
-            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank");
         command
             .stdin(Stdio::null())
@@ -81,7 +80,7 @@ impl Browser {
         let mut browser = Self {
             child,
             stderr,
-            profile,
+            _profile: profile,
             socket,
             session: None,
             next_id: 1,
@@ -261,7 +260,6 @@ impl Drop for Browser {
         while self.stderr.recv_timeout(Duration::from_secs(5)).is_ok() {}
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.profile);
     }
 }
 
@@ -284,14 +282,6 @@ fn find_program() -> PathBuf {
              On Debian: apt-get install chromium"
             )
         })
-}
-
-fn new_profile() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let profile = env::temp_dir().join(format!("alle-chromium-{}-{number}", std::process::id()));
-    fs::create_dir_all(&profile).unwrap();
-    profile
 }
 
 fn is_root() -> bool {

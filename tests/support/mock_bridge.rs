@@ -1,9 +1,6 @@
 //! A bridge whose lines a test speaks itself: accepts WebSocket clients, one message at a time.
 
-use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
@@ -93,7 +90,7 @@ impl MockClient {
         self.socket.close(Some(frame)).unwrap();
         self.socket
             .get_ref()
-            .set_read_timeout(Some(Duration::from_secs(5)))
+            .set_read_timeout(Some(PATIENCE))
             .unwrap();
         while self.socket.read().is_ok() {}
     }
