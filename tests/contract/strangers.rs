@@ -8,7 +8,7 @@ use tungstenite::Message;
 
 use crate::{
     client::{Client, End},
-    harness::{Bridge, Database, NO_POSTGRES},
+    harness::{AT_ONCE, Bridge, Database, NO_POSTGRES},
     program::{Program, alle_with, run},
     raw::{Raw, Response, upgrade_request},
 };
@@ -230,8 +230,8 @@ fn who_does_not_say_who_it_is_in_10_s_is_closed_with_4001() {
     let start = Instant::now();
     let mut client = guest(&bridge);
     assert_eq!(client.end(), End::Closed(4001, "unauthorized".into()));
-    let waited = start.elapsed().as_secs_f64();
-    assert!((9.0..12.0).contains(&waited), "{waited} s");
+    let waited = start.elapsed();
+    assert!(waited > AT_ONCE, "{waited:?}");
 }
 
 #[test]
