@@ -8,17 +8,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use socket2::{Domain, Socket, Type};
 
 /// Holds the port until dropped.
-pub struct Deserted(Socket);
+pub(crate) struct Deserted(Socket);
 
 impl Deserted {
-    pub fn hold() -> Self {
+    pub(crate) fn hold() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         socket.bind(&any.into()).unwrap();
         Self(socket)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap().as_socket().unwrap()
     }
 }
