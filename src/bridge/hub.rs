@@ -183,7 +183,9 @@ pub(super) enum Phase {
 pub(super) struct Stalled {
     pub(super) backlog: Backlog,
     pub(super) slot: u32,
-    pub(super) progressed: Tick,
+    /// When the socket took some of it last, or refused the first of it; `None` while nothing of it
+    /// was written: what it waits for is us.
+    pub(super) progressed: Option<Tick>,
 }
 
 /// A subscribe awaiting its answer.
@@ -367,7 +369,7 @@ impl Hub {
         self.open_clients += 1;
         self.addresses.enter(slot);
         hot.seen = self.fanout.sequence();
-        let key = self.backlog_key(slot, now);
+        let key = self.backlog_key(slot);
         self.backlogs[key].backlog.push_head(head);
         self.mark_ready(slot);
     }
@@ -418,7 +420,7 @@ impl Hub {
 
     /// Queues bytes of the client's own.
     pub(super) fn push_own(&mut self, slot: u32, now: Tick, write: impl FnOnce(&mut Vec<u8>)) {
-        let key = self.backlog_key(slot, now);
+        let key = self.backlog_key(slot);
         let backlog = &mut self.backlogs[key].backlog;
         backlog.push_owned(write);
         let bytes = backlog.bytes();
@@ -429,13 +431,13 @@ impl Hub {
     }
 
     /// The key of the client's backlog, made now if it had none.
-    pub(super) fn backlog_key(&mut self, slot: u32, now: Tick) -> usize {
+    pub(super) fn backlog_key(&mut self, slot: u32) -> usize {
         let hot = &mut self.hot[slot as usize];
         if hot.backlog == NO_BACKLOG {
             let stalled = Stalled {
                 backlog: Backlog::default(),
                 slot,
-                progressed: now,
+                progressed: None,
             };
             let key = self.backlogs.insert(stalled);
             hot.backlog = u32::try_from(key).expect("no more backlogs than clients");

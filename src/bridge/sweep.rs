@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::hub::{Client, Disconnect, Hub, Phase, Tick};
+use super::hub::{BLOCKED, Client, Disconnect, Hub, Phase, Tick};
 use crate::{frame, ws::close::CloseReason};
 
 impl Hub {
@@ -74,18 +74,21 @@ impl Hub {
         }
     }
 
-    /// Whether the client's backlog made no progress for too long. A small rest is taken out of
-    /// its large batch on the way.
+    /// Whether the client's socket took nothing of its backlog for too long. One that takes more, or
+    /// was not tried yet, waits for us. A small rest is taken out of its large batch on the way.
     fn is_stalled(&mut self, slot: u32, now: Tick) -> bool {
         let Some(key) = self.backlog_key_of(slot) else {
             return false;
         };
         let stalled = &mut self.backlogs[key];
-        let standstill = elapsed(stalled.progressed, now);
+        let Some(progressed) = stalled.progressed else {
+            return false;
+        };
+        let standstill = elapsed(progressed, now);
         if standstill >= COPY_OUT_AFTER {
             stalled.backlog.copy_out_small(&mut self.batches);
         }
-        standstill >= self.limits.stall_timeout
+        standstill >= self.limits.stall_timeout && self.hot[slot as usize].is(BLOCKED)
     }
 }
 

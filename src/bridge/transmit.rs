@@ -207,7 +207,9 @@ impl Hub {
                     Written::Full(bytes) => {
                         let mut rest = run.span;
                         rest.start += u32::try_from(bytes).expect("no more than was lent");
-                        self.push_span(slot, rest, now);
+                        self.push_span(slot, rest);
+                        let key = self.hot[slot as usize].backlog as usize;
+                        self.backlogs[key].progressed = Some(now);
                         self.hot[slot as usize].flags |= BLOCKED;
                         bytes
                     }
@@ -232,8 +234,8 @@ impl Hub {
             Written::Full(bytes) => bytes,
             Written::All => backlog.head_bytes(SLICES_MAX),
         };
-        if bytes > 0 {
-            *progressed = now;
+        if bytes > 0 || progressed.is_none() {
+            *progressed = Some(now);
         }
         self.metrics.bytes_written += bytes as u64;
         backlog.consume(bytes, &mut self.batches);
@@ -288,7 +290,7 @@ impl Hub {
 
     fn push_run(&mut self, slot: u32, run: Run, now: Tick) {
         self.hot[slot as usize].seen = run.last;
-        let bytes = self.push_span(slot, run.span, now);
+        let bytes = self.push_span(slot, run.span);
         self.mark_ready(slot);
         if bytes > self.limits.client_queue_bytes_max && self.is_open(slot) {
             self.close(slot, CloseReason::SlowConsumer, now);
@@ -296,8 +298,8 @@ impl Hub {
     }
 
     /// Appends shared bytes to the client's backlog; says how much that holds now.
-    fn push_span(&mut self, slot: u32, span: Span, now: Tick) -> usize {
-        let key = self.backlog_key(slot, now);
+    fn push_span(&mut self, slot: u32, span: Span) -> usize {
+        let key = self.backlog_key(slot);
         let backlog = &mut self.backlogs[key].backlog;
         backlog.push_span(span, &mut self.batches);
         backlog.bytes()
