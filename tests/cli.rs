@@ -19,6 +19,8 @@ mod deserted;
 mod listen;
 #[path = "support/mock_bridge.rs"]
 mod mock_bridge;
+#[path = "support/patient.rs"]
+mod patient;
 #[path = "support/program.rs"]
 mod program;
 #[path = "cli/publish.rs"]

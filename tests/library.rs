@@ -26,9 +26,12 @@ use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
 use deserted::Deserted;
+use patient::Patient;
 
 #[path = "support/deserted.rs"]
 mod deserted;
+#[path = "support/patient.rs"]
+mod patient;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -462,13 +465,13 @@ impl Drop for Running {
     }
 }
 
-struct Client(WebSocket<TcpStream>);
+struct Client(WebSocket<Patient>);
 
 impl Client {
     fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        let (socket, _) = tungstenite::client(format!("ws://{address}/"), stream).unwrap();
+        let (socket, _) = tungstenite::client(format!("ws://{address}/"), Patient(stream)).unwrap();
         Self(socket)
     }
 

@@ -627,7 +627,10 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
             .write_all(&buffer[..bytes])
             .and_then(|()| to.flush())
             .is_ok(),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+        ),
     }
 }
 

@@ -94,6 +94,22 @@ fn an_error_is_1_with_its_text() {
     }
 }
 
+/// By Ctrl-Z, and later by `fg`.
+#[test]
+fn whoever_was_stopped_and_goes_on_still_hears_the_answer() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut client = bridge.accept();
+    let id = client.hear()["id"].clone();
+    for _ in 0..20 {
+        program.signal("STOP");
+        program.wait_until_stopped();
+        program.signal("CONT");
+    }
+    client.say(&format!(r#"{{"type":"notified","channel":"a","id":{id}}}"#));
+    assert_eq!(program.exit_code(), Some(0), "{:?}", program.stderr.rest());
+}
+
 #[test]
 fn a_close_before_the_answer_is_1_and_the_outcome_unknown() {
     let bridge = MockBridge::start();

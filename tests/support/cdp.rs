@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
+use super::patient::Patient;
+
 /// How long anything may take before it counts as never. A cold browser on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -27,7 +29,7 @@ pub struct Browser {
     stderr: Receiver<String>,
     /// Removed once all of its processes, which write to it, are gone.
     _profile: TempDir,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
     session: Option<String>,
     next_id: u64,
     /// What the page wrote to its console as an error, and what it threw.
@@ -76,7 +78,8 @@ impl Browser {
             .to_owned();
         let stream = TcpStream::connect(&address).expect("the browser's DevTools listen");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(&devtools, stream).expect("a DevTools connection");
+        let (socket, _) =
+            tungstenite::client(&devtools, Patient(stream)).expect("a DevTools connection");
         let mut browser = Self {
             child,
             stderr,

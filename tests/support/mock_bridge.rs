@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-use super::program::PATIENCE;
+use super::{patient::Patient, program::PATIENCE};
 
 /// A listening bridge.
 pub struct MockBridge {
@@ -14,7 +14,7 @@ pub struct MockBridge {
 
 /// One client of it.
 pub struct MockClient {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
 }
 
 impl MockBridge {
@@ -43,7 +43,7 @@ impl MockBridge {
     /// The next client.
     pub fn accept(&self) -> MockClient {
         MockClient {
-            socket: tungstenite::accept(self.accept_tcp()).unwrap(),
+            socket: tungstenite::accept(Patient(self.accept_tcp())).unwrap(),
         }
     }
 }

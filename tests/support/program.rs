@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::{
+    io::retry_on_intr,
+    process::{Pid, WaitId, WaitIdOptions, waitid},
+};
 
 /// How long anything may take before it counts as never.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,7 +126,7 @@ impl Program {
         thread::spawn(move || {
             let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             // An error is that of a program whose test failed and has reaped it.
-            let is_over = waitid(WaitId::Pid(id), without_reaping).is_ok();
+            let is_over = retry_on_intr(|| waitid(WaitId::Pid(id), without_reaping)).is_ok();
             is_over.then(|| sender.send(()))
         });
         Self {
@@ -151,6 +154,13 @@ impl Program {
                 .unwrap()
                 .success()
         );
+    }
+
+    /// Waits until a signal has stopped it, which its parent is told.
+    pub fn wait_until_stopped(&self) {
+        let id = Pid::from_child(&self.child.lock().unwrap());
+        let stopped = WaitIdOptions::STOPPED;
+        retry_on_intr(|| waitid(WaitId::Pid(id), stopped)).unwrap();
     }
 
     /// Waits for its end, for the exit status.
