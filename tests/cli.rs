@@ -25,6 +25,9 @@ mod patient;
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
+#[cfg(not(feature = "tls"))]
+#[path = "cli/without_tls.rs"]
+mod without_tls;
 
 use std::{fs::File, process::Stdio};
 
