@@ -14,6 +14,7 @@
 )]
 
 #[path = "support/deserted.rs"]
+#[expect(dead_code, reason = "the playground's tests need the rest")]
 mod deserted;
 #[path = "cli/listen.rs"]
 mod listen;

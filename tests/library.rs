@@ -29,6 +29,7 @@ use deserted::Deserted;
 use patient::Patient;
 
 #[path = "support/deserted.rs"]
+#[expect(dead_code, reason = "the playground's tests need the rest")]
 mod deserted;
 #[path = "support/patient.rs"]
 mod patient;
@@ -277,7 +278,11 @@ fn dropping_the_listener_ends_its_sessions_and_the_receiver() {
         notifications,
     } = Fixture::new(9);
     let sessions = || {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}';");
+        // Autovacuum may be there as well.
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity
+             WHERE datname = '{database}' AND backend_type = 'client backend';"
+        );
         shared().psql("postgres", &sql).unwrap()
     };
     assert_eq!(sessions(), "2\n");
@@ -370,7 +375,7 @@ fn connect_gives_up_on_a_server_that_says_nothing() {
         is_connection(&error, std::io::ErrorKind::TimedOut),
         "{error}"
     );
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    assert!(begun.elapsed() < TIMEOUT);
 }
 
 #[test]

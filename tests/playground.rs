@@ -14,6 +14,8 @@
 
 #[path = "support/cdp.rs"]
 mod cdp;
+#[path = "support/deserted.rs"]
+mod deserted;
 #[path = "support/patient.rs"]
 mod patient;
 #[path = "playground/server.rs"]
