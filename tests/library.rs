@@ -34,7 +34,7 @@ mod deserted;
 #[path = "support/patient.rs"]
 mod patient;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A database of its own, and a listener connected to it.
 struct Fixture {

@@ -26,7 +26,7 @@ use std::{
 
 use alle::sandbox::{SAMPLE_SQL, Sandbox, SandboxError, StopMode, shared};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn two_databases_are_isolated() {

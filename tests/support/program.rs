@@ -17,7 +17,7 @@ use rustix::{
 };
 
 /// How long anything may take before it counts as never.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `alle` with `arguments` (separated by spaces) and no variable of ours in its environment.
 pub fn alle(arguments: &str) -> Command {
