@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         mpsc::{Receiver, channel},
     },
     thread,
@@ -174,7 +174,8 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // A test that failed half-way leaves nothing running.
-        let mut child = self.child.lock().unwrap();
+        let child = self.child.get_mut();
+        let child = child.unwrap_or_else(PoisonError::into_inner);
         let _ = child.kill();
         let _ = child.wait();
     }
