@@ -84,7 +84,7 @@ fn sigterm_ends_without_postgres() {
 fn sigterm_ends_in_time_with_a_client_that_never_reads() {
     let (mut bridge, database) = bridge_and_database();
     let _deaf = deaf_client(&bridge, &["flood"]);
-    flood(&bridge, &database, "flood", 1_000);
+    flood(&bridge, &database, "flood", 500);
     bridge.signal("TERM");
     let (code, waited) = bridge.wait_for_exit();
     assert_eq!(code, Some(0));
@@ -107,7 +107,7 @@ fn a_second_signal_ends_at_once() {
     let (mut bridge, database) = bridge_and_database();
     let mut listener = bridge.client();
     let _deaf = deaf_client(&bridge, &["flood"]);
-    flood(&bridge, &database, "flood", 1_000);
+    flood(&bridge, &database, "flood", 500);
     let began = Instant::now();
     bridge.signal("TERM");
     // Once it has acted on the first.
@@ -123,7 +123,7 @@ fn no_new_client_is_taken_while_it_ends() {
     let (mut bridge, database) = bridge_and_database();
     let mut listener = bridge.client();
     let deaf = deaf_client(&bridge, &["flood"]);
-    flood(&bridge, &database, "flood", 1_000);
+    flood(&bridge, &database, "flood", 500);
     bridge.signal("TERM");
     assert!(matches!(listener.end(), End::Closed(1001, _)));
     if let Ok(stream) = TcpStream::connect(bridge.address) {
