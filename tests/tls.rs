@@ -155,7 +155,7 @@ fn alle_trusting(settings: &str, roots: &str) -> (&'static str, String) {
         .env("SSL_CERT_FILE", roots)
         .env_remove("SSL_CERT_DIR");
     let program = Program::start(command);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let mut log = String::new();
     let outcome = loop {
         assert!(Instant::now() < deadline, "{settings}: {log}");
@@ -627,7 +627,10 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
             .write_all(&buffer[..bytes])
             .and_then(|()| to.flush())
             .is_ok(),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+        ),
     }
 }
 
