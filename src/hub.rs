@@ -34,7 +34,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 mod unparsed;
-mod work;
+pub mod work;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -226,6 +226,11 @@ impl Hub {
     /// The name of the client in a slot, as [`Transmit::slot`] has it.
     pub fn client_at(&self, slot: u32) -> ClientId {
         self.clients.id(slot)
+    }
+
+    /// Units of [`work`] in the turn before.
+    pub fn last_units(&self) -> usize {
+        self.work.last_units()
     }
 
     /// Whether the client of this name still lives.

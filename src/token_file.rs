@@ -103,7 +103,14 @@ impl fmt::Display for TokenFileError {
     }
 }
 
-impl Error for TokenFileError {}
+impl Error for TokenFileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            TokenFileCause::Io(error) => Some(error),
+            TokenFileCause::Tokens(error) => Some(error),
+        }
+    }
+}
 
 /// As many tokens as there may be, of a usual length, and what each narrows.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -18,9 +18,8 @@ use std::{
 
 use alle::{
     Bridge, BridgeConfig, BridgeError, Handle, Incoming, IncomingRequests, ListenerError,
-    Notifications, PostgresListener, Received, WebSocketServer,
-    pg::session::SessionError,
-    sandbox::{Sandbox, StopMode, shared},
+    Notifications, PostgresListener, Received, SessionError, WebSocketServer,
+    internals::sandbox::{Sandbox, StopMode, shared},
 };
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
@@ -544,6 +543,7 @@ fn listener_and_server_make_a_bridge() {
                 Incoming::Notify(channel, payload) => {
                     listener.notify(channel.as_str(), payload.as_str())
                 }
+                other => panic!("{other:?}"),
             }
             .unwrap();
         }

@@ -14,7 +14,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alle::{Channel, hub::feed::Fed};
+use alle::{Channel, internals::hub::feed::Fed};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use self::server::Server;

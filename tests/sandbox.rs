@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox::{SAMPLE_SQL, Sandbox, SandboxError, StopMode, shared};
+use alle::internals::sandbox::{SAMPLE_SQL, Sandbox, SandboxError, StopMode, shared};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 

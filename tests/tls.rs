@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},

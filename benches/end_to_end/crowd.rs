@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::ws::encoder::frame_bytes;
+use alle::internals::ws::encoder::frame_bytes;
 use mio::{Events, Interest, Poll, Registry, Token, net::TcpStream};
 use socket2::{Domain, SockRef, Socket, Type};
 

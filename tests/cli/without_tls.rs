@@ -1,6 +1,6 @@
 //! A program built without its feature `tls`: it serves as any other, and says what it cannot do.
 
-use alle::sandbox;
+use alle::internals::sandbox;
 
 use super::{
     deserted::Deserted,

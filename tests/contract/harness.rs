@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 
 use crate::{
     client::Client,

@@ -19,7 +19,7 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 use serde_json::json;
 
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -1,6 +1,6 @@
 //! The session of the README, word for word: a bridge, a listener, a publisher and an INSERT.
 
-use alle::sandbox::{self, SAMPLE_SQL};
+use alle::internals::sandbox::{self, SAMPLE_SQL};
 
 use crate::{
     client::Client,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use alle::sandbox::{Sandbox, StopMode};
+use alle::internals::sandbox::{Sandbox, StopMode};
 use serde_json::{Value, json};
 
 use crate::{

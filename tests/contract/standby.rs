@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 
 use crate::{
     harness::{AT_ONCE, Bridge, wait_until},

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 
 use crate::deserted::Deserted;
 use crate::environment::clean;
