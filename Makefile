@@ -1,13 +1,15 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static test test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static test deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
 SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
+ACCEPT ?=
+BEGAN := $(shell date +%s)
 # Most tests wait for something most of the time.
 export RUST_TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 8 : n)))
 
@@ -27,17 +29,27 @@ demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 static: ## the program as one static binary, also for a container FROM scratch: target/alle
 	@scripts/setup cargo
 	@# A target, though it is the host's: else macros of the build would have to be static, too.
-	RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" cargo build --release --locked --bin alle \
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin alle \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/static
 	@cp target/static/*/release/alle target/alle && ls -lh target/alle
 
-test: setup-test ## everything CI runs
+test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --lib --bins --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+	# Without TLS: the units, and the program as one meets it.
+	cargo test --lib --test cli --no-default-features --locked
 	cargo test --locked
 	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
 	cargo test --locked --bench '*'
+	@echo "make test: $$(($$(date +%s) - $(BEGAN))) s"
+
+deny: ## what is depended on: licences, duplicates, sources and, from the network, advisories
+	cargo deny check
+
+public-api: ## compare the crate's public items with docs/public-api.txt; make public-api ACCEPT=1 takes them
+	@scripts/public-api $(if $(ACCEPT),--accept)
 
 bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --only burst"
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use alle::ws::decoder::{Decoder, Input};
+use alle::internals::ws::decoder::{Decoder, Input};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 /// A text frame of a client.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alle::{hub::encode::append_message, message::ServerMessage};
+use alle::internals::{hub::encode::append_message, message::ServerMessage};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 fn main() {

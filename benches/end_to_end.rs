@@ -44,7 +44,7 @@ mod workloads;
 
 use std::{env, fs, io, process::ExitCode, time::Duration};
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 
 use self::{
     contender::Site,

@@ -9,7 +9,7 @@ mod support {
 
 use std::time::Duration;
 
-use alle::{Channel, hub::feed::Fed};
+use alle::{Channel, internals::hub::feed::Fed};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 use self::support::server::Server;

@@ -9,7 +9,7 @@ mod support {
 
 use std::env;
 
-use alle::{Channel, config::Limits, hub::feed::Fed};
+use alle::{Channel, Limits, internals::hub::feed::Fed};
 
 use self::support::server::Server;
 

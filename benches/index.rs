@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::{backend::interests::Interests, channel::Channel, delivery::index::Index};
+use alle::{
+    Channel,
+    internals::{backend::interests::Interests, delivery::index::Index},
+};
 use criterion::{Bencher, BenchmarkGroup, Criterion, measurement::WallTime};
 
 /// What both can do.

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, time::Duration};
 
-use alle::pg::codec::{Codec, split_notification};
+use alle::internals::pg::codec::{Codec, split_notification};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 /// A NotificationResponse (PostgreSQL, "Message Formats").

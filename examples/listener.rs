@@ -18,6 +18,7 @@ fn main() -> Result<(), ListenerError> {
             Received::Notification(it) => println!("[{}] {}", it.channel, it.payload),
             Received::Gap(channel) => println!("[{channel}] connected again, something is missing"),
             Received::Overflow => println!("too slow, something is missing"),
+            _ => {}
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Incoming::Notify(channel, payload) => {
                     pg_listener.notify(channel.as_str(), payload.as_str())
                 }
+                _ => Ok(()),
             };
             if let Err(error) = done {
                 eprintln!("{request:?}: {error}");

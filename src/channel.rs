@@ -55,6 +55,7 @@ impl fmt::Display for Channel {
 
 /// Why a text cannot name a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChannelError {
     /// No byte at all.
     Empty,
@@ -157,6 +158,7 @@ impl Payload {
 
 /// Why a text cannot be a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PayloadError {
     /// More than [`Payload::BYTES_MAX`] bytes.
     TooLong {

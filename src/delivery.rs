@@ -73,8 +73,9 @@ pub struct Delivery {
 struct Outbound {
     backlog: Backlog,
     slot: u32,
-    /// When its socket last took something, or when it was made.
-    progressed_at: Tick,
+    /// When its socket last took something, or refused the first of it; `None` while nothing was
+    /// written: what it waits for is us.
+    progressed_at: Option<Tick>,
 }
 
 /// How much there is.
@@ -205,12 +206,14 @@ impl Delivery {
         Some(&self.outbound[key].backlog)
     }
 
-    /// For how long the client's socket has taken nothing of what waits for it. A small rest is
-    /// taken out of its large batch on the way.
+    /// For how long the client's socket has taken nothing of what waits for it; no time if it takes
+    /// more, or was not tried yet. A small rest is taken out of its large batch on the way.
     pub fn standstill(&mut self, slot: u32) -> Option<Duration> {
         let key = self.recipients[slot as usize].backlog_key()?;
+        let is_blocked = self.recipients[slot as usize].flags & BLOCKED != 0;
         let outbound = &mut self.outbound[key];
-        let standstill = elapsed(outbound.progressed_at, self.tick);
+        let refused_since = outbound.progressed_at.filter(|_| is_blocked);
+        let standstill = refused_since.map_or(Duration::ZERO, |at| elapsed(at, self.tick));
         if standstill >= COPY_OUT_AFTER {
             outbound.backlog.copy_out_small(&mut self.batches);
         }
@@ -321,7 +324,7 @@ impl Delivery {
             let key = self.outbound.insert(Outbound {
                 backlog: Backlog::default(),
                 slot,
-                progressed_at: self.tick,
+                progressed_at: None,
             });
             recipient.backlog = u32::try_from(key).expect("no more backlogs than clients");
         }

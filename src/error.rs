@@ -58,7 +58,19 @@ impl fmt::Display for BridgeError {
     }
 }
 
-impl Error for BridgeError {}
+impl Error for BridgeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(match self {
+            Self::PostgresUrl(error) => error,
+            Self::Channel(_, error) => error,
+            Self::TokenFile(error) => error,
+            Self::Address(_, error)
+            | Self::Bind(_, error)
+            | Self::Passed(error)
+            | Self::Io(error) => error,
+        })
+    }
+}
 
 impl From<ListenError> for BridgeError {
     fn from(error: ListenError) -> Self {

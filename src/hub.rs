@@ -34,7 +34,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 mod unparsed;
-mod work;
+pub mod work;
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -51,21 +51,17 @@ use self::{
     deadlines::Deadlines,
     encode::append_message,
     eviction::Eviction,
-    feed::{Fed, Incoming, Request, Taken},
     postgres::Postgres,
     publishing::Publishing,
     rate_limit::RateLimit,
-    reaping::{Reap, Reaping},
+    reaping::Reaping,
     shutdown::Shutdown,
     unparsed::Unparsed,
-    work::{LINKS_A_UNIT, Work},
+    work::Work,
 };
 use crate::{
     access::{Access, origins::OriginPolicy},
-    backend::{
-        Backend, Configs,
-        command::{Command, Published, Verb},
-    },
+    backend::{Backend, Configs},
     channel::{ChannelKey, LengthUnit},
     config::Limits,
     delivery::{
@@ -226,6 +222,11 @@ impl Hub {
     /// The name of the client in a slot, as [`Transmit::slot`] has it.
     pub fn client_at(&self, slot: u32) -> ClientId {
         self.clients.id(slot)
+    }
+
+    /// Units of [`work`] in the turn before.
+    pub fn last_units(&self) -> usize {
+        self.work.last_units()
     }
 
     /// Whether the client of this name still lives.
@@ -398,90 +399,6 @@ impl Hub {
         self.forward_commands();
     }
 
-    fn reap(&mut self) {
-        let now = self.clock.now();
-        while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
-            match next {
-                Reap::Links(slot) => {
-                    let links = self.channels.disconnect(slot, LINKS_AT_ONCE, now);
-                    self.work.spend(1 + links / LINKS_A_UNIT);
-                    if links == LINKS_AT_ONCE {
-                        continue;
-                    }
-                }
-                Reap::Slot(slot) => self.clients.free(slot),
-            }
-            self.reaping.pop();
-        }
-        while let Some(key) = self.channels.poll_released() {
-            self.delivery.forget(key);
-        }
-        self.announce_up_if_settled();
-    }
-
-    /// Gives the commands of the channels to the upstream, as far as that takes them.
-    fn forward_commands(&mut self) {
-        loop {
-            match &mut self.upstream {
-                Upstream::Postgres(backend) => {
-                    while backend.can_ask() {
-                        let Some(command) = self.channels.poll_command() else {
-                            return;
-                        };
-                        backend.ask(command);
-                    }
-                    return;
-                }
-                Upstream::Program => {
-                    let Some(Command { verb, key, channel }) = self.channels.poll_command() else {
-                        return;
-                    };
-                    let channel = channel.clone();
-                    match verb {
-                        Verb::Listen => {
-                            self.request(Incoming::Subscribe(channel), None);
-                            self.handle_listened(key, Ok(()));
-                        }
-                        Verb::Unlisten => {
-                            self.request(Incoming::Unsubscribe(channel), None);
-                            self.channels.handle_unlistened(key);
-                        }
-                    }
-                }
-                Upstream::Busy => return,
-            }
-        }
-    }
-
-    fn request(&mut self, incoming: Incoming, ticket: Option<u32>) {
-        let request = Request { incoming, ticket };
-        self.actions.push_back(Action::Request(request));
-    }
-
-    // ---- a program instead of PostgreSQL
-
-    /// A notification of the program that feeds us.
-    pub fn handle_fed(&mut self, fed: &Fed) {
-        match fed {
-            Fed::Notification(channel, payload) => {
-                self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
-            }
-            Fed::Gap(channel) => self.handle_feed_gap(channel),
-            Fed::Overflow => self.handle_feed_overflow(),
-        }
-        self.forward_commands();
-    }
-
-    /// What the program that feeds us did with a publish.
-    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
-        let published = match taken {
-            Taken::Yes => Published::Committed,
-            Taken::Full => Published::Crowded,
-            Taken::Never => Published::NotSent,
-        };
-        self.handle_published(ticket, &published);
-    }
-
     // ---- what clients are told
 
     /// Tells one client something, behind everything its channels still owe it.
@@ -532,6 +449,3 @@ impl Hub {
         }
     }
 }
-
-/// Links of a client that ended, cut before the turn's budget is looked at again.
-const LINKS_AT_ONCE: usize = 512;

@@ -219,4 +219,16 @@ impl fmt::Display for ListenerError {
     }
 }
 
-impl Error for ListenerError {}
+impl Error for ListenerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            Self::Connection { error, .. } | Self::Io(error) => Some(error),
+            Self::Session { error, .. } => Some(error),
+            Self::Channel(error) => Some(error),
+            Self::Payload(error) => Some(error),
+            Self::Refused(error) => Some(error),
+            Self::PostgresDown | Self::UnknownOutcome | Self::Cancelled | Self::Ended => None,
+        }
+    }
+}

@@ -6,16 +6,12 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "it runs programs and waits for them: it has a clock, a thread and a port to try"
+    reason = "it runs programs and waits for them: it has a clock and a thread"
 )]
 
 use std::{
-    collections::hash_map::RandomState,
     env, fmt, fs,
-    hash::BuildHasher,
     io::Write,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -27,9 +23,13 @@ use std::{
 };
 
 pub use self::error::SandboxError;
-use self::supervisor::Supervisor;
+use self::{
+    port::{PORT_COUNT, PORT_FIRST, Port},
+    supervisor::Supervisor,
+};
 
 mod error;
+mod port;
 mod programs;
 mod supervisor;
 
@@ -62,7 +62,7 @@ pub struct Sandbox {
     supervisor: Mutex<Supervisor>,
     bin_dir: PathBuf,
     directory: PathBuf,
-    port: u16,
+    port: Port,
     databases: AtomicU32,
 }
 
@@ -101,7 +101,7 @@ impl Sandbox {
         copied?;
         let primary = format!(
             "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'\n",
-            self.port
+            self.port()
         );
         append_configuration(&supervisor.directory().join("data"), &primary)?;
         Self::serve(supervisor, bin_dir)
@@ -133,7 +133,7 @@ impl Sandbox {
     pub fn url_for(&self, database: &str) -> String {
         format!(
             "postgresql://postgres@127.0.0.1:{}/{}",
-            self.port,
+            self.port(),
             PercentEncoded(database)
         )
     }
@@ -142,7 +142,7 @@ impl Sandbox {
     pub fn unix_url(&self, database: &str) -> String {
         let socket_dir = self.directory.to_string_lossy();
         let (host, database) = (PercentEncoded(&socket_dir), PercentEncoded(database));
-        format!("postgresql://postgres@{host}:{}/{database}", self.port)
+        format!("postgresql://postgres@{host}:{}/{database}", self.port())
     }
 
     /// The directory of the Unix socket.
@@ -152,7 +152,7 @@ impl Sandbox {
 
     /// The TCP port, also part of the Unix socket's name.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The cluster's data directory, with `pg_hba.conf`.
@@ -219,7 +219,7 @@ impl Sandbox {
                 "-h",
             ])
             .arg(&self.directory)
-            .args(["-p", &self.port.to_string(), "-f", "-"])
+            .args(["-p", &self.port().to_string(), "-f", "-"])
             // As an argument, a name with "=" or "://" would be read as a connection string.
             .env("PGDATABASE", database)
             .env("PGCLIENTENCODING", "UTF8")
@@ -289,7 +289,7 @@ impl Sandbox {
     pub fn start_again(&self) -> Result<(), SandboxError> {
         let mut supervisor = self.supervisor();
         supervisor.wait_until_stopped(STOP_TIMEOUT)?;
-        supervisor.start_server(self.port)
+        start_on(&self.port, &mut supervisor)
     }
 
     /// Stops the server the fast way and starts it again.
@@ -321,7 +321,7 @@ impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox")
             .field("directory", &self.directory)
-            .field("port", &self.port)
+            .field("port", &self.port())
             .finish_non_exhaustive()
     }
 }
@@ -359,15 +359,24 @@ fn temporary_dirs() -> Vec<PathBuf> {
     dirs
 }
 
-/// The wanted port may be taken between our look and the server's: then it is another one.
-fn start_on_a_free_port(supervisor: &mut Supervisor) -> Result<u16, SandboxError> {
+/// Starts the server there.
+fn start_on(port: &Port, supervisor: &mut Supervisor) -> Result<(), SandboxError> {
+    port.lend(|number| supervisor.start_server(number))
+        .map_err(|source| SandboxError::Io {
+            attempt: "share the port with PostgreSQL",
+            source,
+        })?
+}
+
+/// Where a port cannot be held for the server, it may be taken before the server has it: then it is
+/// another one.
+fn start_on_a_free_port(supervisor: &mut Supervisor) -> Result<Port, SandboxError> {
     let mut last_error = None;
     for _ in 0..PORT_ATTEMPTS {
-        let port = random_port();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let Ok(port) = Port::hold(port::random()) else {
             continue;
-        }
-        match supervisor.start_server(port) {
+        };
+        match start_on(&port, supervisor) {
             Ok(()) => return Ok(port),
             Err(SandboxError::Start { log }) if log.contains("Address already in use") => {
                 last_error = Some(SandboxError::Start { log });
@@ -380,12 +389,6 @@ fn start_on_a_free_port(supervisor: &mut Supervisor) -> Result<u16, SandboxError
         PORT_FIRST + PORT_COUNT - 1
     );
     Err(last_error.unwrap_or(SandboxError::Start { log }))
-}
-
-fn random_port() -> u16 {
-    // Seeded anew in each process; not worth a source of randomness of its own.
-    let random = RandomState::new().hash_one(()) % u64::from(PORT_COUNT);
-    PORT_FIRST + u16::try_from(random).expect("a remainder is below its divisor")
 }
 
 /// A text as part of a connection string (RFC 3986, 2.1).
@@ -404,10 +407,6 @@ impl fmt::Display for PercentEncoded<'_> {
     }
 }
 
-/// Below the ports that systems give to clients, 32768 and up on Linux: one of those may be taken
-/// by an outgoing connection while the server is down.
-const PORT_FIRST: u16 = 15_000;
-const PORT_COUNT: u16 = 17_000;
 const PORT_ATTEMPTS: u32 = 50;
 
 /// The longest directory in which `/alle.XXXXXX/.s.PGSQL.12345` stays within the 103 bytes of a
@@ -420,13 +419,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_port_is_below_those_given_to_clients() {
-        for _ in 0..1_000 {
-            assert!((15_000..32_000).contains(&random_port()));
-        }
-    }
 
     #[test]
     fn a_connection_string_is_percent_encoded() {

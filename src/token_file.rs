@@ -103,7 +103,14 @@ impl fmt::Display for TokenFileError {
     }
 }
 
-impl Error for TokenFileError {}
+impl Error for TokenFileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            TokenFileCause::Io(error) => Some(error),
+            TokenFileCause::Tokens(error) => Some(error),
+        }
+    }
+}
 
 /// As many tokens as there may be, of a usual length, and what each narrows.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -125,7 +132,8 @@ mod tests {
         reason = "the thread that would wait for good is not the test's"
     )]
     fn a_pipe_swapped_in_is_never_waited_for() {
-        let path = |name| std::env::temp_dir().join(format!("alle-{name}-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| directory.path().join(name);
         let [tokens, pipe, swapped, place] = ["tokens", "pipe", "swapped", "place"].map(path);
         fs::write(&tokens, "token").unwrap();
         let mode = Mode::RUSR | Mode::WUSR;
@@ -150,15 +158,13 @@ mod tests {
         }
         drop(outcomes);
         reader.join().unwrap();
-        for path in [tokens, pipe, place] {
-            fs::remove_file(path).unwrap();
-        }
     }
 
     #[test]
     fn a_file_has_at_most_4_mib_and_is_a_file() {
-        let path = std::env::temp_dir().join(format!("alle-long-tokens-{}", std::process::id()));
-        let mut file = TokenFile::new(path.clone());
+        let temporary = tempfile::NamedTempFile::new().unwrap();
+        let path = temporary.path();
+        let mut file = TokenFile::new(path.to_owned());
         for (bytes, is_read) in [
             (BYTES_MAX - 1, true),
             (BYTES_MAX, true),
@@ -169,13 +175,12 @@ mod tests {
                 'x',
                 usize::try_from(bytes).unwrap() - text.len(),
             ));
-            fs::write(&path, text).unwrap();
+            fs::write(path, text).unwrap();
             assert_eq!(file.read().is_ok(), is_read, "{bytes}");
         }
-        fs::write(&path, b"tok\xffen").unwrap();
+        fs::write(path, b"tok\xffen").unwrap();
         let error = file.read().unwrap_err().to_string();
         assert!(error.contains("UTF-8"), "{error}");
-        fs::remove_file(&path).unwrap();
         let error = TokenFile::new("/dev/null".into()).read().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -30,7 +30,8 @@ mod shared;
 use std::{env, time::Duration};
 
 use self::shared::{
-    audit, client, crowd, harness, histogram, ledger, program, random, raw, sql, sql_publisher,
+    audit, client, crowd, harness, histogram, ledger, patient, program, random, raw, sql,
+    sql_publisher,
 };
 use self::{
     crowd::Size,

@@ -13,28 +13,31 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "support/deserted.rs"]
+#[expect(dead_code, reason = "the playground's tests need the rest")]
+mod deserted;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/listen.rs"]
 mod listen;
 #[path = "support/mock_bridge.rs"]
 mod mock_bridge;
+#[path = "support/patient.rs"]
+mod patient;
 #[path = "support/program.rs"]
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
 #[path = "cli/variables.rs"]
 mod variables;
+#[cfg(not(feature = "tls"))]
+#[path = "cli/without_tls.rs"]
+mod without_tls;
 
-use std::{fs::File, net::TcpListener, process::Stdio};
+use std::{fs::File, process::Stdio};
 
+use deserted::Deserted;
 use program::{Program, alle, closed_pipe, run};
-
-/// The URL of a port where nobody listens.
-fn deserted_url() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("ws://{}", listener.local_addr().unwrap())
-}
 
 #[test]
 fn help_is_on_stdout_and_a_success() {
@@ -179,7 +182,10 @@ fn what_the_bridge_cannot_be_started_with_is_2() {
 
 #[test]
 fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
-    let (flag, variable) = (deserted_url(), deserted_url());
+    let nobody = [(); 2].map(|()| Deserted::hold());
+    let [flag, variable] = nobody
+        .each_ref()
+        .map(|port| format!("ws://{}", port.address()));
     let mut command = alle(&format!("publish -w {flag} a b"));
     command.env("WS_URL", &variable);
     let (code, stdout, stderr) = run(command);
@@ -216,7 +222,8 @@ fn a_reader_who_went_away_is_no_error_and_a_full_disk_is_one() {
 
 #[test]
 fn listen_without_a_bridge_says_so_and_is_1() {
-    let url = deserted_url();
+    let nobody = Deserted::hold();
+    let url = format!("ws://{}", nobody.address());
     let program = Program::start(alle(&format!("listen -w {url}")));
     assert_eq!(program.exit_code(), Some(1));
     assert_eq!(

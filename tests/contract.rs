@@ -32,6 +32,8 @@ mod metrics;
 mod mistakes;
 #[path = "contract/outages.rs"]
 mod outages;
+#[path = "support/patient.rs"]
+mod patient;
 #[path = "contract/pooler.rs"]
 mod pooler;
 #[path = "support/program.rs"]

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use alle::{
+use alle::internals::{
     pg::config::{ConnectionString, File, FileError, Host, Surroundings},
     sandbox,
 };

@@ -14,7 +14,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alle::{Channel, hub::feed::Fed};
+use alle::{Channel, internals::hub::feed::Fed};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use self::server::Server;
@@ -73,11 +73,15 @@ fn a_fan_out_allocates_nothing_per_recipient() {
         for _ in 0..3 {
             server.fan_out(&heard);
         }
-        let region = Region::new(ALLOCATOR);
-        let writes = server.fan_out(&heard);
-        let change = region.change();
-        assert_eq!(writes, clients, "everybody is written to once");
-        allocations.push(change.allocations + change.reallocations);
+        let counts = [(); 5].map(|()| {
+            let region = Region::new(ALLOCATOR);
+            let writes = server.fan_out(&heard);
+            let change = region.change();
+            assert_eq!(writes, clients, "everybody is written to once");
+            change.allocations + change.reallocations
+        });
+        // What runs the tests has threads of its own, which now and then add to a count.
+        allocations.extend(counts.into_iter().min());
     }
     println!("{allocations:?} allocations for 10 and {RECIPIENTS} recipients");
     assert_eq!(allocations[0], allocations[1]);

@@ -14,8 +14,12 @@
 
 #[path = "support/cdp.rs"]
 mod cdp;
+#[path = "support/deserted.rs"]
+mod deserted;
 #[path = "support/environment.rs"]
 mod environment;
+#[path = "support/patient.rs"]
+mod patient;
 #[path = "playground/server.rs"]
 mod server;
 
@@ -131,9 +135,9 @@ fn a_server_that_goes_is_shown_and_one_that_comes_back_is_used_again() {
 
 #[test]
 fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
-    let file = std::env::temp_dir().join(format!("alle-page-tokens-{}", std::process::id()));
-    std::fs::write(&file, "s3cret subscribe=orders\n").unwrap();
-    let server = start_server_with(&["--token-file", file.to_str().unwrap()]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "s3cret subscribe=orders\n").unwrap();
+    let server = start_server_with(&["--token-file", file.path().to_str().unwrap()]);
     let mut browser = Browser::open(&server.page_url());
     browser.wait_for("!document.getElementById('stranger').hidden");
     for (token, expected) in [
@@ -153,7 +157,6 @@ fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
     browser.fill("subscribe-channel", "others");
     browser.click("#subscribe");
     browser.wait_for("document.querySelector('#notifications .error')");
-    std::fs::remove_file(file).unwrap();
 }
 
 /// A page of somebody else, and one whose name was made to lead here: the browser lets both try, and

@@ -11,7 +11,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixStream,
@@ -24,9 +24,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox::{SAMPLE_SQL, Sandbox, SandboxError, StopMode, shared};
+use alle::internals::sandbox::{SAMPLE_SQL, Sandbox, SandboxError, StopMode, shared};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
 fn two_databases_are_isolated() {
@@ -181,15 +181,29 @@ fn stopped_and_started_again_it_keeps_port_and_data() {
         sandbox.start_again().unwrap();
         insert_and_count();
     }
-    let before = sandbox.postmaster_pid().unwrap();
+    let before = Process::of(sandbox.postmaster_pid().unwrap());
     sandbox.kill9().unwrap();
     assert_stopped(&sandbox);
-    assert!(!process_exists(before));
+    assert!(!before.exists());
     sandbox.start_again().unwrap();
     insert_and_count();
     sandbox.restart().unwrap();
     insert_and_count();
     assert_eq!(sandbox.port(), port);
+}
+
+/// It will be back, and whoever is told its URL meanwhile means it and nobody else.
+#[test]
+fn while_it_is_stopped_its_port_is_refused_and_nobody_else_gets_it() {
+    let sandbox = Sandbox::start().unwrap();
+    sandbox.stop(StopMode::Immediate).unwrap();
+    assert_stopped(&sandbox);
+    if cfg!(target_os = "linux") {
+        let error = TcpListener::bind(("127.0.0.1", sandbox.port())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    }
+    sandbox.start_again().unwrap();
+    sandbox.psql("postgres", "SELECT 1;").unwrap();
 }
 
 #[test]
@@ -241,7 +255,10 @@ fn paused_it_accepts_and_answers_only_when_resumed() {
         .unwrap();
     let error = stream.read(&mut [0]).unwrap_err();
     assert!(
-        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+        ),
         "{error}"
     );
     assert!(session.answers.try_recv().is_err());
@@ -270,13 +287,15 @@ fn dropped_it_leaves_nothing_whatever_was_done_to_it() {
         let left = Traces::of(&sandbox);
         let _session = Session::open(&sandbox);
         treat(&sandbox).unwrap();
-        let dropped_at = Instant::now();
+        let was_killed = sandbox.postmaster_pid().is_none();
+        let mut log = fs::File::open(sandbox.log_file()).unwrap();
         drop(sandbox);
         assert!(left.are_gone(), "treatment {index}");
-        assert!(
-            dropped_at.elapsed() < Duration::from_secs(5),
-            "treatment {index}: had to be killed"
-        );
+        // Its last line, unless it had to be killed.
+        let mut logged = String::new();
+        log.read_to_string(&mut logged).unwrap();
+        let said_goodbye = logged.trim_end().ends_with("database system is shut down");
+        assert!(was_killed || said_goodbye, "treatment {index}: {logged}");
     }
 }
 
@@ -364,7 +383,7 @@ fn a_temporary_directory_that_cannot_serve_is_passed_over() {
 /// What a sandbox leaves if it is not cleaned up.
 struct Traces {
     directory: PathBuf,
-    postmaster: u32,
+    postmaster: Process,
     /// The System V segment by which PostgreSQL knows that a data directory is in use.
     segment: u32,
 }
@@ -387,7 +406,8 @@ impl Traces {
             .nth(1)
             .unwrap();
         let segment = segment.parse().unwrap();
-        assert!(process_exists(postmaster) && segment_exists(segment));
+        let postmaster = Process::of(postmaster);
+        assert!(postmaster.exists() && segment_exists(segment));
         Self {
             directory,
             postmaster,
@@ -396,9 +416,7 @@ impl Traces {
     }
 
     fn are_gone(&self) -> bool {
-        !self.directory.exists()
-            && !process_exists(self.postmaster)
-            && !segment_exists(self.segment)
+        !self.directory.exists() && !self.postmaster.exists() && !segment_exists(self.segment)
     }
 }
 
@@ -522,15 +540,37 @@ fn proc_dir(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 
-fn process_exists(pid: u32) -> bool {
-    if cfg!(target_os = "linux") {
-        return proc_dir(pid).exists();
+/// A process and no other one, which may have its number when it is gone.
+struct Process {
+    pid: u32,
+    started: Option<String>,
+}
+
+impl Process {
+    fn of(pid: u32) -> Self {
+        let started = Self::started(pid);
+        Self { pid, started }
     }
-    let output = Command::new("ps")
-        .args(["-p", &pid.to_string(), "-o", "pid="])
-        .output()
-        .unwrap();
-    output.status.success()
+
+    fn exists(&self) -> bool {
+        self.started.is_some() && Self::started(self.pid) == self.started
+    }
+
+    /// When the process of that number was started, in whatever words; `None` if there is none.
+    fn started(pid: u32) -> Option<String> {
+        if cfg!(target_os = "linux") {
+            // proc(5): the 22nd field. The second, in parentheses, may have spaces in it.
+            let stat = fs::read_to_string(proc_dir(pid).join("stat")).ok()?;
+            let (_, fields) = stat.rsplit_once(") ")?;
+            return fields.split(' ').nth(19).map(str::to_owned);
+        }
+        let output = Command::new("ps")
+            .args(["-p", &pid.to_string(), "-o", "lstart="])
+            .output()
+            .unwrap();
+        let started = || String::from_utf8(output.stdout).unwrap();
+        output.status.success().then(started)
+    }
 }
 
 fn segment_exists(id: u32) -> bool {

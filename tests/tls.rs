@@ -36,7 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -673,7 +673,10 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
             .write_all(&buffer[..bytes])
             .and_then(|()| to.flush())
             .is_ok(),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::ws::encoder::frame_bytes;
+use alle::internals::ws::encoder::frame_bytes;
 use mio::{Events, Interest, Poll, Registry, Token, net::TcpStream};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -340,7 +340,7 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
 pub(crate) const SOURCE: Token = Token(usize::MAX - 1);
 
 /// How long nothing may happen where something should.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

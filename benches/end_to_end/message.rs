@@ -2,7 +2,7 @@
 //!
 //! Both ends agree here on names and payloads; knows no socket.
 
-use alle::{hub::encode::append_message, message::ServerMessage};
+use alle::internals::{hub::encode::append_message, message::ServerMessage};
 
 /// All messages of a run, counted from 0.
 pub(crate) type Number = u64;

@@ -1,6 +1,6 @@
 //! Publishes through PostgreSQL: one notification a transaction, or a burst in one.
 //!
-//! Speaks by `alle::pg::session`, which knows no transaction of several notifications; those go as
+//! Speaks by `alle::internals::pg::session`, which knows no transaction of several notifications; those go as
 //! a Query of our own once the session is ready. Never waits for an answer, and counts them all.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use alle::{
     Channel, Payload,
-    pg::{
+    internals::pg::{
         config::Config,
         session::{Event, Session, Ticket},
     },

@@ -5,12 +5,14 @@
 use std::{hint::black_box, time::Instant};
 
 use alle::{
-    config::Limits,
-    delivery::{
-        fanout::SLICE_WRITES,
-        outgoing::{Outgoing, Written},
+    Limits,
+    internals::{
+        delivery::{
+            fanout::SLICE_WRITES,
+            outgoing::{Outgoing, Written},
+        },
+        hub::{Hub, Settings, feed::Fed},
     },
-    hub::{Hub, Settings, feed::Fed},
 };
 
 /// The hub, for which time stands still.

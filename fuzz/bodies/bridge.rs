@@ -13,14 +13,15 @@ use std::{
 };
 
 use alle::{
-    access::{Access, tokens::Tokens},
-    backend::{Order, Role},
-    channel::Channel,
-    config::Limits,
-    delivery::outgoing::Written,
-    hub::{Action, Disconnect, Hub, Settings, drive},
-    id::ClientId,
-    pg::config::Config,
+    Channel, Limits,
+    internals::{
+        access::{Access, tokens::Tokens},
+        backend::{Order, Role},
+        delivery::outgoing::Written,
+        hub::{Action, Disconnect, Hub, Settings, drive},
+        id::ClientId,
+        pg::config::Config,
+    },
 };
 
 use self::{

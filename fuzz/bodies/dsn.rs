@@ -1,10 +1,10 @@
 //! Anything as a connection string, with anything around it.
 //!
-//! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::pg` promises in public.
+//! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::internals::pg` promises in public.
 
 use std::path::Path;
 
-use alle::pg::config::{
+use alle::internals::pg::config::{
     Config, ConfigError, ConnectionString, File, FileError, Password, Surroundings,
 };
 

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use alle::{
+use alle::internals::{
     delivery::outgoing::Written,
     hub::{Action, Hub, Settings, drive},
     ws::{close::CloseReason, encoder::frame_bytes},

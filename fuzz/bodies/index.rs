@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alle::{channel::ChannelKey, delivery::index::Index};
+use alle::internals::{channel::ChannelKey, delivery::index::Index};
 
 /// Reads `data` as operations, two bytes each, and plays them.
 pub fn index_ops(data: &[u8]) {

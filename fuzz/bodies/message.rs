@@ -4,8 +4,11 @@
 use std::fmt;
 
 use alle::{
-    channel::{Channel, LengthUnit, Payload},
-    message::{self, ClientMessage, ErrorCode, Refusal, Request, RequestId, ServerMessage},
+    Channel, Payload,
+    internals::{
+        channel::LengthUnit,
+        message::{self, ClientMessage, ErrorCode, Refusal, Request, RequestId, ServerMessage},
+    },
 };
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! A backend that says anything, against the session that has to stand it.
 //!
-//! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::pg` promises in public.
+//! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::internals::pg` promises in public.
 
 use alle::{
-    channel::{Channel, Payload},
-    pg::{
+    Channel, Payload,
+    internals::pg::{
         config::Config,
         session::{Event, Session, Ticket},
     },

@@ -5,7 +5,7 @@ mod seen;
 
 use std::io::{self, Cursor, Read, Write};
 
-use alle::ws::{
+use alle::internals::ws::{
     close::{CloseReason, ProtocolViolation},
     decoder::{Decoder, Input},
     request::{self, HEAD_BYTES_MAX},

@@ -10,7 +10,7 @@ mod typed;
 
 use std::ffi::OsString;
 
-use alle::{BridgeConfig, channel::Channel};
+use alle::{BridgeConfig, Channel};
 use tracing_subscriber::filter::Targets;
 
 pub(crate) use self::environment::Environment;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::access::secret::Secret;
+use alle::internals::access::secret::Secret;
 use socket2::SockRef;
 use tungstenite::{
     Error, HandshakeError, WebSocket,

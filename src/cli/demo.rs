@@ -18,7 +18,7 @@ use std::{
 
 use alle::{
     Bridge, BridgeConfig,
-    sandbox::{SAMPLE_SQL, Sandbox},
+    internals::sandbox::{SAMPLE_SQL, Sandbox},
 };
 
 use super::{

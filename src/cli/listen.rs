@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::access::secret::Secret;
+use alle::internals::access::secret::Secret;
 use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;

@@ -4,9 +4,8 @@
 //! methods, the others are written in the table itself. Reads neither arguments nor environment.
 
 use alle::{
-    BridgeConfig,
-    access::{globs::Globs, origins::is_origin, secret::Secret},
-    channel::Channel,
+    BridgeConfig, Channel, Globs,
+    internals::access::{origins::is_origin, secret::Secret},
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 

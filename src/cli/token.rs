@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use alle::access::{secret::Secret, tokens::Tokens};
+use alle::internals::access::{secret::Secret, tokens::Tokens};
 
 use super::{command::CommandName, failure::Failure};
 

@@ -160,6 +160,7 @@ impl Delivery {
                         let mut rest = run.span;
                         rest.start += u32::try_from(bytes).expect("no more than was lent");
                         self.push_span(slot, rest);
+                        self.outbound_mut(slot).progressed_at = Some(self.tick);
                         self.recipients[slot as usize].flags |= BLOCKED;
                         bytes
                     }
@@ -190,8 +191,8 @@ impl Delivery {
             Written::Full(bytes) => bytes,
             Written::All => backlog.head_bytes(SLICES_MAX),
         };
-        if bytes > 0 {
-            *progressed_at = self.tick;
+        if bytes > 0 || progressed_at.is_none() {
+            *progressed_at = Some(self.tick);
         }
         backlog.consume(bytes, &mut self.batches);
         let is_empty = backlog.is_empty();

@@ -29,6 +29,7 @@ pub struct Finding {
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Verdict {
     /// As it should be.
     Good,

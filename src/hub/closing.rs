@@ -14,7 +14,7 @@ use super::{
     eviction::EvictionClass,
     reaping::Reap,
     shutdown::{Shutdown, Step},
-    work::CLOSE_UNITS,
+    work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
     config::BridgeConfig,
@@ -212,6 +212,28 @@ impl Hub {
         self.delivery.retained_bytes() > max && !self.delivery.has_work()
     }
 
+    /// Cuts links of clients that ended and frees their slots, as far as the turn's work goes.
+    pub(super) fn reap(&mut self) {
+        let now = self.clock.now();
+        while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
+            match next {
+                Reap::Links(slot) => {
+                    let links = self.channels.disconnect(slot, LINKS_AT_ONCE, now);
+                    self.work.spend(1 + links / LINKS_A_UNIT);
+                    if links == LINKS_AT_ONCE {
+                        continue;
+                    }
+                }
+                Reap::Slot(slot) => self.clients.free(slot),
+            }
+            self.reaping.pop();
+        }
+        while let Some(key) = self.channels.poll_released() {
+            self.delivery.forget(key);
+        }
+        self.announce_up_if_settled();
+    }
+
     // ---- deadlines
 
     pub(super) fn check_deadlines(&mut self, slot: u32) {
@@ -349,6 +371,8 @@ impl Hub {
     }
 }
 
+/// Links of a client that ended, cut before the turn's budget is looked at again.
+const LINKS_AT_ONCE: usize = 512;
 /// Slowest clients that are closed in one turn.
 pub(super) const CLOSES_PER_TURN: usize = 64;
 

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use crate::{id::ClientId, ws::close::CloseReason};
 
-/// A message of a client, or to it, in whatever protocol it speaks with the program.
+/// A message of a client, or to it, in whatever protocol it speaks with the program: of one of the
+/// two kinds that there are (RFC 6455, 5.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RawMessage {
     /// A text message.

@@ -5,6 +5,7 @@ use crate::channel::{Channel, Payload};
 
 /// What clients of a stand-alone server ask of the program around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Incoming {
     /// The channel has its first subscriber.
     Subscribe(Channel),

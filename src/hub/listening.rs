@@ -1,15 +1,23 @@
-//! Reactions to PostgreSQL's sessions: which channels hold, and the notifications on them.
+//! Reactions to PostgreSQL's sessions, or to the program that stands in their place: which channels
+//! hold, and the notifications on them.
 //!
 //! Knows neither how a LISTEN is written nor when a session is connected again.
 
 use std::borrow::Cow;
 
 use super::{
-    Hub, Upstream, answering::Answer, channels::Notified, encode::append_message,
+    Action, Hub, Upstream,
+    answering::Answer,
+    channels::Notified,
+    encode::append_message,
+    feed::{Fed, Incoming, Request, Taken},
     pending::Subscribe,
 };
 use crate::{
-    backend::{Event, Role},
+    backend::{
+        Event, Role,
+        command::{Command, Published, Verb},
+    },
     channel::{Channel, ChannelKey, LengthUnit},
     message::{ErrorCode, GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
@@ -253,5 +261,68 @@ impl Hub {
         } else {
             Ok(())
         }
+    }
+
+    /// Gives the commands of the channels to the upstream, as far as that takes them.
+    pub(super) fn forward_commands(&mut self) {
+        loop {
+            match &mut self.upstream {
+                Upstream::Postgres(backend) => {
+                    while backend.can_ask() {
+                        let Some(command) = self.channels.poll_command() else {
+                            return;
+                        };
+                        backend.ask(command);
+                    }
+                    return;
+                }
+                Upstream::Program => {
+                    let Some(Command { verb, key, channel }) = self.channels.poll_command() else {
+                        return;
+                    };
+                    let channel = channel.clone();
+                    match verb {
+                        Verb::Listen => {
+                            self.request(Incoming::Subscribe(channel), None);
+                            self.handle_listened(key, Ok(()));
+                        }
+                        Verb::Unlisten => {
+                            self.request(Incoming::Unsubscribe(channel), None);
+                            self.channels.handle_unlistened(key);
+                        }
+                    }
+                }
+                Upstream::Busy => return,
+            }
+        }
+    }
+
+    pub(super) fn request(&mut self, incoming: Incoming, ticket: Option<u32>) {
+        let request = Request { incoming, ticket };
+        self.actions.push_back(Action::Request(request));
+    }
+
+    // ---- a program instead of PostgreSQL
+
+    /// A notification of the program that feeds us.
+    pub fn handle_fed(&mut self, fed: &Fed) {
+        match fed {
+            Fed::Notification(channel, payload) => {
+                self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
+            }
+            Fed::Gap(channel) => self.handle_feed_gap(channel),
+            Fed::Overflow => self.handle_feed_overflow(),
+        }
+        self.forward_commands();
+    }
+
+    /// What the program that feeds us did with a publish.
+    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
+        let published = match taken {
+            Taken::Yes => Published::Committed,
+            Taken::Full => Published::Crowded,
+            Taken::Never => Published::NotSent,
+        };
+        self.handle_published(ticket, &published);
     }
 }

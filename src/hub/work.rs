@@ -1,7 +1,7 @@
 //! The work of one turn, in units, against its budget: nothing that clients do makes a turn longer.
 //!
 //! A unit is about what the smallest message costs. Whoever has work that may be large asks
-//! [`Work::is_spent`] before each piece and leaves the rest for the next turn. Knows no clock: the
+//! `Work::is_spent` before each piece and leaves the rest for the next turn. Knows no clock: the
 //! bound holds by construction, on any machine.
 
 /// The units of the turn.
@@ -43,9 +43,7 @@ impl Work {
 }
 
 /// Some 2 ms of what costs a unit.
-pub(super) const UNITS_PER_TURN: usize = 2_000;
-/// The most that is done at once after the budget was looked at last.
-pub(super) const UNITS_AT_ONCE: usize = 500;
+pub const UNITS_PER_TURN: usize = 2_000;
 /// Bytes of a message that cost a unit.
 const BYTES_A_UNIT: usize = 2_048;
 /// Comparisons of a name with a pattern that cost a unit.

@@ -45,7 +45,7 @@ pub struct Ticket(pub u64);
 /// `poll_transmit` lends until it lends nothing or the socket is full:
 ///
 /// ```
-/// # use alle::pg::{config::Config, session::{Event, Session}};
+/// # use alle::internals::pg::{config::Config, session::{Event, Session}};
 /// # let config = Config::parse("postgres://ann@db/x", &|_| None)?;
 /// # let (read, mut socket) = (b"R\0\0\0\x08\0\0\0\0", Vec::new());
 /// let mut session = Session::new(&config, "alle");
@@ -70,7 +70,7 @@ pub struct Ticket(pub u64);
 ///     let written = bytes.len();
 ///     session.handle_transmitted(written);
 /// }
-/// # Ok::<(), alle::pg::config::ConfigError>(())
+/// # Ok::<(), alle::internals::pg::config::ConfigError>(())
 /// ```
 ///
 /// When the socket closes, drain events once more, then `unanswered`, and drop the session.

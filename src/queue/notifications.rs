@@ -31,6 +31,7 @@ pub struct Notification {
 
 /// What a [`PostgresListener`](crate::PostgresListener) hands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Received {
     /// A notification, in commit order.
     Notification(Notification),

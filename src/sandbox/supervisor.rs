@@ -298,8 +298,8 @@ fn parent_of(pid: u32) -> Option<u32> {
     fields.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// An order that only makes the shell do something itself.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An order that only makes the shell do something itself. A loaded machine gets much more.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(60);
 /// About one second; a loaded machine gets much more.
 const INITDB_TIMEOUT: Duration = Duration::from_secs(120);
 /// A tenth of a second; recovery after SIGKILL takes longer.

@@ -157,6 +157,7 @@ impl Peer {
                 return true;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.fill(patience),
             Ok(0) | Err(_) => self.ended = true,
         }
         false

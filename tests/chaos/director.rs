@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox::{Sandbox, StopMode};
+use alle::internals::sandbox::{Sandbox, StopMode};
 
 use crate::{
     audit::{FaultRecord, Report},

@@ -16,6 +16,8 @@ pub mod histogram;
 #[path = "ledger.rs"]
 #[allow(dead_code, reason = "the soak reads times")]
 pub mod ledger;
+#[path = "../support/patient.rs"]
+pub mod patient;
 #[path = "../support/program.rs"]
 #[expect(dead_code, reason = "the other tests of the program need the rest")]
 pub mod program;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     mock_bridge::MockBridge,
-    program::{Program, alle, alle_with, closed_pipe},
+    program::{Program, alle_with, closed_pipe},
 };
 
 fn publish(bridge: &MockBridge, channel: &str, payload: &str) -> Program {
@@ -92,6 +92,22 @@ fn an_error_is_1_with_its_text() {
         assert_eq!(program.stderr.rest(), [format!("alle: {message}")]);
         assert_eq!(program.stdout.rest().len(), 2, "no success");
     }
+}
+
+/// By Ctrl-Z, and later by `fg`.
+#[test]
+fn whoever_was_stopped_and_goes_on_still_hears_the_answer() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut client = bridge.accept();
+    let id = client.hear()["id"].clone();
+    for _ in 0..20 {
+        program.signal("STOP");
+        program.wait_until_stopped();
+        program.signal("CONT");
+    }
+    client.say(&format!(r#"{{"type":"notified","channel":"a","id":{id}}}"#));
+    assert_eq!(program.exit_code(), Some(0), "{:?}", program.stderr.rest());
 }
 
 #[test]
@@ -188,8 +204,9 @@ fn a_payload_comes_from_stdin_without_the_last_lines_end() {
 
 #[test]
 fn too_much_on_stdin_and_what_is_no_text_are_1() {
+    let bridge = MockBridge::start();
     for typed in [vec![b'x'; 64 * 1024 + 1], vec![0xff]] {
-        let mut program = Program::start(alle("publish c -"));
+        let mut program = publish(&bridge, "c", "-");
         // It may stop reading before the end.
         let _ = program.stdin.take().unwrap().write_all(&typed);
         assert_eq!(program.exit_code(), Some(1));

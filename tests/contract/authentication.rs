@@ -2,7 +2,7 @@
 
 use std::{fs, sync::OnceLock};
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 
 use crate::{
     harness::{Bridge, wait_until},

@@ -9,11 +9,11 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
-use crate::harness::PATIENCE;
+use crate::{harness::PATIENCE, patient::Patient};
 
 /// A client with the messages it has read and no test has asked for yet.
 pub struct Client {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
     unread: VecDeque<Value>,
 }
 
@@ -59,7 +59,7 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(request, stream).unwrap();
+        let (socket, _) = tungstenite::client(request, Patient(stream)).unwrap();
         Self {
             socket,
             unread: VecDeque::new(),

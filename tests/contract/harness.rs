@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 
 use crate::{
     client::Client,
@@ -19,8 +19,12 @@ use crate::{
     sql::Sql,
 };
 
-/// How long anything may take before it counts as never.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before it counts as never. A test that passes waits for less.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What happens at once, on a machine that may be busy: before a time-out of the bridge could bring
+/// it about. A heartbeat without an answer, a head and a reader without progress have ten seconds.
+pub const AT_ONCE: Duration = Duration::from_secs(9);
 
 /// A URL that leads to no PostgreSQL: nobody may bind port 1 but root, and nobody does.
 pub const NO_POSTGRES: &str = "postgresql://postgres@127.0.0.1:1/nobody";

@@ -25,11 +25,12 @@ fn unlistens(channel: &str) -> usize {
     logged_by_postgres(&format!("UNLISTEN \"{channel}\""))
 }
 
-/// The names of our sessions, sorted.
+/// The names of our sessions, sorted; autovacuum may be there as well.
 fn sessions(sql: &mut Sql) -> Vec<String> {
     sql.run(
         "SELECT application_name FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY 1",
+         WHERE datname = current_database() AND pid <> pg_backend_pid()
+             AND backend_type = 'client backend' ORDER BY 1",
     )
 }
 

@@ -6,13 +6,12 @@ use std::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
-    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::{
     harness::{Bridge, Database, NO_POSTGRES, wait_until},
@@ -23,21 +22,18 @@ use crate::{
 /// socket in a directory of its own.
 struct Pooler {
     child: Child,
-    directory: PathBuf,
+    directory: TempDir,
 }
 
 impl Pooler {
     fn start(mode: &str) -> Self {
         let server = sandbox::shared();
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("alle-pooler-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
         let data = fs::metadata(server.data_dir()).unwrap();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
-        let settings = directory.join("pgbouncer.ini");
-        let (port, directory_text) = (server.port(), directory.display());
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = path.join("pgbouncer.ini");
+        let (port, directory_text) = (server.port(), path.display());
         fs::write(
             &settings,
             format!(
@@ -51,8 +47,8 @@ impl Pooler {
         .unwrap();
         // It refuses to be root, and the user of the server is not.
         let mut command = Command::new("pgbouncer");
-        if data.uid() != fs::metadata(&directory).unwrap().uid() {
-            chown(&directory, Some(data.uid()), Some(data.gid())).unwrap();
+        if data.uid() != fs::metadata(path).unwrap().uid() {
+            chown(path, Some(data.uid()), Some(data.gid())).unwrap();
             command.uid(data.uid()).gid(data.gid());
         }
         let child = command
@@ -64,13 +60,13 @@ impl Pooler {
             .expect("pgbouncer starts: apt-get install pgbouncer, brew install pgbouncer");
         let pooler = Self { child, directory };
         wait_until("the pooler listens", || {
-            pooler.directory.join(".s.PGSQL.6432").exists()
+            pooler.directory.path().join(".s.PGSQL.6432").exists()
         });
         pooler
     }
 
     fn url(&self, database: &Database) -> String {
-        let (directory, name) = (self.directory.display(), &database.name);
+        let (directory, name) = (self.directory.path().display(), &database.name);
         format!("host={directory} port=6432 user=postgres dbname={name}")
     }
 }
@@ -79,7 +75,6 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
 
 use bytes::BytesMut;
 
-use crate::harness::PATIENCE;
+use crate::{harness::PATIENCE, patient::Patient};
 
 /// A connection and what was read from it and not used yet.
 pub struct Raw {
-    pub stream: TcpStream,
+    pub stream: Patient,
     inbox: BytesMut,
 }
 
@@ -45,7 +45,7 @@ impl Raw {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self {
-            stream,
+            stream: Patient(stream),
             inbox: BytesMut::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! The session of the README, word for word: a bridge, a listener, a publisher and an INSERT.
 
-use alle::sandbox::{self, SAMPLE_SQL};
+use alle::internals::sandbox::{self, SAMPLE_SQL};
 
 use crate::{
     client::Client,
@@ -114,12 +114,16 @@ fn the_tokens_and_patterns_of_the_readme_do_what_it_says_of_them() {
     let (_, strangers) = readme.split_once("\n## Strangers\n").unwrap();
     let (_, block) = strangers.split_once("```text\n").unwrap();
     let (tokens, _) = block.split_once("```").unwrap();
-    let file = std::env::temp_dir().join(format!("alle-readme-tokens-{}", std::process::id()));
-    std::fs::write(&file, tokens).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), tokens).unwrap();
     let database = Database::create();
     let patterns = ["--allow-subscribe", "orders.*,alerts"];
     assert!(strangers.contains("--allow-subscribe 'orders.*,alerts' --allow-publish ''"));
-    let arguments = [&["--token-file", file.to_str().unwrap()][..], &patterns].concat();
+    let arguments = [
+        &["--token-file", file.path().to_str().unwrap()][..],
+        &patterns,
+    ]
+    .concat();
     let bridge = Bridge::start_with(&database.url(), &arguments);
     for (token, subscribes, publishes) in [
         ("n0tTheRealOne-7f3a91c2", "orders.us", "anything"),
@@ -135,7 +139,6 @@ fn the_tokens_and_patterns_of_the_readme_do_what_it_says_of_them() {
             assert_eq!(is_sent, may, "{token} {channel}: {answer}");
         }
     }
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

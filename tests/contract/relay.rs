@@ -144,7 +144,10 @@ fn copy(
     match read {
         Ok(0) => false,
         Ok(bytes) => to.write_all(&buffer[..bytes]).is_ok(),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Err(error) => matches!(
+            error.kind(),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+        ),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use alle::sandbox::{self, SAMPLE_SQL};
+use alle::internals::sandbox::{self, SAMPLE_SQL};
 use serde_json::{Value, json};
 
 use crate::{

@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
@@ -143,7 +143,7 @@ fn verifier(password: &[u8], iterations: u32) -> String {
 #[test]
 fn variables_say_where_to_go_where_nothing_else_does() {
     let database = Database::create();
-    let server = alle::sandbox::shared();
+    let server = alle::internals::sandbox::shared();
     let port = server.port().to_string();
     let socket_dir = server.socket_dir().to_str().unwrap();
     let home = Home::new("variables");
@@ -203,7 +203,7 @@ fn a_password_that_changes_in_its_file_is_taken_without_a_restart() {
 
 #[test]
 fn a_service_that_moved_is_found_where_its_file_says() {
-    let [old, new] = [(); 2].map(|()| Relay::start(alle::sandbox::shared().port()));
+    let [old, new] = [(); 2].map(|()| Relay::start(alle::internals::sandbox::shared().port()));
     let home = Home::new("moved");
     let write = |relay: &Relay| {
         let url = relay.url();
@@ -342,7 +342,7 @@ fn clients_are_served_while_a_key_is_derived_and_what_takes_too_long_is_named() 
 
 #[test]
 fn a_peer_is_who_requirepeer_says_or_is_told_nothing() {
-    let server = alle::sandbox::shared();
+    let server = alle::internals::sandbox::shared();
     let port = server.port();
     let owner = server.data_dir();
     let owner = said({
@@ -373,7 +373,7 @@ fn an_abstract_socket_is_reached() {
         unix::net::{SocketAddr, UnixListener},
     };
 
-    let server = alle::sandbox::shared();
+    let server = alle::internals::sandbox::shared();
     let port = server.port();
     let name = format!("/alle/{}", std::process::id());
     let address = SocketAddr::from_abstract_name(format!("{name}/.s.PGSQL.{port}")).unwrap();
@@ -395,7 +395,7 @@ fn an_abstract_socket_is_reached() {
 
 #[cfg(target_os = "linux")]
 fn server_socket() -> std::os::unix::net::UnixStream {
-    let server = alle::sandbox::shared();
+    let server = alle::internals::sandbox::shared();
     let path = server
         .socket_dir()
         .join(format!(".s.PGSQL.{}", server.port()));

@@ -199,6 +199,6 @@ impl<'a> Witness<'a> {
 }
 
 /// Longer than it takes until silence is taken for death.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two notifications, about.
 const INTERVAL: Duration = Duration::from_millis(1);

@@ -1,6 +1,6 @@
 //! Streams of frames, sound, mutated and random: the decoder and tungstenite's server agree on them.
 
-use alle::ws::close::CloseReason;
+use alle::internals::ws::close::CloseReason;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::bodies::{

@@ -6,13 +6,15 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use alle::sandbox;
+use alle::internals::sandbox;
 
+use crate::deserted::Deserted;
 use crate::environment::clean;
 
 /// A bridge that can be stopped and started again on the same port.
 pub struct Server {
-    address: SocketAddr,
+    /// Nobody else's, also while the bridge is stopped.
+    port: Deserted,
     database: String,
     arguments: Vec<String>,
     process: Option<Child>,
@@ -26,9 +28,8 @@ pub fn start_server() -> Server {
 /// With more arguments.
 pub fn start_server_with(arguments: &[&str]) -> Server {
     let database = sandbox::shared().create_database().unwrap();
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let mut server = Server {
-        address: any,
+        port: Deserted::hold(),
         database,
         arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
         process: None,
@@ -40,7 +41,7 @@ pub fn start_server_with(arguments: &[&str]) -> Server {
 impl Server {
     /// Where the page is.
     pub fn page_url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("http://{}/", self.port.address())
     }
 
     /// Another session's NOTIFY.
@@ -60,32 +61,35 @@ impl Server {
 
     /// Starts it where it was.
     pub fn start_again(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
-        clean(&mut command);
-        let mut process = command
-            .args(["serve", "--playground", "-w", &self.address.to_string()])
-            .args(["-p", &sandbox::shared().url_for(&self.database)])
-            .args(&self.arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Until PostgreSQL is there, a page that connects is told that it is down. The pipe is
-        // read to the end of the process, so that its log never blocks it.
-        let mut lines = BufReader::new(process.stderr.take().unwrap())
-            .lines()
-            .map(Result::unwrap);
-        let (mut address, mut sessions) = (None, 0);
-        while address.is_none() || sessions < 2 {
-            let line = lines.next().expect("the bridge starts");
-            sessions += usize::from(line.contains("session connected"));
-            if let Some((_, found)) = line.split_once("listening on ws://") {
-                address = Some(found.trim().parse().unwrap());
-            }
-        }
-        std::thread::spawn(move || lines.for_each(drop));
-        self.address = address.expect("the loop ends with it");
-        self.process = Some(process);
+        let (url, arguments) = (sandbox::shared().url_for(&self.database), &self.arguments);
+        self.process = Some(self.port.lend(|address| serve(address, &url, arguments)));
     }
+}
+
+/// A bridge that listens, and has both of its sessions: until then, a page that connects is told that
+/// PostgreSQL is down.
+fn serve(address: SocketAddr, postgres_url: &str, arguments: &[String]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
+    clean(&mut command);
+    let mut process = command
+        .args(["serve", "--playground", "-w", &address.to_string()])
+        .args(["-p", postgres_url])
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let (mut is_listening, mut sessions) = (false, 0);
+    while !is_listening || sessions < 2 {
+        let line = lines.next().expect("the bridge starts");
+        sessions += usize::from(line.contains("session connected"));
+        is_listening |= line.contains("listening on ws://");
+    }
+    // The pipe is read to the end of the process, so that its log never blocks it.
+    std::thread::spawn(move || lines.for_each(drop));
+    process
 }
 
 impl Drop for Server {

@@ -12,12 +12,13 @@ use std::{
 };
 
 use alle::{
-    backend::{Order, Role},
-    channel::Channel,
-    config::Limits,
-    hub::{Action, Disconnect, Hub, Settings},
-    id::ClientId,
-    pg::config::Config,
+    Channel, Limits,
+    internals::{
+        backend::{Order, Role},
+        hub::{Action, Disconnect, Hub, Settings},
+        id::ClientId,
+        pg::config::Config,
+    },
 };
 
 use crate::{

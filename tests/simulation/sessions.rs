@@ -1,6 +1,6 @@
 //! Between the hub and PostgreSQL: what moves, in which pieces, and what dies.
 
-use alle::backend::Role;
+use alle::internals::backend::Role;
 
 use super::{Link, World};
 use crate::backend::Mood;

@@ -1,6 +1,6 @@
 //! Between the hub and its clients: what moves, in which pieces, and what ends.
 
-use alle::{delivery::outgoing::Written, hub::drive, id::ClientId};
+use alle::internals::{delivery::outgoing::Written, hub::drive, id::ClientId};
 
 use super::World;
 use crate::client::{Client, Stage};

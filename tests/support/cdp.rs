@@ -8,16 +8,16 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
+
+use super::patient::Patient;
 
 /// How long anything may take before it counts as never. A cold browser on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,8 +27,9 @@ pub struct Browser {
     child: Child,
     /// What it writes; closed when the last of its processes is gone.
     stderr: Receiver<String>,
-    profile: PathBuf,
-    socket: WebSocket<TcpStream>,
+    /// Removed once all of its processes, which write to it, are gone.
+    _profile: TempDir,
+    socket: WebSocket<Patient>,
     session: Option<String>,
     next_id: u64,
     /// What the page wrote to its console as an error, and what it threw.
@@ -39,7 +40,7 @@ impl Browser {
     /// Starts a browser of its own and opens `url` in it.
     pub fn open(url: &str) -> Self {
         let program = find_program();
-        let profile = new_profile();
+        let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&program);
         command.args([
             "--headless",
@@ -58,7 +59,7 @@ impl Browser {
             command.arg("--no-sandbox");
         }
         command
-            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank");
         command
             .stdin(Stdio::null())
@@ -77,11 +78,12 @@ impl Browser {
             .to_owned();
         let stream = TcpStream::connect(&address).expect("the browser's DevTools listen");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(&devtools, stream).expect("a DevTools connection");
+        let (socket, _) =
+            tungstenite::client(&devtools, Patient(stream)).expect("a DevTools connection");
         let mut browser = Self {
             child,
             stderr,
-            profile,
+            _profile: profile,
             socket,
             session: None,
             next_id: 1,
@@ -261,7 +263,6 @@ impl Drop for Browser {
         while self.stderr.recv_timeout(Duration::from_secs(5)).is_ok() {}
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.profile);
     }
 }
 
@@ -284,14 +285,6 @@ fn find_program() -> PathBuf {
              On Debian: apt-get install chromium"
             )
         })
-}
-
-fn new_profile() -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let profile = env::temp_dir().join(format!("alle-chromium-{}-{number}", std::process::id()));
-    fs::create_dir_all(&profile).unwrap();
-    profile
 }
 
 fn is_root() -> bool {

@@ -1,14 +1,11 @@
 //! A bridge whose lines a test speaks itself: accepts WebSocket clients, one message at a time.
 
-use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
-use super::program::PATIENCE;
+use super::{patient::Patient, program::PATIENCE};
 
 /// A listening bridge.
 pub struct MockBridge {
@@ -17,7 +14,7 @@ pub struct MockBridge {
 
 /// One client of it.
 pub struct MockClient {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Patient>,
 }
 
 impl MockBridge {
@@ -46,7 +43,7 @@ impl MockBridge {
     /// The next client.
     pub fn accept(&self) -> MockClient {
         MockClient {
-            socket: tungstenite::accept(self.accept_tcp()).unwrap(),
+            socket: tungstenite::accept(Patient(self.accept_tcp())).unwrap(),
         }
     }
 }
@@ -93,7 +90,7 @@ impl MockClient {
         self.socket.close(Some(frame)).unwrap();
         self.socket
             .get_ref()
-            .set_read_timeout(Some(Duration::from_secs(5)))
+            .set_read_timeout(Some(PATIENCE))
             .unwrap();
         while self.socket.read().is_ok() {}
     }

@@ -5,14 +5,22 @@ pub mod environment;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::{Receiver, channel},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::Duration,
 };
 
+use rustix::{
+    io::retry_on_intr,
+    process::{Pid, WaitId, WaitIdOptions, waitid},
+};
+
 /// How long anything may take before it counts as never.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `alle` with `arguments` (separated by spaces) in a clean environment.
 pub fn alle(arguments: &str) -> Command {
@@ -32,8 +40,9 @@ pub struct Program {
     pub stdin: Option<ChildStdin>,
     pub stdout: Lines,
     pub stderr: Lines,
-    id: u32,
-    ended: Receiver<ExitStatus>,
+    /// Reaped by nobody but us: until then its number is no other process's.
+    child: Mutex<Child>,
+    ended: Receiver<()>,
 }
 
 /// The lines of one of its streams as they come.
@@ -103,13 +112,18 @@ impl Program {
         let stdout = Lines::read(child.stdout.take().unwrap());
         let stderr = Lines::read(child.stderr.take().unwrap());
         let (sender, ended) = channel();
-        let id = child.id();
-        thread::spawn(move || sender.send(child.wait().unwrap()));
+        let id = Pid::from_child(&child);
+        thread::spawn(move || {
+            let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            // An error is that of a program whose test failed and has reaped it.
+            let is_over = retry_on_intr(|| waitid(WaitId::Pid(id), without_reaping)).is_ok();
+            is_over.then(|| sender.send(()))
+        });
         Self {
             stdin,
             stdout,
             stderr,
-            id,
+            child: Mutex::new(child),
             ended,
         }
     }
@@ -122,7 +136,7 @@ impl Program {
 
     /// Sends it a signal, by name.
     pub fn signal(&self, name: &str) {
-        let id = self.id.to_string();
+        let id = self.child.lock().unwrap().id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-s", name, &id])
@@ -132,26 +146,28 @@ impl Program {
         );
     }
 
+    /// Waits until a signal has stopped it, which its parent is told.
+    pub fn wait_until_stopped(&self) {
+        let id = Pid::from_child(&self.child.lock().unwrap());
+        let stopped = WaitIdOptions::STOPPED;
+        retry_on_intr(|| waitid(WaitId::Pid(id), stopped)).unwrap();
+    }
+
     /// Waits for its end, for the exit status.
     #[track_caller]
     pub fn exit_code(&self) -> Option<i32> {
-        self.ended
-            .recv_timeout(PATIENCE)
-            .expect("the program ends")
-            .code()
+        self.ended.recv_timeout(PATIENCE).expect("the program ends");
+        self.child.lock().unwrap().wait().unwrap().code()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // A test that failed half-way leaves nothing running; one that ended is not there any more.
-        if self.ended.try_recv().is_err() {
-            let id = self.id.to_string();
-            let _ = Command::new("kill")
-                .args(["-s", "KILL", &id])
-                .stderr(Stdio::null())
-                .status();
-        }
+        // A test that failed half-way leaves nothing running.
+        let child = self.child.get_mut();
+        let child = child.unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

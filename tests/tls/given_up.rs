@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
 };
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 
 use super::{
     PASSWORD, SCRAM_ROLE,

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, thread};
 
-use alle::sandbox::Sandbox;
+use alle::internals::sandbox::Sandbox;
 
 use super::{
     alle,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use alle::channel::Channel;
+use alle::Channel;
 
 use super::super::wire::{bound, text};
 

@@ -7,10 +7,7 @@ mod variables;
 
 use std::time::Duration;
 
-use alle::{
-    Limits,
-    access::{Permissions, globs::Globs},
-};
+use alle::{Globs, Limits, Permissions};
 
 use crate::cli::{
     command::Shell,

@@ -96,21 +96,21 @@ fn no_tls(error: io::Error) -> ConnectError {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
+        uninterrupted(|| match self {
             Self::Plain(tcp) => tcp.read(buffer),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.read(buffer),
-        }
+        })
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        uninterrupted(|| match self {
             Self::Plain(tcp) => tcp.write(bytes),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.write(bytes),
-        }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -118,6 +118,17 @@ impl Write for Stream {
             Self::Plain(tcp) => tcp.flush(),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
+
+/// A wait with a time-out is not taken up again after the process was stopped, by Ctrl-Z for
+/// instance, and goes on (signal(7)): nothing is wrong with the connection.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alle::{access::secret::Secret, backoff::Backoff};
+use alle::internals::{access::secret::Secret, backoff::Backoff};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};

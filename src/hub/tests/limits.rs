@@ -26,6 +26,41 @@ fn a_reader_without_progress_is_closed_with_4008_behind_the_frame_begun() {
     assert_eq!(close, Some(4008));
 }
 
+/// A machine that stood still, or has too much to do, is no fault of the reader's.
+#[test]
+fn a_reader_that_was_not_written_to_is_not_slow() {
+    let mut world = World::connected();
+    let ann = world.subscriber("a");
+    world.hold_writes = true;
+    world.send(ann, r#"{"type":"ping"}"#);
+    world.pass(Duration::from_secs(12));
+    world.hold_writes = false;
+    world.pass(Duration::from_secs(1));
+    let (frames, close) = world.frames_and_close(ann);
+    assert_eq!(frames, [r#"{"type":"pong"}"#]);
+    assert_eq!(close, None);
+}
+
+/// Its time begins with the first write that its socket refuses.
+#[test]
+fn a_reader_that_was_written_to_late_has_its_ten_seconds_from_then_on() {
+    let mut world = World::connected();
+    let ann = world.subscriber("a");
+    world.hold_writes = true;
+    world.send(ann, r#"{"type":"ping"}"#);
+    world.pass(Duration::from_secs(9));
+    world.stall(ann, 0);
+    world.hold_writes = false;
+    world.pass(Duration::from_secs(9));
+    world.unstall(ann);
+    assert_eq!(world.frames_and_close(ann).1, None);
+    world.stall(ann, 0);
+    world.notify("a", "p");
+    world.pass(Duration::from_secs(12));
+    world.unstall(ann);
+    assert_eq!(world.frames_and_close(ann).1, Some(4008));
+}
+
 #[test]
 fn a_backlog_over_its_limit_closes_its_reader_alone() {
     let limits = Limits {

@@ -6,10 +6,7 @@ use super::{frames::masked, world::World};
 use crate::{
     access::{Access, tokens::Tokens},
     config::Limits,
-    hub::{
-        Settings,
-        work::{UNITS_AT_ONCE, UNITS_PER_TURN},
-    },
+    hub::{Settings, work::UNITS_PER_TURN},
     id::ClientId,
 };
 
@@ -21,6 +18,9 @@ fn crowd(settings: Settings, count: usize) -> (World, Vec<ClientId>) {
     world.units_max = 0;
     (world, clients)
 }
+
+/// The most that is done at once after the budget was looked at last.
+const UNITS_AT_ONCE: usize = 500;
 
 /// Nothing took longer than it may, and all is as it should be.
 fn check(world: &mut World) {

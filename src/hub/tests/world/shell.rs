@@ -16,7 +16,7 @@ impl World {
                 quiet = false;
             }
             self.hub.end_turn();
-            self.units_max = self.units_max.max(self.hub.work.last_units());
+            self.units_max = self.units_max.max(self.hub.last_units());
             quiet &= !self.hub.work.is_behind();
             quiet &= !self.carry_out();
             quiet &= !self.move_backend_bytes();

@@ -1,0 +1,128 @@
+//! The architecture of the crate, for whoever changes it.
+//!
+//! To use the crate, start at [`Bridge`](crate::Bridge). The modules named here are private; their
+//! pages are built by `cargo doc --document-private-items`.
+//!
+//! # Two halves
+//!
+//! One thread, one `mio::Poll`. The **core** decides everything and touches nothing: no socket, no
+//! clock, no random number; time and a seed are arguments. The **shell** owns every socket and
+//! every clock, and decides nothing. So tests, fuzzers and simulations can drive the core through
+//! each order of events that a network can produce, and the shell is short enough to be checked by
+//! eye.
+//!
+//! # Layers
+//!
+//! Dependencies go down only, siblings do not know each other, and `tests/tidy.rs` checks it.
+//!
+//! ```text
+//! cli                        what was typed, what it means, one command each
+//! bridge, listener,          the library's front doors: configuration in, a running loop out
+//! web_socket_server, doctor
+//! error                      why nothing runs
+//! startup                    what starting asks of the system: environment, names, a seed
+//! reactor                    Poll, sockets, the turn: IO and the clock (and a smaller turn for
+//!                            listener and doctor, which have PostgreSQL and no clients)
+//! handle, queue              what it shares with other threads: a stop, and a queue either way
+//! token_file                 read at the start and again when a signal says so
+//! surroundings               variables, files and sockets that connection settings want, anew for
+//!                            each round of attempts
+//! ───────────────────────────────────────────────────────────────────────────────────────────
+//! hub                        clients and channels: every reaction, and the parts it composes
+//! backend                    two sessions to PostgreSQL kept alive: one hears, one speaks
+//! delivery                   the bytes each client is owed: index, batches, passes, backlogs, history
+//! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
+//! metrics                    what happened, counted, and Prometheus's text of it
+//! channel  message           valid by construction; the JSON protocol
+//! config                     plain data to start with, and the limits
+//! access                     who may come in, and who may subscribe and publish where
+//! id  random  backoff        clients and moments; numbers from a seed; delays that double
+//! ```
+//!
+//! # Parts
+//!
+//! `Hub`, `Backend` and `Delivery` compose parts. A part owns private state, takes `&mut` of exactly
+//! what it needs, and answers with a value; it does not name the type that composes it. Only the
+//! composing type acts: the reactions of `Hub` are sorted into files by what they react to.
+//!
+//! | part of the hub | owns |
+//! | --- | --- |
+//! | `clients` | every connection: its phase, its name, the counts |
+//! | `channels` | what is wanted of PostgreSQL, who is subscribed, who waits, each channel's position |
+//! | `delivery` | what is owed to whom, and what waits for its socket |
+//! | `publishing` | publishes until their outcome |
+//! | `work` | what a turn has done of what it may |
+//! | `eviction`, `address_limit`, `rate_limit` | who goes first, and what one may cost |
+//! | `reaping`, `unparsed`, `answering` | what is left for the next turn |
+//! | `shutdown`, `deadlines`, `postgres` | how far the end has come; what is due; what is known of PostgreSQL |
+//!
+//! # The same verbs everywhere
+//!
+//! Facts go down as `handle_*`, outcomes come up by `poll_*`: on `pg::session::Session`, on
+//! `Backend`, on `Hub`. After any `handle_*`, drain the actions, then the bytes, then ask for the next
+//! time-out. `Hub::handle_*` return nothing, because no peer can fail the server.
+//!
+//! # One turn
+//!
+//! `Reactor::turn` does this, always in this order:
+//!
+//! | step | budget |
+//! | --- | --- |
+//! | wait in `poll`, not at all while work is left that no event announces | |
+//! | read PostgreSQL, encode each notification into its channel's batch | 64 KiB a session |
+//! | read clients, answer them into their backlogs | 16 KiB each, 2,000 units of work, 1 ms for all |
+//! | accept | 64 |
+//! | write: backlogs that can move, and one slice of one pass | 64 writes or 250 µs |
+//! | time-outs: pings, handshakes, stalls, heartbeats, reconnects | a quarter of the clients |
+//! | reap: links of clients that ended are cut, slots are freed | the rest of the units |
+//! | flush PostgreSQL | |
+//!
+//! A unit of work is about what the smallest message costs; the core counts them, so that nothing
+//! clients do makes a turn longer on any machine. Nothing is freed and no link is cut while something
+//! walks: mark, then reap. Events are edge-triggered, so whatever a budget leaves undone is
+//! remembered and done in the next turn.
+//!
+//! # The path of one notification
+//!
+//! ```text
+//! bytes ─► pg::codec splits the message by hand (invalid UTF-8 must not be fatal)
+//!       ─► Hub::handle_notification: the channel by name; not listened to, or nobody there: counted, dropped
+//!       ─► hub::encode::append_message: JSON and header, once
+//!       ─► Fanout::append: into the channel's batch, with the next global sequence number
+//!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
+//!            per subscriber: one write of one contiguous range, straight from the batch
+//!            socket full: a reference into the batch goes to that client's backlog
+//! ```
+//!
+//! Nothing on it allocates per recipient (`tests/memory.rs` counts). Frames that arrive while a
+//! pass walks gather behind it and leave together in the next one, so batching grows with load and
+//! no timer is involved. Slices of small passes and of the oldest pass take turns.
+//!
+//! # Order
+//!
+//! Each client has a global sequence number up to which it was given everything (`seen`). What it is
+//! owed is everything behind that on its channels, merged by sequence: that is PostgreSQL's commit
+//! order, across channels. One rule keeps answers in step: *whatever is owed is moved to the client's
+//! backlog before its subscriptions change, and before an answer about a channel is queued.* `gap` is
+//! a frame of its channel and `status` a frame of all, so neither can overtake nor be overtaken.
+//!
+//! # Confirmation
+//!
+//! `backend::interest::Interest` is the one state of a channel towards PostgreSQL, and
+//! `backend::interests` the one queue of LISTENs and UNLISTENs, in which clients take turns.
+//! `subscribed` is sent when the LISTEN's ReadyForQuery came, never at its CommandComplete. A client
+//! joins the index at that moment: nothing reaches it before. When the session is lost, every wanted
+//! channel waits, is asked for again on the next session, and its subscribers get `gap` with a new
+//! epoch when it is confirmed.
+//!
+//! # Memory
+//!
+//! An idle client is a 16-byte record that a fan-out touches, a cold record beside it, its links and
+//! its socket. There is no read buffer (one for all), no write buffer, and no decoder state between
+//! complete frames. A client that falls behind costs references into batches that exist once; a
+//! client that overflows is marked, gets nothing more, and is closed at the end of the turn, visibly.
+//!
+//! # Where to look first
+//!
+//! The contract of a type is its documentation. Begin with `hub.rs`, `delivery.rs` and `backend.rs`;
+//! the tests in `src/hub/tests.rs` read as sentences.

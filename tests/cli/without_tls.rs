@@ -1,0 +1,35 @@
+//! A program built without its feature `tls`: it serves as any other, and says what it cannot do.
+
+use alle::internals::sandbox;
+
+use super::{
+    deserted::Deserted,
+    program::{Program, alle, alle_with, run},
+};
+
+#[test]
+fn a_server_is_heard_without_tls() {
+    let url = sandbox::shared().url();
+    let (code, stdout, stderr) = run(alle_with(&["doctor", "-p", &url]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_server_that_must_have_tls_is_not_connected_to() {
+    let nobody = Deserted::hold();
+    let url = format!("postgresql://ann@{}/x?sslmode=require", nobody.address());
+    let serve = ["serve", "-w", "127.0.0.1:0", "-p", &url];
+    let program = Program::start(alle_with(&serve));
+    while !program
+        .stderr
+        .next()
+        .contains("this program was built without TLS")
+    {}
+}
+
+#[test]
+fn a_bridge_behind_tls_is_wrong_usage() {
+    let (code, stdout, stderr) = run(alle("publish -w wss://localhost a b"));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert!(stderr.contains("built without TLS"), "{stderr}");
+}
