@@ -72,15 +72,12 @@ impl Server {
         }
     }
 
-    /// The name to ask for, or the address where none is given, without its zone, which only this
-    /// machine knows; `None` for a Unix socket.
+    /// The name to ask for, or the address where none is given; `None` for a Unix socket. As libpq
+    /// compares it with certificates: with its zone, which none can name.
     pub fn host_name(&self) -> Option<String> {
         match (&self.host, &self.address) {
-            (Host::Tcp(host), Some(address)) if host.is_empty() => Some(address.ip.to_string()),
-            (Host::Tcp(host), _) => match host.parse() {
-                Ok(Address { ip, zone: Some(_) }) => Some(ip.to_string()),
-                Ok(_) | Err(_) => Some(host.clone()),
-            },
+            (Host::Tcp(host), Some(address)) if host.is_empty() => Some(address.to_string()),
+            (Host::Tcp(host), _) => Some(host.clone()),
             (Host::Unix(_), _) => None,
         }
     }

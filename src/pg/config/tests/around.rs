@@ -422,14 +422,19 @@ fn what_changes_nothing_for_us_is_taken() {
 #[test]
 fn an_address_may_have_a_zone() {
     for (text, shown, name, is_local) in [
-        ("host=fe80::1%eth0", "[fe80::1%eth0]:5432", "fe80::1", false),
-        ("host=::1%1", "[::1%1]:5432", "::1", true),
-        ("hostaddr=fe80::1%7", "[fe80::1%7]:5432", "fe80::1", false),
+        (
+            "host=fe80::1%eth0",
+            "[fe80::1%eth0]:5432",
+            "fe80::1%eth0",
+            false,
+        ),
+        ("host=::1%1", "[::1%1]:5432", "::1%1", true),
+        ("hostaddr=fe80::1%7", "[fe80::1%7]:5432", "fe80::1%7", false),
         ("host=db hostaddr=fe80::1%7", "db:5432", "db", false),
         (
             "postgres://[fe80::1%25eth0]/x",
             "[fe80::1%eth0]:5432",
-            "fe80::1",
+            "fe80::1%eth0",
             false,
         ),
         ("host=db%7", "db%7:5432", "db%7", false),
