@@ -158,9 +158,10 @@ impl ConnectionString {
                 .or_else(|| settings.take("fallback_application_name")),
             options: settings.take("options"),
             connect_timeout: connect_timeout(&mut settings)?,
-            // Nobody can listen on a standby: of several servers the one that works is meant.
+            // Nobody can listen on a standby: of several servers the one that works is meant. LISTEN
+            // and NOTIFY are no writes: a primary that is read-only does.
             target_session_attrs: target.unwrap_or(if several {
-                TargetSessionAttrs::ReadWrite
+                TargetSessionAttrs::Primary
             } else {
                 TargetSessionAttrs::Any
             }),

@@ -483,7 +483,7 @@ fn several_hosts_are_kept_in_order() {
     }
     for (text, expected) in [
         ("host=a user=u", TargetSessionAttrs::Any),
-        ("host=a,b user=u", TargetSessionAttrs::ReadWrite),
+        ("host=a,b user=u", TargetSessionAttrs::Primary),
         (
             "host=a,b user=u target_session_attrs=any",
             TargetSessionAttrs::Any,
