@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::route::Reached;
-use crate::pg::{config::ConfigError, session::SessionError};
+use crate::pg::{
+    config::ConfigError,
+    session::{Refusal, SessionError},
+};
 
 /// A failure, and the server where it happened.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub(super) enum FailureClass {
     /// Time has to pass.
     #[default]
     Passing,
+    /// Another session has to end: the server has too many.
+    Crowded,
     /// A person has to act.
     Hopeless,
 }
@@ -193,19 +198,19 @@ impl FailureKind {
 
     /// The condition for another attempt to succeed.
     pub(super) fn class(&self) -> FailureClass {
-        let is_hopeless = match self {
-            Self::Session(error) => error.is_configuration(),
+        match self {
+            Self::Session(error) => match error.refusal() {
+                Refusal::Hopeless => FailureClass::Hopeless,
+                Refusal::Crowded => FailureClass::Crowded,
+                Refusal::Passing => FailureClass::Passing,
+            },
+            Self::Unfit(Unfit::Pooler) => FailureClass::Hopeless,
             // A standby may be promoted, and deafness has many causes.
-            Self::Unfit(unfit) => *unfit == Unfit::Pooler,
+            Self::Unfit(Unfit::Standby | Unfit::Deaf) => FailureClass::Passing,
             // It costs no server anything to look again.
             Self::Settings(_) | Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => {
-                false
+                FailureClass::Passing
             }
-        };
-        if is_hopeless {
-            FailureClass::Hopeless
-        } else {
-            FailureClass::Passing
         }
     }
 }
@@ -300,17 +305,19 @@ mod tests {
     }
 
     #[test]
-    fn wrong_credentials_and_poolers_are_hopeless_until_a_person_acts() {
+    fn each_failure_has_the_class_of_what_would_help() {
         for (kind, class) in [
             (refusal("28P01"), FailureClass::Hopeless),
             (FailureKind::Unfit(Unfit::Pooler), FailureClass::Hopeless),
+            (refusal("53300"), FailureClass::Crowded),
             (refusal(CANNOT_CONNECT_NOW), FailureClass::Passing),
             (FailureKind::Unfit(Unfit::Standby), FailureClass::Passing),
             (FailureKind::Tls("failed".to_owned()), FailureClass::Passing),
         ] {
             assert_eq!(kind.class(), class, "{kind:?}");
         }
-        assert!(FailureClass::Passing < FailureClass::Hopeless);
+        assert!(FailureClass::Passing < FailureClass::Crowded);
+        assert!(FailureClass::Crowded < FailureClass::Hopeless);
     }
 
     #[test]

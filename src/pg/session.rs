@@ -23,7 +23,7 @@ use crate::channel::{Channel, Payload};
 
 pub use super::{
     auth::{KeyDerivation, Protection, SaltedPassword},
-    error::{AuthenticationError, BindingError, ProtocolError, ServerError, SessionError},
+    error::{AuthenticationError, BindingError, ProtocolError, Refusal, ServerError, SessionError},
 };
 
 /// Names one request; the session hands it back and reads nothing into it.

@@ -98,11 +98,6 @@ impl ServerError {
 }
 
 impl SessionError {
-    /// Whether somebody has to change something before another attempt can succeed.
-    pub fn is_configuration(&self) -> bool {
-        self.refusal() == Refusal::Hopeless
-    }
-
     /// Whether the server did not believe the password.
     pub fn is_password_refused(&self) -> bool {
         matches!(self, Self::Server(error) if error.sqlstate == "28P01")

@@ -315,7 +315,7 @@ const NAME_TOO_LONG: &str = "42622";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg::config::Config;
+    use crate::pg::{config::Config, error::Refusal};
 
     #[test]
     fn a_standby_says_so_when_asked() {
@@ -352,7 +352,7 @@ mod tests {
         let text = "could not fork new process for connection: no".to_owned();
         let error = failure(whole).unwrap();
         assert_eq!(error, SessionError::NotBegun(text));
-        assert!(error.remedy().is_some() && !error.is_configuration());
+        assert!(error.remedy().is_some() && error.refusal() == Refusal::Passing);
         for (bytes, is_known) in [(4096, false), (4097, true)] {
             let endless = [&b"E"[..], &vec![b'x'; bytes]].concat();
             assert_eq!(failure(&endless).is_some(), is_known, "{bytes}");
@@ -374,7 +374,7 @@ mod tests {
             error.to_string(),
             "what answers there speaks HTTP, not PostgreSQL's protocol"
         );
-        assert!(error.is_configuration());
+        assert_eq!(error.refusal(), Refusal::Hopeless);
         assert_eq!(failure(b"HTTP"), None);
     }
 }
