@@ -40,6 +40,8 @@ pub(super) struct Connection {
     role: Role,
     config: Config,
     state: State,
+    /// When the next round begins, or earlier if the settings change.
+    round_at: Instant,
     /// Where this attempt leads, or the next one.
     route: Route,
     /// The failures of this round, in order; empty while the session is up.
@@ -83,6 +85,7 @@ impl Connection {
             route: Route::first(&config, random),
             config,
             state: State::Waiting { until: now },
+            round_at: now,
             round: Vec::new(),
             failure: None,
             logged: None,
@@ -164,13 +167,19 @@ impl Connection {
         matches!(self.state, State::Resolving { .. })
     }
 
-    /// The settings, as they are now: the reactor has to connect. `random` is that of
-    /// [`Self::new`].
-    pub(super) fn handle_resolved(&mut self, config: Config, random: u64, now: Instant) {
+    /// The settings, as they are now. `random` is that of [`Self::new`]. Returns whether the
+    /// reactor has to connect: not while a round that failed for good waits and nothing changed.
+    pub(super) fn handle_resolved(&mut self, config: Config, random: u64, now: Instant) -> bool {
         debug_assert!(self.is_resolving(), "settings that were asked for");
-        self.route = Route::first(&config, random);
-        self.config = config;
-        self.locate(now);
+        let begins = now >= self.round_at || config != self.config;
+        if begins {
+            self.route = Route::first(&config, random);
+            self.config = config;
+            self.locate(now);
+        } else {
+            self.wait_for_change(now);
+        }
+        begins
     }
 
     /// The server is found, and the socket is being connected: its time begins.
@@ -378,8 +387,19 @@ impl Connection {
         self.route = Route::first(&self.config, random.bits());
         self.downgrade.handle_attempt(None);
         let ready_for = self.state.ready_at().map(|ready_at| now - ready_at);
-        let until = now + self.reconnect.delay(class, ready_for, random);
-        std::mem::replace(&mut self.state, State::Waiting { until }).into_session_up()
+        self.round_at = now + self.reconnect.delay(class, ready_for, random);
+        let until = self.round_at;
+        let before = std::mem::replace(&mut self.state, State::Waiting { until });
+        if class == FailureClass::Hopeless {
+            self.wait_for_change(now);
+        }
+        before.into_session_up()
+    }
+
+    /// A person has to act, in the settings perhaps: until the round begins they are looked at.
+    fn wait_for_change(&mut self, now: Instant) {
+        let until = self.round_at.min(now + SETTINGS_INTERVAL);
+        self.state = State::Waiting { until };
     }
 
     /// A server that is away for hours is worth one line, not one each two seconds.
@@ -396,6 +416,8 @@ impl Connection {
 /// Unless the configuration says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS_PER_SERVER: u32 = 4;
+/// Between two looks at settings that were refused: files are read, no server is asked.
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -45,9 +45,10 @@ impl Backend {
         self.warned
             .handle_resolved(&config.warnings, &other.warnings);
         let random = self.random.bits();
-        self.connection_mut(role)
-            .handle_resolved(config, random, now);
-        self.orders.push_back(Order::Connect(role));
+        let connection = self.connection_mut(role);
+        if connection.handle_resolved(config, random, now) {
+            self.orders.push_back(Order::Connect(role));
+        }
     }
 
     /// The settings make no sense any more: nothing is connected to.
@@ -157,6 +158,42 @@ mod tests {
             "PostgreSQL settings: service file \"/services\" not found"
         );
         assert!(wait_for_round(&mut backend, now) < Duration::from_secs(2));
+    }
+
+    /// Where only a person can help, the server is asked again as soon as the person has acted.
+    #[test]
+    fn settings_that_change_after_a_refusal_are_tried_at_once() {
+        let (mut backend, now) = begun("postgres://u:old@db?sslmode=disable");
+        let old = backend.config(ROLE).clone();
+        backend.handle_resolved(ROLE, old.clone(), now);
+        backend.handle_connected(ROLE);
+        let body = b"SFATAL\0VFATAL\0C28P01\0Mno\0\0";
+        let length = u32::try_from(4 + body.len()).unwrap().to_be_bytes();
+        backend.handle_input(ROLE, &[&b"E"[..], &length, body].concat(), now);
+        backend.drain_events(now, |_| {});
+        let mut at = now;
+        let mut looks = 0;
+        loop {
+            at += wait_for_round(&mut backend, at);
+            backend.handle_resolved(ROLE, old.clone(), at);
+            if orders(&mut backend).contains(&Order::Connect(ROLE)) {
+                break;
+            }
+            looks += 1;
+            assert!(backend.failure(ROLE).is_some(), "still refused");
+        }
+        let waited = at - now;
+        assert!((15..=27).contains(&waited.as_secs()), "{waited:?}");
+        assert_eq!(looks, waited.as_millis().div_ceil(2_000) - 1);
+
+        backend.handle_connected(ROLE);
+        backend.handle_input(ROLE, &[&b"E"[..], &length, body].concat(), at);
+        backend.drain_events(at, |_| {});
+        let look = wait_for_round(&mut backend, at);
+        assert_eq!(look, Duration::from_secs(2));
+        let new = config("postgres://u:new@db?sslmode=disable");
+        backend.handle_resolved(ROLE, new, at + look);
+        assert_eq!(orders(&mut backend), [Order::Connect(ROLE)]);
     }
 
     #[test]

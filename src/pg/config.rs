@@ -46,7 +46,7 @@ use self::{
 };
 
 /// What a session needs to know about its servers, complete and checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// What this was resolved from, and is to be resolved from again.

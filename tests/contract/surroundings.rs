@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::OnceLock,
     thread,
+    time::{Duration, Instant},
 };
 
 use alle::internals::sandbox::Sandbox;
@@ -199,6 +200,22 @@ fn a_password_that_changes_in_its_file_is_taken_without_a_restart() {
         "{}",
         bridge.log()
     );
+}
+
+#[test]
+fn a_password_that_was_refused_is_tried_again_when_its_file_changes() {
+    let home = Home::new("mended");
+    let url = role("mended", "right");
+    home.write(".pgpass", b"*:*:*:*:wrong\n");
+    let bridge = Bridge::run(home.alle(&["serve", "-w", "127.0.0.1:0", "-p", &url], &[]));
+    for role in ["listening", "publishing"] {
+        bridge.wait_for_log(&format!("{role} session: PostgreSQL at"));
+    }
+    let refused = Instant::now();
+    home.write(".pgpass", b"*:*:*:*:right\n");
+    bridge.wait_until_ready();
+    // Without the change they would wait for 15 s at least.
+    assert!(refused.elapsed() < Duration::from_secs(12));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use super::{error::ConfigError, keyword, settings::Settings, url};
 
 /// What a connection string says. `Debug` shows nothing of it: a password may be anywhere.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectionString {
     pub(super) settings: Settings,
     /// For what neither the string nor the files nor the environment say.

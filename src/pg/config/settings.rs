@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Texts by the name of their parameter, none of them empty, none with a NUL.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     texts: BTreeMap<&'static str, String>,
     /// Apart, for it may be in any encoding.
