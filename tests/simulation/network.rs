@@ -550,7 +550,7 @@ fn limits(random: &mut Random) -> (Limits, bool, bool) {
     if random.percent(20) {
         limits.subscriptions_max = 1 + random.below(3);
         limits.channels_max = 1 + random.below(4);
-        limits.publish_bytes_max = 1_000 + random.below(4_000);
+        limits.waiting_bytes_max = 1_000 + random.below(4_000);
         is_limited = true;
     }
     if random.percent(30) {
