@@ -402,7 +402,7 @@ impl Delivery {
         let bytes: usize = spans.iter().map(|span| span.bytes()).sum();
         let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
         // The rest is for what comes live while the client reads this.
-        let is_room = waiting + bytes <= self.queue_bytes_max / 4 * 3;
+        let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
         is_room.then_some(Recovered(spans))
     }
 
