@@ -225,8 +225,15 @@ pub struct Limits {
     pub client_publishes_max: usize,
     /// Answers of one client that it has not read, in bytes; over it, the client is not read.
     pub client_answer_bytes_max: usize,
-    /// Publishes of all clients awaiting their commit, in bytes; over it: `rate_limited`.
-    pub publish_bytes_max: usize,
+    /// Subscribes and publishes of all clients that wait for PostgreSQL, in bytes; over it:
+    /// `rate_limited`.
+    pub waiting_bytes_max: usize,
+    /// Memory that is clients' own, of all of them: answers that were not read, and input that is not
+    /// complete, or not worked off; over it: the client with most of it is closed with 1013.
+    pub owned_bytes_max: usize,
+    /// A message may take this long from its first byte to its last; then the client is closed with
+    /// 1008.
+    pub message_timeout: Duration,
     /// Notifications kept per channel for clients that come back; older ones go.
     pub history_frames_max: usize,
     /// Bytes of them over all channels; the oldest of all go first.
@@ -256,7 +263,9 @@ impl Default for Limits {
             pong_timeout: Duration::from_secs(10),
             client_publishes_max: 256,
             client_answer_bytes_max: 64 * 1024,
-            publish_bytes_max: 64 * 1024 * 1024,
+            waiting_bytes_max: 64 * 1024 * 1024,
+            owned_bytes_max: 128 * 1024 * 1024,
+            message_timeout: Duration::from_secs(30),
             history_frames_max: 64,
             history_bytes_max: 16 * 1024 * 1024,
             unsent_bytes_max: 8 * 1024 * 1024,

@@ -14,6 +14,7 @@ pub mod history;
 pub mod index;
 pub mod outgoing;
 mod recipient;
+mod recovery;
 mod transmit;
 
 use std::{
@@ -32,6 +33,7 @@ use self::{
     index::Index,
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
+    recovery::Recoveries,
 };
 use crate::{
     channel::ChannelKey,
@@ -51,6 +53,7 @@ pub struct Delivery {
     batches: Batches,
     outbound: Slab<Outbound>,
     history: History,
+    recoveries: Recoveries,
     /// Clients with a backlog and a socket that takes bytes, and some that are not so any more:
     /// [`READY`] tells.
     ready: VecDeque<u32>,
@@ -64,6 +67,8 @@ pub struct Delivery {
     overflowed: VecDeque<u32>,
     /// A backlog that refers to more overflows.
     queue_bytes_max: usize,
+    /// Memory of backlogs that is their clients' own.
+    owned_bytes: usize,
     tick: Tick,
     micros: u64,
 }
@@ -76,6 +81,17 @@ struct Outbound {
     /// When its socket last took something, or refused the first of it; `None` while nothing was
     /// written: what it waits for is us.
     progressed_at: Option<Tick>,
+}
+
+/// Frames of the history on their way to a client.
+#[derive(Debug)]
+pub struct Recovered(Vec<Span>);
+
+impl Recovered {
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|span| span.bytes()).sum()
+    }
 }
 
 /// How much there is.
@@ -102,12 +118,14 @@ impl Delivery {
             batches: Batches::default(),
             outbound: Slab::new(),
             history,
+            recoveries: Recoveries::default(),
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,
             owing: BinaryHeap::new(),
             overflowed: VecDeque::new(),
             queue_bytes_max,
+            owned_bytes: 0,
             tick: 0,
             micros: 0,
         }
@@ -138,6 +156,7 @@ impl Delivery {
         recipient.flags |= OWED;
         let outbound = self.outbound_mut(slot);
         outbound.backlog.push_head(head);
+        self.owned_bytes += outbound.backlog.owned_bytes();
         self.mark_ready(slot);
     }
 
@@ -148,7 +167,10 @@ impl Delivery {
         let cut = cut || recipient.is(OVERFLOWED);
         recipient.flags &= !(OWED | OVERFLOWED);
         if let Some(key) = recipient.backlog_key().filter(|_| cut) {
-            self.outbound[key].backlog.cut_at_frame(&mut self.batches);
+            let backlog = &mut self.outbound[key].backlog;
+            self.owned_bytes -= backlog.owned_bytes();
+            backlog.cut_at_frame(&mut self.batches);
+            self.owned_bytes += backlog.owned_bytes();
             if self.outbound[key].backlog.is_empty() {
                 self.outbound.remove(key);
                 self.recipients[slot as usize].backlog = NO_BACKLOG;
@@ -161,6 +183,7 @@ impl Delivery {
         let recipient = &mut self.recipients[slot as usize];
         if let Some(key) = recipient.backlog_key() {
             let mut outbound = self.outbound.remove(key);
+            self.owned_bytes -= outbound.backlog.owned_bytes();
             outbound.backlog.clear(&mut self.batches);
         }
         *recipient = Recipient::default();
@@ -215,7 +238,9 @@ impl Delivery {
         let refused_since = outbound.progressed_at.filter(|_| is_blocked);
         let standstill = refused_since.map_or(Duration::ZERO, |at| elapsed(at, self.tick));
         if standstill >= COPY_OUT_AFTER {
+            self.owned_bytes -= outbound.backlog.owned_bytes();
             outbound.backlog.copy_out_small(&mut self.batches);
+            self.owned_bytes += outbound.backlog.owned_bytes();
         }
         Some(standstill)
     }
@@ -242,9 +267,11 @@ impl Delivery {
         if self.has_overflowed(slot) {
             return;
         }
-        let outbound = self.outbound_mut(slot);
-        outbound.backlog.push_owned(write);
-        let bytes = outbound.backlog.bytes();
+        let Outbound { backlog, .. } = self.outbound_mut(slot);
+        let before = backlog.owned_bytes();
+        backlog.push_owned(write);
+        let (bytes, owned_bytes) = (backlog.bytes(), backlog.owned_bytes());
+        self.owned_bytes += owned_bytes - before;
         self.mark_ready(slot);
         self.mark_overflow(slot, bytes);
     }
@@ -358,24 +385,58 @@ impl Delivery {
         }
     }
 
-    /// Appends the frames behind notification `seq` of the channel to `out`; `current` is its last.
-    /// Whether none of them is missing.
-    pub fn recover(&self, key: ChannelKey, seq: u64, current: u64, out: &mut Vec<u8>) -> bool {
-        let Some(frames) = self.history.since(key, seq, current) else {
-            return false;
-        };
-        out.extend(frames.flatten());
-        true
+    /// The frames behind notification `seq` of the channel, `current` being its last, for
+    /// [`Self::push_recovered`]; `None` if one of them is missing, or if they are more than the
+    /// client may be owed.
+    pub fn recover(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        seq: u64,
+        current: u64,
+    ) -> Option<Recovered> {
+        let (history, batches) = (&self.history, &mut self.batches);
+        let spans = self
+            .recoveries
+            .spans(key, seq, current, history, batches, self.tick)?;
+        let bytes: usize = spans.iter().map(|span| span.bytes()).sum();
+        let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
+        // The rest is for what comes live while the client reads this.
+        let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
+        is_room.then_some(Recovered(spans))
+    }
+
+    /// Queues these frames for the client.
+    pub fn push_recovered(&mut self, slot: u32, Recovered(spans): Recovered) {
+        for span in spans {
+            if self.has_overflowed(slot) {
+                return;
+            }
+            let bytes = self.push_span(slot, span);
+            self.mark_ready(slot);
+            self.mark_overflow(slot, bytes);
+        }
+    }
+
+    /// Lets go of recovered frames that nobody asked for in the last moment.
+    pub fn expire_recoveries(&mut self) {
+        self.recoveries.expire(self.tick, &mut self.batches);
+    }
+
+    /// Lets go of recovered frames that no client refers to.
+    pub fn clear_recoveries(&mut self) {
+        self.recoveries.clear(&mut self.batches);
     }
 
     /// The channel's notifications are counted anew.
     pub fn forget_history(&mut self, key: ChannelKey) {
         self.history.clear(key);
+        self.recoveries.forget(key, &mut self.batches);
     }
 
     /// Nobody is subscribed to the channel any more, and its key may come to name another.
     pub fn forget(&mut self, key: ChannelKey) {
-        self.history.clear(key);
+        self.forget_history(key);
         self.fanout.forget(key, &mut self.batches);
     }
 
@@ -389,6 +450,11 @@ impl Delivery {
     /// Bytes of frames not yet passed to all.
     pub fn unsent_bytes(&self) -> usize {
         self.fanout.unsent_bytes()
+    }
+
+    /// Memory of backlogs that is their clients' own: answers that were not read, above all.
+    pub fn owned_bytes(&self) -> usize {
+        self.owned_bytes
     }
 
     /// Memory of all batches in use.
@@ -416,6 +482,8 @@ impl Delivery {
             let recipient = &self.recipients[outbound.slot as usize];
             assert_eq!(recipient.backlog_key(), Some(key));
         }
+        let owned = self.outbound.iter().map(|(_, it)| it.backlog.owned_bytes());
+        assert_eq!(self.owned_bytes, owned.sum::<usize>());
         let with_backlog = self.recipients.iter().filter(|it| it.backlog != NO_BACKLOG);
         assert_eq!(with_backlog.count(), self.outbound.len());
     }
@@ -424,7 +492,8 @@ impl Delivery {
     pub fn check_vacant(&self) {
         assert_eq!(self.outbound.len(), 0);
         // A `status` to clients that are all gone lies there until its pass is walked.
-        assert!(self.batches.count() == 0 || self.has_transmit());
+        let is_kept = !self.recoveries.is_empty();
+        assert!(self.batches.count() == 0 || is_kept || self.has_transmit());
     }
 }
 

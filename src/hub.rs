@@ -174,7 +174,7 @@ impl Hub {
             clients: Clients::default(),
             channels,
             delivery: Delivery::new(limits.client_queue_bytes_max, history),
-            publishing: Publishing::new(limits.publish_bytes_max),
+            publishing: Publishing::default(),
             postgres: Postgres::default(),
             upstream,
             address_limit: AddressLimit::new(limits.address_clients_max),
@@ -267,6 +267,8 @@ impl Hub {
             backlogs: sizes.backlogs,
             backlog_bytes: sizes.backlog_bytes,
             retained_bytes: sizes.retained_bytes,
+            owned_bytes: self.owned_bytes(),
+            waiting_bytes: self.waiting_bytes(),
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
         }
@@ -366,6 +368,7 @@ impl Hub {
                 self.check_deadlines(slot);
             }
             self.end_refused();
+            self.delivery.expire_recoveries();
         }
         self.channels.handle_timeout(now);
         self.forward_commands();
@@ -382,7 +385,7 @@ impl Hub {
         }
         self.answer_waiting();
         self.close_overflowed();
-        let is_still_slow = self.close_slowest();
+        let is_still_slow = self.close_slowest() | self.close_costliest();
         self.reap();
         let is_behind = is_still_slow
             || self.recheck_from.is_some()

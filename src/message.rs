@@ -62,6 +62,11 @@ pub struct Since {
     pub seq: u64,
 }
 
+impl Since {
+    /// The longest epoch, in bytes.
+    pub const EPOCH_BYTES_MAX: usize = 64;
+}
+
 /// An id chosen by the client: a JSON string of at most 128 bytes, or an integer of 64 bits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -215,8 +220,14 @@ fn parse_since(value: Value, channel: &Channel) -> Result<Since, Refusal> {
     let epoch = value.get("epoch").and_then(Value::as_str);
     let seq = value.get("seq").and_then(Value::as_u64);
     match (epoch, seq) {
+        // No epoch of ours is longer: that one is unknown, and not worth keeping.
         (Some(epoch), Some(seq)) => Ok(Since {
-            epoch: epoch.into(),
+            epoch: if epoch.len() <= Since::EPOCH_BYTES_MAX {
+                epoch
+            } else {
+                ""
+            }
+            .into(),
             seq,
         }),
         _ => {

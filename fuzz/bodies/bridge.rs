@@ -93,7 +93,7 @@ impl Run {
         if variant & 1 != 0 {
             limits.subscriptions_max = 2;
             limits.client_publishes_max = 2;
-            limits.publish_bytes_max = 1_000;
+            limits.waiting_bytes_max = 1_000;
         }
         if variant & 2 != 0 {
             limits.client_queue_bytes_max = 600;

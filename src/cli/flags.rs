@@ -287,6 +287,20 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "owned",
+        value: Value::Bytes(1, |it, bytes| it.bridge.limits.owned_bytes_max = bytes),
+        default: Default::Typed("128M"),
+        help: "Keep BYTES of unread answers and partial input; beyond it the costliest client is closed",
+        ..ROW
+    },
+    Flag {
+        long: "waiting",
+        value: Value::Bytes(1, |it, bytes| it.bridge.limits.waiting_bytes_max = bytes),
+        default: Default::Typed("64M"),
+        help: "Keep BYTES of requests that wait for PostgreSQL; beyond it 'rate_limited'",
+        ..ROW
+    },
+    Flag {
         long: "json",
         value: Value::Switch(|it, is_on| it.json = is_on),
         commands: &[Listen],

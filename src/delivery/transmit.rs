@@ -194,7 +194,9 @@ impl Delivery {
         if bytes > 0 || progressed_at.is_none() {
             *progressed_at = Some(self.tick);
         }
+        self.owned_bytes -= backlog.owned_bytes();
         backlog.consume(bytes, &mut self.batches);
+        self.owned_bytes += backlog.owned_bytes();
         let is_empty = backlog.is_empty();
         self.ready.pop_front();
         let recipient = &mut self.recipients[slot as usize];

@@ -269,6 +269,11 @@ impl Channels {
         self.unwant_if_deserted(key, now);
     }
 
+    /// What the subscribes that wait cost, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.pending.bytes()
+    }
+
     /// How many subscribes wait for the answer to the channel's LISTEN.
     pub(super) fn waiting_count(&self, key: ChannelKey) -> usize {
         self.pending.channel_len(key)

@@ -30,6 +30,8 @@ pub(super) struct Clients {
     admin: usize,
     /// Connections that are removed and whose slots are not free yet.
     removed: usize,
+    /// Memory of heads and messages that are not complete.
+    partial_bytes: usize,
 }
 
 /// The record of one connection.
@@ -44,6 +46,8 @@ struct Client {
     last_input: Tick,
     /// When `phase` began, or the ping went out.
     phase_began: Tick,
+    /// When the message began that is not complete; of no meaning if there is none.
+    message_began: Tick,
 }
 
 /// Which way a connection came.
@@ -102,6 +106,22 @@ impl Phase {
     }
 }
 
+impl Client {
+    /// Memory of what it has not completed: its head, or a message.
+    fn partial_bytes(&self) -> usize {
+        let head = match &self.phase {
+            Phase::Handshake(head) => head.as_ref().map_or(0, |head| head.len()),
+            Phase::Unauthenticated { .. }
+            | Phase::Open { .. }
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => 0,
+        };
+        head + self.decoder.held_bytes()
+    }
+}
+
 impl Clients {
     /// A socket was accepted.
     pub(super) fn insert(&mut self, kind: Kind, now: Tick) -> ClientId {
@@ -112,6 +132,7 @@ impl Clients {
             decoder: Decoder::default(),
             last_input: now,
             phase_began: now,
+            message_began: now,
         });
         if self.generations.len() <= slot {
             self.generations.push(0);
@@ -217,6 +238,25 @@ impl Clients {
         let client = &mut self.records[slot as usize];
         client.last_input = now;
         client.phase_began = now;
+        client.message_began = now;
+    }
+
+    /// When the message began that the client has not completed, if there is one.
+    pub(super) fn message_began(&self, slot: u32) -> Option<Tick> {
+        let client = &self.records[slot as usize];
+        (client.decoder.held_bytes() > 0).then_some(client.message_began)
+    }
+
+    /// Memory of what the client has not completed.
+    pub(super) fn partial_bytes_of(&self, slot: u32) -> usize {
+        self.records
+            .get(slot as usize)
+            .map_or(0, Client::partial_bytes)
+    }
+
+    /// Memory of heads and messages that are not complete, of all clients.
+    pub(super) fn partial_bytes(&self) -> usize {
+        self.partial_bytes
     }
 
     /// Whether the input of the client waits until the hub says so, from now on. Returns what was
@@ -227,6 +267,7 @@ impl Clients {
 
     /// Takes what came of the head so far.
     pub(super) fn take_head(&mut self, slot: u32) -> Option<Vec<u8>> {
+        self.partial_bytes -= self.partial_bytes_of(slot);
         match &mut self.records[slot as usize].phase {
             Phase::Handshake(head) => head.take().map(|head| *head),
             Phase::Unauthenticated { .. }
@@ -241,18 +282,34 @@ impl Clients {
     /// Keeps what came of the head so far.
     pub(super) fn keep_head(&mut self, slot: u32, head: Vec<u8>) {
         if let Phase::Handshake(kept) = &mut self.records[slot as usize].phase {
+            self.partial_bytes += head.len();
             *kept = Some(Box::new(head));
         }
     }
 
     /// Takes the decoder of the connection's frames; [`Self::keep_decoder`] gives it back.
     pub(super) fn take_decoder(&mut self, slot: u32) -> Decoder {
-        std::mem::take(&mut self.records[slot as usize].decoder)
+        let decoder = std::mem::take(&mut self.records[slot as usize].decoder);
+        self.partial_bytes -= decoder.held_bytes();
+        decoder
     }
 
-    /// Gives the decoder back.
-    pub(super) fn keep_decoder(&mut self, slot: u32, decoder: Decoder) {
-        self.records[slot as usize].decoder = decoder;
+    /// Gives the decoder back; `is_new` tells whether a message that it holds has only begun.
+    pub(super) fn keep_decoder(&mut self, slot: u32, decoder: Decoder, is_new: bool, now: Tick) {
+        let client = &mut self.records[slot as usize];
+        self.partial_bytes -= client.decoder.held_bytes();
+        client.decoder = decoder;
+        if is_new {
+            client.message_began = now;
+        }
+        self.partial_bytes += client.decoder.held_bytes();
+    }
+
+    /// Nothing more is read of the client: a message that it has not completed is forgotten.
+    pub(super) fn drop_partial(&mut self, slot: u32) {
+        let client = &mut self.records[slot as usize];
+        self.partial_bytes -= client.decoder.held_bytes();
+        client.decoder = Decoder::default();
     }
 
     // ---- phases
@@ -275,6 +332,7 @@ impl Clients {
         debug_assert!(!matches!(client.phase, Phase::Removed), "removed once");
         let began = client.phase_began;
         self.admin -= usize::from(client.kind == Kind::Admin);
+        self.drop_partial(slot);
         self.set_phase(slot, Phase::Removed, began);
         self.removed += 1;
         let generation = &mut self.generations[slot as usize];
@@ -334,12 +392,16 @@ impl Clients {
         self.handshaking -= usize::from(was_handshake);
         self.open -= usize::from(client.phase.is_open());
         self.open += usize::from(phase.is_open());
+        self.partial_bytes -= client.partial_bytes();
         client.phase = phase;
         client.phase_began = now;
+        self.partial_bytes += client.partial_bytes();
     }
 
     /// Counts are those of the records.
     pub(super) fn check_invariants(&self) {
+        let partial = self.records.iter().map(|(_, it)| it.partial_bytes());
+        assert_eq!(self.partial_bytes, partial.sum::<usize>());
         let count = |is: fn(&Client) -> bool| self.records.iter().filter(|(_, it)| is(it)).count();
         assert_eq!(self.open, count(|it| it.phase.is_open()));
         let is_removed = |it: &Client| matches!(it.phase, Phase::Removed);

@@ -46,7 +46,15 @@ impl Hub {
         };
         self.work.spend(CLOSE_UNITS);
         self.note_close(slot, reason);
-        self.end(slot, Phase::Closing, cuts_backlog(reason));
+        let phase = if reason == CloseReason::Overloaded {
+            // Nothing more is read of it, its close frame neither.
+            self.clients.drop_partial(slot);
+            self.unparsed.take(slot);
+            Phase::Flushing
+        } else {
+            Phase::Closing
+        };
+        self.end(slot, phase, cuts_backlog(reason));
         self.delivery.push(slot, |out| {
             close::close_frame(reason.code(), reason.text(), out);
         });
@@ -197,6 +205,7 @@ impl Hub {
         if self.delivery.retained_bytes() <= max {
             return false;
         }
+        self.delivery.clear_recoveries();
         for slot in self.delivery.slowest(CLOSES_PER_TURN) {
             let before = self.delivery.retained_bytes();
             if before <= max {
@@ -234,6 +243,39 @@ impl Hub {
         self.announce_up_if_settled();
     }
 
+    /// Closes the clients that make us keep most of their own until all of it is within its bound, as
+    /// far as one turn goes. Whether the next one is to go on.
+    pub(super) fn close_costliest(&mut self) -> bool {
+        if self.owned_bytes() <= self.limits.owned_bytes_max {
+            return false;
+        }
+        let slots = self.clients.slots().filter(|&it| self.clients.is_open(it));
+        let mut costliest: Vec<_> = slots
+            .map(|slot| (self.owned_bytes_of(slot), slot))
+            .collect();
+        costliest.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        for (_, slot) in costliest.into_iter().take(CLOSES_PER_TURN) {
+            if self.owned_bytes() <= self.limits.owned_bytes_max {
+                return false;
+            }
+            self.close(slot, CloseReason::Overloaded);
+        }
+        self.owned_bytes() > self.limits.owned_bytes_max
+    }
+
+    /// Memory that is one client's own: answers it has not read, input that is not complete, or not
+    /// worked off.
+    fn owned_bytes_of(&self, slot: u32) -> usize {
+        self.delivery.backlog(slot).map_or(0, |it| it.owned_bytes())
+            + self.clients.partial_bytes_of(slot)
+            + self.unparsed.bytes_of(slot)
+    }
+
+    /// The same of all clients.
+    pub(super) fn owned_bytes(&self) -> usize {
+        self.delivery.owned_bytes() + self.clients.partial_bytes() + self.unparsed.bytes()
+    }
+
     // ---- deadlines
 
     pub(super) fn check_deadlines(&mut self, slot: u32) {
@@ -245,6 +287,10 @@ impl Hub {
         let times = Times {
             silence: elapsed(self.clients.last_input(slot), now),
             in_phase: elapsed(self.clients.phase_began(slot), now),
+            in_message: self
+                .clients
+                .message_began(slot)
+                .map(|began| elapsed(began, now)),
             standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
             is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
         };
@@ -378,5 +424,8 @@ pub(super) const CLOSES_PER_TURN: usize = 64;
 
 /// Whether a client that is closed for this reason could not take what is owed to it anyway.
 fn cuts_backlog(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::SlowConsumer | CloseReason::PingTimeout)
+    matches!(
+        reason,
+        CloseReason::SlowConsumer | CloseReason::PingTimeout | CloseReason::Overloaded
+    )
 }

@@ -25,6 +25,8 @@ pub(super) struct Times {
     pub(super) silence: Duration,
     /// Since its phase began, or the ping went out.
     pub(super) in_phase: Duration,
+    /// Since a message began that is not complete, where there is one.
+    pub(super) in_message: Option<Duration>,
     /// For how long its backlog has not moved, where it has one.
     pub(super) standstill: Option<Duration>,
     /// Its input is left in its socket.
@@ -79,6 +81,7 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
     let Times {
         silence,
         in_phase,
+        in_message,
         standstill,
         is_paused,
     } = times;
@@ -90,6 +93,8 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
         Phase::Open { pinged, .. } => {
             if standstill.is_some_and(|it| it >= limits.stall_timeout) {
                 Verdict::Close(CloseReason::SlowConsumer)
+            } else if !is_paused && in_message.is_some_and(|it| it >= limits.message_timeout) {
+                Verdict::Close(CloseReason::MessageTimeout)
             } else if is_paused || standstill.is_some() {
                 // Whether it follows at all, its backlog tells.
                 Verdict::Excuse

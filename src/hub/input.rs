@@ -11,6 +11,7 @@ use super::{
     feed::Incoming,
     http::{Answer, Reply},
     pending::Subscribe,
+    publishing::Publishing,
     work::message_units,
 };
 use crate::{
@@ -143,12 +144,14 @@ impl Hub {
 
     fn handle_frames(&mut self, slot: u32, input: &mut [u8]) {
         let mut decoder = self.clients.take_decoder(slot);
+        let mut is_new = decoder.is_idle();
         let mut at = 0;
         while !self.keep_rest(slot, &input[at..]) {
             match decoder.decode(&mut input[at..], self.limits.message_bytes_max) {
                 Ok((_, None)) => break,
                 Ok((consumed, Some(input))) => {
                     at += consumed;
+                    is_new = true;
                     self.work.spend(message_units(consumed));
                     if !self.handle_frame(slot, input) {
                         return;
@@ -160,7 +163,8 @@ impl Hub {
                 }
             }
         }
-        self.clients.keep_decoder(slot, decoder);
+        let now = self.clock.tick();
+        self.clients.keep_decoder(slot, decoder, is_new, now);
     }
 
     /// Whether more is to be read of the client.
@@ -284,7 +288,18 @@ impl Hub {
         self.answer(slot, &ServerMessage::error(code, text, channel, id));
     }
 
+    /// What subscribes and publishes that wait for PostgreSQL cost, in bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.publishing.bytes() + self.channels.waiting_bytes()
+    }
+
     fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe) {
+        if self.waiting_bytes() + request.bytes() > self.limits.waiting_bytes_max {
+            let (text, id) = ("too many subscribes are waiting for PostgreSQL", request.id);
+            let code = ErrorCode::RateLimited;
+            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
+            return;
+        }
         let max = self.limits.subscriptions_max;
         let name = channel.clone();
         match self.channels.subscribe(slot, channel, request, max) {
@@ -323,13 +338,13 @@ impl Hub {
         self.channels.link(slot, key);
         let position = self.channels.position(key);
         let since = request.since.as_ref();
-        let mut frames = std::mem::take(&mut self.scratch);
-        frames.clear();
-        let missed_from = since
+        let recovered = since
             .filter(|since| *since.epoch == *position.epoch)
-            .map(|since| since.seq)
-            .filter(|&seq| self.delivery.recover(key, seq, position.seq, &mut frames));
-        self.work.spend(message_units(frames.len()));
+            .and_then(|since| {
+                let missed = self.delivery.recover(slot, key, since.seq, position.seq)?;
+                Some((since.seq, missed))
+            });
+        let missed_from = recovered.as_ref().map(|&(seq, _)| seq);
         if let Some(seq) = missed_from {
             self.metrics.deliveries += position.seq - seq;
         }
@@ -342,11 +357,10 @@ impl Hub {
         };
         self.delivery
             .push(slot, |out| append_message(&message, out));
-        if !frames.is_empty() {
-            self.delivery
-                .push(slot, |out| out.extend_from_slice(&frames));
+        if let Some((_, missed)) = recovered {
+            self.work.spend(message_units(missed.bytes()));
+            self.delivery.push_recovered(slot, missed);
         }
-        self.scratch = frames;
     }
 
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
@@ -374,17 +388,19 @@ impl Hub {
             self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
             return;
         }
-        let client = self.clients.id(slot);
-        let now = self.clock.micros();
-        let begun = self
-            .publishing
-            .begin(client, channel.clone(), &payload, id.clone(), now);
-        let Some(ticket) = begun else {
+        if self.waiting_bytes() + Publishing::cost(&channel, &payload)
+            > self.limits.waiting_bytes_max
+        {
             let text = "too many publishes are waiting for PostgreSQL";
             let code = ErrorCode::RateLimited;
             self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
             return;
-        };
+        }
+        let client = self.clients.id(slot);
+        let now = self.clock.micros();
+        let ticket = self
+            .publishing
+            .begin(client, channel.clone(), &payload, id, now);
         self.metrics.publishes += 1;
         match &mut self.upstream {
             Upstream::Postgres(backend) => backend.publish(Notify {

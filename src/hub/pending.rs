@@ -18,6 +18,18 @@ pub(super) struct Subscribe {
     pub(super) since: Option<Since>,
 }
 
+impl Subscribe {
+    /// What it costs while it waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let id = match &self.id {
+            Some(RequestId::Text(text)) => text.len(),
+            Some(RequestId::Unsigned(_) | RequestId::Signed(_)) | None => 0,
+        };
+        let epoch = self.since.as_ref().map_or(0, |since| since.epoch.len());
+        ENTRY_BYTES + id + epoch
+    }
+}
+
 /// All of them, in the order asked within each channel.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -26,6 +38,8 @@ pub(super) struct Pending {
     channels: Vec<List>,
     /// By slot of the client; grown on first use.
     clients: Vec<Waiting>,
+    /// What they cost.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -80,6 +94,7 @@ impl Pending {
         request: Subscribe,
     ) {
         let is_first = !is_subscribed && !self.contains(slot, key);
+        self.bytes += request.bytes();
         grow(&mut self.channels, key.index());
         grow(&mut self.clients, slot as usize);
         let waiting = &mut self.clients[slot as usize];
@@ -113,6 +128,11 @@ impl Pending {
         if let Some(last) = self.entries.get_mut(last as usize) {
             last.in_client.behind = at;
         }
+    }
+
+    /// What all of them cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether a subscribe of the client waits for the channel.
@@ -196,6 +216,7 @@ impl Pending {
             in_channel,
             in_client,
         } = entry;
+        self.bytes -= request.bytes();
         let cut = |list: &mut List, links: Links| {
             if list.first == at {
                 list.first = links.behind;
@@ -236,6 +257,8 @@ impl Pending {
             requests += entries.len();
         }
         assert_eq!(requests, self.entries.len());
+        let bytes: usize = self.entries.iter().map(|(_, it)| it.request.bytes()).sum();
+        assert_eq!(self.bytes, bytes);
         let mut in_channels = 0;
         for (key, list) in self.channels.iter().enumerate() {
             let first = self.entries.get(list.first as usize);
@@ -259,6 +282,8 @@ fn grow<T: Clone + Default>(items: &mut Vec<T>, at: usize) {
     }
 }
 
+/// The cost of a subscribe that waits beside its texts, in bytes.
+const ENTRY_BYTES: usize = size_of::<Entry>();
 /// No entry.
 const NONE: u32 = u32::MAX;
 

@@ -12,13 +12,12 @@ use crate::{
 };
 
 /// Publishes awaiting their outcome, by ticket.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Publishing {
     publishes: Slab<Publish>,
     /// By slot of the client; grown on first use.
     by_client: Vec<u32>,
     bytes: usize,
-    bytes_max: usize,
 }
 
 /// One of them.
@@ -35,17 +34,17 @@ pub(super) struct Publish {
 }
 
 impl Publishing {
-    /// All of them together may cost `bytes_max`.
-    pub(super) fn new(bytes_max: usize) -> Self {
-        Self {
-            publishes: Slab::new(),
-            by_client: Vec::new(),
-            bytes: 0,
-            bytes_max,
-        }
+    /// What a publish costs while it waits, in bytes.
+    pub(super) fn cost(channel: &Channel, payload: &Payload) -> usize {
+        channel.as_str().len() + payload.as_str().len() + PUBLISH_BYTES
     }
 
-    /// Takes a publish; its ticket, unless there are too many.
+    /// What all of them cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes a publish; its ticket.
     pub(super) fn begin(
         &mut self,
         client: ClientId,
@@ -53,11 +52,8 @@ impl Publishing {
         payload: &Payload,
         id: Option<RequestId>,
         now: u64,
-    ) -> Option<u32> {
-        let bytes = channel.as_str().len() + payload.as_str().len() + PUBLISH_BYTES;
-        if self.bytes + bytes > self.bytes_max {
-            return None;
-        }
+    ) -> u32 {
+        let bytes = Self::cost(&channel, payload);
         self.bytes += bytes;
         let slot = client.slot as usize;
         if self.by_client.len() <= slot {
@@ -72,7 +68,7 @@ impl Publishing {
             bytes,
             is_answered: false,
         });
-        Some(u32::try_from(ticket).expect("bounded by publish_bytes_max"))
+        u32::try_from(ticket).expect("bounded by waiting_bytes_max")
     }
 
     /// The publish of this ticket ended. Returns it, and whether its client still awaits that.

@@ -113,6 +113,12 @@ metrics! {
     Gauge alle_retained_bytes "Memory of all frames on their way, each counted once."
         "Bounded by `--retained`."
         now { retained_bytes: usize };
+    Gauge alle_owned_bytes "Memory of unread answers and of input that is not complete or not worked off."
+        "Bounded by `--owned`."
+        now { owned_bytes: usize };
+    Gauge alle_waiting_bytes "Subscribes and publishes that wait for PostgreSQL."
+        "Bounded by `--waiting`."
+        now { waiting_bytes: usize };
     Gauge alle_unsent_bytes "Frames not yet passed to all their subscribers."
         "Over 8 MiB PostgreSQL is not read."
         now { unsent_bytes: usize };

@@ -20,6 +20,10 @@ pub enum CloseReason {
     MessageTooBig,
     /// The peer reads too slowly for what it asked for.
     SlowConsumer,
+    /// The peer takes too long for a message.
+    MessageTimeout,
+    /// We have no memory left for what the peer makes us keep.
+    Overloaded,
     /// The peer did not answer a ping in time.
     PingTimeout,
     /// The peer did not say in time, or with a token that still holds, who it is.
@@ -91,6 +95,8 @@ impl CloseReason {
             }
             Self::InvalidPayload => (1007, "not UTF-8", "invalid_payload"),
             Self::TooManyMessages => (1008, "too many messages", "too_many_messages"),
+            Self::MessageTimeout => (1008, "message took too long", "message_timeout"),
+            Self::Overloaded => (1013, "no memory left, try again later", "overloaded"),
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
             Self::PingTimeout => (1011, "ping timeout", "ping_timeout"),
             Self::Unauthorized => (4001, "unauthorized", "unauthorized"),
@@ -100,12 +106,14 @@ impl CloseReason {
 }
 
 /// All labels of connections that ended, [`LOST_LABEL`] with them.
-pub const LABELS: [&str; 10] = [
+pub const LABELS: [&str; 12] = [
     "normal",
     "going_away",
     "protocol_violation",
     "invalid_payload",
     "too_many_messages",
+    "message_timeout",
+    "overloaded",
     "message_too_big",
     "ping_timeout",
     "unauthorized",

@@ -17,6 +17,10 @@ pub struct Client {
     to_hub: VecDeque<(Vec<u8>, Whole)>,
     /// Bytes at its front that the hub has, and has not worked off.
     left_bytes: usize,
+    /// Since when the hub has a part of what is at its front, where it has.
+    pub part_since: Option<Duration>,
+    /// The longest time that it had a part.
+    pub part_time: Duration,
     /// In the socket, not yet read by us.
     pub socket: Vec<u8>,
     /// So much fits into the socket.
@@ -72,6 +76,8 @@ impl Client {
             view: View::default(),
             to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
             left_bytes: 0,
+            part_since: None,
+            part_time: Duration::ZERO,
             socket: Vec::new(),
             capacity: 1 + random.below(capacity_max),
             is_full: false,
@@ -224,9 +230,12 @@ impl Client {
     }
 
     /// So many bytes more were given to the hub, and it has not worked off the last `left`.
-    pub fn handle_parsed(&mut self, given: usize, left: usize, truth: &mut Truth) {
+    pub fn handle_parsed(&mut self, given: usize, left: usize, now: Duration, truth: &mut Truth) {
         let mut bytes = self.left_bytes + given - left;
         self.left_bytes = left;
+        if let Some(since) = self.part_since {
+            self.part_time = self.part_time.max(now - since);
+        }
         while bytes > 0 {
             let Some((piece, _)) = self.to_hub.front_mut() else {
                 break;
@@ -235,6 +244,11 @@ impl Client {
             piece.drain(..part);
             bytes -= part;
             let is_whole = piece.is_empty();
+            self.part_since = match self.part_since {
+                _ if is_whole => None,
+                None => Some(now),
+                since => since,
+            };
             if let Some((_, Whole::Leave)) = self.to_hub.front() {
                 self.is_leaving = true;
             }

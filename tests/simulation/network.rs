@@ -116,7 +116,10 @@ impl World {
         let (limits, is_small, is_limited) = limits(&mut random);
         let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
         let pinned = random.percent(30).then(|| channels[0]);
-        let is_history_tight = limits.history_bytes_max < Limits::default().history_bytes_max;
+        let usual = Limits::default();
+        // A recovery that is more than a client may be owed is not sent.
+        let is_history_tight = limits.history_bytes_max < usual.history_bytes_max
+            || limits.client_queue_bytes_max < usual.client_queue_bytes_max;
         let truth = Truth::new(is_limited, limits.history_frames_max, is_history_tight);
         let settings = Settings {
             limits: limits.clone(),
@@ -559,7 +562,7 @@ fn limits(random: &mut Random) -> (Limits, bool, bool) {
     if random.percent(20) {
         limits.subscriptions_max = 1 + random.below(3);
         limits.channels_max = 1 + random.below(4);
-        limits.publish_bytes_max = 1_000 + random.below(4_000);
+        limits.waiting_bytes_max = 1_000 + random.below(4_000);
         is_limited = true;
     }
     if random.percent(30) {

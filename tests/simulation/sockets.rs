@@ -78,7 +78,7 @@ impl World {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
-        client.handle_parsed(bytes, left, &mut self.truth);
+        client.handle_parsed(bytes, left, self.now, &mut self.truth);
         let (number, asked) = (client.number, client.take_asked());
         self.note(|_| format!("c{number} is heard: {asked:?}"));
     }
@@ -123,6 +123,10 @@ impl World {
         let is_justified = match code {
             Some(4008) => is_slow,
             Some(1011) => is_silent,
+            Some(1008) => {
+                let now = client.part_since.map(|since| self.now - since);
+                now.unwrap_or_default().max(client.part_time) >= self.limits.message_timeout
+            }
             Some(1000 | 1002) => client.is_leaving,
             Some(_) => false,
             None => {
