@@ -7,6 +7,7 @@ mod binding;
 mod certificate;
 mod chain;
 mod error;
+mod files;
 mod identity;
 mod name;
 mod provider;

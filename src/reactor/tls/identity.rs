@@ -14,7 +14,7 @@ use rustls::{
 use super::{
     certificate::{Certificate, PublicKey},
     error::TlsError,
-    trust::{certificates, file_error, words},
+    files::{certificates, file_error, words},
 };
 use crate::pg::config::Tls;
 

@@ -2,7 +2,7 @@
 //!
 //! Reads files at each connect, so that renewed certificates are taken up; opens no socket.
 
-use std::{io, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -11,10 +11,7 @@ use rustls::{
         verify_server_cert_signed_by_trust_anchor,
     },
     crypto::CryptoProvider,
-    pki_types::{
-        CertificateDer, ServerName, UnixTime,
-        pem::{self, PemObject},
-    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
@@ -24,6 +21,7 @@ use super::{
     certificate::Certificate,
     chain,
     error::{TlsError, certificate_error},
+    files::{certificates, file_error},
     identity::identity,
     name, provider, signature,
 };
@@ -102,40 +100,6 @@ fn roots(tls: &Tls) -> Result<Option<Roots>, TlsError> {
             }
             Ok(Some(roots))
         }
-    }
-}
-
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).map_err(words)?;
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(words)?;
-    if found.is_empty() {
-        return Err("no certificate in it".to_owned());
-    }
-    Ok(found)
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "rustls's enum; only some of it has better words"
-)]
-pub(super) fn words(error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            "we may not read it".to_owned()
-        }
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => {
-            "nothing usable in it (PEM is wanted, a key without a passphrase)".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn file_error(parameter: &'static str, path: &Path, cause: String) -> TlsError {
-    TlsError::File {
-        parameter,
-        path: path.display().to_string(),
-        cause,
     }
 }
 
