@@ -271,8 +271,10 @@ impl Hub {
             + self.unparsed.bytes_of(slot)
     }
 
-    /// The same of all clients.
-    pub(super) fn owned_bytes(&self) -> usize {
+    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
+    ///
+    /// [`Limits::owned_bytes_max`]: crate::Limits::owned_bytes_max
+    pub fn owned_bytes(&self) -> usize {
         self.delivery.owned_bytes() + self.clients.partial_bytes() + self.unparsed.bytes()
     }
 

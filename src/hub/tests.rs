@@ -4,6 +4,7 @@ mod admin;
 mod admission;
 mod authorization;
 mod backend;
+mod bounds;
 mod frames;
 mod limits;
 mod metrics;
