@@ -1,7 +1,7 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static test deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -44,6 +44,9 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
 	cargo test --locked --bench '*'
 	@echo "make test: $$(($$(date +%s) - $(BEGAN))) s"
+
+tables: ## lay the tables of README.md and docs/ out again from their rows in the code
+	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
 deny: ## what is depended on: licences, duplicates, sources and, from the network, advisories
 	cargo deny check
