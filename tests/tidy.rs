@@ -33,7 +33,7 @@ fn paths_are_seen_however_they_are_written() {
     let source = r#"
 use std::{fmt, net::{IpAddr, TcpStream as Stream}};
 use crate::{
-    bridge::Core, // mio::Poll
+    hub::Hub, // mio::Poll
     ws,
 };
 fn f() { let _ = "mio::Poll"; super::super::index::Index::default(); 'a: loop { '"'; } }
@@ -50,7 +50,7 @@ mod tests { use rand::random; }
         (2, "std::fmt"),
         (2, "std::net::IpAddr"),
         (2, "std::net::TcpStream"),
-        (4, "crate::bridge::Core"),
+        (4, "crate::hub::Hub"),
         (5, "crate::ws"),
         (7, "crate::index::Index::default"),
     ] {

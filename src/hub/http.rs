@@ -71,7 +71,7 @@ impl Hub {
         let is_admin = self.clients.kind(slot) == Kind::Admin;
         let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
             Some(origins) => origins.check(request.host, request.origin),
-            None => self.access.check_page(request.host, request.origin),
+            None => self.access.check_origin(request.host, request.origin),
         };
         if let Err(refusal) = checked {
             tracing::warn!("refused a request: {refusal}");
