@@ -9,6 +9,7 @@ SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
 ACCEPT ?=
+NAME ?=
 BEGAN := $(shell date +%s)
 # Most tests wait for something most of the time.
 export RUST_TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 8 : n)))
@@ -77,8 +78,8 @@ simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@ALLE_SIM_SEEDS=$(or $(SEEDS),10000) CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_DIR=target/simulation \
 		cargo test --locked --test simulation -- --nocapture
 
-mutants: ## break the core on purpose; the simulation must notice: make mutants SEEDS=256
-	@scripts/mutants $(or $(SEEDS),256)
+mutants: ## break the core on purpose; the simulation must notice: make mutants NAME=pass-walks-upwards; ACCEPT=1 takes the rows into the docs
+	@scripts/mutants $(if $(ACCEPT),--accept) $(or $(SEEDS),256) $(NAME)
 
 chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS=600; ALLE_CHAOS_SEED=7 replays a plan
 	cargo build --release --locked

@@ -233,8 +233,8 @@ impl Client {
     pub fn handle_parsed(&mut self, given: usize, left: usize, now: Duration, truth: &mut Truth) {
         let mut bytes = self.left_bytes + given - left;
         self.left_bytes = left;
-        if let Some(since) = self.part_began {
-            self.part_time = self.part_time.max(now - since);
+        if let Some(began) = self.part_began {
+            self.part_time = self.part_time.max(now - began);
         }
         while bytes > 0 {
             let Some((piece, _)) = self.to_hub.front_mut() else {

@@ -495,7 +495,7 @@ impl World {
                 ]
             );
             let fault = self.clients.values().find_map(|client| {
-                let is_bound = client.stage == Stage::Frames && !client.is_leaving;
+                let is_bound = client.stage == Stage::Frames && !client.is_closing;
                 let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
                 fault.map(|fault| format!("c{}: {fault}", client.number))
             });

@@ -124,14 +124,14 @@ impl World {
             Some(4008) => is_slow,
             Some(1011) => is_silent,
             Some(1008) => {
-                let now = client.part_since.map(|since| self.now - since);
+                let now = client.part_began.map(|since| self.now - since);
                 now.unwrap_or_default().max(client.part_time) >= self.limits.message_timeout
             }
-            Some(1000 | 1002) => client.is_leaving,
+            Some(1000 | 1002) => client.is_closing,
             Some(_) => false,
             None => {
                 let is_late = silence >= self.limits.handshake_timeout;
-                is_slow || is_silent || client.is_leaving || !client.is_upgraded && is_late
+                is_slow || is_silent || client.is_closing || !client.is_upgraded && is_late
             }
         };
         assert!(
