@@ -117,7 +117,7 @@ impl Hub {
     }
 
     fn unlink(&mut self, slot: u32) {
-        self.address_limit.leave(slot);
+        self.address_limit.remove(slot);
         self.reaping.push(Reap::Links(slot));
     }
 
@@ -134,8 +134,9 @@ impl Hub {
         self.remove(slot);
     }
 
-    /// Lets one go that was told to, before its end has come: it sees whether that was all.
-    pub(super) fn drop_ending(&mut self, slot: u32) {
+    /// Ends a connection that is being closed, without waiting any longer: the peer sees by a reset
+    /// that something is missing.
+    pub(super) fn terminate(&mut self, slot: u32) {
         let how = match self.delivery.backlog(slot) {
             None => Disconnect::Drop,
             Some(_) => Disconnect::Reset,
@@ -308,7 +309,7 @@ impl Hub {
                 self.metrics.handshakes_timed_out += 1;
                 self.drop_client(slot, Disconnect::Drop);
             }
-            Verdict::DropEnding => self.drop_ending(slot),
+            Verdict::Terminate => self.terminate(slot),
         }
     }
 
