@@ -83,7 +83,7 @@ impl Bridge {
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(startup::clients_max);
-        let pages_at = |address: SocketAddr| OriginPolicy {
+        let origins_at = |address: SocketAddr| OriginPolicy {
             loopback_bind: address.ip().is_loopback(),
             allow_origins: self.config.allow_origins.clone(),
             allow_hosts: self.config.allow_hosts.clone(),
@@ -93,19 +93,19 @@ impl Bridge {
         let settings = Settings {
             limits,
             access: Access {
-                pages: pages_at(address),
+                origins: origins_at(address),
                 everybody: self.config.permissions,
                 tokens,
             },
-            admin_origins: admin_address.map(pages_at),
+            admin_origins: admin_address.map(origins_at),
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             seed: startup::seed().map_err(BridgeError::Io)?,
         };
-        let core = Hub::new(settings, postgres, startup::now());
+        let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
-        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         if let Some(admin) = admin {
             reactor.set_admin(admin).map_err(BridgeError::Io)?;
         }

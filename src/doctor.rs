@@ -66,7 +66,7 @@ impl Examination {
             let react = |backend: &mut Backend, now| proof.note_events(backend, now);
             self.sessions.turn(Some(deadline), react)?;
         }
-        self.sessions.take_leave();
+        self.sessions.terminate();
         Ok(())
     }
 

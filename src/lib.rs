@@ -64,6 +64,8 @@ mod error;
 mod handle;
 mod hub;
 mod id;
+#[cfg(test)]
+mod laid_out;
 mod listener;
 mod message;
 mod metrics;

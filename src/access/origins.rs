@@ -1,4 +1,4 @@
-//! Which pages may talk to us: the rules for `Origin` and `Host`.
+//! Which web pages may talk to us: the rules for `Origin` and `Host`.
 //!
 //! Owns the defence against foreign pages (any page may open a WebSocket to any host) and against
 //! DNS rebinding (a name of the page's own that resolves to a loopback address). Refuses to know
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn allowed_hosts_are_whole_names_with_every_port_or_one() {
-        let pages = OriginPolicy {
+        let policy = OriginPolicy {
             allow_hosts: vec!["app.example".to_owned(), "api.example:8443".to_owned()],
             ..loopback()
         };
@@ -282,7 +282,7 @@ mod tests {
             "api.example:8443",
             "localhost",
         ] {
-            assert_eq!(pages.check(Some(host), None), Ok(()), "{host}");
+            assert_eq!(policy.check(Some(host), None), Ok(()), "{host}");
         }
         for host in [
             "api.example",
@@ -290,7 +290,7 @@ mod tests {
             "x.app.example",
             "app.example.evil",
         ] {
-            assert!(pages.check(Some(host), None).is_err(), "{host}");
+            assert!(policy.check(Some(host), None).is_err(), "{host}");
         }
     }
 
@@ -354,7 +354,7 @@ mod tests {
             allow_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
             ..loopback()
         };
-        let pages = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
+        let policy = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
         for origin in [
             "https://app.example",
             "https://APP.example",
@@ -362,7 +362,7 @@ mod tests {
             "chrome-extension://abc",
         ] {
             assert_eq!(
-                pages.check(Some("localhost"), Some(origin)),
+                policy.check(Some("localhost"), Some(origin)),
                 Ok(()),
                 "{origin}"
             );
@@ -373,7 +373,7 @@ mod tests {
             "https://app.example:8443",
         ] {
             assert!(
-                pages.check(Some("localhost"), Some(origin)).is_err(),
+                policy.check(Some("localhost"), Some(origin)).is_err(),
                 "{origin}"
             );
         }

@@ -117,7 +117,7 @@ impl Hub {
     }
 
     fn unlink(&mut self, slot: u32) {
-        self.address_limit.leave(slot);
+        self.address_limit.remove(slot);
         self.reaping.push(Reap::Links(slot));
     }
 
@@ -134,8 +134,9 @@ impl Hub {
         self.remove(slot);
     }
 
-    /// Lets one go that was told to, before its end has come: it sees whether that was all.
-    pub(super) fn drop_ending(&mut self, slot: u32) {
+    /// Ends a connection that is being closed, without waiting any longer: the peer sees by a reset
+    /// that something is missing.
+    pub(super) fn terminate(&mut self, slot: u32) {
         let how = match self.delivery.backlog(slot) {
             None => Disconnect::Drop,
             Some(_) => Disconnect::Reset,
@@ -271,8 +272,10 @@ impl Hub {
             + self.unparsed.bytes_of(slot)
     }
 
-    /// The same of all clients.
-    pub(super) fn owned_bytes(&self) -> usize {
+    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
+    ///
+    /// [`Limits::owned_bytes_max`]: crate::Limits::owned_bytes_max
+    pub fn owned_bytes(&self) -> usize {
         self.delivery.owned_bytes() + self.clients.partial_bytes() + self.unparsed.bytes()
     }
 
@@ -306,7 +309,7 @@ impl Hub {
                 self.metrics.handshakes_timed_out += 1;
                 self.drop_client(slot, Disconnect::Drop);
             }
-            Verdict::DropEnding => self.drop_ending(slot),
+            Verdict::Terminate => self.terminate(slot),
         }
     }
 

@@ -117,7 +117,7 @@ impl Listening {
                 }
             }
         }
-        self.sessions.take_leave();
+        self.sessions.terminate();
     }
 
     fn turn(&mut self) -> io::Result<Flow> {

@@ -76,10 +76,10 @@ metrics! {
         counted {
             connections_excess: u64 = 0 => "descriptors", "no descriptor was left (503)";
             handshakes_timed_out: u64 = 0 => "handshake_timeout", "the head was not there in 10 s";
-            handshakes_crowded_out: u64 = 0 => "handshakes_full",
+            handshakes_evicted: u64 = 0 => "handshakes_full",
                 "the oldest of 4,096 unfinished handshakes (503), or of those for which there is \
                  no room beyond `--max-clients` and 32 more";
-            admin_crowded_out: u64 = 0 => "admin_full", "more than 16 at the admin address"
+            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
         };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };

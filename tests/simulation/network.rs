@@ -49,7 +49,7 @@ enum Happening {
     Read,
     Stall,
     Reset,
-    Leave,
+    Close,
     Transmit,
     TransmitMany,
     EndTurn,
@@ -81,8 +81,8 @@ pub struct World {
     clients: BTreeMap<ClientId, Client>,
     /// Names of clients that are gone; events may still come for them.
     ghosts: Vec<ClientId>,
-    /// Where clients stood that are gone; one that comes may go on from there.
-    left: VecDeque<Vec<Since>>,
+    /// The positions of clients that disconnected; a new one may go on from there.
+    positions: VecDeque<Vec<Since>>,
     client_count: u32,
     clients_max: usize,
     capacity_max: usize,
@@ -148,7 +148,7 @@ impl World {
             is_small,
             clients: BTreeMap::new(),
             ghosts: Vec::new(),
-            left: VecDeque::new(),
+            positions: VecDeque::new(),
             client_count: 0,
             clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
             capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
@@ -233,11 +233,11 @@ impl World {
                 }
             }
             Happening::Reset => drop(self.choose().map(|id| self.reset(id))),
-            Happening::Leave => {
+            Happening::Close => {
                 let properly = self.random.percent(70);
                 if let Some(id) = self.choose() {
                     let client = self.clients.get_mut(&id).expect("chosen");
-                    client.leave(properly);
+                    client.close(properly);
                 }
             }
             Happening::Transmit => drop(self.transmit()),
@@ -364,7 +364,7 @@ impl World {
                 self.links[role.index()] = Link::Ordered;
             }
             Order::Disconnect(role) => {
-                self.bury(role);
+                self.end_link(role);
                 self.offered[role.index()] = 0;
                 self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
             }
@@ -504,7 +504,7 @@ impl World {
                 ]
             );
             let fault = self.clients.values().find_map(|client| {
-                let is_bound = client.stage == Stage::Frames && !client.is_leaving;
+                let is_bound = client.stage == Stage::Frames && !client.is_closing;
                 let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
                 fault.map(|fault| format!("c{}: {fault}", client.number))
             });
@@ -523,7 +523,7 @@ impl World {
             self.reset(id);
         }
         self.end_turn();
-        // The channels they left linger for a while.
+        // The UNLISTENs of their channels are delayed.
         self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.hub.client_count(), 0, "every slot is free");
         assert!(!self.hub.has_transmit(), "nothing is left for nobody");
@@ -603,7 +603,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     ];
     let rare = [
         (It::Reset, 6),
-        (It::Leave, 2),
+        (It::Close, 2),
         (It::LinkDies, 5),
         (It::LinkFlaps, 2),
         (It::Jump, 2),
