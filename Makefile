@@ -21,8 +21,8 @@ help: ## print this list
 setup: ## what `make demo` needs: cargo and PostgreSQL's server programs
 	@scripts/setup cargo postgres
 
-setup-test: setup ## what `make test` needs besides: pgbouncer and Chromium
-	@scripts/setup pgbouncer chromium
+setup-test: setup ## what `make test` needs besides: pgbouncer, Chromium and openssl
+	@scripts/setup pgbouncer chromium openssl
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 	cargo run --release --locked -- demo

@@ -92,6 +92,7 @@ impl Proof {
             Event::Proved(true) => *heard_after = up_at.map(|up_at| now - up_at),
             Event::Up(Role::Listening, _)
             | Event::Down(_)
+            | Event::TlsGivenUp(_)
             | Event::Proved(false)
             | Event::Unfit(_)
             | Event::Committed(_)

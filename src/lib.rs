@@ -75,6 +75,7 @@ mod random;
 mod reactor;
 mod sandbox;
 mod startup;
+mod surroundings;
 mod token_file;
 mod web_socket_server;
 mod ws;

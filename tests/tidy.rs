@@ -428,7 +428,7 @@ const CORE: [&str; 13] = [
     "metrics", "pg", "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     ("access", &[]),
     (
         "hub",
@@ -459,6 +459,7 @@ const LAYERS: [(&str, &[&str]); 23] = [
             "id",
             "pg",
             "queue",
+            "surroundings",
             "token_file",
         ],
     ),
@@ -467,7 +468,11 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
     ("token_file", &["access"]),
-    ("startup", &["backend", "config", "pg", "reactor"]),
+    ("surroundings", &["pg"]),
+    (
+        "startup",
+        &["backend", "config", "pg", "reactor", "surroundings"],
+    ),
     ("error", &["channel", "pg", "startup", "token_file"]),
     // The front doors.
     (

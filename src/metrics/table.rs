@@ -34,6 +34,13 @@ metrics! {
             listening_connects: u64 = 0, less 1 => "listening", "the session that listens";
             publishing_connects: u64 = 0, less 1 => "publishing", "the session that publishes"
         };
+    Counter alle_postgres_tls_given_up_total {session}
+        "Times the session went on in clear text because TLS had failed."
+        "`sslmode=prefer` allows it; the log says why."
+        counted {
+            listening_tls_given_up: u64 = 0 => "listening", "the session that listens";
+            publishing_tls_given_up: u64 = 0 => "publishing", "the session that publishes"
+        };
     Counter alle_notifications_total "Notifications PostgreSQL sent."
         counted { notifications: u64 = 0 };
     Counter alle_notifications_unrouted_total "Notifications that nobody was subscribed to."

@@ -351,15 +351,24 @@ impl World {
 
     fn handle_order(&mut self, order: Order) {
         self.note(|_| format!("{order:?}"));
-        let (Order::Connect(role) | Order::Disconnect(role)) = order;
-        if let Order::Connect(_) = order {
-            let is_free = matches!(self.links[role.index()], Link::None);
-            assert!(is_free, "one socket at a time");
-            self.links[role.index()] = Link::Ordered;
-        } else {
-            self.end_link(role);
-            self.offered[role.index()] = 0;
-            self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+        match order {
+            Order::Resolve(role) => {
+                let now = self.at();
+                let backend = self.hub.backend().expect("there is a PostgreSQL");
+                let config = backend.config(role).clone();
+                backend.handle_resolved(role, config, now);
+            }
+            Order::Connect(role) => {
+                let is_free = matches!(self.links[role.index()], Link::None);
+                assert!(is_free, "one socket at a time");
+                self.links[role.index()] = Link::Ordered;
+            }
+            Order::Disconnect(role) => {
+                self.end_link(role);
+                self.offered[role.index()] = 0;
+                self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+            }
+            Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
     }
 
