@@ -25,6 +25,7 @@ use std::{
 
 use slab::Slab;
 
+pub use self::recovery::Recovered;
 use self::{
     backlog::Backlog,
     batch::{Batches, Span},
@@ -81,17 +82,6 @@ struct Outbound {
     /// When its socket last took something, or refused the first of it; `None` while nothing was
     /// written: what it waits for is us.
     progressed_at: Option<Tick>,
-}
-
-/// Frames of the history on their way to a client.
-#[derive(Debug)]
-pub struct Recovered(Vec<Span>);
-
-impl Recovered {
-    /// How many bytes they have.
-    pub fn bytes(&self) -> usize {
-        self.0.iter().map(|span| span.bytes()).sum()
-    }
 }
 
 /// How much there is.
@@ -396,19 +386,19 @@ impl Delivery {
         current: u64,
     ) -> Option<Recovered> {
         let (history, batches) = (&self.history, &mut self.batches);
-        let spans = self
+        let missed = self
             .recoveries
-            .spans(key, seq, current, history, batches, self.tick)?;
-        let bytes: usize = spans.iter().map(|span| span.bytes()).sum();
+            .provide(key, seq, current, history, batches, self.tick)?;
+        let bytes = missed.bytes();
         let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
         // The rest is for what comes live while the client reads this.
         let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
-        is_room.then_some(Recovered(spans))
+        is_room.then_some(missed)
     }
 
     /// Queues these frames for the client.
-    pub fn push_recovered(&mut self, slot: u32, Recovered(spans): Recovered) {
-        for span in spans {
+    pub fn push_recovered(&mut self, slot: u32, missed: Recovered) {
+        for span in missed.0 {
             if self.has_overflowed(slot) {
                 return;
             }
@@ -442,7 +432,7 @@ impl Delivery {
 
     // ---- what there is
 
-    /// Whether frames wait to be passed on, or a pass holds on to some.
+    /// Whether a pass is unfinished.
     pub fn has_work(&self) -> bool {
         self.fanout.has_work()
     }
@@ -462,7 +452,7 @@ impl Delivery {
         self.batches.retained_bytes()
     }
 
-    /// All of it.
+    /// How much there is.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             backlogs: self.outbound.len(),
