@@ -150,21 +150,12 @@ impl Delivery {
         self.mark_ready(slot);
     }
 
-    /// The connection is owed nothing more than its backlog holds. If that overflowed, or is to be
-    /// `cut`, only the rest of a frame begun is left of it.
+    /// The connection is owed nothing more than its backlog holds; of that, where it is to be `cut`,
+    /// only the rest of a frame begun is left.
     pub fn end(&mut self, slot: u32, cut: bool) {
-        let recipient = &mut self.recipients[slot as usize];
-        let cut = cut || recipient.is(OVERFLOWED);
-        recipient.flags &= !(OWED | OVERFLOWED);
-        if let Some(key) = recipient.backlog_key().filter(|_| cut) {
-            let backlog = &mut self.outbound[key].backlog;
-            self.owned_bytes -= backlog.owned_bytes();
-            backlog.cut_at_frame(&mut self.batches);
-            self.owned_bytes += backlog.owned_bytes();
-            if self.outbound[key].backlog.is_empty() {
-                self.outbound.remove(key);
-                self.recipients[slot as usize].backlog = NO_BACKLOG;
-            }
+        self.recipients[slot as usize].flags &= !(OWED | OVERFLOWED);
+        if cut {
+            self.cut(slot);
         }
     }
 
@@ -312,12 +303,29 @@ impl Delivery {
         backlog.bytes()
     }
 
+    /// A client that is owed too much takes part in no fan-out any more, and what waits for it behind
+    /// the frame begun is dropped: whatever it is told next is that.
     fn mark_overflow(&mut self, slot: u32, bytes: usize) {
         let recipient = &mut self.recipients[slot as usize];
         if bytes > self.queue_bytes_max && recipient.is(OWED) {
-            // It takes part in no fan-out any more.
             recipient.flags = recipient.flags & !OWED | OVERFLOWED;
             self.overflowed.push_back(slot);
+            self.cut(slot);
+        }
+    }
+
+    /// Only the rest of a frame begun is left of the client's backlog.
+    fn cut(&mut self, slot: u32) {
+        let Some(key) = self.recipients[slot as usize].backlog_key() else {
+            return;
+        };
+        let backlog = &mut self.outbound[key].backlog;
+        self.owned_bytes -= backlog.owned_bytes();
+        backlog.cut_at_frame(&mut self.batches);
+        self.owned_bytes += backlog.owned_bytes();
+        if backlog.is_empty() {
+            self.outbound.remove(key);
+            self.recipients[slot as usize].backlog = NO_BACKLOG;
         }
     }
 
