@@ -1,9 +1,11 @@
 //! Contract, section 2: every message and every error, one answer each.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::harness::{Bridge, NO_POSTGRES, bridge_and_database};
+use crate::harness::{AT_ONCE, Bridge, NO_POSTGRES, bridge_and_database};
 
 #[test]
 fn subscribed_names_the_channel_its_epoch_and_seq_0() {
