@@ -36,7 +36,10 @@ mod tests;
 mod unparsed;
 pub mod work;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 pub use self::{
     action::{Action, Disconnect},
@@ -281,6 +284,12 @@ impl Hub {
         self.set_time(now);
         self.metrics.turns += 1;
         self.metrics.wakeups += u64::from(is_woken);
+    }
+
+    /// The turn before took so long, without its wait.
+    pub fn handle_turn_time(&mut self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.turn_time.observe(microseconds);
     }
 
     /// The time, until it is told again.

@@ -77,6 +77,11 @@ impl Hub {
             self.finish_closing(slot);
             return;
         }
+        let (reason, code) = if self.delivery.has_overflowed(slot) {
+            (CloseReason::SlowConsumer, CloseReason::SlowConsumer.code())
+        } else {
+            (reason, code)
+        };
         self.note_close(slot, reason);
         self.end_with(slot, |out| {
             close::close_frame(code, reason.text(), out);

@@ -132,6 +132,9 @@ metrics! {
 
     // The loop.
 
+    Histogram alle_turn_time_seconds "Time of a turn of the loop, without its wait."
+        "Wall time: on a busy machine the scheduler's, too."
+        counted { turn_time: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
     Counter alle_turns_total "Turns of the loop."
         counted { turns: u64 = 0 };
     Counter alle_wakeups_total "Turns that began with an event."
