@@ -2,8 +2,9 @@
 //! sent to. In a test binary of its own, since the allocator is everybody's.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "the figures, for who asks with --nocapture"
+    reason = "a test reads its environment, and prints the figures for who asks with --nocapture"
 )]
 
 #[path = "../benches/support/server.rs"]
