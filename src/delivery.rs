@@ -12,15 +12,12 @@ pub mod batch;
 pub mod fanout;
 pub mod history;
 pub mod index;
+mod merge;
 pub mod outgoing;
 mod recipient;
 mod transmit;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use slab::Slab;
 
@@ -30,6 +27,7 @@ use self::{
     fanout::{EVERYONE, Fanout, Run},
     history::History,
     index::Index,
+    merge::Merge,
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
 };
@@ -57,9 +55,8 @@ pub struct Delivery {
     ready_first: bool,
     /// What is lent to be written.
     sending: Option<Sending>,
-    /// Channels that owe a client something, by the first frame owed: scratch space of
-    /// [`Self::deliver`].
-    owing: BinaryHeap<Reverse<(u64, ChannelKey)>>,
+    /// What one client is owed.
+    merge: Merge,
     /// Clients to be closed for what they are owed; some are closed already.
     overflowed: VecDeque<u32>,
     /// A backlog that refers to more overflows.
@@ -104,7 +101,7 @@ impl Delivery {
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,
-            owing: BinaryHeap::new(),
+            merge: Merge::default(),
             overflowed: VecDeque::new(),
             queue_bytes_max,
             tick: 0,
@@ -239,25 +236,23 @@ impl Delivery {
         if !self.recipients[slot as usize].is(OWED) {
             return;
         }
-        let mut owing = std::mem::take(&mut self.owing);
-        owing.clear();
+        self.merge_owed(slot, index);
+        self.push_owed(slot);
+    }
+
+    fn merge_owed(&mut self, slot: u32, index: &Index) {
         let seen = self.recipients[slot as usize].seen;
-        for key in self.subscribed_and_pending(slot, index).chain([EVERYONE]) {
-            if let Some(first) = self.fanout.first_after(key, seen, &self.batches) {
-                owing.push(Reverse((first, key)));
-            }
-        }
-        while let Some(Reverse((_, key))) = owing.pop() {
-            let seen = self.recipients[slot as usize].seen;
-            let bound = owing.peek().map_or(u64::MAX, |&Reverse((first, _))| first);
-            let run = self.fanout.run_before(key, seen, bound, &self.batches);
-            let Some(run) = run else { continue };
+        let links = index.subscriptions(slot);
+        self.merge.merge(seen, links, &self.fanout, &self.batches);
+    }
+
+    /// Moves what was merged to the client's backlog.
+    fn push_owed(&mut self, slot: u32) {
+        let merge = std::mem::take(&mut self.merge);
+        for &run in merge.runs() {
             self.push_run(slot, run);
-            if let Some(first) = self.fanout.first_after(key, run.last, &self.batches) {
-                owing.push(Reverse((first, key)));
-            }
         }
-        self.owing = owing;
+        self.merge = merge;
         self.recipients[slot as usize].seen = self.fanout.sequence();
     }
 

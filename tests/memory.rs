@@ -38,11 +38,11 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     let _alone = alone();
     let mut server = Server::start();
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let region = Region::new(ALLOCATOR);
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let change = region.change();
     assert_eq!(server.hub.client_count(), 2 * FULL_TABLE);
@@ -63,7 +63,7 @@ fn a_fan_out_allocates_nothing_per_recipient() {
     for clients in [10, RECIPIENTS] {
         let mut server = Server::start();
         for _ in 0..clients {
-            server.connect("orders");
+            server.connect(&["orders"]);
         }
         let orders = Channel::new("orders").expect("a good name");
         let heard = [Fed::Notification(

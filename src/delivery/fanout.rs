@@ -173,36 +173,6 @@ impl Fanout {
             .map(|(span, last)| Run { span, last })
     }
 
-    /// What a client that has seen everything up to `seen` gets next of the channels `keys` and
-    /// of [`EVERYONE`]'s stream.
-    pub fn next_run(
-        &self,
-        seen: u64,
-        keys: impl Iterator<Item = ChannelKey>,
-        batches: &Batches,
-    ) -> Option<Run> {
-        let mut first: Option<(u64, &Stream, BatchId)> = None;
-        let mut bound = u64::MAX;
-        let streams = keys.filter_map(|key| self.streams.get(key.index()));
-        for stream in streams.chain([&self.everyone]) {
-            let Some((sequence, batch)) = stream.first_after(seen, batches) else {
-                continue;
-            };
-            match first {
-                Some((lowest, ..)) if sequence > lowest => bound = bound.min(sequence),
-                Some((lowest, ..)) => {
-                    bound = lowest;
-                    first = Some((sequence, stream, batch));
-                }
-                None => first = Some((sequence, stream, batch)),
-            }
-        }
-        let (_, _, batch) = first?;
-        batches
-            .span_between(batch, seen, bound)
-            .map(|(span, last)| Run { span, last })
-    }
-
     /// The pass whose slice it is, and its cursor.
     pub fn pass(&mut self) -> Option<(ChannelKey, u32)> {
         if self.current.is_none() {

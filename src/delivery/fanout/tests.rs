@@ -1,6 +1,7 @@
 //! Passes, runs and their order, without a client.
 
 use super::*;
+use crate::delivery::{index::Index, merge::Merge};
 
 const A: ChannelKey = ChannelKey(0);
 const B: ChannelKey = ChannelKey(1);
@@ -21,18 +22,20 @@ impl Fixture {
     }
 
     /// Everything a client of `keys` still gets, run by run.
-    fn runs(&self, mut seen: u64, keys: &[ChannelKey]) -> Vec<String> {
-        let mut runs = Vec::new();
-        while let Some(run) = self
-            .fanout
-            .next_run(seen, keys.iter().copied(), &self.batches)
-        {
-            let bytes = self.batches.bytes(run.span).to_vec();
-            runs.push(String::from_utf8(bytes).unwrap());
-            assert!(run.last > seen);
-            seen = run.last;
+    fn runs(&self, seen: u64, keys: &[ChannelKey]) -> Vec<String> {
+        let mut index = Index::default();
+        for &key in keys {
+            index.subscribe(0, key);
         }
-        runs
+        let (links, mut merge) = (index.subscriptions(0), Merge::default());
+        merge.merge(seen, links, &self.fanout, &self.batches);
+        let ends = merge.runs().iter().map(|run| run.last);
+        assert!([seen].into_iter().chain(ends).is_sorted());
+        let texts = merge.runs().iter().map(|run| {
+            let bytes = self.batches.bytes(run.span).to_vec();
+            String::from_utf8(bytes).unwrap()
+        });
+        texts.collect()
     }
 
     /// When the oldest frame of the pass came.
