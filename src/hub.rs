@@ -30,6 +30,7 @@ mod rate_limit;
 mod reaping;
 mod settings;
 mod shutdown;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -338,12 +339,7 @@ impl Hub {
             backend.handle_timeout(now);
         }
         self.handle_backend();
-        if let Some(slots) = self.deadlines.poll(self.clients.slots(), now) {
-            for slot in slots {
-                self.check_deadlines(slot);
-            }
-            self.end_refused();
-        }
+        self.sweep(now);
         self.channels.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();
