@@ -103,6 +103,9 @@ fn bench(options: &Options) -> io::Result<bool> {
     if workloads.is_empty() {
         return Err(io::Error::other("no workload has such a name"));
     }
+    if options.spin {
+        workloads.iter_mut().for_each(Workload::keep_awake);
+    }
     let mut points = Vec::new();
     let mut all_is_well = true;
     for workload in &workloads {

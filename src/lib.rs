@@ -70,6 +70,7 @@
 //!       ─► Fanout::append: into the channel's batch, with the next global sequence number
 //!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
 //!            per subscriber: one write of one contiguous range, straight from the batch
+//!            owed by several channels: merged by sequence, copied together, still one write
 //!            socket full: a reference into the batch goes to that client's backlog
 //! ```
 //!
