@@ -34,6 +34,8 @@ pub struct Fanout {
     /// The last sequence number given to a frame.
     sequence: u64,
     passes_started: u64,
+    /// Counts the changes of what is unsent.
+    revision: u64,
     /// Bytes of frames not yet passed to all.
     unsent_bytes: usize,
 }
@@ -76,6 +78,11 @@ impl Fanout {
         self.sequence
     }
 
+    /// Another one after each change of what is unsent.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Channels with unsent frames, without [`EVERYONE`].
     pub fn pending(&self) -> &[ChannelKey] {
         &self.pending
@@ -108,6 +115,7 @@ impl Fanout {
         now: u64,
         batches: &mut Batches,
     ) {
+        self.revision += 1;
         self.sequence += 1;
         let sequence = self.sequence;
         self.unsent_bytes += frame.len();
@@ -199,6 +207,7 @@ impl Fanout {
     pub fn finish(&mut self, audience: usize, batches: &mut Batches) -> Option<u64> {
         let (_, key) = self.current.take()?;
         let cursor = u32::try_from(audience).expect("slots of clients are u32");
+        self.revision += 1;
         let stream = self.stream_mut(key);
         let done = stream.pass?;
         let mut passed_bytes = 0;
@@ -259,6 +268,7 @@ impl Fanout {
     }
 
     fn drop_stream(&mut self, key: ChannelKey, batches: &mut Batches) {
+        self.revision += 1;
         let stream = self.stream_mut(key);
         stream.pass = None;
         let pending_at = stream.pending_at as usize;

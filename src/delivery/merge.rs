@@ -1,8 +1,8 @@
 //! What one client is owed over all its channels, merged in the order of the frames' sequence.
 //!
-//! Room that is kept from one client to the next: nothing is allocated for each. What is small is
-//! copied together, since contiguous bytes are cheaper to send than pieces, and a client that takes
-//! them all needs no backlog. Knows no socket, no backlog and no client.
+//! What is small is copied together, since contiguous bytes are cheaper to send than pieces, and a
+//! client that takes them all needs no backlog. Clients that are owed the same, as most that one
+//! transaction is for, share one merge. Knows no socket, no backlog and no client.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -17,8 +17,16 @@ use crate::channel::ChannelKey;
 #[derive(Debug, Default)]
 pub(super) struct Merge {
     runs: Vec<Run>,
-    /// The bytes of `runs`, where they were copied.
+    /// The bytes of `runs`, if `is_gathered`.
     bytes: Vec<u8>,
+    is_gathered: bool,
+    /// What it was made of: the channels that owe something behind `seen`, at that revision of what
+    /// is unsent. As long as all of this is the same, so is what comes of it.
+    keys: Vec<ChannelKey>,
+    seen: u64,
+    revision: u64,
+    /// The keys of the merge at hand.
+    next_keys: Vec<ChannelKey>,
     /// Channels that owe something, by the first frame owed: the last one is next. Empty between
     /// merges, as is `again`.
     owing: Vec<(u64, ChannelKey)>,
@@ -35,12 +43,20 @@ impl Merge {
         fanout: &Fanout,
         batches: &Batches,
     ) {
-        self.runs.clear();
-        for key in subscribed_and_pending(links, fanout).chain([EVERYONE]) {
-            if let Some(first) = fanout.first_after(key, seen, batches) {
-                self.owing.push((first, key));
-            }
+        let keys = subscribed_and_pending(links, fanout).chain([EVERYONE]);
+        self.next_keys.clear();
+        self.next_keys
+            .extend(keys.filter(|&key| fanout.newest(key) > seen));
+        let is_same = (self.seen, self.revision) == (seen, fanout.revision());
+        if is_same && self.keys == self.next_keys {
+            return;
         }
+        std::mem::swap(&mut self.keys, &mut self.next_keys);
+        (self.seen, self.revision) = (seen, fanout.revision());
+        self.is_gathered = false;
+        self.runs.clear();
+        let first_of = |&key| Some((fanout.first_after(key, seen, batches)?, key));
+        self.owing.extend(self.keys.iter().filter_map(first_of));
         self.owing.sort_unstable_by_key(|&owing| Reverse(owing));
         let mut seen = seen;
         while let Some(key) = self.pop() {
@@ -85,6 +101,9 @@ impl Merge {
 
     /// Copies the ranges together; whether they are small enough for that.
     pub(super) fn gather(&mut self, batches: &Batches) -> bool {
+        if self.is_gathered {
+            return true;
+        }
         let bytes: usize = self.runs.iter().map(|run| run.span.bytes()).sum();
         if bytes > GATHERED_BYTES_MAX {
             return false;
@@ -93,6 +112,7 @@ impl Merge {
         for run in &self.runs {
             self.bytes.extend_from_slice(batches.bytes(run.span));
         }
+        self.is_gathered = true;
         true
     }
 

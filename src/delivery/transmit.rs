@@ -67,9 +67,7 @@ impl Delivery {
         let mut budget = DELIVERIES_MAX;
         while let Some((key, cursor)) = self.fanout.pass() {
             let newest = self.fanout.newest(key);
-            // Nearly always one of these holds, and no other channel needs a look.
             let is_alone = self.fanout.is_alone(key);
-            let has_no_status = key != EVERYONE && self.fanout.newest(EVERYONE) == 0;
             let audience = self.audience(key, index);
             let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
             while let Some(below) = cursor.checked_sub(1) {
@@ -87,7 +85,7 @@ impl Delivery {
                     // What is owed gathers behind what waits already.
                     self.deliver(slot, index);
                     None
-                } else if is_alone || has_no_status && index.subscriptions(slot).len() == 1 {
+                } else if is_alone || self.is_only_channel(slot, key, index) {
                     self.send_run(slot, key, newest, index)
                 } else {
                     self.send_owed(slot, index)
@@ -119,6 +117,12 @@ impl Delivery {
         } else {
             index.subscribers(key).len()
         }
+    }
+
+    /// Whether nothing but this channel can owe the client anything, since it has no other.
+    fn is_only_channel(&self, slot: u32, key: ChannelKey, index: &Index) -> bool {
+        let has_status = self.fanout.newest(EVERYONE) > 0;
+        key != EVERYONE && !has_status && index.subscriptions(slot).len() == 1
     }
 
     /// What the client is owed by this channel and by no other: one range, straight from its batch.
