@@ -3,8 +3,9 @@
 //! Each channel with unsent frames has one *pass*: a walk over its dense array of subscribers,
 //! from the end to the start, so that a swap-remove moves only clients already served. Frames
 //! that arrive meanwhile join the batch and gather in the next pass: load batches, no timer does.
-//! Passes advance in slices; the smallest remaining one and the oldest one take turns, so that a
-//! small channel never waits for a large one, nor a large one for ever.
+//! Passes advance in slices. Each begins with the smallest remaining pass, so that a small channel
+//! never waits for a large one; behind a slice that the oldest had no part in comes one that begins
+//! with the oldest, so that a large one never waits for ever.
 //!
 //! Every frame has a global sequence number. A client remembers the last one it was given; what
 //! it still has to get of its channels is everything behind that, merged by sequence, which
@@ -29,8 +30,10 @@ pub struct Fanout {
     /// Passes waiting for their slice, by the power of two of what remains.
     queues: [VecDeque<(u64, ChannelKey)>; SIZE_CLASSES],
     current: Option<(u64, ChannelKey)>,
-    /// Whether the next slice belongs to the oldest pass rather than the smallest.
+    /// Whether the oldest pass goes first, since it had no part in the last slice.
     oldest_next: bool,
+    /// Whether the oldest pass had a part in this slice.
+    oldest_served: bool,
     /// The last sequence number given to a frame.
     sequence: u64,
     passes_started: u64,
@@ -242,6 +245,7 @@ impl Fanout {
 
     /// Ends a slice: another pass may take its turn. Whether one was under way.
     pub fn end_slice(&mut self) -> bool {
+        self.oldest_next = !std::mem::take(&mut self.oldest_served) && self.has_work();
         let Some((started, key)) = self.current.take() else {
             return false;
         };
@@ -293,14 +297,21 @@ impl Fanout {
     }
 
     fn dequeue(&mut self) -> Option<(u64, ChannelKey)> {
-        self.oldest_next = !self.oldest_next;
-        let waiting = self.queues.iter_mut().filter(|queue| !queue.is_empty());
-        let queue = if self.oldest_next {
-            waiting.min_by_key(|queue| queue.front().map(|&(started, _)| started))
-        } else {
-            waiting.into_iter().next()
+        let fronts = self.queues.iter().map(VecDeque::front);
+        let oldest = fronts
+            .clone()
+            .flatten()
+            .map(|&(started, _)| started)
+            .min()?;
+        let is_next = |front: Option<&(u64, ChannelKey)>| {
+            front.is_some_and(|&(started, _)| started == oldest || !self.oldest_next)
         };
-        queue?.pop_front()
+        let class = fronts.clone().position(is_next)?;
+        let next @ (started, _) = self.queues[class].pop_front()?;
+        if started == oldest {
+            (self.oldest_next, self.oldest_served) = (false, true);
+        }
+        Some(next)
     }
 
     fn stream(&self, key: ChannelKey) -> Option<&Stream> {
