@@ -296,6 +296,8 @@ impl Fanout {
         self.queues[size_class(remaining)].push_back(entry);
     }
 
+    // Once a slice, while `pass` is asked at each write: kept out of it.
+    #[inline(never)]
     fn dequeue(&mut self) -> Option<(u64, ChannelKey)> {
         let fronts = self.queues.iter().map(VecDeque::front);
         let oldest = fronts
