@@ -76,7 +76,8 @@
 //!
 //! Nothing on it allocates per recipient (`tests/memory.rs` counts). Frames that arrive while a
 //! pass walks gather behind it and leave together in the next one, so batching grows with load and
-//! no timer is involved. Slices of small passes and of the oldest pass take turns.
+//! no timer is involved. A slice begins with the smallest pass; where it leaves the oldest out, the
+//! next one begins with that.
 //!
 //! # Order
 //!
