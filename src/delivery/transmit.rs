@@ -5,7 +5,7 @@
 
 use super::{
     Delivery, Outbound,
-    fanout::EVERYONE,
+    fanout::{EVERYONE, Run},
     index::Index,
     outgoing::{Outgoing, Pieces, SLICES_MAX, Sending, Transmit, Written},
     recipient::{BLOCKED, NO_BACKLOG, OWED, READY},
@@ -167,10 +167,7 @@ impl Delivery {
                 let bytes = match written {
                     Written::All => run.span.bytes(),
                     Written::Full(bytes) => {
-                        let mut rest = run.span;
-                        rest.start += u32::try_from(bytes).expect("no more than was lent");
-                        self.push_span(slot, rest);
-                        self.recipients[slot as usize].flags |= BLOCKED;
+                        self.keep_rest(slot, &[run], bytes);
                         bytes
                     }
                 };
@@ -196,27 +193,34 @@ impl Delivery {
     /// it was copied from.
     fn handle_gathered(&mut self, slot: u32, written: Written) -> usize {
         let merge = std::mem::take(&mut self.merge);
+        if let Some(last) = merge.runs().last() {
+            self.recipients[slot as usize].seen = last.last;
+        }
         let bytes = match written {
             Written::All => merge.bytes().len(),
             Written::Full(bytes) => {
-                let (mut gone, mut waiting) = (bytes, 0);
-                for run in merge.runs() {
-                    let skipped = gone.min(run.span.bytes());
-                    gone -= skipped;
-                    let mut rest = run.span;
-                    rest.start += u32::try_from(skipped).expect("no more than was lent");
-                    waiting = self.push_span(slot, rest);
-                }
-                self.recipients[slot as usize].flags |= BLOCKED;
+                let waiting = self.keep_rest(slot, merge.runs(), bytes);
                 self.mark_overflow(slot, waiting);
                 bytes
             }
         };
-        if let Some(last) = merge.runs().last() {
-            self.recipients[slot as usize].seen = last.last;
-        }
         self.merge = merge;
         bytes
+    }
+
+    /// The socket took so many bytes of the ranges and takes no more: the rest waits. Says how much
+    /// its backlog refers to now.
+    fn keep_rest(&mut self, slot: u32, runs: &[Run], taken: usize) -> usize {
+        let (mut taken, mut waiting) = (taken, 0);
+        for run in runs {
+            let skipped = taken.min(run.span.bytes());
+            taken -= skipped;
+            let mut rest = run.span;
+            rest.start += u32::try_from(skipped).expect("no more than was lent");
+            waiting = self.push_span(slot, rest);
+        }
+        self.recipients[slot as usize].flags |= BLOCKED;
+        waiting
     }
 
     /// Bytes of a backlog went out, so many: it shrinks, moves to the end of the queue, or is done.
