@@ -57,7 +57,7 @@ public-api: ## compare the crate's public items with docs/public-api.txt; make p
 
 bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --only burst"
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
-	cargo bench --locked --bench end_to_end -- $(ARGS)
+	cargo bench --locked --bench end_to_end -- --spin $(ARGS)
 
 fuzz: ## run one fuzz target, or each: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"

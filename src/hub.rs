@@ -372,13 +372,7 @@ impl Hub {
             backend.handle_timeout(now);
         }
         self.handle_backend();
-        if let Some(slots) = self.deadlines.poll(self.clients.slots(), now) {
-            for slot in slots {
-                self.check_deadlines(slot);
-            }
-            self.end_refused();
-            self.delivery.expire_recoveries();
-        }
+        self.sweep();
         self.channels.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();

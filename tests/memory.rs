@@ -41,11 +41,11 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     let _alone = alone();
     let mut server = Server::start();
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let region = Region::new(ALLOCATOR);
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let change = region.change();
     assert_eq!(server.hub.client_count(), 2 * FULL_TABLE);
@@ -83,36 +83,41 @@ fn the_worst_clients_cost_what_the_documentation_says() {
     );
 }
 
-/// What a notification allocates is the same whoever hears it.
+/// What a notification allocates is the same whoever hears it, and so it is for a transaction that
+/// notifies several channels of each.
 #[test]
 fn a_fan_out_allocates_nothing_per_recipient() {
     let _alone = alone();
-    let mut allocations = Vec::new();
-    for clients in [10, RECIPIENTS] {
-        let mut server = Server::start();
-        for _ in 0..clients {
-            server.connect("orders");
-        }
-        let orders = Channel::new("orders").expect("a good name");
-        let heard = [Fed::Notification(
-            orders,
-            "a payload of some length".to_owned(),
-        )];
-        for _ in 0..3 {
-            server.fan_out(&heard);
-        }
-        let counts = [(); 5].map(|()| {
-            let region = Region::new(ALLOCATOR);
-            let writes = server.fan_out(&heard);
-            let change = region.change();
-            assert_eq!(writes, clients, "everybody is written to once");
-            change.allocations + change.reallocations
-        });
-        // What runs the tests has threads of its own, which now and then add to a count.
-        allocations.extend(counts.into_iter().min());
+    for channels in [&["orders"][..], &["orders", "bills", "returns"]] {
+        let [few, many] = [10, RECIPIENTS].map(|clients| allocations(clients, channels));
+        println!("{few} and {many} allocations for 10 and {RECIPIENTS} recipients of {channels:?}");
+        assert_eq!(few, many);
     }
-    println!("{allocations:?} allocations for 10 and {RECIPIENTS} recipients");
-    assert_eq!(allocations[0], allocations[1]);
+}
+
+/// Of one turn that hears a notification on each channel, all of which each client subscribes.
+fn allocations(clients: usize, channels: &[&str]) -> usize {
+    let mut server = Server::start();
+    for _ in 0..clients {
+        server.connect(channels);
+    }
+    let notification = |name: &&str| {
+        let channel = Channel::new(name).expect("a good name");
+        Fed::Notification(channel, "a payload of some length".to_owned())
+    };
+    let heard: Vec<_> = channels.iter().map(notification).collect();
+    for _ in 0..3 {
+        server.fan_out(&heard);
+    }
+    // The test runner has threads of its own, which now and then add to a count.
+    let counts = (0..5).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        let writes = server.fan_out(&heard);
+        let change = region.change();
+        assert_eq!(writes, clients, "everybody is written to once");
+        change.allocations + change.reallocations
+    });
+    counts.min().expect("five of them")
 }
 
 const RECIPIENTS: usize = 10_000;
