@@ -1,4 +1,4 @@
-//! What starting up asks of the system: the environment, names, randomness, the time.
+//! A start's questions to the operating system: the environment, names, randomness, the time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,7 +22,7 @@ use crate::{
     reactor::{Listener, PassedListeners, ServiceManager},
 };
 
-/// Reads a connection string, and what lies around the program with it.
+/// Parses a connection string; the environment and the files beside it fill in the rest.
 pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
     let around = Surroundings {
         variable: &environment,
@@ -32,7 +32,7 @@ pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
     Config::parse_in(text, around)
 }
 
-/// Where the two sessions of a bridge lead.
+/// The configurations of the two sessions of a bridge.
 pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigError> {
     let or_common = |url: &Option<String>| {
         let url = url.as_ref().unwrap_or(&config.postgres_url);
@@ -44,7 +44,7 @@ pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigE
     })
 }
 
-/// A file of settings or passwords; `None` where we cannot read it.
+/// A file of settings or passwords; `None` if it cannot be read.
 fn read_file(path: &Path) -> Option<File> {
     let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     Some(File {
@@ -53,8 +53,8 @@ fn read_file(path: &Path) -> Option<File> {
     })
 }
 
-/// A variable of the environment, where it is set and UTF-8. Services and containers often have no
-/// `USER`, and libpq does not ask for it: it knows whose process this is.
+/// A variable of the environment, if it is set and UTF-8. Services and containers often have no
+/// `USER`; libpq does not need it, since it asks for the user of its process.
 fn environment(name: &str) -> Option<String> {
     let variable = std::env::var(name).ok();
     if name == "USER" {
@@ -82,7 +82,7 @@ pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
     Listener::bind(address).map_err(|error| ListenError::Bind(address, error))
 }
 
-/// Why nobody can connect.
+/// Why no client can connect.
 pub(crate) enum ListenError {
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
@@ -100,17 +100,17 @@ pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
-        tracing::warn!("the sockets of LISTEN_FDS are not taken: LISTEN_PID is {pid}");
+        tracing::warn!("the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}");
         return Ok(PassedListeners::default());
     }
     if !matches!(count.parse::<i32>(), Ok(0..)) {
-        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not how many there are");
+        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not the number of sockets");
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
 }
 
-/// The service manager, if one wants to hear of us.
+/// The service manager, if there is one to notify.
 pub(crate) fn service_manager() -> Option<ServiceManager> {
     let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
     ServiceManager::new(&notify_socket)
@@ -149,7 +149,7 @@ fn open_files_max() -> usize {
     })
 }
 
-/// How many clients the limit of open files carries.
+/// The number of clients that the limit of open files allows.
 pub(crate) fn clients_max() -> usize {
     open_files_max().saturating_sub(RESERVED_FILES).max(1)
 }
@@ -159,7 +159,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+/// For PostgreSQL, the listening socket, refused connections, and the operating system.
 const RESERVED_FILES: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tables of what is read and what is written.
+//! Tables of messages, parsed and written.
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn an_id_is_kept_when_the_message_is_refused() {
     );
 }
 
-/// In the words of JSON, not in those of our types.
+/// The text speaks of JSON, not of our types.
 #[test]
 fn what_is_no_object_is_told_that_it_has_to_be_one() {
     for text in ["null", "7", "\"subscribe\"", "true", "[{}]"] {
