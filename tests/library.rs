@@ -103,7 +103,7 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_is_notified_is_heard_in_order() {
+fn notifications_arrive_in_order() {
     let it = Fixture::new(1_000);
     it.listener.listen("my_channel").unwrap();
     it.listener

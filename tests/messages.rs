@@ -131,7 +131,7 @@ fn a_client_that_sends_more_than_its_rate_is_answered_so_far_and_closed_with_100
 }
 
 #[test]
-fn a_program_may_keep_what_it_was_told() {
+fn a_program_may_keep_its_messages() {
     let mut sum = 0;
     let server = Server::start(Limits::default(), move |message| match message {
         RawMessage::Text(text) => {

@@ -43,7 +43,7 @@ use self::{
 };
 
 #[test]
-fn who_behaves_does_not_notice_who_does_not() {
+fn good_clients_do_not_notice_bad_ones() {
     let seconds = env::var("ALLE_SOAK_SECONDS").ok();
     let scale = seconds.map_or(SMALL, |it| large(it.parse().expect("a number of seconds")));
     let report = Scene::set_up(scale).play();

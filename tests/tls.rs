@@ -277,7 +277,7 @@ fn scram_is_tied_to_tls_where_it_is_demanded() {
 /// the server: what we log in with names his certificate and not the server's. That the server says
 /// so is the proof that SCRAM-SHA-256-PLUS is spoken; it logs no mechanism.
 #[test]
-fn whoever_stands_between_is_found_out_by_the_server() {
+fn a_relay_in_between_is_detected_by_the_server() {
     let world = world();
     let between = world
         .authority
@@ -380,7 +380,7 @@ fn a_self_signed_certificate_vouches_for_itself_where_it_is_named() {
 
 /// For us alone: psql knows it from 16 on.
 #[test]
-fn whom_the_system_trusts_may_vouch_for_the_server() {
+fn certificates_that_the_system_trusts_verify_the_server() {
     let settings = "host=localhost TLS dbname=postgres user=postgres sslrootcert=system";
     let by_address = settings.replace("localhost", "127.0.0.1");
     for (settings, roots, expected, words) in [
@@ -438,7 +438,7 @@ fn tls_without_being_asked_for_needs_postgresql_17() {
 
 /// It may be anybody's HTTPS whose certificate we happen to trust.
 #[test]
-fn who_is_not_asked_for_tls_has_to_say_that_it_is_postgresql() {
+fn a_server_with_direct_tls_has_to_agree_to_speak_postgresql() {
     let identity = world()
         .authority
         .sign("x", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
@@ -503,7 +503,7 @@ fn several_hosts_are_tried_in_order() {
 }
 
 #[test]
-fn what_is_said_in_the_clear_before_tls_is_not_believed() {
+fn bytes_in_the_clear_before_tls_are_not_believed() {
     let in_the_clear = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
     for (answer, words) in [
         (&b"S"[..], "TLS handshake"),

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_tokens_comments_and_what_each_narrows() {
+    fn a_file_has_tokens_comments_and_permissions() {
         let text = "# who may come in\n\n  ann\t subscribe=a,b*   publish=  # reads only\r\n\
                     bob publish=x\n#eve\nc2VjcmV0==\nsubscribe=x\n";
         let tokens = Tokens::parse(text).unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused_by_line_and_not_shown() {
+    fn a_malformed_file_is_refused_by_line_and_not_shown() {
         use LineError::{NotAscii, Repeated, UnknownField};
         for (text, error) in [
             ("", TokensError::None),
@@ -274,6 +274,6 @@ mod tests {
         assert!(![ann, bob, eve].contains(&carl));
         tokens.replace(Tokens::parse("bob").unwrap());
         let again = id_of(&tokens, "bob").unwrap();
-        assert!(![ann, bob, eve, carl].contains(&again), "it was removed in between");
+        assert!(![ann, bob, eve, carl].contains(&again), "it was removed");
     }
 }

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_what_lies_behind_its_position_or_nothing() {
+    fn a_client_gets_every_frame_behind_its_position_or_none() {
         let mut history = History::new(3, 1_000);
         for (seq, frame) in (1..=5).zip(["1", "2", "3", "4", "5"]) {
             history.push(A, seq, frame.as_bytes());
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_nothing_is_wanted() {
+    fn a_history_that_is_off_keeps_nothing() {
         for (frames_max, bytes_max) in [(0, 100), (100, 0)] {
             let mut history = History::new(frames_max, bytes_max);
             history.push(A, 1, b"x");

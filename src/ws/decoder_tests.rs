@@ -192,7 +192,7 @@ fn close_frames() {
 }
 
 #[test]
-fn what_came_before_a_violation_is_delivered() {
+fn messages_before_a_violation_are_delivered() {
     let stream = [frame(0x81, b"ok"), vec![0x81, 0x00]].concat();
     let violation = CloseReason::Protocol(ProtocolViolation::Unmasked);
     check(&stream, &[text("ok")], Some(violation));
@@ -346,7 +346,7 @@ fn a_whole_frame_is_decoded_in_place() {
 }
 
 #[test]
-fn what_was_held_is_freed_by_the_call_after_its_delivery() {
+fn held_bytes_are_freed_by_the_call_after_their_delivery() {
     for whole in [
         frame(0x81, b"Hello"),
         frame(0x82, b"Hello"),

@@ -252,7 +252,7 @@ fn a_handshake_has_no_body() {
 }
 
 #[test]
-fn what_is_not_http_is_a_bad_request() {
+fn input_that_is_not_http_is_a_bad_request() {
     let heads: &[&[u8]] = &[
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",

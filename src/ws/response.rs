@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_a_status_cannot_do_without() {
+    fn the_header_fields_that_a_status_requires() {
         let has = |status, field: &str| {
             assert!(written(status, "text/plain", true).contains(&format!("\r\n{field}\r\n")));
         };

@@ -4,7 +4,7 @@
 //! | mistake | where it was made | test |
 //! | --- | --- | --- |
 //! | what is lost while away is lost in silence | sqlx 447, eventstore 309, porsager 391 | `outages::a_killed_server`, `reconnect::between_two_gaps_nothing_is_missing` |
-//! | the loss is told before LISTEN is repeated | sqlx 1102, 3585 | `what_is_notified_at_the_gap_is_heard` |
+//! | the loss is told before LISTEN is repeated | sqlx 1102, 3585 | `notifications_at_the_gap_are_delivered` |
 //! | an end of the connection is not a loss | sqlx 2921, 3062 | `a_connection_that_is_closed_is_a_loss`, `a_connection_that_is_reset_is_a_loss`, `outages::a_terminated_session` |
 //! | a half-open connection is silent for ever | pgx 40, asyncpg 519, node-postgres 967, 3003, pg-boss 850 | `silence_of_postgres_is_probed_and_then_the_end`, `outages::a_link_that_became_a_black_hole` |
 //! | it gives up after a few seconds | pg-listen 56 | `it_never_gives_up` |
@@ -30,7 +30,7 @@ use crate::{
 
 /// Were it told before LISTEN is confirmed, one of them would be lost now and then.
 #[test]
-fn what_is_notified_at_the_gap_is_heard() {
+fn notifications_at_the_gap_are_delivered() {
     const CHANNELS: usize = 50;
     let (bridge, database) = bridge_and_database();
     let (mut client, mut sql) = (bridge.client(), database.sql());

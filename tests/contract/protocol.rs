@@ -153,7 +153,7 @@ fn error_fields(mut answer: Value) -> Value {
 }
 
 #[test]
-fn what_is_not_a_message_is_answered_bad_message_and_the_connection_stays() {
+fn malformed_messages_are_answered_bad_message_and_the_connection_stays() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);
     let mut client = bridge.client();
     client.expect_type("status");
@@ -417,7 +417,7 @@ fn each_of_many_pipelined_requests_gets_exactly_one_answer() {
 
 /// Far more than is read of a client at a time, and no event will come for the rest of it.
 #[test]
-fn what_came_while_the_bridge_did_not_run_is_read_to_its_end() {
+fn input_that_arrived_while_the_bridge_was_stopped_is_read_to_its_end() {
     let (bridge, _database) = bridge_and_database();
     let mut client = bridge.client();
     bridge.signal("STOP");

@@ -140,7 +140,7 @@ fn while_postgres_is_down_every_request_has_its_answer() {
 }
 
 #[test]
-fn what_was_unsubscribed_while_postgres_was_down_has_no_gap() {
+fn a_channel_unsubscribed_while_postgres_was_down_has_no_gap() {
     let (bridge, server) = bridge_and_server();
     let mut client = bridge.client();
     client.subscribe("left");

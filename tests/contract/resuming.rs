@@ -60,7 +60,7 @@ fn come_back(bridge: &Bridge, epoch: &Value, seq: u64) -> (bool, u64, Vec<u64>) 
 }
 
 #[test]
-fn what_was_missed_follows_the_answer_then_what_is_new() {
+fn missed_notifications_follow_the_answer_and_precede_new_ones() {
     let (bridge, database) = bridge_and_database();
     let (mut witness, subscribed) = witness(&bridge);
     assert_eq!(subscribed.get("recovered"), None, "nobody asked");
@@ -185,7 +185,7 @@ fn after_a_gap_an_older_position_is_not_recovered_and_the_new_one_is() {
 }
 
 #[test]
-fn a_position_that_is_none_is_refused() {
+fn a_malformed_position_is_refused() {
     let (bridge, _database) = bridge_and_database();
     let mut client = bridge.client();
     for since in [

@@ -158,7 +158,7 @@ fn text_that_is_no_utf_8_is_refused_before_its_frame_is_complete() {
 }
 
 #[test]
-fn what_follows_a_close_frame_is_not_read() {
+fn bytes_behind_a_close_frame_are_not_read() {
     let bridge = bridge();
     for behind in [
         frame(CLOSE, b"\x03\xe9"),
@@ -196,7 +196,7 @@ fn a_close_frame_without_a_code_is_answered() {
 
 /// A script publishes and leaves; the answer it did not wait for is dropped, its request is not.
 #[test]
-fn what_was_published_before_a_close_frame_is_published() {
+fn publishes_before_a_close_frame_are_committed() {
     let (bridge, _database) = bridge_and_database();
     let mut listener = bridge.client();
     listener.subscribe("c");

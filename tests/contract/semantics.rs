@@ -30,7 +30,7 @@ fn every_notify_after_subscribed_is_delivered() {
 }
 
 #[test]
-fn a_subscriber_who_joins_a_listen_in_flight_misses_nothing_after_its_own_subscribed() {
+fn a_subscriber_that_joins_a_listen_in_flight_misses_nothing_after_its_own_subscribed() {
     let (bridge, database) = bridge_and_database();
     thread::scope(|scope| {
         for n in 0..8 {
@@ -165,7 +165,7 @@ fn a_notification_arrives_only_after_its_commit() {
 }
 
 #[test]
-fn what_is_rolled_back_is_never_delivered() {
+fn notifications_of_a_rolled_back_transaction_are_never_delivered() {
     let (bridge, database) = bridge_and_database();
     let (mut client, mut sql) = (bridge.client(), database.sql());
     client.subscribe("c");

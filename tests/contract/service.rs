@@ -213,7 +213,7 @@ fn sockets_for_another_process_are_not_ours() {
 
 /// Somebody meant to pass sockets, and nobody would know why none is taken.
 #[test]
-fn a_number_of_sockets_that_is_none_is_said_once() {
+fn a_malformed_number_of_sockets_is_logged_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let arguments = ["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES];
     for (count, is_said) in [

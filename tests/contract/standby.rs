@@ -72,7 +72,7 @@ fn the_primary_is_found_wherever_it_stands() {
 
 /// It is found, as by psql; and that nobody can listen there is said.
 #[test]
-fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {
+fn a_bridge_that_asks_for_a_standby_is_told_that_it_cannot_listen_there() {
     let [primary, standby] = pair();
     for order in [[primary, standby], [standby, primary]] {
         for wanted in ["standby", "read-only"] {
@@ -88,7 +88,7 @@ fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {
 
 /// Where psql would be content with the standby, the bridge goes on to the primary.
 #[test]
-fn who_takes_any_server_gets_the_one_where_one_can_listen() {
+fn a_bridge_that_takes_any_server_gets_the_one_where_it_can_listen() {
     let [primary, standby] = pair();
     for (order, best) in [
         ([primary, standby], standby),
@@ -106,7 +106,7 @@ fn who_takes_any_server_gets_the_one_where_one_can_listen() {
 }
 
 #[test]
-fn of_none_that_is_wanted_it_says_so() {
+fn without_a_server_of_the_kind_asked_for_it_says_so() {
     let [primary, standby] = pair();
     for (server, wanted, words) in [
         (standby, "read-write", "is not one that takes writes"),

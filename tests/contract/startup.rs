@@ -55,7 +55,7 @@ fn an_empty_variable_is_none() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_wrong_usage() {
+fn meaningless_settings_are_wrong_usage() {
     for arguments in [
         &["serve", "-p", "mysql://localhost/x"][..],
         &["serve", "-p", "postgresql://localhost:port/x"],

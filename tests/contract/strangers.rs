@@ -224,7 +224,7 @@ fn the_third_wrong_token_closes_with_4001() {
 }
 
 #[test]
-fn who_does_not_say_who_it_is_in_10_s_is_closed_with_4001() {
+fn a_client_that_does_not_authenticate_in_10_s_is_closed_with_4001() {
     let file = TokenFile::new("s3cret");
     let bridge = file.serve(&[]);
     let start = Instant::now();
@@ -246,7 +246,7 @@ fn auth_is_an_unknown_type_where_no_token_is_required() {
 }
 
 #[test]
-fn a_token_narrows_what_everybody_may() {
+fn a_token_narrows_the_permissions_of_all_clients() {
     let database = Database::create();
     let file = TokenFile::new("reader publish=\nann subscribe=a*,b publish=a\nroot\n");
     let arguments = ["--token-file", file.path(), "--allow-subscribe", "a?,b,c"];
@@ -302,7 +302,7 @@ fn with_a_token_a_page_of_any_host_may_come_and_allow_origin_narrows() {
 // ---- tokens read again
 
 #[test]
-fn at_sighup_the_tokens_are_read_again_and_who_lost_its_own_is_closed_with_4001() {
+fn at_sighup_the_tokens_are_read_again_and_a_client_that_lost_its_token_is_closed_with_4001() {
     let file = TokenFile::new("stays\ngoes\n");
     let bridge = file.serve(&[]);
     let mut stays = authenticated(&bridge, "stays");
@@ -336,7 +336,7 @@ fn at_sighup_a_bridge_without_a_token_file_says_so_and_stays() {
 }
 
 #[test]
-fn a_subscription_that_its_token_does_not_leave_any_more_ends_the_connection() {
+fn a_subscription_that_its_token_no_longer_permits_ends_the_connection() {
     let database = Database::create();
     let file = TokenFile::new("ann\nbob\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
@@ -352,7 +352,7 @@ fn a_subscription_that_its_token_does_not_leave_any_more_ends_the_connection() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_or_is_none_keeps_the_old_tokens_and_is_an_error_in_the_log() {
+fn an_unreadable_or_malformed_file_keeps_the_old_tokens_and_is_an_error_in_the_log() {
     let file = TokenFile::new("s3cret\n");
     let bridge = file.serve(&[]);
     let mut client = authenticated(&bridge, "s3cret");
@@ -500,7 +500,7 @@ fn listen_and_publish_end_with_1_where_their_token_is_wrong_or_missing() {
 }
 
 #[test]
-fn a_listener_whose_token_is_no_more_ends_with_1() {
+fn a_listener_whose_token_was_removed_ends_with_1() {
     let database = Database::create();
     let file = TokenFile::new("goes\nstays\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
