@@ -1,4 +1,4 @@
-//! The command line as one meets it: the real program, its streams and its exit status.
+//! The command line from a user's point of view: the real program, its streams and its exit status.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! `alle publish` against a bridge that says what the test wants.
+//! `alle publish` against a bridge whose messages the test chooses.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! Contract, section 2: every message and every error, one answer each.
+//! Contract, section 2: every message and every error, with its answer.
 
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -415,7 +415,7 @@ fn each_of_many_pipelined_requests_gets_exactly_one_answer() {
     assert_eq!(answered_twice, Vec::<Value>::new());
 }
 
-/// Far more than is read of a client at a time, and no event will come for the rest of it.
+/// Far more than one read takes of a client, and no event announces the rest of it.
 #[test]
 fn input_that_arrived_while_the_bridge_was_stopped_is_read_to_its_end() {
     let (bridge, _database) = bridge_and_database();

@@ -1,4 +1,5 @@
-//! Contract, section 4: who comes back tells where it stood, and misses nothing or is told so.
+//! Contract, section 4: a client that comes back sends its position, and misses nothing or is told
+//! so.
 
 use std::{
     io,
@@ -16,7 +17,7 @@ use crate::{
     program::{Program, alle},
 };
 
-/// A client subscribed to `c` that stays, so that the channel does, and its answer.
+/// A client that stays subscribed to `c`, so that the channel stays listened to, and its answer.
 fn witness(bridge: &Bridge) -> (Client, Value) {
     let mut witness = bridge.client();
     let subscribed = witness.subscribe("c");
@@ -35,7 +36,7 @@ fn since(epoch: &Value, seq: u64) -> Value {
     json!({"type": "subscribe", "channel": "c", "id": 7, "since": {"epoch": epoch, "seq": seq}})
 }
 
-/// What a client gets that comes back to `c`: whether it was recovered, from where, and the seqs.
+/// The answer to a client that comes back to `c`: whether it recovered, its position, and the seqs.
 #[track_caller]
 fn come_back(bridge: &Bridge, epoch: &Value, seq: u64) -> (bool, u64, Vec<u64>) {
     let mut client = bridge.client();

@@ -1,4 +1,4 @@
-//! Contract, sections 2, 5 and 6: who may come in, what each may do, and how much of it.
+//! Contract, sections 2, 5 and 6: authentication, permissions and limits of clients.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
@@ -35,7 +35,7 @@ impl TokenFile {
         self.0.path().to_str().unwrap()
     }
 
-    /// A bridge that wants one of the tokens.
+    /// A bridge that requires one of the tokens.
     #[track_caller]
     fn serve(&self, more: &[&str]) -> Bridge {
         Bridge::serve(
@@ -52,7 +52,7 @@ fn upgrade(bridge: &Bridge, headers: &str) -> Response {
     raw.response("GET")
 }
 
-/// A client that came in, and was told that PostgreSQL is not there.
+/// A client that is connected, and was told that PostgreSQL is down.
 #[track_caller]
 fn unauthenticated(bridge: &Bridge) -> Client {
     let mut client = bridge.client();
@@ -76,7 +76,7 @@ fn notify(channel: &str) -> Value {
     json!({"type": "notify", "channel": channel, "payload": "p", "id": 1})
 }
 
-/// The code of the answer, whose channel and id are those asked.
+/// The code of the answer, whose channel and id are those of the request.
 #[track_caller]
 fn refusal(client: &mut Client, asked: &Value) -> String {
     client.send(asked);
@@ -104,7 +104,7 @@ fn without_an_option_every_channel_may_be_used_and_with_one_those_it_names() {
     }
     for channel in ["orders", "Orders.new", "alrts", "alerts ", "日", "日本語"] {
         assert_eq!(refusal(&mut client, &subscribe(channel)), "forbidden");
-        // What is not there can be left.
+        // A subscription that does not exist can be ended.
         assert_eq!(client.unsubscribe(channel)["channel"], channel);
     }
     assert_eq!(client.notify("orders.new", "p")["type"], "notified");
@@ -444,7 +444,7 @@ fn other_machines_without_a_token_are_warned_of_once() {
 
 // ---- the command line's clients
 
-/// Somebody with this token, who listens to `orders` by now.
+/// A client with this token, which listens to `orders` by now.
 fn listener(url: &str, token: &str) -> Program {
     let mut command = alle_with(&["listen", "-w", url, "orders"]);
     command.env("ALLE_TOKEN", token);
