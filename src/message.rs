@@ -102,7 +102,7 @@ impl RequestId {
 /// Why a message is refused; the connection stays.
 #[derive(Debug, PartialEq)]
 pub struct Refusal {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub code: ErrorCode,
     /// The reason in words.
     pub text: Cow<'static, str>,

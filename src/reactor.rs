@@ -288,7 +288,7 @@ impl Reactor {
         }
     }
 
-    /// What is done once, before the hub is told to shut down.
+    /// The steps taken once, before the hub is told to shut down.
     fn begin_shutdown(&mut self) {
         if self.hub.is_shutting_down() {
             return;

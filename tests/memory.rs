@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::print_stdout,
-    reason = "the figures, for who asks with --nocapture"
+    reason = "the figures, shown with --nocapture"
 )]
 
 #[path = "../benches/support/server.rs"]

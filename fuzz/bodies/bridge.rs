@@ -77,7 +77,7 @@ struct Run {
     now: Instant,
     peers: BTreeMap<ClientId, Peer>,
     links: [Link; 2],
-    /// Listened to whoever is there.
+    /// Listened to whatever the clients.
     pinned: Option<Channel>,
     /// Clients have to authenticate.
     has_tokens: bool,
@@ -291,7 +291,7 @@ impl Run {
             self.hub.handle_timeout();
             self.drain();
         }
-        panic!("what is due is done, or put off: time does not stand still");
+        panic!("a due timeout is handled or postponed: time does not stand still");
     }
 
     /// Writes the hub's next bytes, all of them or fewer.
@@ -299,7 +299,7 @@ impl Run {
         let peers = &mut self.peers;
         drive::transmit(&mut self.hub, |client, mut bytes| {
             let peer = peers.get_mut(&client);
-            let peer = peer.expect("what is written is for somebody who is there");
+            let peer = peer.expect("bytes are written to a connected client");
             assert!(!peer.is_full, "a full socket says when it takes more");
             let written = match part {
                 None => Written::All,
@@ -419,7 +419,7 @@ impl Run {
                 return;
             }
         }
-        panic!("two parties of good will come to an end");
+        panic!("two cooperating peers come to an end");
     }
 
     fn finish(mut self) {
@@ -439,7 +439,7 @@ impl Run {
     }
 }
 
-/// Some who come in, named like channels; of two of them, what they may use changes.
+/// Some tokens, named like channels; the permissions of two of them change.
 fn tokens(number: u8) -> Tokens {
     let text = ["a\nb", "a\nb subscribe=a,c", "c\nb publish=c", "b\nc"];
     Tokens::parse(text[usize::from(number % 4)]).expect("good tokens")

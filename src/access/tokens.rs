@@ -158,7 +158,7 @@ pub enum TokensError {
     Line(usize, LineError),
 }
 
-/// What is wrong with a line.
+/// The error in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError {
     /// The token is on an earlier line already.

@@ -10,7 +10,7 @@ use crate::channel::ChannelKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     channel: u32,
-    /// Where the client stands in the channel's array.
+    /// The position of the client in the channel's array.
     position: u32,
 }
 

@@ -19,6 +19,6 @@ pub(super) enum Request {
 
 /// Answers a caller.
 pub(super) fn answer(reply: &Reply, result: Result<(), ListenerError>) {
-    // A caller waits until it is answered; if it is gone all the same, nobody misses the answer.
+    // A caller waits until it is answered; if it is gone all the same, the answer is not missed.
     let _sent = reply.try_send(result);
 }

@@ -210,7 +210,7 @@ impl Supervisor {
             && lines.nth(6) == Some("ready")
     }
 
-    /// What a file of the cluster holds; nothing if it cannot be read.
+    /// The text of a file of the cluster; empty if it cannot be read.
     fn read_lossy(&self, name: &str) -> String {
         let bytes = fs::read(self.directory.join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

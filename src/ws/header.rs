@@ -20,7 +20,7 @@ pub(super) struct Header {
     pub(super) header_bytes: usize,
 }
 
-/// What a frame carries.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Data(Data),

@@ -1,4 +1,4 @@
-//! What we say in HTTP: the answer to an opening handshake, and short pages for everything else.
+//! HTTP responses: the answer to an opening handshake, and short pages for everything else.
 //!
 //! Owns the status lines, and the headers that keep a browser from any other use of a page than
 //! ours. Refuses to know the content of a page and the request that it answers.

@@ -104,7 +104,7 @@ impl Ledger {
         Some(entry)
     }
 
-    /// What was begun then came live.
+    /// A number begun at that time arrived live.
     pub fn time(&self, begun: Instant) {
         lock(&self.latencies).add(begun.elapsed());
     }

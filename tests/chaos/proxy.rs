@@ -104,7 +104,7 @@ impl Drop for Proxy {
     }
 }
 
-/// What happens to new connections.
+/// The fate of new connections.
 #[derive(Clone, Copy, Default)]
 struct Habit {
     delay: Duration,

@@ -563,7 +563,7 @@ fn clients_of_one_address_beyond_their_number_are_429_until_one_leaves() {
     crate::harness::wait_until("there is room again", || upgrade(&bridge, "").status == 101);
 }
 
-// ---- seen by whoever watches
+// ---- seen in the metrics
 
 #[test]
 fn each_refusal_is_counted() {

@@ -39,7 +39,7 @@ pub fn start_server_with(arguments: &[&str]) -> Server {
 }
 
 impl Server {
-    /// Where the page is.
+    /// The URL of the page.
     pub fn page_url(&self) -> String {
         format!("http://{}/", self.port.address())
     }

@@ -220,7 +220,7 @@ impl Process {
                 self.say(b'D', &[0, 1, 0, 0, 0, 0]);
                 self.say(b'C', b"SELECT 1\0");
             }
-            tag => panic!("nobody sends {}", tag.escape_ascii()),
+            tag => panic!("no frontend sends {}", tag.escape_ascii()),
         }
     }
 
@@ -239,7 +239,7 @@ impl Process {
                 self.say(b'C', &[tag.as_bytes(), &[0]].concat());
                 self.committing = Some(sql);
             }
-            _ => panic!("nobody wrote {sql}"),
+            _ => panic!("no statement of ours: {sql}"),
         }
     }
 

@@ -315,7 +315,7 @@ impl World {
             self.hub.handle_timeout();
             self.after();
         }
-        panic!("what is due is done, or put off: time does not stand still");
+        panic!("a due timeout is handled or postponed: time does not stand still");
     }
 
     /// The work after each call of the hub.
@@ -324,7 +324,7 @@ impl World {
         self.look_at_writes();
         let mut resumed = VecDeque::new();
         loop {
-            // What the hub says of PostgreSQL happened before.
+            // The hub's reports about PostgreSQL are of earlier events.
             let Some(action) = self.hub.poll_action() else {
                 let Some(id) = resumed.pop_front() else {
                     break;
@@ -426,7 +426,7 @@ impl World {
             }
             was_busy = true;
         }
-        panic!("a PostgreSQL of good will comes to an end");
+        panic!("a cooperating PostgreSQL comes to an end");
     }
 
     /// All bytes on their way arrive.
@@ -466,7 +466,7 @@ impl World {
                 return;
             }
         }
-        panic!("two parties of good will come to an end");
+        panic!("two cooperating peers come to an end");
     }
 
     fn finish(&mut self) {
@@ -517,11 +517,11 @@ impl World {
         // The UNLISTENs of their channels are delayed.
         self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.hub.client_count(), 0, "every slot is free");
-        assert!(!self.hub.has_transmit(), "nothing is left for nobody");
+        assert!(!self.hub.has_transmit(), "no write is left without a client");
         self.flow(Mood::GOOD);
         self.hub.check_invariants();
         let listened: Vec<_> = self.taps[0].listened().collect();
-        assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
+        assert_eq!(listened, Vec::from_iter(self.pinned), "listened to without a subscriber");
         let is_bound = self.hub.history_bytes() <= self.limits.history_bytes_max;
         assert!(is_bound, "the history keeps to its bytes");
         if self.pinned.is_none() {

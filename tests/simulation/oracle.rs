@@ -136,7 +136,7 @@ impl Truth {
         let Some(name) = group_name(payload) else {
             return;
         };
-        let group = self.groups.get_mut(name).expect("somebody asked for it");
+        let group = self.groups.get_mut(name).expect("a client asked for it");
         group.committed += 1;
         assert!(
             group.committed <= group.requested - group.failed,
@@ -225,7 +225,7 @@ pub struct Tap {
     read: VecDeque<u8>,
     started: bool,
     asked: VecDeque<Ask>,
-    /// What was bound and not yet synced.
+    /// The pairs bound and not yet synced.
     bound: Vec<(String, String)>,
     failed: bool,
     listened: BTreeSet<String>,
@@ -250,7 +250,7 @@ impl Tap {
                         continue;
                     }
                     let name = group_name(&pair.1).expect("only clients publish here");
-                    let group = truth.groups.get_mut(name).expect("somebody asked for it");
+                    let group = truth.groups.get_mut(name).expect("a client asked for it");
                     group.emitted += 1;
                     assert!(
                         group.emitted <= group.requested,
@@ -366,7 +366,7 @@ impl Tap {
                 }
             }
             Some(Ask::Other) => {}
-            None => panic!("the simulated PostgreSQL answers what nobody asked"),
+            None => panic!("the simulated PostgreSQL answers without a request"),
         }
     }
 

@@ -190,7 +190,7 @@ impl World {
         let mut note = String::new();
         let was_some = drive::transmit(&mut self.hub, |id, bytes| {
             let client = clients.get_mut(&id);
-            let client = client.expect("what is written is for somebody who is there");
+            let client = client.expect("bytes are written to a connected client");
             assert!(!client.is_full, "a full socket says when it takes more");
             let room = client.capacity.saturating_sub(client.socket.len());
             let taken = bytes.len().min(room);

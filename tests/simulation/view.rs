@@ -133,7 +133,7 @@ impl View {
 
     fn take_pending(&mut self, channel: &str, is_subscribe: bool, id: Option<u64>) -> Pending {
         let pending = self.pending.get_mut(channel).and_then(VecDeque::pop_front);
-        let pending = pending.expect("an answer nobody asked for");
+        let pending = pending.expect("an answer without a request");
         assert_eq!(
             (pending.is_subscribe, Some(pending.id)),
             (is_subscribe, id),
@@ -335,9 +335,9 @@ impl View {
     /// The publishes of one channel are answered in the order sent; one that is refused at once may
     /// overtake those that still wait for PostgreSQL.
     fn take_publish(&mut self, channel: &str, id: Option<u64>, in_order: bool) -> String {
-        let publishes = self.publishes.get_mut(channel).expect("nobody published");
+        let publishes = self.publishes.get_mut(channel).expect("an answer without a publish");
         let at = publishes.iter().position(|&(it, _)| Some(it) == id);
-        let at = at.expect("an answer nobody asked for, or the second one");
+        let at = at.expect("an answer without a request, or the second one");
         assert!(at == 0 || !in_order, "publishes are answered in order");
         publishes.remove(at).expect("it is there").1
     }

@@ -31,7 +31,7 @@ pub struct Scale {
     pub hostile: usize,
     /// How long a stalled one reads nothing: at least, at most.
     pub deaf: [Duration; 2],
-    /// Notifications of 7,000 bytes each 40 ms, to all who stall.
+    /// Notifications of 7,000 bytes each 40 ms, to all stalled clients.
     pub heavy: usize,
     /// `--client-queue`
     pub client_queue_bytes: usize,
@@ -199,7 +199,7 @@ impl Scene {
         }
         let open = alone + self.scale.good.clients;
         let is_over = self.crowd.is_over();
-        wait_until("no descriptor but those of who is there", || {
+        wait_until("no descriptor but those of connected clients", || {
             descriptors(&self.bridge) <= open || is_over
         });
         report.descriptors_gathered = descriptors(&self.bridge);

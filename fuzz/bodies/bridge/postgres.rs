@@ -103,7 +103,7 @@ impl Server {
         });
         assert!(
             deserted.is_none() || self.is_garbled,
-            "{deserted:?} is heard by nobody"
+            "{deserted:?} is listened to without a subscriber"
         );
     }
 
@@ -126,7 +126,7 @@ impl Server {
                 );
             }
             "SELECT" => {}
-            _ => panic!("nobody wrote {sql}"),
+            _ => panic!("no statement of ours: {sql}"),
         }
         self.message(b'C', &[tag.as_bytes(), &[0]].concat());
     }
@@ -158,7 +158,7 @@ impl Server {
                 self.asked.push_back(Request::Notify(transaction));
             }
             b'P' | b'E' | b'X' => {}
-            tag => panic!("nobody sends {}", tag.escape_ascii()),
+            tag => panic!("no frontend sends {}", tag.escape_ascii()),
         }
         true
     }

@@ -22,7 +22,7 @@ use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
 use super::inbox::{Arrival, Inbox};
 use crate::cli::connection::{self, Socket, WsUrl};
 
-/// Where the connection is.
+/// The state of the connection.
 pub(super) enum Link {
     /// A thread opens it.
     Opening,

@@ -165,7 +165,7 @@ impl View {
         let kind = message["type"].as_str().ok_or("no type")?;
         self.count(message["code"].as_str().unwrap_or(kind));
         let channel = message["channel"].as_str();
-        let channel = channel.map(|name| names.get(name).ok_or("a channel nobody asked for"));
+        let channel = channel.map(|name| names.get(name).ok_or("a channel without a request"));
         let channel = channel.transpose()?.copied();
         let epoch = message["epoch"].as_str().unwrap_or_default();
         let seq = message["seq"].as_u64().unwrap_or(u64::MAX);
@@ -229,7 +229,7 @@ impl View {
         }
         heard.position.1 = seq;
         let (stream, number) = ledger::parse(payload).ok_or("not what was published")?;
-        let entry = ledger.hear(stream, number).ok_or("nobody published that")?;
+        let entry = ledger.hear(stream, number).ok_or("a number that was never published")?;
         if ledger.channel(stream) != channel {
             return Err("published on another channel".to_owned());
         }
@@ -360,7 +360,7 @@ impl View {
         let asked = id.and_then(|id| self.pending.remove(&id));
         let Some(Asked::Notify { stream, number }) = asked else {
             return Err(format!(
-                "an answer nobody asked for, or the second: {asked:?}"
+                "an answer without a request, or the second: {asked:?}"
             ));
         };
         let is_older = |asked: &Asked| matches!(asked, Asked::Notify { stream: of, number: it } if *of == stream && *it < number);
