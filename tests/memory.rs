@@ -1,10 +1,7 @@
 //! The cost of a client, by a counting allocator: memory while it is idle, allocations during a
 //! delivery. In a test binary of its own, since the allocator is the process's.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the figures, shown with --nocapture"
-)]
+#![expect(clippy::print_stdout, reason = "the figures, shown with --nocapture")]
 
 #[path = "../benches/support/server.rs"]
 mod server;

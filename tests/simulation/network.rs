@@ -517,11 +517,18 @@ impl World {
         // The UNLISTENs of their channels are delayed.
         self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.hub.client_count(), 0, "every slot is free");
-        assert!(!self.hub.has_transmit(), "no write is left without a client");
+        assert!(
+            !self.hub.has_transmit(),
+            "no write is left without a client"
+        );
         self.flow(Mood::GOOD);
         self.hub.check_invariants();
         let listened: Vec<_> = self.taps[0].listened().collect();
-        assert_eq!(listened, Vec::from_iter(self.pinned), "listened to without a subscriber");
+        assert_eq!(
+            listened,
+            Vec::from_iter(self.pinned),
+            "listened to without a subscriber"
+        );
         let is_bound = self.hub.history_bytes() <= self.limits.history_bytes_max;
         assert!(is_bound, "the history keeps to its bytes");
         if self.pinned.is_none() {

@@ -335,7 +335,10 @@ impl View {
     /// The publishes of one channel are answered in the order sent; one that is refused at once may
     /// overtake those that still wait for PostgreSQL.
     fn take_publish(&mut self, channel: &str, id: Option<u64>, in_order: bool) -> String {
-        let publishes = self.publishes.get_mut(channel).expect("an answer without a publish");
+        let publishes = self
+            .publishes
+            .get_mut(channel)
+            .expect("an answer without a publish");
         let at = publishes.iter().position(|&(it, _)| Some(it) == id);
         let at = at.expect("an answer without a request, or the second one");
         assert!(at == 0 || !in_order, "publishes are answered in order");

@@ -229,7 +229,9 @@ impl View {
         }
         heard.position.1 = seq;
         let (stream, number) = ledger::parse(payload).ok_or("not what was published")?;
-        let entry = ledger.hear(stream, number).ok_or("a number that was never published")?;
+        let entry = ledger
+            .hear(stream, number)
+            .ok_or("a number that was never published")?;
         if ledger.channel(stream) != channel {
             return Err("published on another channel".to_owned());
         }
