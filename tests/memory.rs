@@ -1,10 +1,10 @@
-//! What a client costs, by a counting allocator: memory while it is idle, allocations while it is
-//! sent to. In a test binary of its own, since the allocator is everybody's.
+//! The cost of a client, by a counting allocator: memory while it is idle, allocations during a
+//! delivery. In a test binary of its own, since the allocator is the process's.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a test reads its environment, and prints the figures for who asks with --nocapture"
+    reason = "a test reads its environment, and prints the figures, shown with --nocapture"
 )]
 
 #[path = "../benches/support/server.rs"]
@@ -34,8 +34,8 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The core's share of the 128 bytes an idle client may cost: the reactor has 8 of them at most,
 /// a socket by slot.
 ///
-/// Between two counts at which every table is full, since tables double: what they have reserved
-/// and never touched takes no memory, and must not be counted for some numbers of clients only.
+/// Between two counts at which every table is full, since tables double: reserved memory that was
+/// never touched costs nothing, and must not be counted for some numbers of clients only.
 #[test]
 fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     let _alone = alone();
@@ -58,8 +58,8 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     );
 }
 
-/// Clients that each ask for as much as they may, and read nothing: what they make us keep is what
-/// `docs/operating.md` says. `ALLE_WORST_CLIENTS=1000` plays as many as the formula there speaks of.
+/// Clients that each ask for as much as they may, and read nothing: the memory they cost is that of
+/// `docs/operating.md`. `ALLE_WORST_CLIENTS=1000` plays as many as in the formula there.
 #[test]
 fn the_worst_clients_cost_what_the_documentation_says() {
     let _alone = alone();
@@ -83,8 +83,8 @@ fn the_worst_clients_cost_what_the_documentation_says() {
     );
 }
 
-/// What a notification allocates is the same whoever hears it, and so it is for a transaction that
-/// notifies several channels of each.
+/// The allocations for a notification do not depend on the number of recipients, nor do those for a
+/// transaction that notifies several channels of each.
 #[test]
 fn a_fan_out_allocates_nothing_per_recipient() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! Contract, section 2: every message and every error, one answer each.
+//! Contract, section 2: every message and every error, with its answer.
 
 use std::time::Instant;
 
@@ -155,7 +155,7 @@ fn error_fields(mut answer: Value) -> Value {
 }
 
 #[test]
-fn what_is_not_a_message_is_answered_bad_message_and_the_connection_stays() {
+fn malformed_messages_are_answered_bad_message_and_the_connection_stays() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);
     let mut client = bridge.client();
     client.expect_type("status");
@@ -417,10 +417,10 @@ fn each_of_many_pipelined_requests_gets_exactly_one_answer() {
     assert_eq!(answered_twice, Vec::<Value>::new());
 }
 
-/// Far more than is read of a client at a time, and no event will come for the rest of it before
-/// the bridge pings.
+/// Far more than one read takes of a client, and no event announces the rest of it before the bridge
+/// pings.
 #[test]
-fn what_came_while_the_bridge_did_not_run_is_read_to_its_end() {
+fn input_that_arrived_while_the_bridge_was_stopped_is_read_to_its_end() {
     let (bridge, _database) = bridge_and_database();
     let mut client = bridge.client();
     bridge.signal("STOP");
