@@ -1,6 +1,6 @@
 //! [`Bridge`]: configuration in, a running reactor out.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -83,25 +83,26 @@ impl Bridge {
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(startup::clients_max);
-        let pages_at = |address: SocketAddr| OriginPolicy {
-            loopback_bind: address.ip().is_loopback(),
-            allow_origins: self.config.allow_origins.clone(),
-            allow_hosts: self.config.allow_hosts.clone(),
+        let pages = OriginPolicy {
+            allow_origins: self.config.allow_origins,
+            allow_hosts: self.config.allow_hosts,
         };
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
+        let admin_origins = admin_address.is_some().then(|| pages.clone());
         let settings = Settings {
             limits,
             access: Access {
-                pages: pages_at(address),
+                pages,
                 everybody: self.config.permissions,
                 tokens,
             },
-            admin_origins: admin_address.map(pages_at),
+            admin_origins,
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
-            seed: startup::seed().map_err(BridgeError::Io)?,
+            epoch_seed: startup::seed().map_err(BridgeError::Io)?,
+            backend_seed: startup::seed().map_err(BridgeError::Io)?,
         };
         let core = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);

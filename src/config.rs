@@ -32,7 +32,8 @@ pub struct BridgeConfig {
     pub playground: bool,
     /// Origins, beside the server's own, whose pages may connect; `*` for all.
     pub allow_origins: Vec<String>,
-    /// Names, beside localhost, under which a loopback address may be reached.
+    /// Names, beside localhost, under which the server may be reached. Empty: any name, and on a
+    /// loopback address localhost alone.
     pub allow_hosts: Vec<String>,
     /// What anybody may subscribe and publish to; by default, everything.
     pub permissions: Permissions,
@@ -116,7 +117,7 @@ impl BridgeConfig {
         self
     }
 
-    /// Lets requests for these hosts in on a loopback address.
+    /// Lets in requests for these hosts, and for localhost, alone: on every address.
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;

@@ -19,6 +19,7 @@ mod deadlines;
 #[doc(hidden)]
 pub mod drive;
 pub mod encode;
+mod endpoints;
 mod eviction;
 pub mod feed;
 mod http;
@@ -40,6 +41,7 @@ use std::{collections::VecDeque, time::Instant};
 
 pub use self::{
     action::{Action, Disconnect},
+    endpoints::Endpoints,
     settings::Settings,
 };
 use self::{
@@ -50,6 +52,7 @@ use self::{
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
     deadlines::Deadlines,
     encode::append_message,
+    endpoints::EndpointsBySlot,
     eviction::Eviction,
     postgres::Postgres,
     publishing::Publishing,
@@ -91,6 +94,7 @@ pub struct Hub {
     admin_origins: Option<OriginPolicy>,
     /// The page at `GET /`, where there is one.
     page: Option<&'static str>,
+    /// Clients see what follows from it.
     seed: u64,
     clock: Clock,
     clients: Clients,
@@ -99,6 +103,7 @@ pub struct Hub {
     publishing: Publishing,
     postgres: Postgres,
     upstream: Upstream,
+    endpoints: EndpointsBySlot,
     address_limit: AddressLimit,
     rate_limit: RateLimit,
     eviction: Eviction,
@@ -136,7 +141,7 @@ enum Upstream {
 impl Hub {
     /// A bridge to PostgreSQL.
     pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
-        let backend = Backend::new(configs, settings.seed, now);
+        let backend = Backend::new(configs, settings.backend_seed, now);
         Self::start(settings, Upstream::Postgres(Box::new(backend)), now)
     }
 
@@ -159,8 +164,11 @@ impl Hub {
 
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
         let limits = settings.limits;
-        let mut channels =
-            Channels::new(limits.channels_max, settings.unlisten_delay, settings.seed);
+        let mut channels = Channels::new(
+            limits.channels_max,
+            settings.unlisten_delay,
+            settings.epoch_seed,
+        );
         for channel in settings.channels {
             channels.pin(channel);
         }
@@ -169,7 +177,7 @@ impl Hub {
             access: settings.access,
             admin_origins: settings.admin_origins,
             page: settings.page,
-            seed: settings.seed,
+            seed: settings.epoch_seed,
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
@@ -177,6 +185,7 @@ impl Hub {
             publishing: Publishing::default(),
             postgres: Postgres::default(),
             upstream,
+            endpoints: EndpointsBySlot::default(),
             address_limit: AddressLimit::new(limits.address_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
             eviction: Eviction::default(),

@@ -48,10 +48,14 @@ impl Hub {
         if self.clients.kind(slot) == Kind::Excess {
             return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
         }
+        let is_to_loopback = self.endpoints.is_to_loopback(slot);
         let is_admin = self.clients.kind(slot) == Kind::Admin;
         let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
-            Some(origins) => origins.check(request.host, request.origin),
-            None => self.access.check_page(request.host, request.origin),
+            Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
+            None => {
+                let access = &self.access;
+                access.check_page(request.host, request.origin, is_to_loopback)
+            }
         };
         if let Err(refusal) = checked {
             tracing::warn!("refused a request: {refusal}");

@@ -323,6 +323,43 @@ fn allowed_hosts_may_upgrade_and_others_still_may_not() {
     }
 }
 
+/// On every address of this machine, reached at the loopback's.
+#[test]
+fn a_wildcard_bind_judges_by_the_address_that_was_reached() {
+    let bridge = Bridge::serve(NO_POSTGRES, &["-w", "0.0.0.0:0"]);
+    for (host, status) in [("localhost", 101), ("evil.example", 403)] {
+        assert_eq!(upgrade_for_host(&bridge, host).status, status, "{host}");
+    }
+}
+
+#[test]
+fn hosts_that_are_named_hold_on_a_wildcard_bind_too() {
+    let arguments = ["-w", "0.0.0.0:0", "--allow-host", "bridge.example"];
+    let bridge = Bridge::serve(NO_POSTGRES, &arguments);
+    for (host, status) in [("bridge.example:443", 101), ("evil.example", 403)] {
+        assert_eq!(upgrade_for_host(&bridge, host).status, status, "{host}");
+    }
+}
+
+#[test]
+fn a_native_client_names_us_as_its_origin() {
+    let bridge = bridge();
+    for (origin, status) in [
+        (format!("ws://{}", bridge.address), 101),
+        (format!("wss://{}", bridge.address), 101),
+        ("ws://evil.example".to_owned(), 403),
+        ("null".to_owned(), 403),
+    ] {
+        let origin_field = format!("Origin: {origin}\r\n");
+        let request = upgrade_request(bridge.address, "/ws", &origin_field);
+        assert_eq!(
+            answer(&bridge, request.as_bytes()).status,
+            status,
+            "{origin}"
+        );
+    }
+}
+
 #[test]
 fn a_page_of_another_host_cannot_read_the_playground_either() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--playground"]);

@@ -52,6 +52,16 @@ fn assert_wrong(words: &str, variables: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
+fn a_demo_takes_pages_and_hosts_as_serve_does() {
+    let words = "demo --allow-origin http://localhost:5173 --allow-host app.test";
+    let Ok(Command::Demo(options)) = parse_words(words, &[]) else {
+        panic!("{words}");
+    };
+    assert_eq!(options.allow_origins, ["http://localhost:5173"]);
+    assert_eq!(options.allow_hosts, ["app.test"]);
+}
+
+#[test]
 fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
     let variables = [
         ("POSTGRES_URL", "postgresql://variable/x"),
