@@ -22,6 +22,7 @@ pub mod encode;
 mod endpoints;
 mod eviction;
 pub mod feed;
+mod guessing;
 mod http;
 mod input;
 mod listening;
@@ -30,6 +31,7 @@ mod postgres;
 mod publishing;
 mod rate_limit;
 mod reaping;
+mod refusals;
 mod settings;
 mod shutdown;
 #[cfg(test)]
@@ -54,10 +56,12 @@ use self::{
     encode::append_message,
     endpoints::EndpointsBySlot,
     eviction::Eviction,
+    guessing::Guessing,
     postgres::Postgres,
     publishing::Publishing,
     rate_limit::RateLimit,
     reaping::Reaping,
+    refusals::Refusals,
     shutdown::Shutdown,
     unparsed::Unparsed,
     work::Work,
@@ -105,6 +109,8 @@ pub struct Hub {
     upstream: Upstream,
     endpoints: EndpointsBySlot,
     address_limit: AddressLimit,
+    guessing: Guessing,
+    refusals: Refusals,
     rate_limit: RateLimit,
     eviction: Eviction,
     deadlines: Deadlines,
@@ -186,6 +192,8 @@ impl Hub {
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
+            guessing: Guessing::new(now),
+            refusals: Refusals::default(),
             address_limit: AddressLimit::new(limits.address_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
             eviction: Eviction::default(),
@@ -355,7 +363,8 @@ impl Hub {
         };
         let channels = self.channels.poll_timeout();
         let shutdown = self.shutdown.poll_timeout();
-        [behind, deadlines, backend, channels, shutdown]
+        let refusals = self.refusals.poll_timeout();
+        [behind, deadlines, backend, channels, shutdown, refusals]
             .into_iter()
             .flatten()
             .min()
@@ -382,6 +391,7 @@ impl Hub {
         self.channels.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();
+        self.log_refusals();
     }
 
     /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and

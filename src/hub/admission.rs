@@ -115,7 +115,7 @@ impl Hub {
             return;
         };
         self.metrics.handshakes_crowded_out += 1;
-        let answer = Answer::no_room("too many unfinished handshakes\n");
+        let answer = Answer::no_room("too many unfinished handshakes");
         self.respond(oldest.slot, &answer);
         self.note(EvictionClass::Refused, oldest);
     }

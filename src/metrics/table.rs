@@ -85,6 +85,13 @@ metrics! {
             errors: Tally<&'static str, { ErrorCode::LABELS.len() }> =
                 Tally::new(ErrorCode::LABELS)
         };
+    Counter alle_tokens_refused_total {reason} "Tokens that let nobody in, in requests and messages."
+        counted {
+            tokens_wrong: u64 = 0 => "wrong", "it is nobody's (401)";
+            tokens_unread: u64 = 0 => "too_many",
+                "it was not looked at: 20 wrong ones, and one more each second, had come from its \
+                 address (429)"
+        };
     Gauge alle_subscriptions "Links between clients and channels."
         now { subscriptions: usize };
 

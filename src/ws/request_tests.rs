@@ -139,7 +139,18 @@ fn handshakes() {
             websocket,
         ),
         (&[("Content-Length", "0")], websocket),
-        (&[("Upgrade", "(left out)")], Upgrade::None),
+        (&[("Upgrade", "(left out)")], Upgrade::Dropped),
+        (
+            &[("Upgrade", "(left out)"), ("Connection", "close")],
+            Upgrade::Dropped,
+        ),
+        (
+            &[
+                ("Upgrade", "(left out)"),
+                ("Sec-WebSocket-Key", "(left out)"),
+            ],
+            Upgrade::None,
+        ),
         (&[("Upgrade", "h2c")], Upgrade::None),
         (&[("Upgrade", "websockets")], Upgrade::None),
         (

@@ -360,6 +360,34 @@ fn a_native_client_names_us_as_its_origin() {
     }
 }
 
+/// Whoever logs in elsewhere may bring cookies that are too large.
+#[test]
+fn a_head_that_is_too_large_is_in_the_log() {
+    let bridge = bridge();
+    let cookies = format!("Cookie: sso={}\r\n", "x".repeat(9_000));
+    let request = upgrade_request(bridge.address, "/ws", &cookies);
+    let response = answer(&bridge, request.as_bytes());
+    assert_eq!(response.status, 431);
+    assert!(response.body.contains("8 KiB"), "{}", response.body);
+    bridge.wait_for_log("with 431: the head of the request");
+}
+
+#[test]
+fn a_handshake_that_lost_its_upgrade_names_the_proxy() {
+    let bridge = bridge();
+    let request = upgrade_request(bridge.address, "/ws", "")
+        .replace("Upgrade: websocket\r\n", "")
+        .replace("Connection: Upgrade", "Connection: close");
+    let response = answer(&bridge, request.as_bytes());
+    assert_eq!(response.status, 426);
+    assert!(
+        response.body.contains("proxy_set_header Upgrade"),
+        "{}",
+        response.body
+    );
+    bridge.wait_for_log("proxy");
+}
+
 #[test]
 fn a_page_of_another_host_cannot_read_the_playground_either() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--playground"]);
