@@ -22,12 +22,11 @@ mod tls;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Waker, net::TcpStream};
+use mio::{Events, Interest, Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
@@ -45,7 +44,7 @@ use self::{
 };
 use crate::{
     handle::Shared,
-    hub::{Action, Endpoints, Hub, custom_protocol::RawMessage, feed::Request},
+    hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
     token_file::TokenFile,
@@ -332,7 +331,7 @@ impl Reactor {
         if let Some(admin) = &mut self.admin {
             // A probe is answered as ever; the spare comes back soon.
             if let Some(accepted) = admin.accept(&mut self.spare, now) {
-                let endpoints = endpoints(&accepted.stream);
+                let endpoints = accepted.endpoints();
                 let id = self.hub.handle_admin_connected(endpoints);
                 let registry = self.poll.registry();
                 self.clients
@@ -350,7 +349,7 @@ impl Reactor {
             let id = if accepted.is_excess {
                 self.hub.handle_excess()
             } else {
-                self.hub.handle_connected(endpoints(&accepted.stream))
+                self.hub.handle_connected(accepted.endpoints())
             };
             // Another may have gone for it: no more descriptors are open at a time than may be.
             self.carry_out(now);
@@ -430,15 +429,6 @@ impl Reactor {
             backend.terminate();
             self.backends.write(backend, now);
         }
-    }
-}
-
-/// The addresses of both ends.
-fn endpoints(stream: &TcpStream) -> Endpoints {
-    let ip = |address: io::Result<SocketAddr>| address.ok().map(|it| it.ip());
-    Endpoints {
-        peer: ip(stream.peer_addr()),
-        local: ip(stream.local_addr()),
     }
 }
 

@@ -103,9 +103,13 @@ const TRUST_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 const HOSTS_MAX: usize = 4_096;
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a point to count from")]
 mod tests {
     use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
 
     fn peer(number: u32) -> Option<IpAddr> {
         Some(IpAddr::V4(number.into()))
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_address_has_20_wrong_tokens_and_one_more_each_second() {
-        let mut now = Instant::now();
+        let mut now = start();
         let mut guessing = Guessing::new(now);
         for count in 0..WRONG_TOKENS_MAX {
             assert!(!guessing.is_refused(peer(1), now), "{count}");
@@ -130,7 +134,7 @@ mod tests {
 
     #[test]
     fn where_a_right_one_came_from_none_is_refused_unseen() {
-        let now = Instant::now();
+        let now = start();
         let mut guessing = Guessing::new(now);
         guessing.note_right(peer(1), now);
         for _ in 0..100 * WRONG_TOKENS_MAX {
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn guessers_of_many_addresses_cost_a_bounded_memory() {
-        let mut now = Instant::now();
+        let mut now = start();
         let mut guessing = Guessing::new(now);
         for number in 0..2 * u32::try_from(HOSTS_MAX).unwrap() {
             guessing.note_wrong(peer(number), now);

@@ -173,9 +173,10 @@ impl Answer {
 
     /// To a head that could not be read.
     pub(super) fn unreadable(status: Status) -> Self {
-        let reason = match status {
-            Status::HeaderFieldsTooLarge => HEAD_TOO_LARGE,
-            _ => "the request is malformed",
+        let reason = if status == Status::HeaderFieldsTooLarge {
+            HEAD_TOO_LARGE
+        } else {
+            "the request is malformed"
         };
         Self::refusal(status, reason, false)
     }

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use super::{socket, source::Source};
+use crate::hub::Endpoints;
 
 /// A bound address: connections wait there until a reactor takes them.
 #[derive(Debug)]
@@ -75,6 +76,17 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     /// It has the spare descriptor, which is wanted back.
     pub(super) is_excess: bool,
+}
+
+impl Accepted {
+    /// The addresses of both ends.
+    pub(super) fn endpoints(&self) -> Endpoints {
+        let ip = |address: io::Result<SocketAddr>| address.ok().map(|it| it.ip());
+        Endpoints {
+            peer: ip(self.stream.peer_addr()),
+            local: ip(self.stream.local_addr()),
+        }
+    }
 }
 
 /// The listening socket.
