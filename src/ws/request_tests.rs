@@ -125,7 +125,7 @@ fn a_handshake_without_its_upgrade_is_told_by_its_key() {
         (&[("Upgrade", "h2c"), KEY_FIELD], Upgrade::None),
     ] {
         let head = handshake(fields);
-        let request = parse_cut(&head).unwrap().unwrap();
+        let request = parse_cut(head.as_bytes()).unwrap().unwrap();
         assert_eq!(request.upgrade, expected, "{fields:?}");
     }
 }
