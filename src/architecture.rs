@@ -35,6 +35,7 @@
 //! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
 //! id  random  backoff        clients and moments; numbers from a seed; delays that double
+//! escape                     what strangers write, on one line and without commands
 //! ```
 //!
 //! # Parts

@@ -39,7 +39,14 @@ mod tests;
 mod unparsed;
 pub mod work;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 pub use self::{
     action::{Action, Disconnect},
@@ -100,6 +107,7 @@ pub struct Hub {
     page: Option<&'static str>,
     /// Clients see what follows from it.
     seed: u64,
+    log_lines_dropped: Arc<AtomicU64>,
     clock: Clock,
     clients: Clients,
     channels: Channels,
@@ -184,6 +192,7 @@ impl Hub {
             admin_origins: settings.admin_origins,
             page: settings.page,
             seed: settings.epoch_seed,
+            log_lines_dropped: settings.log_lines_dropped,
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
@@ -288,6 +297,7 @@ impl Hub {
             waiting_bytes: self.waiting_bytes(),
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
+            log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
         }
     }
 

@@ -22,12 +22,15 @@ mod tls;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
@@ -122,6 +125,17 @@ impl Reactor {
             .register(&mut signals, token, Interest::READABLE)?;
         self.signals = Some(signals);
         self.drain = drain;
+        Ok(())
+    }
+
+    /// The second signal ends the process from within its handler: nothing that hangs here, or
+    /// behind us, holds it up. After [`Self::handle_signals`].
+    pub(crate) fn exit_at_second_signal(&self) -> io::Result<()> {
+        let is_ending = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
+            flag::register(signal, Arc::clone(&is_ending))?;
+        }
         Ok(())
     }
 

@@ -384,12 +384,12 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 13] = [
-    "access", "backend", "backoff", "channel", "config", "delivery", "hub", "id", "message",
-    "metrics", "pg", "random", "ws",
+const CORE: [&str; 14] = [
+    "access", "backend", "backoff", "channel", "config", "delivery", "escape", "hub", "id",
+    "message", "metrics", "pg", "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 23] = [
+const LAYERS: [(&str, &[&str]); 24] = [
     ("access", &[]),
     (
         "hub",
@@ -401,7 +401,8 @@ const LAYERS: [(&str, &[&str]); 23] = [
     ("backend", &["backoff", "channel", "pg", "random"]),
     ("backoff", &[]),
     ("delivery", &["channel", "id", "metrics", "ws"]),
-    ("pg", &["channel"]),
+    ("pg", &["channel", "escape"]),
+    ("escape", &[]),
     ("ws", &[]),
     ("message", &["access", "channel"]),
     ("channel", &[]),

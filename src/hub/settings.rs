@@ -1,6 +1,9 @@
 //! What a hub is started with.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -28,4 +31,6 @@ pub struct Settings {
     /// Random and told to nobody, for what the sessions to PostgreSQL do: a notification that
     /// proves something must not follow from anything that clients see.
     pub backend_seed: u64,
+    /// Lines that the program's log dropped: counted elsewhere, told with the metrics.
+    pub log_lines_dropped: Arc<AtomicU64>,
 }

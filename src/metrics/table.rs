@@ -130,6 +130,12 @@ metrics! {
         "Observed once a pass; 0 within one turn."
         counted { fan_out_latency: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
 
+    // The program.
+
+    Counter alle_log_lines_dropped_total "Lines of the log that were not written."
+        "More came than one cause may write in a second, or than stderr took."
+        now { log_lines_dropped: u64 };
+
     // The loop.
 
     Counter alle_turns_total "Turns of the loop."

@@ -23,7 +23,7 @@ fn parse_with(words: &str, variables: &[(&str, &str)]) -> Result<Invocation, Str
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
     parse(arguments, &Environment::new(variables)).map_err(|failure| match failure {
-        Failure::Usage { reason, .. } | Failure::Run(reason) => reason,
+        Failure::Usage { reason, .. } | Failure::Run(reason) | Failure::Unknown(reason) => reason,
     })
 }
 
