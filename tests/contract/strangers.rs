@@ -469,7 +469,7 @@ fn who_guesses_is_in_the_log_and_does_not_fill_it() {
         .lines()
         .filter(|it| it.contains("127.0.0.1 with 401"))
         .count();
-    let seconds = began.elapsed().as_secs() as usize;
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!(
         (1..=1 + seconds).contains(&lines),
         "{lines} in {seconds} s: {log}"
