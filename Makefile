@@ -1,7 +1,7 @@
 # What a person runs here, and what CI runs. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static test deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -9,6 +9,7 @@ SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
 ACCEPT ?=
+NAME ?=
 BEGAN := $(shell date +%s)
 # Most tests wait for something most of the time.
 export RUST_TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 8 : n)))
@@ -20,8 +21,8 @@ help: ## print this list
 setup: ## what `make demo` needs: cargo and PostgreSQL's server programs
 	@scripts/setup cargo postgres
 
-setup-test: setup ## what `make test` needs besides: pgbouncer and Chromium
-	@scripts/setup pgbouncer chromium
+setup-test: setup ## what `make test` needs besides: pgbouncer, Chromium and openssl
+	@scripts/setup pgbouncer chromium openssl
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 	cargo run --release --locked -- demo
@@ -44,6 +45,9 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
 	cargo test --locked --bench '*'
 	@echo "make test: $$(($$(date +%s) - $(BEGAN))) s"
+
+tables: ## lay the tables of README.md and docs/ out again from their rows in the code
+	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
 deny: ## what is depended on: licences, duplicates, sources and, from the network, advisories
 	cargo deny check
@@ -74,8 +78,8 @@ simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@ALLE_SIM_SEEDS=$(or $(SEEDS),10000) CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_DIR=target/simulation \
 		cargo test --locked --test simulation -- --nocapture
 
-mutants: ## break the core on purpose; the simulation must notice: make mutants SEEDS=256
-	@scripts/mutants $(or $(SEEDS),256)
+mutants: ## break the core on purpose; the simulation must notice: make mutants NAME=pass-walks-upwards; ACCEPT=1 takes the rows into the docs
+	@scripts/mutants $(if $(ACCEPT),--accept) $(or $(SEEDS),256) $(NAME)
 
 chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS=600; ALLE_CHAOS_SEED=7 replays a plan
 	cargo build --release --locked

@@ -1,8 +1,8 @@
 //! Who may come in, and who may subscribe and publish where.
 //!
-//! The one place that decides it, and the seam for other ways to know a client: whoever names a
-//! [`TokenId`] for what a client presents, and says what that holder may do, replaces [`tokens`] and
-//! nothing else; until it has an answer, the client stays the guest that it is without a token.
+//! The one place that decides it, and the seam for other ways to know a client: another module that
+//! gives a [`TokenId`] for a credential, and the permissions of that id, replaces [`tokens`] and
+//! nothing else; until it has an answer, the client stays unauthenticated.
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
@@ -21,8 +21,8 @@ use self::{
 /// The rules, as they were configured.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Which pages may talk to us.
-    pub pages: OriginPolicy,
+    /// Which web pages may talk to us.
+    pub origins: OriginPolicy,
     /// What anybody may do; a token narrows it.
     pub everybody: Permissions,
     /// Whom a token lets in; `None`: none is asked for.
@@ -41,16 +41,16 @@ pub struct Permissions {
 impl Access {
     /// Checks the `Host` and `Origin` of any request, whose connection came to a loopback address
     /// or to another one.
-    pub fn check_page(
+    pub fn check_origin(
         &self,
         host: Option<&str>,
         origin: Option<&str>,
         is_to_loopback: bool,
     ) -> Result<(), Refusal> {
         if self.is_token_required() {
-            self.pages.check_with_token(host, origin)
+            self.origins.check_with_token(host, origin)
         } else {
-            self.pages.check(host, origin, is_to_loopback)
+            self.origins.check(host, origin, is_to_loopback)
         }
     }
 
@@ -64,40 +64,40 @@ impl Access {
         self.tokens.as_ref()?.find(token)
     }
 
-    /// Whether a holder named earlier is still let in.
-    pub fn is_current(&self, holder: TokenId) -> bool {
-        self.of_token(holder).is_some()
+    /// Whether a token presented earlier still lets its client in.
+    pub fn is_current(&self, token: TokenId) -> bool {
+        self.of_token(token).is_some()
     }
 
-    /// Whether the channel may be subscribed to, by the holder of a token or, where none is
-    /// required, by anybody.
-    pub fn may_subscribe(&self, holder: Option<TokenId>, channel: &str) -> bool {
+    /// Whether the channel may be subscribed to, with this token or, where none is required,
+    /// without one.
+    pub fn may_subscribe(&self, token: Option<TokenId>, channel: &str) -> bool {
         self.everybody.subscribe.matches(channel)
-            && self.narrows(holder, |own| own.subscribe.matches(channel))
+            && self.narrows(token, |own| own.subscribe.matches(channel))
     }
 
     /// How many patterns [`Self::may_subscribe`] may have to look at.
-    pub fn subscribe_steps(&self, holder: Option<TokenId>) -> usize {
-        let own = holder.and_then(|holder| self.of_token(holder));
+    pub fn subscribe_steps(&self, token: Option<TokenId>) -> usize {
+        let own = token.and_then(|token| self.of_token(token));
         self.everybody.subscribe.steps() + own.map_or(0, |own| own.subscribe.steps())
     }
 
     /// Whether the channel may be published to.
-    pub fn may_publish(&self, holder: Option<TokenId>, channel: &str) -> bool {
+    pub fn may_publish(&self, token: Option<TokenId>, channel: &str) -> bool {
         self.everybody.publish.matches(channel)
-            && self.narrows(holder, |own| own.publish.matches(channel))
+            && self.narrows(token, |own| own.publish.matches(channel))
     }
 
-    /// Whether the holder's own permissions, where there have to be some, say yes.
-    fn narrows(&self, holder: Option<TokenId>, is_match: impl Fn(&Permissions) -> bool) -> bool {
-        match holder {
-            Some(holder) => self.of_token(holder).is_some_and(is_match),
+    /// Whether the token's own permissions, where a token is required, say yes.
+    fn narrows(&self, token: Option<TokenId>, is_match: impl Fn(&Permissions) -> bool) -> bool {
+        match token {
+            Some(token) => self.of_token(token).is_some_and(is_match),
             None => !self.is_token_required(),
         }
     }
 
-    fn of_token(&self, holder: TokenId) -> Option<&Permissions> {
-        self.tokens.as_ref()?.permissions(holder)
+    fn of_token(&self, token: TokenId) -> Option<&Permissions> {
+        self.tokens.as_ref()?.permissions(token)
     }
 }
 

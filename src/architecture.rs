@@ -25,6 +25,8 @@
 //!                            listener and doctor, which have PostgreSQL and no clients)
 //! handle, queue              what it shares with other threads: a stop, and a queue either way
 //! token_file                 read at the start and again when a signal says so
+//! surroundings               variables, files and sockets that connection settings want, anew for
+//!                            each round of attempts
 //! ───────────────────────────────────────────────────────────────────────────────────────────
 //! hub                        clients and channels: every reaction, and the parts it composes
 //! backend                    two sessions to PostgreSQL kept alive: one hears, one speaks

@@ -13,6 +13,7 @@
 mod bring_up;
 pub mod command;
 mod connection;
+mod downgrade;
 mod failure;
 mod fair_queue;
 mod heartbeat;
@@ -20,10 +21,12 @@ pub mod interest;
 pub mod interests;
 mod probe;
 mod reconnect;
+mod resolving;
 mod role;
 mod route;
 mod ticket;
 mod transactions;
+mod warned;
 
 use std::{
     collections::VecDeque,
@@ -37,9 +40,11 @@ use self::{
     probe::Probe,
     ticket::Operation,
     transactions::Transactions,
+    warned::Warned,
 };
 pub use self::{
     failure::{Failure, FailureKind, Unfit},
+    resolving::Configs,
     role::Role,
     route::{Encryption, Route},
 };
@@ -55,10 +60,15 @@ use crate::{
 /// An order to the reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Resolve and connect to the [`Backend::server`] by the [`Backend::route`]; report
-    /// `handle_connected`, `handle_secured`, `handle_tls_failed` or `handle_lost`.
+    /// Resolve the [`Backend::connection_string`] anew; report `handle_resolved` or
+    /// `handle_unresolved`.
+    Resolve(Role),
+    /// Connect to the [`Backend::server`] by the [`Backend::route`]; report `handle_located` and
+    /// then `handle_connected` or `handle_secured`, or `handle_tls_failed` or `handle_lost`.
     Connect(Role),
-    /// Drop the socket; nothing is reported.
+    /// Run the [`Backend::take_key_derivation`], off the loop; report `handle_key`.
+    DeriveKey(Role),
+    /// Drop the socket, and whatever else was ordered; nothing is reported.
     Disconnect(Role),
 }
 
@@ -69,6 +79,8 @@ pub enum Event<'a> {
     Up(Role, LengthUnit),
     /// The session is gone.
     Down(Role),
+    /// The session that came up goes on in clear text: TLS was asked for and failed.
+    TlsGivenUp(Role),
     /// Whether the listening session, which is up, is known to receive notifications of the
     /// publishing one.
     Proved(bool),
@@ -94,24 +106,6 @@ pub enum Event<'a> {
     Published(u32, Published),
 }
 
-/// The configurations of the two sessions, which are mostly the same.
-#[derive(Clone, Debug)]
-pub struct Configs {
-    /// For the session that listens.
-    pub listening: Config,
-    /// For the session that publishes.
-    pub publishing: Config,
-}
-
-impl From<Config> for Configs {
-    fn from(config: Config) -> Self {
-        Self {
-            listening: config.clone(),
-            publishing: config,
-        }
-    }
-}
-
 /// Both sessions.
 #[derive(Debug)]
 pub struct Backend {
@@ -120,6 +114,7 @@ pub struct Backend {
     probe: Probe,
     /// Publishes that wait or are under way; empty while the publishing session is not up.
     transactions: Transactions,
+    warned: Warned,
     random: Random,
     orders: VecDeque<Order>,
     events: VecDeque<Event<'static>>,
@@ -139,6 +134,7 @@ impl Backend {
             ],
             probe: Probe::new(seed),
             transactions: Transactions::default(),
+            warned: Warned::default(),
             random: Random::new(seed),
             orders: VecDeque::new(),
             events: VecDeque::new(),
@@ -163,6 +159,11 @@ impl Backend {
     /// Whether TLS carries the session.
     pub fn is_secure(&self, role: Role) -> bool {
         self.connection(role).is_secure()
+    }
+
+    /// Why the session that takes commands has no TLS, where TLS was given up for it.
+    pub fn tls_given_up(&self, role: Role) -> Option<&str> {
+        self.connection(role).tls_given_up()
     }
 
     /// How to connect now.
@@ -210,7 +211,7 @@ impl Backend {
         }
     }
 
-    /// TLS could not be established; `why` completes the sentence "connection ...".
+    /// TLS could not be established; `why` says what is wrong.
     pub fn handle_tls_failed(&mut self, role: Role, why: &str, now: Instant) {
         if !self.connection(role).is_waiting() {
             self.fail(role, FailureKind::Tls(why.to_owned()), now);
@@ -264,6 +265,9 @@ impl Backend {
                 while let Some(event) = self.events.pop_front() {
                     report(event);
                 }
+            }
+            if self.connection_mut(role).note_derivation() {
+                self.orders.push_back(Order::DeriveKey(role));
             }
         }
         while let Some(event) = self.events.pop_front() {
@@ -351,7 +355,7 @@ impl Backend {
         }
         for role in Role::ALL {
             match self.connection_mut(role).handle_timeout(now) {
-                Some(Due::Connect) => self.orders.push_back(Order::Connect(role)),
+                Some(Due::Resolve) => self.orders.push_back(Order::Resolve(role)),
                 Some(Due::Heartbeat) => self.send_heartbeat(role, now),
                 Some(Due::Failure(kind)) => self.fail(role, kind, now),
                 None => {}

@@ -103,17 +103,17 @@ impl Bridge {
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(startup::clients_max);
-        let pages = OriginPolicy {
+        let origins = OriginPolicy {
             allow_origins: self.config.allow_origins,
             allow_hosts: self.config.allow_hosts,
         };
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
-        let admin_origins = admin_address.is_some().then(|| pages.clone());
+        let admin_origins = admin_address.is_some().then(|| origins.clone());
         let settings = Settings {
             limits,
             access: Access {
-                pages,
+                origins,
                 everybody: self.config.permissions,
                 tokens,
             },
@@ -125,9 +125,9 @@ impl Bridge {
             backend_seed: startup::seed().map_err(BridgeError::Io)?,
             log_lines_dropped: self.log_lines_dropped,
         };
-        let core = Hub::new(settings, postgres, startup::now());
+        let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
-        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         if let Some(admin) = admin {
             reactor.set_admin(admin).map_err(BridgeError::Io)?;
         }

@@ -16,7 +16,8 @@ use crate::access::Permissions;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BridgeConfig {
-    /// A connection string (PostgreSQL, "Connection URIs").
+    /// A connection string (PostgreSQL, "Connection URIs"). An empty one is what the `PG*` variables
+    /// say and, for what they leave out, `postgresql://localhost/postgres`.
     pub postgres_url: String,
     /// Where the listening session leads instead of `postgres_url`: past a pooler, say.
     pub postgres_listen_url: Option<String>,

@@ -25,6 +25,7 @@ use std::{
 
 use slab::Slab;
 
+pub use self::recovery::Recovered;
 use self::{
     backlog::Backlog,
     batch::{Batches, Span},
@@ -81,17 +82,6 @@ struct Outbound {
     /// When its socket last took something, or refused the first of it; `None` while nothing was
     /// written: what it waits for is us.
     progressed_at: Option<Tick>,
-}
-
-/// Frames of the history on their way to a client.
-#[derive(Debug)]
-pub struct Recovered(Vec<Span>);
-
-impl Recovered {
-    /// How many bytes they have.
-    pub fn bytes(&self) -> usize {
-        self.0.iter().map(|span| span.bytes()).sum()
-    }
 }
 
 /// How much there is.
@@ -160,21 +150,12 @@ impl Delivery {
         self.mark_ready(slot);
     }
 
-    /// The connection is owed nothing more than its backlog holds. If that overflowed, or is to be
-    /// `cut`, only the rest of a frame begun is left of it.
+    /// The connection is owed nothing more than its backlog holds; of that, where it is to be `cut`,
+    /// only the rest of a frame begun is left.
     pub fn end(&mut self, slot: u32, cut: bool) {
-        let recipient = &mut self.recipients[slot as usize];
-        let cut = cut || recipient.is(OVERFLOWED);
-        recipient.flags &= !(OWED | OVERFLOWED);
-        if let Some(key) = recipient.backlog_key().filter(|_| cut) {
-            let backlog = &mut self.outbound[key].backlog;
-            self.owned_bytes -= backlog.owned_bytes();
-            backlog.cut_at_frame(&mut self.batches);
-            self.owned_bytes += backlog.owned_bytes();
-            if self.outbound[key].backlog.is_empty() {
-                self.outbound.remove(key);
-                self.recipients[slot as usize].backlog = NO_BACKLOG;
-            }
+        self.recipients[slot as usize].flags &= !(OWED | OVERFLOWED);
+        if cut {
+            self.cut(slot);
         }
     }
 
@@ -322,12 +303,29 @@ impl Delivery {
         backlog.bytes()
     }
 
+    /// A client that is owed too much takes part in no fan-out any more, and what waits for it behind
+    /// the frame begun is dropped: whatever it is told next is that.
     fn mark_overflow(&mut self, slot: u32, bytes: usize) {
         let recipient = &mut self.recipients[slot as usize];
         if bytes > self.queue_bytes_max && recipient.is(OWED) {
-            // It takes part in no fan-out any more.
             recipient.flags = recipient.flags & !OWED | OVERFLOWED;
             self.overflowed.push_back(slot);
+            self.cut(slot);
+        }
+    }
+
+    /// Only the rest of a frame begun is left of the client's backlog.
+    fn cut(&mut self, slot: u32) {
+        let Some(key) = self.recipients[slot as usize].backlog_key() else {
+            return;
+        };
+        let backlog = &mut self.outbound[key].backlog;
+        self.owned_bytes -= backlog.owned_bytes();
+        backlog.cut_at_frame(&mut self.batches);
+        self.owned_bytes += backlog.owned_bytes();
+        if backlog.is_empty() {
+            self.outbound.remove(key);
+            self.recipients[slot as usize].backlog = NO_BACKLOG;
         }
     }
 
@@ -396,19 +394,19 @@ impl Delivery {
         current: u64,
     ) -> Option<Recovered> {
         let (history, batches) = (&self.history, &mut self.batches);
-        let spans = self
+        let missed = self
             .recoveries
-            .spans(key, seq, current, history, batches, self.tick)?;
-        let bytes: usize = spans.iter().map(|span| span.bytes()).sum();
+            .provide(key, seq, current, history, batches, self.tick)?;
+        let bytes = missed.bytes();
         let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
         // The rest is for what comes live while the client reads this.
         let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
-        is_room.then_some(Recovered(spans))
+        is_room.then_some(missed)
     }
 
     /// Queues these frames for the client.
-    pub fn push_recovered(&mut self, slot: u32, Recovered(spans): Recovered) {
-        for span in spans {
+    pub fn push_recovered(&mut self, slot: u32, missed: Recovered) {
+        for span in missed.0 {
             if self.has_overflowed(slot) {
                 return;
             }
@@ -442,7 +440,7 @@ impl Delivery {
 
     // ---- what there is
 
-    /// Whether frames wait to be passed on, or a pass holds on to some.
+    /// Whether a pass is unfinished.
     pub fn has_work(&self) -> bool {
         self.fanout.has_work()
     }
@@ -462,7 +460,7 @@ impl Delivery {
         self.batches.retained_bytes()
     }
 
-    /// All of it.
+    /// How much there is.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             backlogs: self.outbound.len(),

@@ -66,7 +66,7 @@ impl Examination {
             let react = |backend: &mut Backend, now| proof.note_events(backend, now);
             self.sessions.turn(Some(deadline), react)?;
         }
-        self.sessions.take_leave();
+        self.sessions.terminate();
         Ok(())
     }
 
@@ -92,6 +92,7 @@ impl Proof {
             Event::Proved(true) => *heard_after = up_at.map(|up_at| now - up_at),
             Event::Up(Role::Listening, _)
             | Event::Down(_)
+            | Event::TlsGivenUp(_)
             | Event::Proved(false)
             | Event::Unfit(_)
             | Event::Committed(_)

@@ -45,7 +45,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub use self::{
@@ -308,6 +308,12 @@ impl Hub {
         self.set_time(now);
         self.metrics.turns += 1;
         self.metrics.wakeups += u64::from(is_woken);
+    }
+
+    /// The turn before took so long, without its wait.
+    pub fn handle_turn_time(&mut self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.turn_time.observe(microseconds);
     }
 
     /// The time, until it is told again.

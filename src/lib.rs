@@ -65,6 +65,8 @@ mod escape;
 mod handle;
 mod hub;
 mod id;
+#[cfg(test)]
+mod laid_out;
 mod listener;
 mod message;
 mod metrics;
@@ -74,6 +76,7 @@ mod random;
 mod reactor;
 mod sandbox;
 mod startup;
+mod surroundings;
 mod token_file;
 mod web_socket_server;
 mod ws;

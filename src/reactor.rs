@@ -86,6 +86,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     /// A signal asked to end at once.
     aborted: bool,
+    /// When the turn began whose time was not taken yet.
+    turn_began: Option<Instant>,
 }
 
 impl Reactor {
@@ -112,6 +114,7 @@ impl Reactor {
             program: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
+            turn_began: None,
         })
     }
 
@@ -184,6 +187,10 @@ impl Reactor {
             Ok(()) | Err(_) => {}
         }
         let now = Instant::now();
+        if let Some(began) = self.turn_began.replace(now) {
+            // It did not wait in between.
+            self.hub.handle_turn_time(now - began);
+        }
         self.hub.begin_turn(now, !events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
@@ -209,7 +216,7 @@ impl Reactor {
     }
 
     /// How long the poll may wait: not at all while there is work no event will announce.
-    fn timeout(&self) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
         if self.hub.has_transmit()
             || self.clients.readable_count() > 0
@@ -221,8 +228,12 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let accepting = acceptors().filter_map(Acceptor::poll_timeout);
-        let until = accepting.chain(self.hub.poll_timeout()).min()?;
-        Some(until.saturating_duration_since(Instant::now()))
+        let until = accepting.chain(self.hub.poll_timeout()).min();
+        let now = Instant::now();
+        if let Some(began) = self.turn_began.take() {
+            self.hub.handle_turn_time(now - began);
+        }
+        until.map(|until| until.saturating_duration_since(now))
     }
 
     fn dispatch(&mut self, events: &Events, now: Instant) {

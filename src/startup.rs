@@ -6,10 +6,8 @@
 )]
 
 use std::{
-    fs, io,
+    io,
     net::{SocketAddr, ToSocketAddrs},
-    os::unix::fs::MetadataExt,
-    path::Path,
     time::Instant,
 };
 
@@ -18,18 +16,19 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     backend::Configs,
     config::BridgeConfig,
-    pg::config::{Config, ConfigError, File, Surroundings},
+    pg::config::{Config, ConfigError, ConnectionString},
     reactor::{Listener, PassedListeners, ServiceManager},
+    surroundings,
 };
 
-/// Reads a connection string, and what lies around the program with it.
+/// Reads a connection string, and what lies around the program with it. An empty one is none.
 pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
-    let around = Surroundings {
-        variable: &environment,
-        file: &read_file,
-        exists: &|path| path.exists(),
+    let connection_string = if text.is_empty() {
+        ConnectionString::unset()
+    } else {
+        ConnectionString::parse(text)?
     };
-    Config::parse_in(text, around)
+    surroundings::resolve(&connection_string)
 }
 
 /// Where the two sessions of a bridge lead.
@@ -41,37 +40,6 @@ pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigE
     Ok(Configs {
         listening: or_common(&config.postgres_listen_url)?,
         publishing: or_common(&config.postgres_publish_url)?,
-    })
-}
-
-/// A file of settings or passwords; `None` where we cannot read it.
-fn read_file(path: &Path) -> Option<File> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    Some(File {
-        text: fs::read_to_string(path).ok()?,
-        is_private: metadata.mode() & 0o077 == 0,
-    })
-}
-
-/// A variable of the environment, where it is set and UTF-8. Services and containers often have no
-/// `USER`, and libpq does not ask for it: it knows whose process this is.
-fn environment(name: &str) -> Option<String> {
-    let variable = std::env::var(name).ok();
-    if name == "USER" {
-        return variable.or_else(|| {
-            let passwd = fs::read_to_string("/etc/passwd").ok()?;
-            user_name(&passwd, rustix::process::getuid().as_raw())
-        });
-    }
-    variable
-}
-
-/// The name of the user of this number (passwd(5)).
-fn user_name(passwd: &str, uid: u32) -> Option<String> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }
 
@@ -161,16 +129,3 @@ pub(crate) fn now() -> Instant {
 
 /// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
 const RESERVED_FILES: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_is_known_by_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/home/ann:/bin/sh\n";
-        assert_eq!(user_name(passwd, 0).as_deref(), Some("root"));
-        assert_eq!(user_name(passwd, 1_000).as_deref(), Some("ann"));
-        assert_eq!(user_name(passwd, 7), None);
-    }
-}

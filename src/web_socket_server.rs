@@ -154,7 +154,7 @@ impl WebSocketServer {
         let settings = Settings {
             limits,
             access: Access {
-                pages: OriginPolicy {
+                origins: OriginPolicy {
                     allow_origins: self.allow_origins,
                     allow_hosts: self.allow_hosts,
                 },
@@ -164,12 +164,12 @@ impl WebSocketServer {
             ..Settings::default()
         };
         let now = startup::now();
-        let core = match &program {
+        let hub = match &program {
             Program::Feed(..) => Hub::with_feed(settings, now),
             Program::Messages(_) => Hub::with_messages(settings, now),
         };
         let shared = Arc::clone(&self.owner.0);
-        let mut reactor = Reactor::new(core, listener, shared).map_err(BridgeError::Io)?;
+        let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_program(program);
         tracing::info!("listening on ws://{address}");
         reactor.run().map_err(BridgeError::Io)

@@ -73,5 +73,7 @@ mod standby;
 mod startup;
 #[path = "contract/strangers.rs"]
 mod strangers;
+#[path = "contract/surroundings.rs"]
+mod surroundings;
 #[path = "contract/witness.rs"]
 mod witness;

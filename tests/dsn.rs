@@ -5,13 +5,13 @@
 use std::{
     env, fs,
     io::Write,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Stdio},
 };
 
 use alle::internals::{
-    pg::config::{Config, File, Host, Surroundings},
+    pg::config::{ConnectionString, File, FileError, Host, Surroundings},
     sandbox,
 };
 
@@ -44,20 +44,23 @@ fn by_psql(text: &str, environment: &[(&str, String)]) -> Option<String> {
 fn by_us(text: &str, environment: &[(&str, String)]) -> Option<String> {
     let variable = |name: &str| {
         let found = environment.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| value.clone())
+        found.map(|(_, value)| value.clone().into_bytes())
     };
     let file = |path: &Path| {
-        let text = fs::read_to_string(path).ok()?;
-        let mode = fs::metadata(path).ok()?.permissions().mode();
-        let is_private = mode & 0o077 == 0;
-        Some(File { text, is_private })
+        let bytes = fs::read(path).map_err(|_| FileError::Missing)?;
+        let mode = fs::metadata(path).map_err(|_| FileError::Missing)?;
+        let is_private = mode.permissions().mode() & 0o077 == 0;
+        Ok(File { bytes, is_private })
     };
     let around = Surroundings {
         variable: &variable,
         file: &file,
-        exists: &|path| path.exists(),
+        socket_owner: &|path| fs::metadata(path).ok().map(|it| it.uid()),
+        // Whose files these are.
+        user_id: fs::metadata("/proc/self").unwrap().uid(),
     };
-    let config = Config::parse_in(text, around).ok()?;
+    let connection_string = ConnectionString::parse(text).ok()?;
+    let config = connection_string.resolve(around).ok()?;
     let server = &config.servers[0];
     let host = match &server.host {
         Host::Tcp(host) => host.clone(),
@@ -72,6 +75,13 @@ fn psql_and_we_connect_to_the_same_or_refuse_both() {
     let server = sandbox::shared();
     let sql = "CREATE ROLE \"a b@c\" LOGIN; CREATE DATABASE \"x/y z\"; CREATE ROLE clerk LOGIN;";
     server.load_sql("postgres", sql).unwrap();
+    let name = Command::new("id").arg("-un").output().unwrap().stdout;
+    let name = String::from_utf8(name).unwrap();
+    // Whoever runs this may be called as the superuser is.
+    let _ = server.load_sql(
+        "postgres",
+        &format!("CREATE ROLE \"{}\" LOGIN;", name.trim()),
+    );
     let directory = server.socket_dir().to_str().unwrap();
     let services = format!("{directory}/services.conf");
     let port = server.port().to_string();
@@ -166,6 +176,20 @@ const CASES: &[(&str, &[&str])] = &[
         &[],
     ),
     ("host=127.0.0.1 port=PORT user=postgres sslmode=Prefer", &[]),
+    ("host=127.0.0.1 port=PORT user=postgres keepalives=x", &[]),
+    (
+        "host=127.0.0.1 port=PORT user=postgres keepalives=-1 tcp_user_timeout=0",
+        &[],
+    ),
+    (
+        "host=127.0.0.1 port=PORT user=postgres keepalives_idle=1s",
+        &[],
+    ),
+    ("host=127.0.0.1 port=PORT user=postgres requiressl=0", &[]),
+    (
+        "host=127.0.0.1 port=PORT user=postgres ssl_min_protocol_version=tlsv1.2",
+        &[],
+    ),
     // What lies around.
     (
         "dbname=postgres",
@@ -181,5 +205,19 @@ const CASES: &[(&str, &[&str])] = &[
         &["PGSERVICEFILE=SERVICES", "PGSERVICE=shop", "PGPORT=1"],
     ),
     ("service=none", &["PGSERVICEFILE=SERVICES"]),
+    ("service=shop", &["PGSERVICEFILE=SERVICES.not"]),
+    ("service=shop", &["PGSERVICEFILE=DIRECTORY"]),
+    (
+        "host=127.0.0.1 port=PORT user=postgres",
+        &["PGREQUIRESSL=1", "PGSSLMODE=prefer"],
+    ),
+    (
+        "host=127.0.0.1 port=PORT user=postgres",
+        &["PGREQUIRESSL=0"],
+    ),
+    (
+        "host=127.0.0.1 port=PORT dbname=postgres",
+        &["USER=nobody", "LOGNAME=nobody"],
+    ),
     ("host=127.0.0.1 port=PORT user=postgres", &["PGSSLMODE=x"]),
 ];

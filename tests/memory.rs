@@ -8,16 +8,18 @@
 
 #[path = "../benches/support/server.rs"]
 mod server;
+#[path = "memory/worst.rs"]
+mod worst;
 
 use std::{
     alloc::System,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alle::{Channel, internals::hub::feed::Fed};
+use alle::{Channel, Limits, internals::hub::feed::Fed};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-use self::server::Server;
+use self::{server::Server, worst::Worst};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -52,6 +54,31 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     assert!(
         client_bytes <= CLIENT_BYTES_MAX,
         "{client_bytes} bytes a client"
+    );
+}
+
+/// Clients that each ask for as much as they may, and read nothing: what they make us keep is what
+/// `docs/operating.md` says. `ALLE_WORST_CLIENTS=1000` plays as many as the formula there speaks of.
+#[test]
+fn the_worst_clients_cost_what_the_documentation_says() {
+    let _alone = alone();
+    let clients = std::env::var("ALLE_WORST_CLIENTS").ok();
+    let clients = clients.map_or(WORST_CLIENTS, |it| it.parse().expect("a number"));
+    let bound = Limits::default().owned_bytes_max / 1_000 * clients;
+    let mut worst = Worst::new(bound);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..clients {
+        worst.connect();
+    }
+    let change = region.change();
+    let held_bytes = change.bytes_allocated - change.bytes_deallocated;
+    let client_bytes = held_bytes / clients;
+    println!("{client_bytes} bytes for each of the worst clients");
+    assert!(client_bytes <= WORST_CLIENT_BYTES_MAX, "{client_bytes}");
+    let owned_bytes = worst.owned_bytes();
+    assert!(
+        owned_bytes <= bound && owned_bytes > bound / 2,
+        "{owned_bytes}"
     );
 }
 
@@ -91,3 +118,6 @@ const RECIPIENTS: usize = 10_000;
 /// Vectors grow from 4 by doubling.
 const FULL_TABLE: usize = 8_192;
 const CLIENT_BYTES_MAX: usize = 120;
+const WORST_CLIENTS: usize = 200;
+/// `docs/operating.md`, "Limits".
+const WORST_CLIENT_BYTES_MAX: usize = 220 * 1024;

@@ -28,12 +28,51 @@ fn the_readme_names_the_first_two_commands() {
     }
 }
 
+/// `make mutants` takes many minutes; this tells at once that the source moved from under a patch.
+#[test]
+fn every_mutant_still_applies_and_has_its_row_in_the_docs() {
+    let docs = fs::read_to_string(root().join("docs/correctness.md")).expect("it is there");
+    let mut faults = Vec::new();
+    for directory in ["tests/simulation/mutants", "tests/contract/mutants"] {
+        for entry in fs::read_dir(root().join(directory)).expect("it is there") {
+            let path = entry.expect("it is readable").path();
+            let name = path.display();
+            let patch = fs::read_to_string(&path).expect("a patch is UTF-8");
+            let sentence = patch.lines().next().unwrap_or_default();
+            if !docs.contains(&format!("\n| {sentence} | ")) {
+                faults.push(format!("{name}: no row in docs/correctness.md"));
+            }
+            let mut files = patch.split("\n--- a/").skip(1).peekable();
+            if files.peek().is_none() {
+                faults.push(format!("{name}: changes no file"));
+            }
+            for file in files {
+                let (file, hunks) = file.split_once('\n').unwrap_or_default();
+                let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+                for hunk in hunks.split("\n@@ ").skip(1) {
+                    if !text.contains(&lines_before(hunk)) {
+                        faults.push(format!("{name}: does not apply to {file}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// The lines that a hunk of a patch expects to find.
+fn lines_before(hunk: &str) -> String {
+    let lines = hunk.lines().skip(1);
+    let lines = lines.filter_map(|line| line.strip_prefix([' ', '-']));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
 fn paths_are_seen_however_they_are_written() {
     let source = r#"
 use std::{fmt, net::{IpAddr, TcpStream as Stream}};
 use crate::{
-    bridge::Core, // mio::Poll
+    hub::Hub, // mio::Poll
     ws,
 };
 fn f() { let _ = "mio::Poll"; super::super::index::Index::default(); 'a: loop { '"'; } }
@@ -50,7 +89,7 @@ mod tests { use rand::random; }
         (2, "std::fmt"),
         (2, "std::net::IpAddr"),
         (2, "std::net::TcpStream"),
-        (4, "crate::bridge::Core"),
+        (4, "crate::hub::Hub"),
         (5, "crate::ws"),
         (7, "crate::index::Index::default"),
     ] {
@@ -389,7 +428,7 @@ const CORE: [&str; 14] = [
     "message", "metrics", "pg", "random", "ws",
 ];
 /// Each with all it may name of this crate beside itself.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     ("access", &[]),
     (
         "hub",
@@ -421,6 +460,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
             "id",
             "pg",
             "queue",
+            "surroundings",
             "token_file",
         ],
     ),
@@ -429,7 +469,11 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
     ("token_file", &["access"]),
-    ("startup", &["backend", "config", "pg", "reactor"]),
+    ("surroundings", &["pg"]),
+    (
+        "startup",
+        &["backend", "config", "pg", "reactor", "surroundings"],
+    ),
     ("error", &["channel", "pg", "startup", "token_file"]),
     // The front doors.
     (

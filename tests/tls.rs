@@ -15,9 +15,15 @@
 
 #[path = "support/certificates.rs"]
 mod certificates;
+#[path = "tls/given_up.rs"]
+mod given_up;
+#[path = "tls/kinds.rs"]
+mod kinds;
 #[path = "support/program.rs"]
 #[expect(dead_code, reason = "the other tests of the program need the rest")]
 mod program;
+#[path = "tls/table.rs"]
+mod table;
 
 use std::{
     fs,
@@ -149,6 +155,8 @@ fn alle(settings: &str) -> (&'static str, String) {
 
 /// The same where the system trusts the certificates in the file `roots`.
 fn alle_trusting(settings: &str, roots: &str) -> (&'static str, String) {
+    // Longer than by default: a busy machine is no failure.
+    let settings = &format!("{settings} connect_timeout=20");
     let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-l", "trace", "-p", settings]);
     isolated(&mut command);
     command
@@ -240,6 +248,25 @@ fn sslmode_means_what_it_means_to_psql() {
             }
         }
     }
+}
+
+/// There is TLS all the same, and no name is asked for in the clear.
+#[test]
+fn a_host_that_no_certificate_can_name_is_no_bar_to_tls() {
+    for host in ["fe80::1%1", "under_score", "-dash-", "sp ace", "dot.", "é"] {
+        let address = format!("host='{host}' hostaddr=127.0.0.1 TLS user=postgres dbname=postgres");
+        let roots = "sslrootcert=FILES/good.crt";
+        expect(&format!("{address} {roots} sslmode=prefer"), "tls", "");
+        expect(&format!("{address} {roots} sslmode=verify-ca"), "tls", "");
+        let words = format!("is not for {host} but for localhost");
+        expect(
+            &format!("{address} {roots} sslmode=verify-full"),
+            "refused",
+            &words,
+        );
+    }
+    let nameless = "hostaddr=127.0.0.1 TLS user=postgres dbname=postgres sslmode=prefer";
+    expect(nameless, "tls", "");
 }
 
 #[test]
@@ -335,6 +362,11 @@ fn a_certificate_of_ours_lets_in() {
     );
     expect(&with, "tls", "");
     expect(user, "refused", "certificate");
+    let other = world
+        .authority
+        .sign("cert", &[], &rcgen::PKCS_ECDSA_P256_SHA256);
+    write_private(&key, &other.key);
+    expect(&with, "refused", "not the key of the client certificate");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     fs::set_permissions(&key, open).unwrap();
     expect(&with, "refused", "others may read it");
@@ -376,6 +408,20 @@ fn a_self_signed_certificate_vouches_for_itself_where_it_is_named() {
     expect(&format!("{own} channel_binding=require"), "tls", "");
     let other = format!("{settings} sslrootcert=FILES/good.crt");
     expect(&other, "refused", "nobody that sslrootcert names");
+}
+
+/// For us alone: psql wants the root of the chain.
+#[test]
+fn a_certificate_that_is_named_vouches_whoever_signed_it() {
+    let identity = world()
+        .authority
+        .sign("x", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
+    let (server, settings) = server_of(&identity);
+    let own = server.socket_dir().join("own.crt");
+    fs::write(&own, &identity.certificate).unwrap();
+    let settings = format!("{settings} sslrootcert={}", own.display());
+    let (outcome, log) = alle(&settings);
+    assert_eq!((outcome, psql(&settings)), ("tls", "refused"), "{log}");
 }
 
 /// For us alone: psql knows it from 16 on.
@@ -546,7 +592,7 @@ fn serve(client: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
 fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -577,7 +623,7 @@ fn relay(identity: &Identity) -> u16 {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(world.authority.pem.as_bytes()).unwrap();
     roots.add(root).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let back_config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

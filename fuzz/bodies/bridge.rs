@@ -330,6 +330,14 @@ impl Run {
                     self.peers.remove(&client);
                 }
                 Action::Resume(id) => self.hub.handle_client_input(id, &mut []),
+                Action::Backend(Order::Resolve(role)) => {
+                    let backend = self.hub.backend().expect("there is a PostgreSQL");
+                    let config = backend.config(role).clone();
+                    backend.handle_resolved(role, config, self.now);
+                }
+                Action::Backend(Order::DeriveKey(_)) => {
+                    unreachable!("this server asks for no password");
+                }
                 Action::Backend(Order::Connect(role)) => {
                     let is_free = matches!(self.links[role.index()], Link::None);
                     assert!(is_free, "one socket at a time");

@@ -4,30 +4,51 @@
 
 use std::path::Path;
 
-use alle::internals::pg::config::{Config, File, Password, Surroundings};
+use alle::internals::pg::config::{
+    Config, ConfigError, ConnectionString, File, FileError, Password, Surroundings,
+};
 
-/// The first line of `data` is the connection string, the second one every variable, the rest is
-/// the text of every file.
+/// The first line of `data` is the connection string, the second one every variable, the rest are
+/// the bytes of every file.
 pub fn pg_url(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    let mut parts = text.splitn(3, '\n');
-    let string = parts.next().unwrap_or_default();
+    let mut parts = data.splitn(3, |&byte| byte == b'\n');
+    let string = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let variable = parts.next().unwrap_or_default();
     let file = parts.next().unwrap_or_default();
     let around = Surroundings {
-        variable: &|name| (name != "PGPASSWORD").then(|| variable.to_owned()),
-        file: &|_: &Path| {
-            Some(File {
-                text: file.to_owned(),
+        variable: &|name| (name != "PGPASSWORD").then(|| variable.to_vec()),
+        file: &|path: &Path| {
+            let bytes = match path.to_str() {
+                Some("/etc/passwd") => b"me:x:7:7::/home/me:".to_vec(),
+                Some(_) if file == b"unusable" => {
+                    return Err(FileError::Unusable("is broken".to_owned()));
+                }
+                Some(_) | None => file.to_vec(),
+            };
+            Ok(File {
+                bytes,
                 is_private: true,
             })
         },
-        exists: &|_| true,
+        socket_owner: &|path| path.starts_with("/tmp").then_some(8),
+        user_id: 7,
     };
-    if let Ok(config) = Config::parse(string, &|name| (name == "USER").then(|| "me".to_owned())) {
-        check(&config);
+    let alone = Surroundings {
+        variable: &|_| None,
+        ..around
+    };
+    match ConnectionString::parse(&string) {
+        Ok(string) => {
+            check_resolved(string.resolve(alone));
+            check_resolved(string.resolve(around));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
-    match Config::parse_in(string, around) {
+    check_resolved(ConnectionString::unset().resolve(around));
+}
+
+fn check_resolved(resolved: Result<Config, ConfigError>) {
+    match resolved {
         Ok(config) => check(&config),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
@@ -53,7 +74,9 @@ fn check(config: &Config) {
 
 /// A password long enough not to be a word of ours by chance is in no output.
 fn check_hidden(config: &Config, password: &Password) {
-    let password = password.as_str();
+    let Ok(password) = std::str::from_utf8(password.as_bytes()) else {
+        return;
+    };
     let elsewhere = format!(
         "{}{}{:?}{:?}",
         config.user, config.database, config.application_name, config.options

@@ -1,4 +1,4 @@
-//! Which pages may talk to us: the rules for `Origin` and `Host`.
+//! Which web pages may talk to us: the rules for `Origin` and `Host`.
 //!
 //! Owns the defence against foreign pages (any page may open a WebSocket to any host) and against
 //! DNS rebinding (a name of the page's own that resolves to a loopback address). Refuses to know
@@ -208,7 +208,7 @@ mod tests {
     const LOOPBACK: bool = true;
     const ELSEWHERE: bool = false;
 
-    fn pages() -> OriginPolicy {
+    fn plain() -> OriginPolicy {
         OriginPolicy::default()
     }
 
@@ -250,7 +250,7 @@ mod tests {
             "[::1]:8080",
             "[::1]:",
         ] {
-            assert_eq!(pages().check(Some(host), None, LOOPBACK), Ok(()), "{host}");
+            assert_eq!(plain().check(Some(host), None, LOOPBACK), Ok(()), "{host}");
         }
         for host in [
             "",
@@ -283,20 +283,20 @@ mod tests {
         ] {
             let expected = Err(Refusal::Host(printable(host)));
             assert_eq!(
-                pages().check(Some(host), None, LOOPBACK),
+                plain().check(Some(host), None, LOOPBACK),
                 expected,
                 "{host}"
             );
         }
-        assert_eq!(pages().check(None, None, LOOPBACK), Ok(()));
-        assert_eq!(pages().check(Some("example.com"), None, ELSEWHERE), Ok(()));
+        assert_eq!(plain().check(None, None, LOOPBACK), Ok(()));
+        assert_eq!(plain().check(Some("example.com"), None, ELSEWHERE), Ok(()));
     }
 
     #[test]
     fn allowed_hosts_are_whole_names_with_every_port_or_one() {
-        let pages = OriginPolicy {
+        let policy = OriginPolicy {
             allow_hosts: vec!["app.example".to_owned(), "api.example:8443".to_owned()],
-            ..pages()
+            ..plain()
         };
         for host in [
             "app.example",
@@ -304,7 +304,7 @@ mod tests {
             "api.example:8443",
             "localhost",
         ] {
-            assert_eq!(pages.check(Some(host), None, LOOPBACK), Ok(()), "{host}");
+            assert_eq!(policy.check(Some(host), None, LOOPBACK), Ok(()), "{host}");
         }
         for host in [
             "api.example",
@@ -312,7 +312,7 @@ mod tests {
             "x.app.example",
             "app.example.evil",
         ] {
-            assert!(pages.check(Some(host), None, LOOPBACK).is_err(), "{host}");
+            assert!(policy.check(Some(host), None, LOOPBACK).is_err(), "{host}");
         }
     }
 
@@ -320,7 +320,7 @@ mod tests {
     fn hosts_that_are_named_hold_on_every_address() {
         let named = OriginPolicy {
             allow_hosts: vec!["app.example".to_owned()],
-            ..pages()
+            ..plain()
         };
         for (policy, host, is_to_loopback, is_allowed) in [
             (&named, "app.example:8080", ELSEWHERE, true),
@@ -329,8 +329,8 @@ mod tests {
             (&named, "192.0.2.1", ELSEWHERE, false),
             (&named, "evil.example", ELSEWHERE, false),
             (&named, "evil.example", LOOPBACK, false),
-            (&pages(), "evil.example", ELSEWHERE, true),
-            (&pages(), "evil.example", LOOPBACK, false),
+            (&plain(), "evil.example", ELSEWHERE, true),
+            (&plain(), "evil.example", LOOPBACK, false),
         ] {
             let checked = policy.check(Some(host), None, is_to_loopback);
             assert_eq!(checked.is_ok(), is_allowed, "{host} {is_to_loopback}");
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn an_opaque_origin_is_refused_with_what_allowing_it_would_open() {
         for host in [Some("null"), Some("localhost"), None] {
-            let refusal = pages().check(host, Some("null"), ELSEWHERE).unwrap_err();
+            let refusal = plain().check(host, Some("null"), ELSEWHERE).unwrap_err();
             assert_eq!(refusal, Refusal::OpaqueOrigin);
             let text = refusal.to_string();
             assert!(
@@ -368,7 +368,7 @@ mod tests {
             ("wss://app.example:443", "app.example"),
         ] {
             assert_eq!(
-                pages().check(Some(host), Some(origin), ELSEWHERE),
+                plain().check(Some(host), Some(origin), ELSEWHERE),
                 Ok(()),
                 "{origin}"
             );
@@ -399,14 +399,14 @@ mod tests {
         ] {
             let expected = Err(Refusal::Origin(printable(origin)));
             assert_eq!(
-                pages().check(Some(host), Some(origin), ELSEWHERE),
+                plain().check(Some(host), Some(origin), ELSEWHERE),
                 expected,
                 "{origin}"
             );
         }
         let expected = Err(Refusal::Origin("http://localhost".to_owned()));
         assert_eq!(
-            pages().check(None, Some("http://localhost"), ELSEWHERE),
+            plain().check(None, Some("http://localhost"), ELSEWHERE),
             expected
         );
     }
@@ -415,9 +415,9 @@ mod tests {
     fn allowed_origins_are_whole_or_any() {
         let allowing = |origins: &[&str]| OriginPolicy {
             allow_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
-            ..pages()
+            ..plain()
         };
-        let pages = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
+        let policy = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
         for origin in [
             "https://app.example",
             "https://APP.example",
@@ -425,7 +425,7 @@ mod tests {
             "chrome-extension://abc",
         ] {
             assert_eq!(
-                pages.check(Some("localhost"), Some(origin), LOOPBACK),
+                policy.check(Some("localhost"), Some(origin), LOOPBACK),
                 Ok(()),
                 "{origin}"
             );
@@ -436,7 +436,7 @@ mod tests {
             "https://app.example:8443",
         ] {
             assert!(
-                pages
+                policy
                     .check(Some("localhost"), Some(origin), LOOPBACK)
                     .is_err(),
                 "{origin}"
@@ -457,10 +457,10 @@ mod tests {
     #[test]
     fn where_a_token_decides_only_listed_origins_narrow() {
         let rebound = (Some("evil.example"), Some("https://page.example"));
-        assert_eq!(pages().check_with_token(rebound.0, rebound.1), Ok(()));
+        assert_eq!(plain().check_with_token(rebound.0, rebound.1), Ok(()));
         let narrowed = OriginPolicy {
             allow_origins: vec!["https://app.example".to_owned()],
-            ..pages()
+            ..plain()
         };
         for (origin, is_allowed) in [
             (None, true),
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_option_and_nothing_dangerous() {
-        let refusal = pages()
+        let refusal = plain()
             .check(Some("app.example:80"), None, LOOPBACK)
             .unwrap_err();
         assert_eq!(
@@ -485,7 +485,7 @@ mod tests {
              to allow it, start alle with `--allow-host app.example:80`"
         );
         let origin = format!("http://\u{1b}[31m\r\n\u{202e}{}", "é".repeat(10_000));
-        let refusal = pages()
+        let refusal = plain()
             .check(Some("localhost"), Some(&origin), ELSEWHERE)
             .unwrap_err();
         let text = refusal.to_string();

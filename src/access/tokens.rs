@@ -1,7 +1,7 @@
-//! Tokens, who holds each, and what it narrows; the file they come from.
+//! Tokens, the id of each, and what it narrows; the file they come from.
 //!
-//! Reads no file: text in, tokens out. Tokens that are read again keep their holders, so that
-//! whoever came in with one stays the same.
+//! Reads no file: text in, tokens out. Tokens that are read again keep their ids, so that a
+//! client that presented one stays the same.
 
 use std::{collections::HashMap, fmt, num::NonZeroU32};
 
@@ -14,18 +14,18 @@ pub struct TokenId(NonZeroU32);
 /// All tokens that let somebody in.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// By ascending holder, and each secret once.
+    /// By ascending id, and each secret once.
     tokens: Vec<Token>,
-    /// The holder of each of them. The hash has a random key: how far two secrets go along in the
+    /// The id of each of them. The hash has a random key: how far two secrets go along in the
     /// table tells nothing of their bytes, and those that meet there are compared as secrets are.
-    holders: HashMap<Secret, TokenId>,
+    ids: HashMap<Secret, TokenId>,
     /// For the next token that was not known before.
     next: NonZeroU32,
 }
 
 #[derive(Clone, Debug)]
 struct Token {
-    holder: TokenId,
+    id: TokenId,
     secret: Secret,
     permissions: Permissions,
 }
@@ -44,7 +44,7 @@ impl Tokens {
     pub fn parse(text: &str) -> Result<Self, TokensError> {
         let mut tokens = Self {
             tokens: Vec::new(),
-            holders: HashMap::new(),
+            ids: HashMap::new(),
             next: NonZeroU32::MIN,
         };
         for (line, number) in text.lines().zip(1..) {
@@ -55,11 +55,11 @@ impl Tokens {
             if tokens.tokens.len() == Self::COUNT_MAX {
                 return Err(TokensError::TooMany);
             }
-            if tokens.holders.contains_key(&secret) {
+            if tokens.ids.contains_key(&secret) {
                 return Err(at_line(LineError::Repeated));
             }
-            let holder = tokens.next_holder();
-            tokens.push(holder, secret, permissions);
+            let id = tokens.next_id();
+            tokens.push(id, secret, permissions);
         }
         if tokens.tokens.is_empty() {
             return Err(TokensError::None);
@@ -83,21 +83,19 @@ impl Tokens {
         if presented.expose().len() > Self::TOKEN_BYTES_MAX {
             return None;
         }
-        self.holders.get(presented).copied()
+        self.ids.get(presented).copied()
     }
 
-    /// What the holder's token leaves it; `None` if it is no more.
-    pub(super) fn permissions(&self, holder: TokenId) -> Option<&Permissions> {
-        let found = self
-            .tokens
-            .binary_search_by_key(&holder.0, |it| it.holder.0);
+    /// What the token permits; `None` if it is no more.
+    pub(super) fn permissions(&self, id: TokenId) -> Option<&Permissions> {
+        let found = self.tokens.binary_search_by_key(&id.0, |it| it.id.0);
         found.ok().map(|at| &self.tokens[at].permissions)
     }
 
-    /// Takes over the tokens of a file read again: those known before keep their holders.
+    /// Takes over the tokens of a file read again: those known before keep their ids.
     pub fn replace(&mut self, read: Self) {
         self.tokens.clear();
-        let known = std::mem::take(&mut self.holders);
+        let known = std::mem::take(&mut self.ids);
         for Token {
             secret,
             permissions,
@@ -105,26 +103,26 @@ impl Tokens {
         } in read.tokens
         {
             let known = known.get(&secret).copied();
-            let holder = known.unwrap_or_else(|| self.next_holder());
-            self.push(holder, secret, permissions);
+            let id = known.unwrap_or_else(|| self.next_id());
+            self.push(id, secret, permissions);
         }
-        self.tokens.sort_by_key(|token| token.holder.0);
+        self.tokens.sort_by_key(|token| token.id.0);
     }
 
-    fn push(&mut self, holder: TokenId, secret: Secret, permissions: Permissions) {
-        self.holders.insert(secret.clone(), holder);
+    fn push(&mut self, id: TokenId, secret: Secret, permissions: Permissions) {
+        self.ids.insert(secret.clone(), id);
         self.tokens.push(Token {
-            holder,
+            id,
             secret,
             permissions,
         });
     }
 
-    fn next_holder(&mut self) -> TokenId {
-        let holder = TokenId(self.next);
+    fn next_id(&mut self) -> TokenId {
+        let id = TokenId(self.next);
         // 10,000 new tokens in each of 400,000 files come first.
         self.next = self.next.saturating_add(1);
-        holder
+        id
     }
 }
 
@@ -211,7 +209,7 @@ impl std::error::Error for TokensError {}
 mod tests {
     use super::*;
 
-    fn holder(tokens: &Tokens, token: &str) -> Option<TokenId> {
+    fn id_of(tokens: &Tokens, token: &str) -> Option<TokenId> {
         tokens.find(&Secret::new(token))
     }
 
@@ -227,12 +225,12 @@ mod tests {
             ("c2VjcmV0==", Globs::default(), Globs::default()),
             ("subscribe=x", Globs::default(), Globs::default()),
         ] {
-            let holder = holder(&tokens, token).expect(token);
+            let id = id_of(&tokens, token).expect(token);
             let expected = Permissions { subscribe, publish };
-            assert_eq!(tokens.permissions(holder), Some(&expected), "{token}");
+            assert_eq!(tokens.permissions(id), Some(&expected), "{token}");
         }
         for stranger in ["", "#eve", "eve", "#", "Ann", "an", "anna", "ann "] {
-            assert_eq!(holder(&tokens, stranger), None, "{stranger:?}");
+            assert_eq!(id_of(&tokens, stranger), None, "{stranger:?}");
         }
     }
 
@@ -284,19 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn tokens_read_again_keep_their_holders_and_new_ones_get_new_ones() {
+    fn tokens_read_again_keep_their_ids_and_new_ones_get_new_ones() {
         let mut tokens = Tokens::parse("ann\nbob\neve").unwrap();
-        let [ann, bob, eve] = ["ann", "bob", "eve"].map(|it| holder(&tokens, it).unwrap());
+        let [ann, bob, eve] = ["ann", "bob", "eve"].map(|it| id_of(&tokens, it).unwrap());
         tokens.replace(Tokens::parse("carl\neve publish=\nann").unwrap());
-        assert_eq!(holder(&tokens, "ann"), Some(ann));
-        assert_eq!(holder(&tokens, "eve"), Some(eve));
-        assert_eq!(holder(&tokens, "bob"), None);
+        assert_eq!(id_of(&tokens, "ann"), Some(ann));
+        assert_eq!(id_of(&tokens, "eve"), Some(eve));
+        assert_eq!(id_of(&tokens, "bob"), None);
         assert_eq!(tokens.permissions(bob), None);
         assert!(!tokens.permissions(eve).unwrap().publish.matches("x"));
-        let carl = holder(&tokens, "carl").unwrap();
+        let carl = id_of(&tokens, "carl").unwrap();
         assert!(![ann, bob, eve].contains(&carl));
         tokens.replace(Tokens::parse("bob").unwrap());
-        let again = holder(&tokens, "bob").unwrap();
+        let again = id_of(&tokens, "bob").unwrap();
         assert!(![ann, bob, eve, carl].contains(&again), "it was away");
     }
 }

@@ -113,6 +113,9 @@ impl Backend {
     fn bring_up(&mut self, role: Role) {
         if let Some(unit) = self.connection_mut(role).bring_up() {
             self.events.push_back(Event::Up(role, unit));
+            if self.tls_given_up(role).is_some() {
+                self.events.push_back(Event::TlsGivenUp(role));
+            }
         }
     }
 

@@ -1,14 +1,18 @@
-//! The connection of one session over time: waiting, connecting, starting, ready.
+//! The connection of one session over time: waiting, resolving, connecting, starting, ready.
 //!
 //! Owns the state, the route, the heartbeat, and what one attempt leaves to the next. Answers with
 //! values and carries nothing out; knows neither the other session nor the purpose of a request.
 
+mod state;
+
 use std::{
-    fmt, io,
+    io,
     time::{Duration, Instant},
 };
 
+use self::state::State;
 use super::{
+    downgrade::Downgrade,
     failure::{Failure, FailureClass, FailureKind, Unfit},
     heartbeat::{Heartbeat, Pulse},
     reconnect::Reconnect,
@@ -18,23 +22,26 @@ use super::{
 use crate::{
     channel::LengthUnit,
     pg::{
-        config::{Config, Server},
-        session::{Protection, Session},
+        config::{Config, ConfigError, Server, SslMode},
+        session::{AuthenticationError, KeyDerivation, Protection, Session},
     },
     random::Random,
 };
 
 /// One session's connection.
 ///
-/// A round of attempts follows the routes, one after the other, until one leads to a session that
-/// is of use or none is left; then it waits. [`Self::handle_timeout`] and [`Self::fail`] say when
-/// the reactor has to connect; a session is ready after [`Self::handle_started`], and up after
-/// [`Self::bring_up`].
+/// A round of attempts begins with the settings, which are read anew, and follows the routes, one
+/// after the other, until one leads to a session that is of use or none is left; then it waits.
+/// [`Self::handle_timeout`] says when the settings are to be resolved, [`Self::handle_resolved`]
+/// and [`Self::fail`] when the reactor has to connect; a session is ready after
+/// [`Self::handle_started`], and up after [`Self::bring_up`].
 #[derive(Debug)]
 pub(super) struct Connection {
     role: Role,
     config: Config,
     state: State,
+    /// When the next round begins, or earlier if the settings change.
+    round_at: Instant,
     /// Where this attempt leads, or the next one.
     route: Route,
     /// The failures of this round, in order; empty while the session is up.
@@ -45,35 +52,14 @@ pub(super) struct Connection {
     /// The last log line about a round: an equal one is not written again.
     logged: Option<String>,
     reconnect: Reconnect,
-}
-
-enum State {
-    Waiting {
-        until: Instant,
-    },
-    Connecting {
-        deadline: Instant,
-    },
-    Starting {
-        session: Box<Session>,
-        is_secure: bool,
-        deadline: Instant,
-    },
-    Ready {
-        session: Box<Session>,
-        heartbeat: Heartbeat,
-        ready_at: Instant,
-        is_secure: bool,
-        /// Known to work, as far as that can be known.
-        is_up: bool,
-    },
+    downgrade: Downgrade,
 }
 
 /// The action that a deadline asks for.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// The connection is to be opened; it is connecting from now on.
-    Connect,
+    /// The settings are to be resolved; a round begins with them.
+    Resolve,
     /// A heartbeat is to be sent.
     Heartbeat,
     /// The connection is to be failed.
@@ -82,7 +68,7 @@ pub(super) enum Due {
 
 /// What a connection does after a failure.
 pub(super) enum Aftermath {
-    /// It follows the next route, and is connecting from now on.
+    /// It follows the next route: the reactor has to connect.
     NextRoute,
     /// It waits for the next round.
     NextRound {
@@ -99,10 +85,12 @@ impl Connection {
             route: Route::first(&config, random),
             config,
             state: State::Waiting { until: now },
+            round_at: now,
             round: Vec::new(),
             failure: None,
             logged: None,
             reconnect: Reconnect::default(),
+            downgrade: Downgrade::default(),
         }
     }
 
@@ -125,25 +113,17 @@ impl Connection {
 
     /// The session, from its first byte to its last.
     pub(super) fn session(&self) -> Option<&Session> {
-        match &self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
+        self.state.session()
     }
 
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
-        match &mut self.state {
-            State::Starting { session, .. } | State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } => None,
-        }
+        self.state.session_mut()
     }
 
     /// The session, if it takes requests.
     pub(super) fn ready_session_mut(&mut self) -> Option<&mut Session> {
-        match &mut self.state {
-            State::Ready { session, .. } => Some(session),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
-        }
+        let is_ready = matches!(self.state, State::Ready { .. });
+        self.session_mut().filter(|_| is_ready)
     }
 
     /// Whether there is neither a session nor an attempt at one.
@@ -163,23 +143,57 @@ impl Connection {
 
     /// Whether TLS carries the session.
     pub(super) fn is_secure(&self) -> bool {
-        match self.state {
-            State::Starting { is_secure, .. } | State::Ready { is_secure, .. } => is_secure,
-            State::Waiting { .. } | State::Connecting { .. } => false,
-        }
+        self.state.is_secure()
     }
 
-    /// The longest that a round of attempts may take: each server may be tried with TLS and
-    /// without, and both ways again where any kind of server will do in the end.
+    /// Why the session that takes requests has no TLS, where TLS was given up for it.
+    pub(super) fn tls_given_up(&self) -> Option<&str> {
+        let is_ready = matches!(self.state, State::Ready { .. });
+        self.downgrade.reason().filter(|_| is_ready)
+    }
+
+    /// The longest that a round of attempts may take: the settings are looked up; each server may be
+    /// tried with TLS and without, and both ways again where any kind of server will do in the end,
+    /// each time looked up and connected to.
     pub(super) fn round_timeout(&self) -> Duration {
         let servers = u32::try_from(self.config.servers.len()).unwrap_or(1);
         let attempts = servers.saturating_mul(ATTEMPTS_PER_SERVER);
-        self.connect_timeout().saturating_mul(attempts)
+        let steps = attempts.saturating_mul(2).saturating_add(1);
+        self.connect_timeout().saturating_mul(steps)
+    }
+
+    /// Whether the settings of a round are being read.
+    pub(super) fn is_resolving(&self) -> bool {
+        matches!(self.state, State::Resolving { .. })
+    }
+
+    /// The settings, as they are now. `random` is that of [`Self::new`]. Returns whether the
+    /// reactor has to connect: not while a round that failed for good waits and nothing changed.
+    pub(super) fn handle_resolved(&mut self, config: Config, random: u64, now: Instant) -> bool {
+        debug_assert!(self.is_resolving(), "settings that were asked for");
+        let begins = now >= self.round_at || config != self.config;
+        if begins {
+            self.route = Route::first(&config, random);
+            self.config = config;
+            self.locate(now);
+        } else {
+            self.wait_for_change(now);
+        }
+        begins
+    }
+
+    /// The server is found, and the socket is being connected: its time begins.
+    pub(super) fn handle_located(&mut self, now: Instant) {
+        if matches!(self.state, State::Locating { .. }) {
+            self.state = State::Connecting {
+                deadline: now + self.connect_timeout(),
+            };
+        }
     }
 
     /// The socket is connected, by TLS or without.
     pub(super) fn handle_connected(&mut self, protection: Protection) {
-        let State::Connecting { deadline } = self.state else {
+        let (State::Locating { deadline } | State::Connecting { deadline }) = self.state else {
             return;
         };
         let is_secure = protection != Protection::None;
@@ -189,7 +203,19 @@ impl Connection {
             session: Box::new(session),
             is_secure,
             deadline,
+            derivation: None,
         };
+    }
+
+    /// Returns whether the session, whose events are drained, wants a key that it did not want
+    /// before.
+    pub(super) fn note_derivation(&mut self) -> bool {
+        self.state.note_derivation()
+    }
+
+    /// The key to be derived, once; `None` if the session is gone.
+    pub(super) fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
+        self.state.take_derivation()
     }
 
     /// Bytes from the server: any input is a sign of life.
@@ -256,11 +282,15 @@ impl Connection {
             return None;
         };
         *is_up = true;
+        let server = &self.config.servers[self.route.server];
+        let is_offered =
+            self.config.tls.mode == SslMode::Prefer && server.unix_socket_path().is_none();
+        self.downgrade.handle_up(self.role, *is_secure, is_offered);
         tracing::info!(
             "{} session connected to PostgreSQL {} at {}{}",
             self.role,
             session.server_version().unwrap_or("of unknown version"),
-            self.config.servers[self.route.server],
+            server,
             if *is_secure { " over TLS" } else { "" },
         );
         self.round.clear();
@@ -271,11 +301,7 @@ impl Connection {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn deadline(&self) -> Instant {
-        match &self.state {
-            State::Waiting { until } => *until,
-            State::Connecting { deadline } | State::Starting { deadline, .. } => *deadline,
-            State::Ready { heartbeat, .. } => heartbeat.deadline(),
-        }
+        self.state.deadline()
     }
 
     /// Returns the action that is due, if the deadline has passed.
@@ -286,12 +312,21 @@ impl Connection {
         let timed_out = |text| FailureKind::connection(io::ErrorKind::TimedOut, text);
         Some(match &mut self.state {
             State::Waiting { .. } => {
-                self.connect(now);
-                Due::Connect
+                let deadline = now + self.connect_timeout();
+                self.state = State::Resolving { deadline };
+                Due::Resolve
             }
-            State::Connecting { .. } | State::Starting { .. } => {
-                Due::Failure(timed_out("timed out"))
+            State::Resolving { .. } | State::Locating { .. } => {
+                Due::Failure(FailureKind::Settings(ConfigError::LookupHangs))
             }
+            State::Connecting { .. } => Due::Failure(timed_out("timed out")),
+            State::Starting { session, .. } => Due::Failure(match session.key_iterations() {
+                Some(iterations) => {
+                    let error = AuthenticationError::IterationsTooMany { iterations };
+                    FailureKind::Session(Box::new(error.into()))
+                }
+                None => timed_out("timed out"),
+            }),
             State::Ready { heartbeat, .. } => match heartbeat.handle_timeout(now) {
                 Pulse::Send => Due::Heartbeat,
                 Pulse::Silent => Due::Failure(timed_out("went silent")),
@@ -310,11 +345,19 @@ impl Connection {
         let is_admitted = self.session().is_some_and(Session::is_admitted);
         let reached = kind.reached(is_admitted, self.is_secure());
         let address = self.server().to_string();
-        self.round.push(Failure { address, kind });
+        let reason = kind.reason_against_tls();
+        let password_file = self.server().password_file.clone();
+        self.round.push(Failure {
+            address,
+            password_file: password_file.filter(|_| kind.is_password_refused()),
+            kind,
+        });
         match self.route.next(reached, &self.config) {
             Some(next) if !self.is_up() => {
+                let gives_up = self.route.gives_up_tls(next);
+                self.downgrade.handle_attempt(gives_up.then_some(reason));
                 self.route = next;
-                self.connect(now);
+                self.locate(now);
                 Aftermath::NextRoute
             }
             Some(_) | None => Aftermath::NextRound {
@@ -323,13 +366,13 @@ impl Connection {
         }
     }
 
-    fn connect(&mut self, now: Instant) {
-        self.state = State::Connecting {
+    fn locate(&mut self, now: Instant) {
+        self.state = State::Locating {
             deadline: now + self.connect_timeout(),
         };
     }
 
-    /// For connecting to one server and starting a session there, together.
+    /// For connecting to one server and starting a session there, together; and for a look-up.
     fn connect_timeout(&self) -> Duration {
         self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
@@ -342,15 +385,21 @@ impl Connection {
         self.failure = self.round.pop();
         self.round.clear();
         self.route = Route::first(&self.config, random.bits());
-        let ready_for = match self.state {
-            State::Ready { ready_at, .. } => Some(now - ready_at),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
-        };
-        let until = now + self.reconnect.delay(class, ready_for, random);
-        match std::mem::replace(&mut self.state, State::Waiting { until }) {
-            State::Ready { session, is_up, .. } => is_up.then_some(session),
-            State::Waiting { .. } | State::Connecting { .. } | State::Starting { .. } => None,
+        self.downgrade.handle_attempt(None);
+        let ready_for = self.state.ready_at().map(|ready_at| now - ready_at);
+        self.round_at = now + self.reconnect.delay(class, ready_for, random);
+        let until = self.round_at;
+        let before = std::mem::replace(&mut self.state, State::Waiting { until });
+        if class == FailureClass::Hopeless {
+            self.wait_for_change(now);
         }
+        before.into_session_up()
+    }
+
+    /// A person has to act, in the settings perhaps: until the round begins they are looked at.
+    fn wait_for_change(&mut self, now: Instant) {
+        let until = self.round_at.min(now + SETTINGS_INTERVAL);
+        self.state = State::Waiting { until };
     }
 
     /// A server that is away for hours is worth one line, not one each two seconds.
@@ -364,20 +413,11 @@ impl Connection {
     }
 }
 
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting { .. } => "Waiting",
-            Self::Connecting { .. } => "Connecting",
-            Self::Starting { .. } => "Starting",
-            Self::Ready { .. } => "Ready",
-        })
-    }
-}
-
 /// Unless the configuration says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS_PER_SERVER: u32 = 4;
+/// Between two looks at settings that were refused: files are read, no server is asked.
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -397,6 +437,13 @@ mod tests {
         FailureKind::connection(io::ErrorKind::ConnectionRefused, "failed: refused")
     }
 
+    /// Begins a round with the settings that it has.
+    fn begin_round(connection: &mut Connection, now: Instant) {
+        assert!(matches!(connection.handle_timeout(now), Some(Due::Resolve)));
+        connection.handle_resolved(connection.config.clone(), 7, now);
+        connection.handle_located(now);
+    }
+
     /// Fails the attempt as refused. Returns whether the next one is made at once.
     fn refuse(connection: &mut Connection, now: Instant) -> bool {
         match connection.fail(refused(), &mut Random::new(7), now) {
@@ -412,7 +459,7 @@ mod tests {
     fn a_round_tries_each_server_and_waits_then() {
         let now = start();
         let mut connection = connection("postgres://u@a,b/x?sslmode=disable", now);
-        assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+        begin_round(&mut connection, now);
         assert_eq!(connection.server().to_string(), "a:5432");
         assert!(refuse(&mut connection, now));
         assert_eq!(connection.server().to_string(), "b:5432");
@@ -431,7 +478,7 @@ mod tests {
             ("connect_timeout=7", Duration::from_secs(7)),
         ] {
             let mut connection = connection(&format!("postgres://u@a/x?{parameters}"), now);
-            assert!(matches!(connection.handle_timeout(now), Some(Due::Connect)));
+            begin_round(&mut connection, now);
             let deadline = now + timeout;
             assert_eq!(connection.deadline(), deadline);
             connection.handle_connected(Protection::None);

@@ -2,10 +2,16 @@
 //!
 //! Knows what each failure says of the server and of the route; not when the next attempt is made.
 
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::route::Reached;
-use crate::pg::session::SessionError;
+use crate::pg::{
+    config::ConfigError,
+    session::{Refusal, SessionError},
+};
 
 /// A failure, and the server where it happened.
 #[derive(Clone, Debug)]
@@ -14,14 +20,18 @@ pub struct Failure {
     pub address: String,
     /// What was wrong with it.
     pub kind: FailureKind,
+    /// Where the password was found that the server refused.
+    pub password_file: Option<PathBuf>,
 }
 
 /// What was wrong with a server.
 #[derive(Clone, Debug)]
 pub enum FailureKind {
+    /// The settings, which were read anew.
+    Settings(ConfigError),
     /// The connection; the words complete the sentence "connection ...".
     Connection(io::ErrorKind, String),
-    /// TLS; the words complete the sentence "connection ...".
+    /// TLS; the words say why.
     Tls(String),
     /// The server did not let us in, or we did not trust it, or it ended the session.
     Session(Box<SessionError>),
@@ -49,6 +59,8 @@ pub(super) enum FailureClass {
     /// Time has to pass.
     #[default]
     Passing,
+    /// Another session has to end: the server has too many.
+    Crowded,
     /// A person has to act.
     Hopeless,
 }
@@ -66,6 +78,7 @@ impl Failure {
             FailureKind::Connection(..) | FailureKind::Tls(_) | FailureKind::TargetMismatch(_) => {
                 Some("check the host, and what lies between")
             }
+            FailureKind::Settings(_) => None,
             FailureKind::Session(error) => error.remedy(),
             FailureKind::Unfit(unfit) => Some(unfit.remedy()),
         }
@@ -79,10 +92,15 @@ impl Failure {
             None => String::new(),
         };
         match &self.kind {
-            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
+            FailureKind::Connection(_, text) => {
                 format!("connection to PostgreSQL at {address} {text}")
             }
-            FailureKind::Session(_) | FailureKind::Unfit(_) => format!("{self}{}", remedy()),
+            FailureKind::Tls(text) => {
+                format!("connection to PostgreSQL at {address} failed: {text}")
+            }
+            FailureKind::Settings(_) | FailureKind::Session(_) | FailureKind::Unfit(_) => {
+                format!("{self}{}", remedy())
+            }
             FailureKind::TargetMismatch(target) => {
                 format!("PostgreSQL at {address} is not {target}, as target_session_attrs demands")
             }
@@ -92,14 +110,32 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let FailureKind::Settings(error) = &self.kind {
+            return write!(f, "PostgreSQL settings: {error}");
+        }
         write!(f, "PostgreSQL at {}", self.address)?;
         match &self.kind {
-            FailureKind::Connection(_, text) | FailureKind::Tls(text) => {
-                write!(f, ": connection {text}")
+            FailureKind::Settings(_) => Ok(()),
+            FailureKind::Connection(_, text) => write!(f, ": connection {text}"),
+            FailureKind::Tls(text) => write!(f, ": connection failed: {text}"),
+            FailureKind::Session(error) => {
+                let found = FoundIn(self.password_file.as_deref());
+                write!(f, ": {error}{found}")
             }
-            FailureKind::Session(error) => write!(f, ": {error}"),
             FailureKind::TargetMismatch(target) => write!(f, ": server is not {target}"),
             FailureKind::Unfit(unfit) => write!(f, " {}", unfit.text()),
+        }
+    }
+}
+
+/// The words of libpq for a password that was nowhere said.
+struct FoundIn<'a>(Option<&'a Path>);
+
+impl fmt::Display for FoundIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(path) => write!(f, "; password retrieved from file \"{}\"", path.display()),
+            None => Ok(()),
         }
     }
 }
@@ -109,6 +145,18 @@ impl FailureKind {
         Self::Connection(kind, text.to_owned())
     }
 
+    /// Why TLS is given up, where the same server is tried in clear text next.
+    pub(super) fn reason_against_tls(&self) -> String {
+        match self {
+            Self::Connection(_, text) => format!("the connection {text}"),
+            Self::Tls(text) => text.clone(),
+            Self::Session(error) => format!("under it the server refused us: {error}"),
+            Self::Settings(_) | Self::TargetMismatch(_) | Self::Unfit(_) => {
+                "the server will not do".to_owned()
+            }
+        }
+    }
+
     /// How far the attempt came, in the words of the route. `is_admitted` is whether the server
     /// had believed who we are, `is_secure` whether TLS carried what it said.
     pub(super) fn reached(&self, is_admitted: bool, is_secure: bool) -> Reached {
@@ -116,40 +164,53 @@ impl FailureKind {
             Self::Connection(..) => Reached::Nobody,
             Self::Tls(_) => Reached::Tls,
             Self::TargetMismatch(_) | Self::Unfit(_) => Reached::Unsuitable,
+            Self::Settings(_) => Reached::End,
             Self::Session(error) => match &**error {
                 SessionError::Server(error) if !is_admitted => Reached::Refusal {
                     is_secure,
                     is_unavailable: error.sqlstate == CANNOT_CONNECT_NOW,
                 },
                 SessionError::Server(_)
+                | SessionError::NotBegun(_)
+                | SessionError::NotPostgres { .. }
                 | SessionError::Protocol(_)
                 | SessionError::Authentication(_) => Reached::End,
             },
         }
     }
 
+    /// Whether the server did not believe the password.
+    pub(super) fn is_password_refused(&self) -> bool {
+        matches!(self, Self::Session(error) if error.is_password_refused())
+    }
+
     /// What the server lacks, where it lets us in.
     pub(super) fn unfit(&self) -> Option<Unfit> {
         match self {
             Self::Unfit(unfit) => Some(*unfit),
-            Self::Connection(..) | Self::Tls(_) | Self::Session(_) | Self::TargetMismatch(_) => {
-                None
-            }
+            Self::Settings(_)
+            | Self::Connection(..)
+            | Self::Tls(_)
+            | Self::Session(_)
+            | Self::TargetMismatch(_) => None,
         }
     }
 
     /// The condition for another attempt to succeed.
     pub(super) fn class(&self) -> FailureClass {
-        let is_hopeless = match self {
-            Self::Session(error) => error.is_configuration(),
+        match self {
+            Self::Session(error) => match error.refusal() {
+                Refusal::Hopeless => FailureClass::Hopeless,
+                Refusal::Crowded => FailureClass::Crowded,
+                Refusal::Passing => FailureClass::Passing,
+            },
+            Self::Unfit(Unfit::Pooler) => FailureClass::Hopeless,
             // A standby may be promoted, and deafness has many causes.
-            Self::Unfit(unfit) => *unfit == Unfit::Pooler,
-            Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => false,
-        };
-        if is_hopeless {
-            FailureClass::Hopeless
-        } else {
-            FailureClass::Passing
+            Self::Unfit(Unfit::Standby | Unfit::Deaf) => FailureClass::Passing,
+            // It costs no server anything to look again.
+            Self::Settings(_) | Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => {
+                FailureClass::Passing
+            }
         }
     }
 }
@@ -192,6 +253,7 @@ mod tests {
         Failure {
             address: "db:5432".to_owned(),
             kind,
+            password_file: None,
         }
     }
 
@@ -243,17 +305,19 @@ mod tests {
     }
 
     #[test]
-    fn wrong_credentials_and_poolers_are_hopeless_until_a_person_acts() {
+    fn each_failure_has_the_class_of_what_would_help() {
         for (kind, class) in [
             (refusal("28P01"), FailureClass::Hopeless),
             (FailureKind::Unfit(Unfit::Pooler), FailureClass::Hopeless),
+            (refusal("53300"), FailureClass::Crowded),
             (refusal(CANNOT_CONNECT_NOW), FailureClass::Passing),
             (FailureKind::Unfit(Unfit::Standby), FailureClass::Passing),
             (FailureKind::Tls("failed".to_owned()), FailureClass::Passing),
         ] {
             assert_eq!(kind.class(), class, "{kind:?}");
         }
-        assert!(FailureClass::Passing < FailureClass::Hopeless);
+        assert!(FailureClass::Passing < FailureClass::Crowded);
+        assert!(FailureClass::Crowded < FailureClass::Hopeless);
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Reconnect {
         self.failures = attempt.saturating_add(1);
         match class {
             FailureClass::Hopeless => HOPELESS.delay(attempt, random.bits()),
+            FailureClass::Crowded => CROWDED.delay(attempt, random.bits()),
             FailureClass::Passing if attempt == 0 && ready_for.is_some() => Duration::ZERO,
             FailureClass::Passing => PASSING.delay(attempt, random.bits()),
         }
@@ -43,6 +44,9 @@ const LASTED_AFTER: Duration = Duration::from_secs(1);
 /// time to listen again within two seconds of the server's return.
 const PASSING: Backoff =
     Backoff::new(Duration::from_millis(100), Duration::from_secs(2)).with_jitter(0.5, 0.9);
+/// Each attempt costs a crowded server a process more.
+const CROWDED: Backoff =
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(5)).with_jitter(0.5, 0.9);
 /// A wrong password stays wrong until a person acts.
 const HOPELESS: Backoff =
     Backoff::new(Duration::from_secs(30), Duration::from_secs(30)).with_jitter(0.5, 0.9);
@@ -58,15 +62,33 @@ mod tests {
 
     #[test]
     fn rounds_without_a_session_are_further_and_further_apart() {
-        let mut reconnect = Reconnect::default();
-        for ceiling_millis in [100, 200, 400, 800, 1600, 2000, 2000] {
-            let delay = delay(&mut reconnect, FailureClass::Passing, None);
-            let ceiling = Duration::from_millis(ceiling_millis);
-            assert!(
-                delay >= ceiling / 2 && delay <= ceiling * 9 / 10,
-                "{delay:?}"
-            );
+        for (class, ceilings_millis) in [
+            (
+                FailureClass::Passing,
+                [100, 200, 400, 800, 1600, 2000, 2000],
+            ),
+            (
+                FailureClass::Crowded,
+                [1000, 2000, 4000, 5000, 5000, 5000, 5000],
+            ),
+        ] {
+            let mut reconnect = Reconnect::default();
+            for ceiling_millis in ceilings_millis {
+                let delay = delay(&mut reconnect, class, None);
+                let ceiling = Duration::from_millis(ceiling_millis);
+                assert!(
+                    delay >= ceiling / 2 && delay <= ceiling * 9 / 10,
+                    "{class:?} {delay:?}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn a_crowded_server_is_left_alone_also_after_a_session_that_lasted() {
+        let mut reconnect = Reconnect::default();
+        let delay = delay(&mut reconnect, FailureClass::Crowded, Some(1_000));
+        assert!(delay >= Duration::from_millis(500), "{delay:?}");
     }
 
     #[test]

@@ -23,6 +23,13 @@ impl Role {
         }
     }
 
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Listening => Self::Publishing,
+            Self::Publishing => Self::Listening,
+        }
+    }
+
     pub(super) fn application_name(self) -> &'static str {
         match self {
             Self::Listening => "alle",

@@ -98,6 +98,13 @@ impl Route {
         self.next_server(config)
     }
 
+    /// Whether `next`, which follows this route, leads to the same server without the TLS that this
+    /// one asks for.
+    pub(super) fn gives_up_tls(self, next: Self) -> bool {
+        let asks = self.encryption != Encryption::None;
+        asks && next.encryption == Encryption::None && self.server == next.server
+    }
+
     fn next_server(self, config: &Config) -> Option<Self> {
         let count = config.servers.len();
         let server = (self.server + 1) % count;

@@ -62,7 +62,9 @@ pub(crate) static FLAGS: &[Flag] = &[
             Ok(())
         }),
         variable: Variable::Named("POSTGRES_URL"),
-        default: Default::Typed("postgresql://localhost/postgres"),
+        default: Default::Described(
+            "postgresql://localhost/postgres, but for what PG* variables say",
+        ),
         commands: &[Serve, Doctor],
         help: "PostgreSQL, by a connection string as for psql",
     },

@@ -130,7 +130,7 @@ impl Listener<'_> {
             }
             timeout = self.timeout(now);
         }
-        self.screen.leave();
+        self.screen.finish();
         if let Link::Up(up) = &mut self.link {
             up.close();
         }

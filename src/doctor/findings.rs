@@ -57,7 +57,7 @@ impl fmt::Display for Finding {
 
 /// All findings; `heard_after`: from the publishing session's being there to its being heard.
 pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = surroundings(backend);
     for role in Role::ALL {
         findings.push(connection(backend, role));
         if let Some(session) = backend.session(role) {
@@ -89,6 +89,20 @@ impl Finding {
             ..self
         }
     }
+}
+
+/// What lies around the connection strings and is not used, once for both of them.
+fn surroundings(backend: &Backend) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for role in Role::ALL {
+        for warning in &backend.config(role).warnings {
+            let finding = finding(Verdict::Doubtful, "settings", warning.to_string());
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    findings
 }
 
 fn connection(backend: &Backend, role: Role) -> Finding {
@@ -123,6 +137,11 @@ fn encryption(backend: &Backend, role: Role) -> Option<Finding> {
     };
     let is_near = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
     let verified = "sslmode=verify-full with sslrootcert=FILE or sslrootcert=system";
+    if let Some(why) = backend.tls_given_up(role) {
+        let text = format!("off: it failed ({why}), and sslmode=prefer goes on in clear text");
+        let remedy = "mend that; sslmode=require goes on with TLS or not at all";
+        return Some(finding(Verdict::Doubtful, subject, text).with_remedy(remedy));
+    }
     Some(
         match (backend.is_secure(role), backend.config(role).tls.mode) {
             (true, SslMode::VerifyFull) => {

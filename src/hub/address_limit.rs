@@ -45,14 +45,14 @@ impl AddressLimit {
     }
 
     /// The client is open.
-    pub(super) fn enter(&mut self, slot: u32) {
+    pub(super) fn insert(&mut self, slot: u32) {
         if let Some(address) = self.of(slot) {
             *self.open.entry(address).or_default() += 1;
         }
     }
 
-    /// It is not any more.
-    pub(super) fn leave(&mut self, slot: u32) {
+    /// The client is not open any more.
+    pub(super) fn remove(&mut self, slot: u32) {
         let Some(address) = self.of(slot) else {
             return;
         };
@@ -114,13 +114,13 @@ mod tests {
         for (slot, is_full) in [(0, false), (1, false), (2, true), (3, false), (4, false)] {
             assert_eq!(addresses.is_full(slot), is_full, "{slot}");
             if !is_full {
-                addresses.enter(slot);
+                addresses.insert(slot);
             }
         }
-        addresses.leave(0);
+        addresses.remove(0);
         assert!(!addresses.is_full(2));
         for slot in [1, 3, 4] {
-            addresses.leave(slot);
+            addresses.remove(slot);
         }
         assert!(addresses.open.is_empty());
     }
@@ -129,9 +129,9 @@ mod tests {
     fn without_a_limit_nothing_is_held() {
         let mut addresses = AddressLimit::new(None);
         addresses.note(7, Some("192.0.2.1".parse().unwrap()));
-        addresses.enter(7);
+        addresses.insert(7);
         assert!(!addresses.is_full(7));
         assert!(addresses.open.is_empty() && addresses.of_client.is_empty());
-        addresses.leave(7);
+        addresses.remove(7);
     }
 }

@@ -51,7 +51,7 @@ impl Hub {
     pub fn handle_admin_connected(&mut self, endpoints: Endpoints) -> ClientId {
         if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX {
             if let Some((oldest, _)) = self.oldest(EvictionClass::Admin) {
-                self.metrics.admin_crowded_out += 1;
+                self.metrics.admin_evicted += 1;
                 self.drop_client(oldest.slot, Disconnect::Drop);
             }
         }
@@ -103,10 +103,10 @@ impl Hub {
             return;
         };
         if is_in(&self.clients, id, EvictionClass::Unfinished) {
-            self.metrics.handshakes_crowded_out += 1;
+            self.metrics.handshakes_evicted += 1;
             self.drop_client(id.slot, Disconnect::Drop);
         } else {
-            self.drop_ending(id.slot);
+            self.terminate(id.slot);
         }
     }
 
@@ -114,7 +114,7 @@ impl Hub {
         let Some((oldest, _)) = self.oldest(EvictionClass::Unfinished) else {
             return;
         };
-        self.metrics.handshakes_crowded_out += 1;
+        self.metrics.handshakes_evicted += 1;
         let answer = Answer::no_room("too many unfinished handshakes");
         self.respond(oldest.slot, &answer);
         self.note(EvictionClass::Refused, oldest);
@@ -150,7 +150,7 @@ impl Hub {
         let phase = self.phase_of(token);
         self.clients.open(slot, phase, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, self.clients.id(slot));
-        self.address_limit.enter(slot);
+        self.address_limit.insert(slot);
         self.delivery.begin(slot, head);
     }
 

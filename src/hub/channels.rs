@@ -72,15 +72,15 @@ pub(super) struct Notified {
     pub(super) audience: usize,
 }
 
-/// Why a subscribe is refused.
+/// Of which there are as many as there may be, so that a subscribe is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SubscribeError {
+pub(super) enum TooMany {
     /// The client has, or waits for, as many channels as it may.
-    TooManySubscriptions,
+    Subscriptions,
     /// As many of its subscribes wait already.
-    TooManyWaiting,
+    Waiting,
     /// The bridge listens to as many channels as it may, and each of them is in use.
-    TooManyChannels,
+    Channels,
 }
 
 impl Channels {
@@ -165,21 +165,21 @@ impl Channels {
         channel: Channel,
         request: Subscribe,
         subscriptions_max: usize,
-    ) -> Result<Option<(ChannelKey, Subscribe)>, (SubscribeError, Subscribe)> {
+    ) -> Result<Option<(ChannelKey, Subscribe)>, (TooMany, Subscribe)> {
         let known = self.find(channel.as_str());
         let is_subscribed = known.is_some_and(|key| self.index.is_subscribed(slot, key));
         let is_awaited = known.is_some_and(|key| self.pending.contains(slot, key));
         let is_had = is_subscribed || is_awaited;
         let subscribed = self.index.subscriptions(slot).len();
         if !is_had && subscribed + self.pending.channel_count(slot) >= subscriptions_max {
-            return Err((SubscribeError::TooManySubscriptions, request));
+            return Err((TooMany::Subscriptions, request));
         }
         if self.pending.request_count(slot) >= subscriptions_max {
-            return Err((SubscribeError::TooManyWaiting, request));
+            return Err((TooMany::Waiting, request));
         }
         let is_wanted = known.is_some_and(|key| self.interests.interest(key).is_wanted());
         if !is_wanted && !self.make_room() {
-            return Err((SubscribeError::TooManyChannels, request));
+            return Err((TooMany::Channels, request));
         }
         let key = self.interests.intern(channel);
         self.end_desertion(key);

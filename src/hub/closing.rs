@@ -77,6 +77,11 @@ impl Hub {
             self.finish_closing(slot);
             return;
         }
+        let (reason, code) = if self.delivery.has_overflowed(slot) {
+            (CloseReason::SlowConsumer, CloseReason::SlowConsumer.code())
+        } else {
+            (reason, code)
+        };
         self.note_close(slot, reason);
         self.end_with(slot, |out| {
             close::close_frame(code, reason.text(), out);
@@ -117,7 +122,7 @@ impl Hub {
     }
 
     fn unlink(&mut self, slot: u32) {
-        self.address_limit.leave(slot);
+        self.address_limit.remove(slot);
         self.reaping.push(Reap::Links(slot));
     }
 
@@ -134,8 +139,9 @@ impl Hub {
         self.remove(slot);
     }
 
-    /// Lets one go that was told to, before its end has come: it sees whether that was all.
-    pub(super) fn drop_ending(&mut self, slot: u32) {
+    /// Ends a connection that is being closed, without waiting any longer: the peer sees by a reset
+    /// that something is missing.
+    pub(super) fn terminate(&mut self, slot: u32) {
         let how = match self.delivery.backlog(slot) {
             None => Disconnect::Drop,
             Some(_) => Disconnect::Reset,
@@ -271,8 +277,10 @@ impl Hub {
             + self.unparsed.bytes_of(slot)
     }
 
-    /// The same of all clients.
-    pub(super) fn owned_bytes(&self) -> usize {
+    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
+    ///
+    /// [`Limits::owned_bytes_max`]: crate::Limits::owned_bytes_max
+    pub fn owned_bytes(&self) -> usize {
         self.delivery.owned_bytes() + self.clients.partial_bytes() + self.unparsed.bytes()
     }
 
@@ -306,7 +314,7 @@ impl Hub {
                 self.metrics.handshakes_timed_out += 1;
                 self.drop_client(slot, Disconnect::Drop);
             }
-            Verdict::DropEnding => self.drop_ending(slot),
+            Verdict::Terminate => self.terminate(slot),
         }
     }
 

@@ -47,7 +47,7 @@ pub(super) enum Verdict {
     /// Its socket is let go: its opening handshake took too long.
     Drop,
     /// Its socket is let go: its closing handshake took too long.
-    DropEnding,
+    Terminate,
 }
 
 impl Deadlines {
@@ -109,7 +109,7 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
         Phase::Closing | Phase::Flushing | Phase::Lingering
             if in_phase >= limits.closing_timeout =>
         {
-            Verdict::DropEnding
+            Verdict::Terminate
         }
         Phase::Handshake(_)
         | Phase::Unauthenticated { .. }

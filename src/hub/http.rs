@@ -1,7 +1,9 @@
-//! Plain HTTP on the WebSocket port: health, metrics, the playground page, and who may upgrade.
+//! Plain HTTP on the WebSocket port: one row a path, and who may upgrade.
 //!
 //! Knows neither how a head is read (`ws::request`) nor what a client may do once it is in
 //! (`admission`).
+
+use std::borrow::Cow;
 
 use super::{Hub, authorization::TokenRefusal, clients::Kind, eviction::EvictionClass};
 use crate::{
@@ -24,6 +26,24 @@ pub(super) enum Reply {
         /// The token that came with the request.
         token: Option<TokenId>,
     },
+}
+
+/// One path.
+struct Path {
+    path: &'static str,
+    audience: Audience,
+    /// Whether an opening handshake is taken here.
+    is_socket: bool,
+    /// The status, the media type and the body for `GET` and `HEAD` without an upgrade.
+    answer: fn(&Hub) -> (Status, &'static str, Cow<'static, str>),
+}
+
+/// Who is answered.
+enum Audience {
+    /// Clients.
+    Public,
+    /// Operators: at the admin address where there is one, else beside the clients.
+    Admin,
 }
 
 /// A response, encoded.
@@ -59,7 +79,7 @@ impl Hub {
             Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
             None => {
                 let access = &self.access;
-                access.check_page(request.host, request.origin, is_to_loopback)
+                access.check_origin(request.host, request.origin, is_to_loopback)
             }
         };
         let refuse =
@@ -67,47 +87,32 @@ impl Hub {
         if let Err(refusal) = checked {
             return refuse(Status::Forbidden, &refusal.to_string());
         }
-        let is_socket = !is_admin && matches!(request.path, "/" | "/ws");
-        let is_watched = is_admin || self.admin_origins.is_none();
-        match (request.path, &request.upgrade) {
-            _ if request.method == Method::Other => respond(
-                Status::MethodNotAllowed,
-                TEXT,
-                "GET and HEAD are taken here\n",
-            ),
-            (_, Upgrade::WebSocket { key }) if is_socket => self.upgrade(slot, key, request),
-            (_, Upgrade::WrongVersion) if is_socket => refuse(
-                Status::UpgradeRequired,
-                "WebSocket version 13 is spoken here",
-            ),
-            (_, Upgrade::Malformed) if is_socket => {
-                refuse(Status::BadRequest, "malformed WebSocket handshake")
-            }
-            (_, Upgrade::Dropped) if is_socket => refuse(Status::UpgradeRequired, UPGRADE_DROPPED),
-            ("/healthz", _) if is_watched => respond(Status::Ok, TEXT, "ok\n"),
-            ("/readyz", _) if is_watched => match self.readiness() {
-                Ok(()) => respond(Status::Ok, TEXT, "ready\n"),
-                Err(reason) => respond(Status::ServiceUnavailable, TEXT, &format!("{reason}\n")),
-            },
-            ("/metrics", _) if is_watched => {
-                let text = self.metrics.text(&self.gauges());
-                respond(Status::Ok, metrics::CONTENT_TYPE, &text)
-            }
-            ("/", _) if is_socket => match self.page {
-                Some(page) => respond(Status::Ok, HTML, page),
-                None => respond(
-                    Status::UpgradeRequired,
-                    TEXT,
-                    "a WebSocket server: upgrade\n",
-                ),
-            },
-            ("/ws", _) if is_socket => respond(
-                Status::UpgradeRequired,
-                TEXT,
-                "a WebSocket server: upgrade\n",
-            ),
-            _ => respond(Status::NotFound, TEXT, "not found\n"),
+        if request.method == Method::Other {
+            let text = "GET and HEAD are taken here\n";
+            return respond(Status::MethodNotAllowed, TEXT, text);
         }
+        let is_admin_apart = self.admin_origins.is_some();
+        let Some(path) = PATHS.iter().find(|path| {
+            path.path == request.path && path.audience.is_met(is_admin, is_admin_apart)
+        }) else {
+            return respond(Status::NotFound, TEXT, "not found\n");
+        };
+        if path.is_socket {
+            match &request.upgrade {
+                Upgrade::None => {}
+                Upgrade::WebSocket { key } => return self.upgrade(slot, key, request),
+                Upgrade::WrongVersion => {
+                    let reason = "WebSocket version 13 is spoken here";
+                    return refuse(Status::UpgradeRequired, reason);
+                }
+                Upgrade::Malformed => {
+                    return refuse(Status::BadRequest, "malformed WebSocket handshake");
+                }
+                Upgrade::Dropped => return refuse(Status::UpgradeRequired, UPGRADE_DROPPED),
+            }
+        }
+        let (status, content_type, body) = (path.answer)(self);
+        respond(status, content_type, &body)
     }
 
     /// The answer to a sound opening handshake, which is a `GET`.
@@ -205,6 +210,20 @@ impl Answer {
     }
 }
 
+impl Audience {
+    fn is_met(&self, is_admin: bool, is_admin_apart: bool) -> bool {
+        match self {
+            Self::Public => !is_admin,
+            Self::Admin => is_admin || !is_admin_apart,
+        }
+    }
+}
+
+fn upgrade_required() -> (Status, &'static str, Cow<'static, str>) {
+    let text = "a WebSocket server: upgrade\n";
+    (Status::UpgradeRequired, TEXT, text.into())
+}
+
 /// Told by the key, which nothing but a handshake has.
 const UPGRADE_DROPPED: &str = "a WebSocket handshake without Upgrade: a proxy in between did not \
      pass it on (nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and \
@@ -213,3 +232,66 @@ const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has
      or 100 fields";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
+
+/// Every path there is.
+const PATHS: &[Path] = &[
+    Path {
+        path: "/",
+        audience: Audience::Public,
+        is_socket: true,
+        answer: |hub| match hub.page {
+            Some(page) => (Status::Ok, HTML, page.into()),
+            None => upgrade_required(),
+        },
+    },
+    Path {
+        path: "/ws",
+        audience: Audience::Public,
+        is_socket: true,
+        answer: |_| upgrade_required(),
+    },
+    Path {
+        path: "/healthz",
+        audience: Audience::Admin,
+        is_socket: false,
+        answer: |_| (Status::Ok, TEXT, "ok\n".into()),
+    },
+    Path {
+        path: "/readyz",
+        audience: Audience::Admin,
+        is_socket: false,
+        answer: |hub| match hub.readiness() {
+            Ok(()) => (Status::Ok, TEXT, "ready\n".into()),
+            Err(reason) => (
+                Status::ServiceUnavailable,
+                TEXT,
+                format!("{reason}\n").into(),
+            ),
+        },
+    },
+    Path {
+        path: "/metrics",
+        audience: Audience::Admin,
+        is_socket: false,
+        answer: |hub| {
+            let text = hub.metrics.text(&hub.gauges());
+            (Status::Ok, metrics::CONTENT_TYPE, text.into())
+        },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_says_what_each_path_answers() {
+        let readme = include_str!("../../README.md");
+        for Path { path, .. } in PATHS {
+            assert!(
+                readme.contains(&format!("\n| `{path}` | ")),
+                "README.md: no {path}"
+            );
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use super::{
     Action, Hub, Upstream,
-    channels::SubscribeError,
+    channels::TooMany,
     clients::Phase,
     custom_protocol::{Arrival, RawMessage},
     encode::append_message,
@@ -307,18 +307,18 @@ impl Hub {
             Ok(None) => {}
             Err((error, Subscribe { id, .. })) => {
                 let (code, text) = match error {
-                    SubscribeError::TooManySubscriptions => (
+                    TooMany::Subscriptions => (
                         ErrorCode::TooManySubscriptions,
                         format!("a client may have {max} subscriptions"),
                     ),
-                    SubscribeError::TooManyChannels => (
+                    TooMany::Channels => (
                         ErrorCode::TooManyChannels,
                         format!(
                             "the bridge may listen to {} channels",
                             self.limits.channels_max
                         ),
                     ),
-                    SubscribeError::TooManyWaiting => (
+                    TooMany::Waiting => (
                         ErrorCode::RateLimited,
                         "too many subscribes are waiting for PostgreSQL already".to_owned(),
                     ),

@@ -43,6 +43,8 @@ impl Hub {
             Event::Down(Role::Listening) => self.handle_listening_down(),
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),
             Event::Down(Role::Publishing) => self.handle_publishing(false),
+            Event::TlsGivenUp(Role::Listening) => self.metrics.listening_tls_given_up += 1,
+            Event::TlsGivenUp(Role::Publishing) => self.metrics.publishing_tls_given_up += 1,
             Event::Proved(proved) => self.postgres.is_proved = proved,
             Event::Unfit(unfit) => self.postgres.unfit = unfit,
             Event::Committed(members) => self.metrics.transaction_size.observe(members),

@@ -18,7 +18,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Who is let in, and may do what.
     pub access: Access,
-    /// Which pages may talk to the admin address, where there is one.
+    /// Which web pages may talk to the admin address, where there is one.
     pub admin_origins: Option<OriginPolicy>,
     /// The page at `GET /`.
     pub page: Option<&'static str>,

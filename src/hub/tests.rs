@@ -1,9 +1,10 @@
-//! The core against a PostgreSQL of a few lines and clients that are byte buffers.
+//! The hub against a PostgreSQL of a few lines and clients that are byte buffers.
 
 mod admin;
 mod admission;
 mod authorization;
 mod backend;
+mod bounds;
 mod frames;
 mod limits;
 mod metrics;
@@ -113,7 +114,7 @@ fn the_last_one_to_leave_unlistens() {
     world.postgres_asked();
     world.send(ann, r#"{"type":"unsubscribe","channel":"a"}"#);
     assert_eq!(world.postgres_asked(), [""; 0]);
-    world.hang_up(bob);
+    world.disconnect(bob);
     assert_eq!(world.postgres_asked(), [r#"UNLISTEN "a""#]);
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
@@ -283,7 +284,7 @@ fn everything_is_given_back_at_the_end() {
         world.notify(["a", "b", "c"][n % 3], "payload");
     }
     for client in clients {
-        world.hang_up(client);
+        world.disconnect(client);
     }
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);

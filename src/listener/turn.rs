@@ -117,7 +117,7 @@ impl Listening {
                 }
             }
         }
-        self.sessions.take_leave();
+        self.sessions.terminate();
     }
 
     fn turn(&mut self) -> io::Result<Flow> {
@@ -220,6 +220,7 @@ impl Callers {
             Event::Down(Role::Listening) => channels.handle_down(),
             Event::Up(Role::Publishing, _)
             | Event::Down(Role::Publishing)
+            | Event::TlsGivenUp(_)
             | Event::Proved(_)
             | Event::Unfit(_)
             | Event::Committed(_)
@@ -243,9 +244,10 @@ fn error_of(failure: &Failure) -> ListenerError {
     let address = failure.address.clone();
     let error = match &failure.kind {
         FailureKind::Connection(kind, text) => io::Error::new(*kind, format!("connection {text}")),
-        FailureKind::Tls(text) => io::Error::other(format!("connection {text}")),
+        FailureKind::Tls(text) => io::Error::other(format!("connection failed: {text}")),
         FailureKind::TargetMismatch(target) => io::Error::other(format!("server is not {target}")),
         FailureKind::Unfit(unfit) => io::Error::other(format!("server {}", unfit.text())),
+        FailureKind::Settings(error) => return ListenerError::Url(error.clone()),
         FailureKind::Session(error) => {
             let error = error.clone();
             return ListenerError::Session { address, error };

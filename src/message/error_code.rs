@@ -1,17 +1,17 @@
 //! Why a request is refused: every code, one row each.
 //!
-//! The row is the only place: the word that clients see, the label in metrics and the list of all
-//! are laid out from it.
+//! The row is the only place: the word that clients see, the label in metrics, the list of all and
+//! the table of `README.md` are laid out from it. Refuses to know who refuses what.
 
 use serde::{Serialize, Serializer};
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
         /// Why a request is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum ErrorCode {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl ErrorCode {
@@ -24,6 +24,10 @@ macro_rules! error_codes {
                     $(Self::$name => $label,)*
                 }
             }
+
+            /// What the rows say, for the table of the docs.
+            #[cfg(test)]
+            const MEANINGS: [&'static str; Self::LABELS.len()] = [$(concat!($($doc),*)),*];
         }
     };
 }
@@ -35,7 +39,7 @@ error_codes! {
     UnknownType = "unknown_type",
     /// Not a channel name: empty, over 63 bytes, or with a NUL.
     BadChannel = "bad_channel",
-    /// Over 7,999 bytes; `limit` says so.
+    /// A payload over 7,999 bytes; `limit` says so.
     PayloadTooLarge = "payload_too_large",
     /// The client has as many subscriptions as it may.
     TooManySubscriptions = "too_many_subscriptions",
@@ -43,7 +47,7 @@ error_codes! {
     TooManyChannels = "too_many_channels",
     /// Too much is waiting already; try again later.
     RateLimited = "rate_limited",
-    /// The client has not said who it is, or its token is wrong.
+    /// The client has not said who it is yet, or its token is wrong.
     Unauthorized = "unauthorized",
     /// The client may not do this on this channel.
     Forbidden = "forbidden",
@@ -53,7 +57,8 @@ error_codes! {
     PostgresDown = "postgres_down",
     /// PostgreSQL refused it; `sqlstate` says why.
     PostgresError = "postgres_error",
-    /// The connection died before PostgreSQL answered: it may or may not be committed.
+    /// It was sent, and the connection died before the answer, or the bridge stopped: it may or may
+    /// not be committed, and is not sent again.
     UnknownOutcome = "unknown_outcome",
 }
 
@@ -68,6 +73,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::laid_out;
+
+    #[test]
+    fn the_table_of_error_codes_in_the_readme_is_that_of_the_program() {
+        let rows = ErrorCode::LABELS.iter().zip(ErrorCode::MEANINGS);
+        let rows = rows.map(|(label, meaning)| format!("| `{label}` |{meaning} |\n"));
+        let table = format!(
+            "\n| error code | why |\n| --- | --- |\n{}\n",
+            rows.collect::<String>()
+        );
+        laid_out::check("README.md", "src/message/error_code.rs", &table);
+    }
 
     #[test]
     fn a_label_is_the_word_that_clients_see() {

@@ -34,6 +34,13 @@ metrics! {
             listening_connects: u64 = 0, less 1 => "listening", "the session that listens";
             publishing_connects: u64 = 0, less 1 => "publishing", "the session that publishes"
         };
+    Counter alle_postgres_tls_given_up_total {session}
+        "Times the session went on in clear text because TLS had failed."
+        "`sslmode=prefer` allows it; the log says why."
+        counted {
+            listening_tls_given_up: u64 = 0 => "listening", "the session that listens";
+            publishing_tls_given_up: u64 = 0 => "publishing", "the session that publishes"
+        };
     Counter alle_notifications_total "Notifications PostgreSQL sent."
         counted { notifications: u64 = 0 };
     Counter alle_notifications_unrouted_total "Notifications that nobody was subscribed to."
@@ -69,10 +76,10 @@ metrics! {
         counted {
             connections_excess: u64 = 0 => "descriptors", "no descriptor was left (503)";
             handshakes_timed_out: u64 = 0 => "handshake_timeout", "the head was not there in 10 s";
-            handshakes_crowded_out: u64 = 0 => "handshakes_full",
+            handshakes_evicted: u64 = 0 => "handshakes_full",
                 "the oldest of 4,096 unfinished handshakes (503), or of those for which there is \
                  no room beyond `--max-clients` and 32 more";
-            admin_crowded_out: u64 = 0 => "admin_full", "more than 16 at the admin address"
+            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
         };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
@@ -138,6 +145,9 @@ metrics! {
 
     // The loop.
 
+    Histogram alle_turn_time_seconds "Time of a turn of the loop, without its wait."
+        "Wall time: on a busy machine the scheduler's, too."
+        counted { turn_time: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
     Counter alle_turns_total "Turns of the loop."
         counted { turns: u64 = 0 };
     Counter alle_wakeups_total "Turns that began with an event."

@@ -1,20 +1,26 @@
 //! Proving to the server who we are, and with SCRAM the server to us.
 //!
-//! Authentication requests in, password messages out (PostgreSQL, "SASL Authentication"; RFC 5802,
-//! RFC 7677, RFC 5929). Knows nothing of what comes before or after, and of TLS only what ties
-//! SCRAM to it.
+//! Authentication requests in, password messages out (PostgreSQL, "SASL Authentication"; RFC
+//! 5929). Knows nothing of what comes before or after, and of TLS only what ties SCRAM to it.
+
+mod saslprep;
+mod scram;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 
 use bytes::BytesMut;
 use postgres_protocol::authentication::{
     md5_hash,
-    sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256},
+    sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS},
 };
 
+use self::scram::{Answered, Binding, Challenged, Scram};
+pub use self::scram::{KeyDerivation, SaltedPassword};
 use super::{
     command,
-    config::{ChannelBinding, Config, Password, Server},
+    config::{AuthMethod, AuthMethods, ChannelBinding, Config, Password, Server},
     error::{AuthenticationError, BindingError, ProtocolError, SessionError, bounded_text},
     text::text_until_nul,
 };
@@ -39,6 +45,8 @@ pub(super) struct Authentication {
     allow_cleartext: bool,
     protection: Protection,
     channel_binding: ChannelBinding,
+    /// What the server may ask for.
+    methods: AuthMethods,
     state: State,
 }
 
@@ -48,9 +56,16 @@ enum State {
     /// The password or its hash is on its way; the server's word decides.
     PasswordSent,
     /// Our nonce is on its way.
-    ScramBegun(ScramSha256),
+    ScramBegun(Scram),
+    /// The server said what the proof takes: it waits for its key.
+    ScramChallenged {
+        challenged: Challenged,
+        /// Until somebody took it.
+        derivation: Option<KeyDerivation>,
+        iterations: u32,
+    },
     /// Our proof is on its way; the server still owes its own.
-    ScramAnswered(ScramSha256),
+    ScramAnswered(Answered),
     /// The server knows the password's verifier.
     ScramProven,
     /// Done, well or badly.
@@ -65,6 +80,7 @@ impl Authentication {
             allow_cleartext: server.is_local() || protection != Protection::None,
             protection,
             channel_binding: config.channel_binding,
+            methods: config.auth_methods,
             state: State::Waiting,
         }
     }
@@ -78,12 +94,16 @@ impl Authentication {
         let (code, data) = body.split_first_chunk().ok_or(MALFORMED)?;
         let request = Request::of(u32::from_be_bytes(*code));
         self.check_binding(&request)?;
+        self.check_method(&request)?;
         self.state = match (mem::replace(&mut self.state, State::Over), request) {
             (State::Waiting | State::PasswordSent | State::ScramProven, Request::Ok) => {
                 return Ok(true);
             }
             // Whoever cannot sign does not know the password, and is not our server.
-            (State::ScramBegun(_) | State::ScramAnswered(_), Request::Ok) => {
+            (
+                State::ScramBegun(_) | State::ScramChallenged { .. } | State::ScramAnswered(_),
+                Request::Ok,
+            ) => {
                 return Err(AuthenticationError::ServerUnproven.into());
             }
             (State::Waiting, Request::Cleartext) => {
@@ -100,16 +120,20 @@ impl Authentication {
                 State::PasswordSent
             }
             (State::Waiting, Request::Sasl) => self.begin_scram(data, out)?,
-            (State::ScramBegun(mut scram), Request::SaslContinue) => {
-                scram.update(data).map_err(scram_error)?;
-                command::sasl(scram.message(), out)?;
-                State::ScramAnswered(scram)
+            (State::ScramBegun(scram), Request::SaslContinue) => {
+                let challenge = scram.handle_challenge(data);
+                let (challenged, derivation) = challenge.map_err(scram_error)?;
+                State::ScramChallenged {
+                    challenged,
+                    iterations: derivation.iterations(),
+                    derivation: Some(derivation),
+                }
             }
-            (State::ScramAnswered(mut scram), Request::SaslFinal) => {
-                scram.finish(data).map_err(scram_error)?;
+            (State::ScramAnswered(answered), Request::SaslFinal) => {
+                answered.verify(data).map_err(scram_error)?;
                 State::ScramProven
             }
-            (_, Request::Unsupported(method)) => {
+            (_, Request::Unsupported(method, _)) => {
                 let method = method.to_owned();
                 return Err(AuthenticationError::MethodUnsupported { method }.into());
             }
@@ -124,6 +148,70 @@ impl Authentication {
             ) => return Err(ProtocolError::Unexpected { tag: TAG }.into()),
         };
         Ok(false)
+    }
+
+    /// The key that is to be derived, once: the exchange waits for [`Self::handle_key`].
+    pub(super) fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
+        match &mut self.state {
+            State::ScramChallenged { derivation, .. } => derivation.take(),
+            State::Waiting
+            | State::PasswordSent
+            | State::ScramBegun(_)
+            | State::ScramAnswered(_)
+            | State::ScramProven
+            | State::Over => None,
+        }
+    }
+
+    /// In how many rounds the key is derived, while it is.
+    pub(super) fn key_iterations(&self) -> Option<u32> {
+        match self.state {
+            State::ScramChallenged { iterations, .. } => Some(iterations),
+            State::Waiting
+            | State::PasswordSent
+            | State::ScramBegun(_)
+            | State::ScramAnswered(_)
+            | State::ScramProven
+            | State::Over => None,
+        }
+    }
+
+    /// Goes on with the key that was derived.
+    pub(super) fn handle_key(
+        &mut self,
+        key: &SaltedPassword,
+        out: &mut BytesMut,
+    ) -> Result<(), SessionError> {
+        if !matches!(self.state, State::ScramChallenged { .. }) {
+            return Ok(());
+        }
+        let state = mem::replace(&mut self.state, State::Over);
+        if let State::ScramChallenged { challenged, .. } = state {
+            let (answered, message) = challenged.prove(key);
+            command::sasl(message.as_bytes(), out)?;
+            self.state = State::ScramAnswered(answered);
+        }
+        Ok(())
+    }
+
+    /// `require_auth`: a server that asks for something else, or for nothing, may be a stranger.
+    fn check_method(&self, request: &Request) -> Result<(), AuthenticationError> {
+        let method = match request {
+            Request::Ok if matches!(self.state, State::Waiting) => AuthMethod::None,
+            Request::Cleartext => AuthMethod::Password,
+            Request::Md5 => AuthMethod::Md5,
+            Request::Sasl => AuthMethod::ScramSha256,
+            Request::Unsupported(_, Some(method)) => *method,
+            Request::Ok
+            | Request::SaslContinue
+            | Request::SaslFinal
+            | Request::Unsupported(_, None) => return Ok(()),
+        };
+        if self.methods.allow(method) {
+            return Ok(());
+        }
+        let method = method.as_str();
+        Err(AuthenticationError::MethodNotAllowed { method })
     }
 
     /// Where binding is demanded, nothing but SCRAM will do: whoever asks for less, or for nothing,
@@ -161,36 +249,31 @@ impl Authentication {
                     end_point: Some(end_point),
                 },
                 ChannelBinding::Prefer | ChannelBinding::Require,
-            ) if offers(SCRAM_SHA_256_PLUS) => (
-                SCRAM_SHA_256_PLUS,
-                sasl::ChannelBinding::tls_server_end_point(end_point.clone()),
-            ),
+            ) if offers(SCRAM_SHA_256_PLUS) => {
+                (SCRAM_SHA_256_PLUS, Binding::EndPoint(end_point.clone()))
+            }
             (_, ChannelBinding::Require) => {
                 return Err(AuthenticationError::BindingMissing(BindingError::NotOffered).into());
             }
             // "We could have, you did not offer it": the server finds out who took it away.
             (Protection::Tls { end_point: Some(_) }, ChannelBinding::Prefer) => {
-                (SCRAM_SHA_256, sasl::ChannelBinding::unrequested())
+                (SCRAM_SHA_256, Binding::Unoffered)
             }
-            (Protection::None | Protection::Tls { .. }, _) => {
-                (SCRAM_SHA_256, sasl::ChannelBinding::unsupported())
-            }
+            (Protection::None | Protection::Tls { .. }, _) => (SCRAM_SHA_256, Binding::Unsupported),
         };
         if !offers(mechanism) {
             let method = bounded_text(&mechanisms.join(&b", "[..]));
             return Err(AuthenticationError::MethodUnsupported { method }.into());
         }
-        let scram = ScramSha256::new(self.password()?, binding);
-        command::sasl_initial(mechanism, scram.message(), out)?;
+        let scram = Scram::new(self.password()?, binding);
+        command::sasl_initial(mechanism, scram.message().as_bytes(), out)?;
         Ok(State::ScramBegun(scram))
     }
 
     fn password(&self) -> Result<&[u8], AuthenticationError> {
-        let password = self.password.as_ref().map(Password::as_str);
+        let password = self.password.as_ref().map(Password::as_bytes);
         let password = password.filter(|password| !password.is_empty());
-        password
-            .map(str::as_bytes)
-            .ok_or(AuthenticationError::PasswordMissing)
+        password.ok_or(AuthenticationError::PasswordMissing)
     }
 }
 
@@ -202,7 +285,7 @@ enum Request {
     Sasl,
     SaslContinue,
     SaslFinal,
-    Unsupported(&'static str),
+    Unsupported(&'static str, Option<AuthMethod>),
 }
 
 impl Request {
@@ -214,237 +297,20 @@ impl Request {
             10 => Self::Sasl,
             11 => Self::SaslContinue,
             12 => Self::SaslFinal,
-            2 => Self::Unsupported("Kerberos V5"),
-            4 => Self::Unsupported("crypt"),
-            6 => Self::Unsupported("SCM credentials"),
-            7 | 8 => Self::Unsupported("GSSAPI"),
-            9 => Self::Unsupported("SSPI"),
-            _ => Self::Unsupported("an unknown method"),
+            2 => Self::Unsupported("Kerberos V5", None),
+            4 => Self::Unsupported("crypt", None),
+            6 => Self::Unsupported("SCM credentials", None),
+            7 | 8 => Self::Unsupported("GSSAPI", Some(AuthMethod::Gss)),
+            9 => Self::Unsupported("SSPI", Some(AuthMethod::Sspi)),
+            _ => Self::Unsupported("an unknown method", None),
         }
     }
 }
 
-fn scram_error(error: std::io::Error) -> SessionError {
-    let cause = bounded_text(error.to_string().as_bytes());
+fn scram_error(cause: impl Into<String>) -> SessionError {
+    let cause = bounded_text(cause.into().as_bytes());
     AuthenticationError::Scram { cause }.into()
 }
 
 const TAG: u8 = b'R';
 const MALFORMED: ProtocolError = ProtocolError::Malformed { tag: TAG };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn authentication(url: &str) -> Authentication {
-        let config = Config::parse(url, &|_| None).unwrap();
-        Authentication::new(&config, &config.servers[0], Protection::None)
-    }
-
-    fn request(code: u32, data: &[u8]) -> Vec<u8> {
-        [&code.to_be_bytes()[..], data].concat()
-    }
-
-    /// What the last of `requests` is answered with, the earlier ones having been fine.
-    fn answer(url: &str, requests: &[Vec<u8>]) -> Result<(bool, BytesMut), SessionError> {
-        let mut authentication = authentication(url);
-        let mut out = BytesMut::new();
-        let mut admitted = false;
-        for request in requests {
-            out.clear();
-            admitted = authentication.handle_request(request, &mut out)?;
-        }
-        Ok((admitted, out))
-    }
-
-    #[test]
-    fn trust_needs_no_answer() {
-        let (admitted, out) = answer("postgres://u@db", &[request(0, b"")]).unwrap();
-        assert!(admitted && out.is_empty());
-    }
-
-    #[test]
-    fn the_password_travels_in_the_clear_only_within_this_machine() {
-        let asked = [request(3, b"")];
-        for url in ["postgres://u:pw@%2Ftmp", "postgres://u:pw@[::1]"] {
-            let (admitted, out) = answer(url, &asked).unwrap();
-            assert!(!admitted);
-            assert_eq!(out, &b"p\0\0\0\x07pw\0"[..]);
-        }
-        let refused = AuthenticationError::CleartextRefused.into();
-        assert_eq!(answer("postgres://u:pw@db", &asked), Err(refused));
-    }
-
-    #[test]
-    fn md5_is_answered_with_the_salted_hash() {
-        let asked = [request(5, &[0x2a, 0x3d, 0x8f, 0xe0])];
-        let (_, out) = answer("postgres://md5_user:password@db", &asked).unwrap();
-        assert_eq!(
-            out,
-            &b"p\0\0\0\x28md562af4dd09bbb41884907a838a3233294\0"[..]
-        );
-        let (admitted, _) = answer(
-            "postgres://u:pw@db",
-            &[request(5, b"salt"), request(0, b"")],
-        )
-        .unwrap();
-        assert!(admitted);
-        assert_eq!(
-            answer("postgres://u:pw@db", &[request(5, b"sal")]),
-            Err(MALFORMED.into())
-        );
-    }
-
-    #[test]
-    fn a_missing_password_and_unknown_methods_are_named() {
-        for asked in [request(5, b"salt"), request(10, b"SCRAM-SHA-256\0\0")] {
-            let missing = AuthenticationError::PasswordMissing.into();
-            assert_eq!(answer("postgres://u@db", &[asked]), Err(missing));
-        }
-        for (asked, method) in [
-            (request(7, b""), "GSSAPI"),
-            (request(9, b""), "SSPI"),
-            (request(99, b""), "an unknown method"),
-            (
-                request(10, b"SCRAM-SHA-256-PLUS\0OAUTH\0\0"),
-                "SCRAM-SHA-256-PLUS, OAUTH",
-            ),
-        ] {
-            let method = method.to_owned();
-            let expected = AuthenticationError::MethodUnsupported { method }.into();
-            assert_eq!(answer("postgres://u:pw@db", &[asked]), Err(expected));
-        }
-    }
-
-    fn over_tls(url: &str, end_point: Option<&[u8]>, asked: &[u8]) -> Result<String, SessionError> {
-        let config = Config::parse(url, &|_| None).unwrap();
-        let end_point = end_point.map(<[u8]>::to_vec);
-        let protection = Protection::Tls { end_point };
-        let mut authentication = Authentication::new(&config, &config.servers[0], protection);
-        let mut out = BytesMut::new();
-        authentication.handle_request(asked, &mut out)?;
-        Ok(String::from_utf8_lossy(&out).into_owned())
-    }
-
-    #[test]
-    fn scram_is_tied_to_tls_where_both_sides_can() {
-        let both = request(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
-        let plain = request(10, b"SCRAM-SHA-256\0\0");
-        let disabled = "postgres://u:pw@db?channel_binding=disable";
-        let required = "postgres://u:pw@db?channel_binding=require";
-        for (url, end_point, asked, expected) in [
-            ("postgres://u:pw@db", true, &both, "SCRAM-SHA-256-PLUS\0"),
-            (
-                "postgres://u:pw@db",
-                true,
-                &both,
-                "p=tls-server-end-point,,",
-            ),
-            (required, true, &both, "p=tls-server-end-point,,"),
-            ("postgres://u:pw@db", true, &plain, "y,,"),
-            ("postgres://u:pw@db", false, &both, "n,,"),
-            (disabled, true, &both, "n,,"),
-        ] {
-            let answer = over_tls(url, end_point.then_some(b"hash"), asked).unwrap();
-            assert!(answer.contains(expected), "{url}: {answer:?}");
-        }
-    }
-
-    #[test]
-    fn a_demanded_binding_is_never_given_up() {
-        let url = "postgres://u:pw@localhost?channel_binding=require";
-        let both = request(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
-        let missing = |cause| Err(AuthenticationError::BindingMissing(cause).into());
-        for asked in [
-            request(0, b""),
-            request(3, b""),
-            request(5, b"salt"),
-            request(10, b"SCRAM-SHA-256\0\0"),
-        ] {
-            let not_offered = missing(BindingError::NotOffered);
-            assert_eq!(over_tls(url, Some(b"hash"), &asked), not_offered);
-        }
-        assert_eq!(over_tls(url, None, &both), missing(BindingError::NoHash));
-        let no_tls = missing(BindingError::NoTls);
-        assert_eq!(answer(url, &[both]).map(|_| String::new()), no_tls);
-    }
-
-    #[test]
-    fn the_password_travels_in_the_clear_over_tls() {
-        let sent = over_tls("postgres://u:pw@db", None, &request(3, b"")).unwrap();
-        assert_eq!(sent, "p\0\0\0\x07pw\0");
-    }
-
-    /// Plays a server up to a point of the exchange; its nonce extends ours as it must.
-    fn scram_up_to_our_proof() -> Authentication {
-        let mut authentication = authentication("postgres://u:pw@db");
-        let mut out = BytesMut::new();
-        let offer = request(10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
-        assert_eq!(authentication.handle_request(&offer, &mut out), Ok(false));
-        let first = String::from_utf8(out.to_vec()).unwrap();
-        let (_, nonce) = first.split_once("n,,n=,r=").unwrap();
-        let answer = request(11, format!("r={nonce}more,s=c2FsdA==,i=1").as_bytes());
-        assert_eq!(authentication.handle_request(&answer, &mut out), Ok(false));
-        authentication
-    }
-
-    #[test]
-    fn a_server_that_skips_its_proof_is_refused() {
-        let unproven = Err(AuthenticationError::ServerUnproven.into());
-        let ok = request(0, b"");
-        let begun = [request(10, b"SCRAM-SHA-256\0\0"), ok.clone()];
-        assert_eq!(answer("postgres://u:pw@db", &begun).map(|_| true), unproven);
-        let mut answered = scram_up_to_our_proof();
-        assert_eq!(answered.handle_request(&ok, &mut BytesMut::new()), unproven);
-    }
-
-    #[test]
-    fn a_wrong_proof_and_a_foreign_nonce_are_refused() {
-        let mut answered = scram_up_to_our_proof();
-        let last = request(12, b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-        let error = answered
-            .handle_request(&last, &mut BytesMut::new())
-            .unwrap_err();
-        let SessionError::Authentication(AuthenticationError::Scram { cause }) = error else {
-            panic!("{error}");
-        };
-        assert_eq!(cause, "SCRAM verification error");
-
-        for data in [
-            &b"r=foreign,s=c2FsdA==,i=1"[..],
-            b"",
-            b"\xff",
-            b"r=,s=,i=",
-            b"e=no",
-        ] {
-            let asked = [request(10, b"SCRAM-SHA-256\0\0"), request(11, data)];
-            assert!(answer("postgres://u:pw@db", &asked).is_err());
-        }
-    }
-
-    #[test]
-    fn requests_out_of_order_are_refused() {
-        let unexpected = Err(ProtocolError::Unexpected { tag: TAG }.into());
-        for requests in [
-            &[request(11, b"")][..],
-            &[request(12, b"")],
-            &[request(5, b"salt"), request(5, b"salt")],
-            &[request(5, b"salt"), request(10, b"SCRAM-SHA-256\0\0")],
-            &[request(10, b"SCRAM-SHA-256\0\0"), request(3, b"")],
-            &[request(10, b"SCRAM-SHA-256\0\0"), request(12, b"")],
-        ] {
-            assert_eq!(answer("postgres://u:pw@%2Ftmp", requests), unexpected);
-        }
-        for body in [
-            &b""[..],
-            b"\0\0\0",
-            b"\0\0\0\x0aSCRAM",
-            b"\0\0\0\x0aSCRAM-SHA-256\0",
-        ] {
-            assert_eq!(
-                answer("postgres://u:pw@db", &[body.to_vec()]),
-                Err(MALFORMED.into())
-            );
-        }
-    }
-}

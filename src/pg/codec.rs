@@ -82,6 +82,11 @@ impl Codec {
         Ok(Some(Span { tag, body }))
     }
 
+    /// What is not used up yet, however it is cut.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.inbox[self.used..]
+    }
+
     pub(super) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.inbox[range]
     }

@@ -3,8 +3,11 @@
 //! The facts and their sentences (PostgreSQL, "Error and Notice Message Fields"; appendix "Error
 //! Codes"). Does not know when to try again.
 
+mod refusal;
+
 use std::{error::Error, fmt};
 
+pub use self::refusal::{Origin, Refusal};
 use super::text::text_until_nul;
 use crate::escape::escaped;
 
@@ -21,9 +24,11 @@ pub struct ServerError {
     /// What is wrong.
     pub message: String,
     /// More about it.
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
     /// What the server would do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
+    /// Which step of a session's beginning says so.
+    pub origin: Origin,
 }
 
 impl ServerError {
@@ -48,8 +53,9 @@ impl ServerError {
                 b'S' if error.severity.is_empty() => error.severity = text(),
                 b'C' => error.sqlstate = text(),
                 b'M' => error.message = text(),
-                b'D' => error.detail = Some(text()),
-                b'H' => error.hint = Some(text()),
+                b'D' => error.detail = Some(text().into()),
+                b'H' => error.hint = Some(text().into()),
+                b'R' => error.origin = Origin::of(&text()),
                 _ => {}
             }
         }
@@ -171,6 +177,11 @@ pub enum AuthenticationError {
         /// Its name.
         method: String,
     },
+    /// `require_auth` does not allow what the server wants.
+    MethodNotAllowed {
+        /// Its name there.
+        method: &'static str,
+    },
     /// The server wants a password and there is none.
     PasswordMissing,
     /// The server wants the password in the clear, over a network.
@@ -179,6 +190,11 @@ pub enum AuthenticationError {
     Scram {
         /// How.
         cause: String,
+    },
+    /// Its verifier takes longer than connecting may.
+    IterationsTooMany {
+        /// How many there are.
+        iterations: u32,
     },
     /// The server says we are in without having proved who it is, as SCRAM demands.
     ServerUnproven,
@@ -207,6 +223,16 @@ impl fmt::Display for AuthenticationError {
                     escaped(method)
                 )
             }
+            Self::MethodNotAllowed { method } => write!(
+                f,
+                "server asks for authentication method \"{method}\", which require_auth does not \
+                 allow"
+            ),
+            Self::IterationsTooMany { iterations } => write!(
+                f,
+                "the password's verifier on the server has {iterations} iterations of SCRAM, which \
+                 take longer than connecting may"
+            ),
             Self::PasswordMissing => f.write_str("server asks for a password and none is given"),
             Self::CleartextRefused => f.write_str(
                 "server asks for the password in clear text, which is not sent over a network",
@@ -237,70 +263,29 @@ impl Error for AuthenticationError {}
 pub enum SessionError {
     /// The server ended it.
     Server(ServerError),
+    /// The server could not even begin: what it said instead of a message, such as that it could
+    /// not fork.
+    NotBegun(String),
+    /// Something else than PostgreSQL answers there.
+    NotPostgres {
+        /// What it speaks.
+        protocol: &'static str,
+    },
     /// The server's bytes make no sense.
     Protocol(ProtocolError),
     /// Authentication came to nothing on our side.
     Authentication(AuthenticationError),
 }
 
-impl SessionError {
-    /// Whether somebody has to change something before another attempt can succeed.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Server(error) => matches!(error.sqlstate.as_str(), "28P01" | "28000" | "3D000"),
-            Self::Protocol(error) => *error == ProtocolError::Nul,
-            Self::Authentication(error) => match error {
-                AuthenticationError::MethodUnsupported { .. }
-                | AuthenticationError::PasswordMissing
-                | AuthenticationError::BindingMissing(_)
-                | AuthenticationError::CleartextRefused => true,
-                AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => false,
-            },
-        }
-    }
-
-    /// What to do about it, in words, where that is known.
-    pub fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Server(error) => match error.sqlstate.as_str() {
-                "28P01" => Some("check the user name and the password in the connection string"),
-                "28000" => Some("check the user name, and that pg_hba.conf lets it in from here"),
-                "3D000" => Some("create the database, or name another one"),
-                "53300" => Some("raise max_connections, or close idle sessions"),
-                _ => None,
-            },
-            Self::Protocol(ProtocolError::Nul) => Some("take the NUL out of the configuration"),
-            Self::Protocol(_) => Some("check that the address is that of a PostgreSQL server"),
-            Self::Authentication(error) => Some(match error {
-                AuthenticationError::MethodUnsupported { .. }
-                | AuthenticationError::CleartextRefused => {
-                    "let pg_hba.conf ask for scram-sha-256 for this user"
-                }
-                AuthenticationError::PasswordMissing => {
-                    "put the password in the connection string or in ~/.pgpass, or set PGPASSWORD"
-                }
-                AuthenticationError::BindingMissing(BindingError::NoTls) => {
-                    "set sslmode=require and let the server speak TLS"
-                }
-                AuthenticationError::BindingMissing(BindingError::NotOffered) => {
-                    "let pg_hba.conf ask for scram-sha-256 for this user, or set \
-                     channel_binding=prefer"
-                }
-                AuthenticationError::BindingMissing(BindingError::NoHash) => {
-                    "sign the certificate with RSA or ECDSA, or set channel_binding=prefer"
-                }
-                AuthenticationError::Scram { .. } | AuthenticationError::ServerUnproven => {
-                    "check that the address is that of your PostgreSQL server"
-                }
-            }),
-        }
-    }
-}
-
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => error.fmt(f),
+            Self::NotBegun(text) => write!(f, "server cannot begin a session: {}", escaped(text)),
+            Self::NotPostgres { protocol } => write!(
+                f,
+                "what answers there speaks {protocol}, not PostgreSQL's protocol"
+            ),
             Self::Protocol(error) => write!(f, "protocol violation: {error}"),
             Self::Authentication(error) => error.fmt(f),
         }
@@ -364,24 +349,5 @@ mod tests {
             ServerError::parse(b"M\xff\0\0").unwrap().message,
             "\u{fffd}"
         );
-    }
-
-    #[test]
-    fn configuration_errors_are_told_from_passing_ones() {
-        for (sqlstate, configuration) in [
-            ("28P01", true),
-            ("28000", true),
-            ("3D000", true),
-            ("57P01", false),
-            ("53300", false),
-        ] {
-            let error = ServerError {
-                sqlstate: sqlstate.to_owned(),
-                ..ServerError::default()
-            };
-            let error = SessionError::Server(error);
-            assert_eq!(error.is_configuration(), configuration, "{sqlstate}");
-            assert!(error.remedy().is_some() || !configuration);
-        }
     }
 }

@@ -22,8 +22,8 @@ use super::{
 use crate::channel::{Channel, Payload};
 
 pub use super::{
-    auth::Protection,
-    error::{AuthenticationError, BindingError, ProtocolError, ServerError, SessionError},
+    auth::{KeyDerivation, Protection, SaltedPassword},
+    error::{AuthenticationError, BindingError, ProtocolError, Refusal, ServerError, SessionError},
 };
 
 /// Names one request; the session hands it back and reads nothing into it.
@@ -45,7 +45,7 @@ pub struct Ticket(pub u64);
 /// `poll_transmit` lends until it lends nothing or the socket is full:
 ///
 /// ```
-/// # use alle::pg::{config::Config, session::{Event, Session}};
+/// # use alle::internals::pg::{config::Config, session::{Event, Session}};
 /// # let config = Config::parse("postgres://ann@db/x", &|_| None)?;
 /// # let (read, mut socket) = (b"R\0\0\0\x08\0\0\0\0", Vec::new());
 /// let mut session = Session::new(&config, "alle");
@@ -59,12 +59,18 @@ pub struct Ticket(pub u64);
 ///         Event::Failed(_) => {}
 ///     }
 /// }
+/// if let Some(derivation) = session.take_key_derivation() {
+///     // On a thread of its own: the server says how long it takes.
+///     if let Some(key) = derivation.run(|| true) {
+///         session.handle_key(&key);
+///     }
+/// }
 /// while let Some(bytes) = session.poll_transmit() {
 ///     socket.extend_from_slice(bytes);
 ///     let written = bytes.len();
 ///     session.handle_transmitted(written);
 /// }
-/// # Ok::<(), alle::pg::config::ConfigError>(())
+/// # Ok::<(), alle::internals::pg::config::ConfigError>(())
 /// ```
 ///
 /// When the socket closes, drain events once more, then `unanswered`, and drop the session.
@@ -258,6 +264,43 @@ impl Session {
     pub fn is_measuring_queue(&self) -> bool {
         let mut kinds = self.requests.iter().map(|request| request.kind);
         kinds.any(|kind| kind == Kind::QueueUsage)
+    }
+
+    /// The key that SCRAM wants derived, once it is known: run it where it may take seconds, and
+    /// give the outcome to [`Self::handle_key`]. Look for it when [`Self::poll_event`] has nothing.
+    pub fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
+        match &mut self.phase {
+            Phase::Authenticating(authentication) => authentication.take_key_derivation(),
+            Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing
+            | Phase::Failing(_)
+            | Phase::Over => None,
+        }
+    }
+
+    /// In how many rounds the key is derived, from the server's asking to [`Self::handle_key`].
+    pub fn key_iterations(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Authenticating(authentication) => authentication.key_iterations(),
+            Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing
+            | Phase::Failing(_)
+            | Phase::Over => None,
+        }
+    }
+
+    /// The key is derived; what follows from it is queued.
+    pub fn handle_key(&mut self, key: &SaltedPassword) {
+        if let Phase::Authenticating(authentication) = &mut self.phase {
+            if let Err(error) = authentication.handle_key(key, self.outbox.tail()) {
+                self.outbox.clear();
+                self.phase = Phase::Failing(error);
+            }
+        }
     }
 
     /// Takes what the socket read.

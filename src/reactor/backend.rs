@@ -13,7 +13,7 @@ use std::{
 use mio::{Interest, Registry, Waker};
 
 use super::{
-    resolve::{Resolution, Resolved, Unresolved},
+    resolve::{Answer, Question, Resolved, Resolver, Unresolved},
     socket::BackendSocket,
     source::Source,
     tls::{Connector, Progress, Securing, TlsSocket},
@@ -24,6 +24,7 @@ use crate::backend::{Backend, Order, Role};
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
     sockets: [Stage; 2],
+    resolvers: [Resolver; 2],
     waker: Arc<Waker>,
 }
 
@@ -32,7 +33,6 @@ pub(crate) struct BackendSockets {
 enum Stage {
     #[default]
     None,
-    Resolving(Resolution),
     Connecting {
         socket: BackendSocket,
         /// To be tried if this one fails.
@@ -60,6 +60,7 @@ impl BackendSockets {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             sockets: Default::default(),
+            resolvers: [waker.clone(), waker.clone()].map(Resolver::new),
             waker,
         }
     }
@@ -78,12 +79,30 @@ impl BackendSockets {
         now: Instant,
     ) {
         match order {
+            Order::Resolve(role) => {
+                let question = Question::Settings(backend.connection_string(role).clone());
+                self.ask(role, question, backend, now);
+            }
             Order::Connect(role) => {
                 if let Err(error) = self.connect(backend, role, registry) {
                     backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                 }
             }
-            Order::Disconnect(role) => self.sockets[role.index()] = Stage::None,
+            Order::DeriveKey(role) => {
+                if let Some(derivation) = backend.take_key_derivation(role) {
+                    self.ask(role, Question::Key(derivation), backend, now);
+                }
+            }
+            Order::Disconnect(role) => {
+                self.resolvers[role.index()].abandon();
+                self.sockets[role.index()] = Stage::None;
+            }
+        }
+    }
+
+    fn ask(&mut self, role: Role, question: Question, backend: &mut Backend, now: Instant) {
+        if let Err(error) = self.resolvers[role.index()].ask(question) {
+            backend.handle_unreachable(role, &refused(&error), error.kind(), now);
         }
     }
 
@@ -97,7 +116,7 @@ impl BackendSockets {
         now: Instant,
     ) {
         match &mut self.sockets[role.index()] {
-            Stage::None | Stage::Resolving(_) => {}
+            Stage::None => {}
             Stage::Connecting { .. } => self.check_connecting(role, backend, registry, now),
             Stage::Securing(_) => self.secure(role, backend, now),
             Stage::Connected {
@@ -109,25 +128,26 @@ impl BackendSockets {
         }
     }
 
-    /// Goes on with connections whose name is resolved by now.
+    /// Goes on with what threads found out by now.
     pub(crate) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
         for role in Role::ALL {
-            let Stage::Resolving(resolution) = &self.sockets[role.index()] else {
+            let Some(answer) = self.resolvers[role.index()].poll() else {
                 continue;
             };
-            match resolution.poll() {
-                None => {}
-                Some(Ok(resolved)) => {
+            match answer {
+                Answer::Settings(Ok(config)) => backend.handle_resolved(role, *config, now),
+                Answer::Settings(Err(error)) => backend.handle_unresolved(role, error, now),
+                Answer::Server(Ok(resolved)) => {
+                    backend.handle_located(role, now);
                     self.connect_next(role, resolved, None, backend, registry, now);
                 }
-                Some(Err(Unresolved::Name(error))) => {
-                    self.sockets[role.index()] = Stage::None;
+                Answer::Server(Err(Unresolved::Name(error))) | Answer::None(error) => {
                     backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                 }
-                Some(Err(Unresolved::Tls(error))) => {
-                    self.sockets[role.index()] = Stage::None;
-                    backend.handle_tls_failed(role, &format!("failed: {error}"), now);
+                Answer::Server(Err(Unresolved::Tls(error))) => {
+                    backend.handle_tls_failed(role, &error.to_string(), now);
                 }
+                Answer::Key(key) => backend.handle_key(role, &key),
             }
         }
     }
@@ -199,15 +219,18 @@ impl BackendSockets {
         let server = backend.server(role);
         if let Some(path) = server.unix_socket_path() {
             let mut socket = BackendSocket::connect_unix(&path)?;
+            if let Some(peer) = &server.peer {
+                socket.check_peer(peer)?;
+            }
             register(&mut socket, role, registry)?;
             self.connected(role, Stream::Plain(socket));
             backend.handle_connected(role);
         } else {
-            let encryption = backend.route(role).encryption;
-            let tls = &backend.config(role).tls;
-            let waker = Arc::clone(&self.waker);
-            let resolution = Resolution::start(server, tls, encryption, waker)?;
-            self.sockets[role.index()] = Stage::Resolving(resolution);
+            self.resolvers[role.index()].ask(Question::Server {
+                server: server.clone(),
+                tls: backend.config(role).tls.clone(),
+                encryption: backend.route(role).encryption,
+            })?;
         }
         Ok(())
     }
@@ -231,7 +254,8 @@ impl BackendSockets {
     ) {
         let mut addresses = VecDeque::from(resolved.addresses);
         while let Some(address) = addresses.pop_front() {
-            let connecting = BackendSocket::connect_tcp(address)
+            let keepalive = &backend.config(role).keepalive;
+            let connecting = BackendSocket::connect_tcp(address, keepalive)
                 .and_then(|mut socket| register(&mut socket, role, registry).map(|()| socket));
             match connecting {
                 Ok(socket) => {
@@ -314,7 +338,7 @@ impl BackendSockets {
                 backend.handle_unreachable(role, &refused(&error), error.kind(), now);
             }
             Progress::Failed(error) => {
-                backend.handle_tls_failed(role, &format!("failed: {error}"), now);
+                backend.handle_tls_failed(role, &error.to_string(), now);
             }
         }
     }

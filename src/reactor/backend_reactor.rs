@@ -14,7 +14,7 @@ use mio::{Events, Poll, Waker};
 use super::{backend::BackendSockets, source::Source};
 use crate::backend::{Backend, Role};
 
-/// A [`Backend`] and all that carries it. Drop it after [`Self::take_leave`].
+/// A [`Backend`] and all that carries it. Drop it after [`Self::terminate`].
 pub(crate) struct BackendReactor {
     backend: Backend,
     sockets: BackendSockets,
@@ -79,7 +79,7 @@ impl BackendReactor {
     }
 
     /// The sessions end properly, so that PostgreSQL does not log a lost connection.
-    pub(crate) fn take_leave(&mut self) {
+    pub(crate) fn terminate(&mut self) {
         self.backend.terminate();
         self.sockets.write(&mut self.backend, Instant::now());
     }

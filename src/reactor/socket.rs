@@ -4,11 +4,13 @@
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
+#[cfg(target_os = "linux")]
+use std::os::{linux::net::SocketAddrExt as _, unix::net::SocketAddr as SocketAddrUnix};
 use std::{
     io::{self, Read, Write},
     net::SocketAddr,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
-    time::Duration,
 };
 
 use mio::{
@@ -18,7 +20,10 @@ use mio::{
 };
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::delivery::outgoing::{Outgoing, Written};
+use crate::{
+    delivery::outgoing::{Outgoing, Written},
+    pg::config::{Keepalive, Peer},
+};
 
 /// A listening socket whose options its connections inherit.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -72,23 +77,63 @@ pub(super) enum BackendSocket {
 
 impl BackendSocket {
     /// Begins to connect.
-    pub(super) fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn connect_tcp(address: SocketAddr, keepalive: &Keepalive) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
-        let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(30))
-            .with_interval(Duration::from_secs(10))
-            .with_retries(3);
-        socket.set_tcp_keepalive(&keepalive)?;
+        if keepalive.is_on {
+            let mut asked = TcpKeepalive::new();
+            if let Some(idle) = keepalive.idle {
+                asked = asked.with_time(idle);
+            }
+            if let Some(interval) = keepalive.interval {
+                asked = asked.with_interval(interval);
+            }
+            if let Some(count) = keepalive.count {
+                asked = asked.with_retries(count);
+            }
+            socket.set_keepalive(true)?;
+            socket.set_tcp_keepalive(&asked)?;
+        }
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
+        socket.set_tcp_user_timeout(keepalive.user_timeout)?;
         Ok(Self::Tcp(stream))
     }
 
-    /// Connects.
+    /// Connects; a path that begins with `@` is one of Linux's abstract namespace.
     pub(super) fn connect_unix(path: &Path) -> io::Result<Self> {
-        UnixStream::connect(path).map(Self::Unix)
+        match path.as_os_str().as_bytes().strip_prefix(b"@") {
+            None => UnixStream::connect(path).map(Self::Unix),
+            #[cfg(target_os = "linux")]
+            Some(name) => {
+                let address = SocketAddrUnix::from_abstract_name(name)?;
+                UnixStream::connect_addr(&address).map(Self::Unix)
+            }
+            #[cfg(not(target_os = "linux"))]
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this system has no abstract sockets",
+            )),
+        }
+    }
+
+    /// Whether the process at the other end is of a user that it has to be of.
+    pub(super) fn check_peer(&self, peer: &Peer) -> io::Result<()> {
+        let Self::Unix(stream) = self else {
+            return Ok(());
+        };
+        let user_id = user_id_of_peer(stream)?;
+        if peer.accepts(user_id) {
+            return Ok(());
+        }
+        let wanted = match &peer.name {
+            Some(name) => format!("requirepeer demands user \"{name}\""),
+            None => "in this directory only root and this program's user are trusted (set \
+                     requirepeer)"
+                .to_owned(),
+        };
+        let why = format!("the socket belongs to a process of user {user_id}, and {wanted}");
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
     }
 
     /// Whether the connection is made; `WouldBlock` while it is not yet known.
@@ -107,6 +152,18 @@ impl BackendSocket {
             Err(error) => Err(error),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn user_id_of_peer(stream: &UnixStream) -> io::Result<u32> {
+    let credentials = rustix::net::sockopt::socket_peercred(stream)?;
+    Ok(credentials.uid.as_raw())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn user_id_of_peer(_stream: &UnixStream) -> io::Result<u32> {
+    let why = "requirepeer is not supported on this system";
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
 }
 
 impl Read for BackendSocket {

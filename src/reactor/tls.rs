@@ -4,19 +4,29 @@
 //! hands, then encrypts. Who is trusted is `trust`'s; which server and when is decided elsewhere.
 
 mod binding;
+mod certificate;
+mod chain;
+mod error;
+mod files;
+mod identity;
+mod name;
+mod provider;
+mod pss;
+mod signature;
 mod trust;
 
 use std::{
-    fmt,
     io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection,
+    ClientConfig, ClientConnection,
     pki_types::{CertificateDer, ServerName},
 };
 
+pub(super) use self::error::TlsError;
 use super::socket::BackendSocket;
 use crate::{
     backend::Encryption,
@@ -35,11 +45,18 @@ impl Connector {
     pub(super) fn new(tls: &Tls, server: &Server) -> Result<Self, TlsError> {
         let host = server.host_name().ok_or(TlsError::Name)?;
         Ok(Self {
-            config: Arc::new(trust::client_config(tls)?),
-            server_name: ServerName::try_from(host).map_err(|_| TlsError::Name)?,
+            config: Arc::new(trust::client_config(tls, &host)?),
+            server_name: server_name(host),
             is_direct: tls.direct,
         })
     }
+}
+
+/// What is asked for in the clear (RFC 6066, 3); an address never is, and neither is what no
+/// certificate could name, such as an address with a zone. The verifier goes by the host as it is.
+fn server_name(host: String) -> ServerName<'static> {
+    let nameless = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    ServerName::try_from(host).unwrap_or_else(|_| nameless.into())
 }
 
 /// A connection on its way to TLS.
@@ -206,9 +223,10 @@ impl Read for TlsSocket {
             }
             // Also at the end of the socket, of which the reader learns in this way.
             self.connection.read_tls(&mut self.socket)?;
-            self.connection
-                .process_new_packets()
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            // Under TLS 1.3 the server looks at our certificate after the handshake, as we see it.
+            self.connection.process_new_packets().map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidData, TlsError::from(error))
+            })?;
         }
     }
 }
@@ -230,120 +248,6 @@ impl Write for TlsSocket {
         }
         Ok(())
     }
-}
-
-/// Why there is no TLS.
-#[derive(Debug)]
-pub(super) enum TlsError {
-    /// The server has none.
-    Refused,
-    /// The host's name is none that a certificate could have.
-    Name,
-    /// A file of certificates or keys cannot be used.
-    File {
-        /// Its parameter.
-        parameter: &'static str,
-        /// Its path.
-        path: String,
-        /// Why.
-        cause: String,
-    },
-    /// The connection failed while hands were shaken.
-    Io(io::Error),
-    /// The same, where the server was not asked before whether it has TLS.
-    Unasked(io::Error),
-    /// It was not asked either, and does not say that it is PostgreSQL.
-    Protocol,
-    /// The two do not agree, or we do not trust the server.
-    Handshake(rustls::Error),
-}
-
-impl TlsError {
-    fn of(error: io::Error, is_direct: bool) -> Self {
-        match error.downcast() {
-            Ok(error) => Self::Handshake(error),
-            Err(error) if is_direct => Self::Unasked(error),
-            Err(error) => Self::Io(error),
-        }
-    }
-}
-
-impl From<rustls::Error> for TlsError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Handshake(error)
-    }
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str(
-                "the server does not support TLS (let it: ssl = on; or set sslmode=prefer)",
-            ),
-            Self::Name => f.write_str("the host is not a name that a certificate can have"),
-            Self::File {
-                parameter,
-                path,
-                cause,
-            } => write!(f, "{parameter} {path}: {cause}"),
-            Self::Io(error) => write!(f, "TLS handshake: {error}"),
-            Self::Unasked(error) => write!(
-                f,
-                "TLS handshake: {error} (sslnegotiation=direct needs PostgreSQL 17 or later with \
-                 ssl = on)"
-            ),
-            Self::Protocol => f.write_str(
-                "the server did not agree to speak PostgreSQL's protocol (ALPN), which \
-                 sslnegotiation=direct demands",
-            ),
-            Self::Handshake(rustls::Error::InvalidCertificate(error)) => fmt_certificate(error, f),
-            Self::Handshake(rustls::Error::AlertReceived(
-                AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-            )) => f.write_str(
-                "TLS handshake: refused by the server (it may demand a client certificate: set \
-                 sslcert and sslkey)",
-            ),
-            Self::Handshake(error) => write!(f, "TLS handshake: {error}"),
-        }
-    }
-}
-
-fn fmt_certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str("the server's certificate ")?;
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "rustls's enum; only some of it has better words"
-    )]
-    match error {
-        CertificateError::UnknownIssuer => f.write_str(
-            "is signed by nobody that sslrootcert names (put the certificate of its authority \
-             there)",
-        ),
-        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => f
-            .write_str(
-                "names no host (it needs a subjectAltName, the common name does not count; \
-                 sslmode=verify-ca does without)",
-            ),
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => write!(
-            f,
-            "is not for {} but for {} (connect to a host it names, or set sslmode=verify-ca)",
-            expected.to_str(),
-            presented
-                .iter()
-                .map(|name| plain_name(name))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-        other => write!(f, "is not valid: {other}"),
-    }
-}
-
-/// What webpki writes as `DnsName("localhost")`.
-fn plain_name(name: &str) -> &str {
-    name.split('"').nth(1).unwrap_or(name)
 }
 
 /// "SSLRequest": its length and its code.

@@ -84,7 +84,7 @@ impl Report {
                     let it = entry(skip.stream, number);
                     // Whether, and when, the unknown ones were committed is unknown.
                     let is_committed = it.outcome == Outcome::Acknowledged;
-                    if !is_committed || it.begun < heard.segments[0].since {
+                    if !is_committed || it.begun < heard.segments[0].began {
                         continue;
                     }
                     if !heard.is_lost_unseen(skip, &it) {

@@ -215,20 +215,20 @@ impl Director {
         self.server.load_sql("postgres", &sql).unwrap();
     }
 
-    /// How long it took until a client heard what was published after `since`.
-    fn wait_until_heard(&mut self, after: &str, since: Instant) -> Option<Duration> {
-        while !self.ledger.is_heard_from(since) {
+    /// How long it took until a client heard what was published after `mended_at`.
+    fn wait_until_heard(&mut self, after: &str, mended_at: Instant) -> Option<Duration> {
+        while !self.ledger.is_heard_from(mended_at) {
             if self.crowd.is_over() {
                 return None;
             }
-            if since.elapsed() > PATIENCE {
+            if mended_at.elapsed() > PATIENCE {
                 self.broken
                     .push(format!("{after}: nothing was heard again"));
                 return None;
             }
             thread::park_timeout(Duration::from_millis(2));
         }
-        Some(since.elapsed())
+        Some(mended_at.elapsed())
     }
 }
 

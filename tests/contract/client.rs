@@ -201,7 +201,7 @@ impl Client {
         }
     }
 
-    /// Says goodbye and waits for the echo.
+    /// Sends a close frame and waits for the reply.
     #[track_caller]
     pub fn close(mut self) {
         self.socket.close(None).unwrap();

@@ -396,7 +396,7 @@ fn a_page_of_another_host_cannot_read_the_playground_either() {
 }
 
 #[test]
-fn half_a_head_and_a_hang_up_end_the_connection() {
+fn half_a_head_and_a_disconnect_end_the_connection() {
     let bridge = bridge();
     for bytes in [&b"GET /he"[..], b"GET /healthz HTTP/1.1\r\nHost:", b""] {
         let mut raw = Raw::open(bridge.address);

@@ -139,7 +139,7 @@ fn a_server_frozen_for_long() {
 }
 
 /// What neither end hears of, for instance because a firewall forgot them: only the heartbeat can
-/// tell. (The same in no time: `silence_of_postgres_is_probed_and_then_the_end` of the core.)
+/// tell. (The same in no time: `silence_of_postgres_is_probed_and_then_the_end` of the hub.)
 #[test]
 #[ignore = "takes half a minute a round: make outages"]
 fn a_link_that_became_a_black_hole() {

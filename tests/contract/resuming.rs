@@ -143,7 +143,7 @@ fn history_and_its_bytes_are_options() {
 }
 
 #[test]
-fn a_channel_nobody_heard_begins_anew_unless_it_lingered() {
+fn a_channel_without_subscribers_begins_anew_unless_its_unlisten_was_delayed() {
     let database = Database::create();
     for (options, is_recovered) in [(&[][..], false), (&["--unlisten-delay", "60"], true)] {
         let bridge = Bridge::start_with(&database.url(), options);

@@ -174,7 +174,7 @@ fn what_follows_a_close_frame_is_not_read() {
 }
 
 #[test]
-fn a_close_frame_is_answered_with_its_code_and_the_bridge_hangs_up() {
+fn a_close_frame_is_answered_with_its_code_and_the_bridge_disconnects() {
     let bridge = bridge();
     for code in [1000_u16, 1001, 1003, 1011, 3000, 4000, 4999] {
         let mut raw = connect(&bridge);

@@ -70,6 +70,24 @@ fn the_primary_is_found_wherever_it_stands() {
     }
 }
 
+/// LISTEN and NOTIFY are no writes.
+#[test]
+fn a_primary_that_is_read_only_will_do_among_several_hosts() {
+    let primary = Sandbox::start().unwrap();
+    let mut sql = Sql::connect(primary.port(), "postgres");
+    sql.run("ALTER SYSTEM SET default_transaction_read_only = on");
+    sql.run("SELECT pg_reload_conf()");
+    let mut sql = Sql::connect(primary.port(), "postgres");
+    wait_until("it is read-only", || {
+        sql.one("SHOW default_transaction_read_only") == "on"
+    });
+    let bridge = Bridge::start(&url([&primary, &primary], ""));
+    let mut client = bridge.client();
+    client.subscribe("read-only");
+    assert_eq!(client.notify("read-only", "x")["type"], "notified");
+    assert_eq!(client.payload(), "x");
+}
+
 /// It is found, as by psql; and that nobody can listen there is said.
 #[test]
 fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {

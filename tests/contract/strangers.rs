@@ -54,7 +54,7 @@ fn upgrade(bridge: &Bridge, headers: &str) -> Response {
 
 /// A client that came in, and was told that PostgreSQL is not there.
 #[track_caller]
-fn guest(bridge: &Bridge) -> Client {
+fn unauthenticated(bridge: &Bridge) -> Client {
     let mut client = bridge.client();
     assert_eq!(client.next()["type"], "status");
     client
@@ -62,7 +62,7 @@ fn guest(bridge: &Bridge) -> Client {
 
 #[track_caller]
 fn authenticated(bridge: &Bridge, token: &str) -> Client {
-    let mut client = guest(bridge);
+    let mut client = unauthenticated(bridge);
     let answer = client.ask(&json!({"type": "auth", "token": token}));
     assert_eq!(answer, json!({"type": "authenticated"}));
     client
@@ -133,7 +133,7 @@ fn an_empty_list_is_no_channel() {
 #[test]
 fn a_forbidden_notify_without_an_id_is_answered_too() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--allow-publish", ""]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     let asked = json!({"type": "notify", "channel": "a", "payload": "p"});
     let answer = client.ask(&asked);
     assert_eq!(
@@ -193,7 +193,7 @@ fn plain_http_needs_no_token() {
 fn anything_before_the_token_is_unauthorized_and_the_connection_stays() {
     let file = TokenFile::new("s3cret");
     let bridge = file.serve(&[]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     for asked in [subscribe("a"), notify("a")] {
         assert_eq!(refusal(&mut client, &asked), "unauthorized");
     }
@@ -212,7 +212,7 @@ fn anything_before_the_token_is_unauthorized_and_the_connection_stays() {
 fn the_third_wrong_token_closes_with_4001() {
     let file = TokenFile::new("s3cret");
     let bridge = file.serve(&[]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     for id in 1..=3 {
         let answer = client.ask(&json!({"type": "auth", "token": "wrong", "id": id}));
         assert_eq!(
@@ -228,7 +228,7 @@ fn who_does_not_say_who_it_is_in_10_s_is_closed_with_4001() {
     let file = TokenFile::new("s3cret");
     let bridge = file.serve(&[]);
     let start = Instant::now();
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     assert_eq!(client.end(), End::Closed(4001, "unauthorized".into()));
     let waited = start.elapsed();
     assert!(waited > AT_ONCE, "{waited:?}");
@@ -237,7 +237,7 @@ fn who_does_not_say_who_it_is_in_10_s_is_closed_with_4001() {
 #[test]
 fn auth_is_an_unknown_type_where_no_token_is_required() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     let answer = client.ask(&json!({"type": "auth", "token": "t", "id": 1}));
     assert_eq!(
         (&answer["code"], &answer["id"]),
@@ -307,7 +307,7 @@ fn at_sighup_the_tokens_are_read_again_and_who_lost_its_own_is_closed_with_4001(
     let bridge = file.serve(&[]);
     let mut stays = authenticated(&bridge, "stays");
     let mut goes = authenticated(&bridge, "goes");
-    let mut asks = guest(&bridge);
+    let mut asks = unauthenticated(&bridge);
     file.write("comes publish=\nstays\n");
     bridge.signal("HUP");
     assert_eq!(goes.end(), End::Closed(4001, "unauthorized".into()));
@@ -327,7 +327,7 @@ fn at_sighup_the_tokens_are_read_again_and_who_lost_its_own_is_closed_with_4001(
 #[test]
 fn at_sighup_a_bridge_without_a_token_file_says_so_and_stays() {
     let mut bridge = Bridge::serve(NO_POSTGRES, &[]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     bridge.signal("HUP");
     bridge.wait_for_log("SIGHUP: there is no token file to read again");
     assert_eq!(client.ask(&json!({"type": "ping"}))["type"], "pong");
@@ -556,7 +556,7 @@ fn a_listener_whose_token_is_no_more_ends_with_1() {
 #[test]
 fn messages_beyond_the_rate_are_refused_and_the_connection_stays() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--client-rate", "5"]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     let burst: Vec<_> = (1..=6)
         .map(|id| json!({"type": "notify", "channel": "a", "payload": "p", "id": id}))
         .collect();
@@ -578,7 +578,7 @@ fn messages_beyond_the_rate_are_refused_and_the_connection_stays() {
 #[test]
 fn without_an_option_a_client_may_send_as_fast_as_it_can() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);
-    let mut client = guest(&bridge);
+    let mut client = unauthenticated(&bridge);
     let pings = vec![json!({"type": "ping"}); 2_000];
     client.send_all(&pings);
     for _ in 0..pings.len() {
@@ -589,7 +589,7 @@ fn without_an_option_a_client_may_send_as_fast_as_it_can() {
 #[test]
 fn clients_of_one_address_beyond_their_number_are_429_until_one_leaves() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--max-clients-per-address", "2"]);
-    let (first, _second) = (guest(&bridge), guest(&bridge));
+    let (first, _second) = (unauthenticated(&bridge), unauthenticated(&bridge));
     let response = upgrade(&bridge, "");
     assert_eq!(response.status, 429);
     assert_eq!(response.header("Retry-After"), Some("1"));
@@ -611,7 +611,7 @@ fn each_refusal_is_counted() {
     );
     let mut client = authenticated(&bridge, "s3cret");
     assert_eq!(refusal(&mut client, &notify("a")), "forbidden");
-    let mut stranger = guest(&bridge);
+    let mut stranger = unauthenticated(&bridge);
     assert_eq!(upgrade(&bridge, "").status, 429);
     for _ in 0..3 {
         stranger.send(&json!({"type": "auth", "token": "wrong"}));

@@ -18,7 +18,7 @@ pub struct Client {
     /// Bytes at its front that the hub has, and has not worked off.
     left_bytes: usize,
     /// Since when the hub has a part of what is at its front, where it has.
-    pub part_since: Option<Duration>,
+    pub part_began: Option<Duration>,
     /// The longest time that it had a part.
     pub part_time: Duration,
     /// In the socket, not yet read by us.
@@ -31,7 +31,7 @@ pub struct Client {
     /// Answers no ping.
     pub is_mute: bool,
     /// We sent a close frame or worse: nothing is promised any more.
-    pub is_leaving: bool,
+    pub is_closing: bool,
     pub stage: Stage,
     inbox: Vec<u8>,
     pub close_code: Option<u16>,
@@ -66,7 +66,7 @@ enum Whole {
     Request(Request),
     Control,
     /// Our close frame, or what no client may send: from its first byte on nothing is promised.
-    Leave,
+    Close,
 }
 
 impl Client {
@@ -76,14 +76,14 @@ impl Client {
             view: View::default(),
             to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
             left_bytes: 0,
-            part_since: None,
+            part_began: None,
             part_time: Duration::ZERO,
             socket: Vec::new(),
             capacity: 1 + random.below(capacity_max),
             is_full: false,
             is_stalled: false,
             is_mute: random.percent(10),
-            is_leaving: false,
+            is_closing: false,
             stage: Stage::Head,
             inbox: Vec::new(),
             close_code: None,
@@ -208,13 +208,13 @@ impl Client {
             .push_back((frame(0x81, text.as_bytes()), Whole::Request(request)));
     }
 
-    /// Says goodbye, or something no client may say.
-    pub fn leave(&mut self, properly: bool) {
+    /// Sends a close frame, or one that no client may send.
+    pub fn close(&mut self, properly: bool) {
         let mut last = frame(0x88, &1000_u16.to_be_bytes());
         if !properly {
             last[1] &= 0x7f;
         }
-        self.to_hub.push_back((last, Whole::Leave));
+        self.to_hub.push_back((last, Whole::Close));
     }
 
     /// Bytes that were not given to the hub yet.
@@ -233,8 +233,8 @@ impl Client {
     pub fn handle_parsed(&mut self, given: usize, left: usize, now: Duration, truth: &mut Truth) {
         let mut bytes = self.left_bytes + given - left;
         self.left_bytes = left;
-        if let Some(since) = self.part_since {
-            self.part_time = self.part_time.max(now - since);
+        if let Some(began) = self.part_began {
+            self.part_time = self.part_time.max(now - began);
         }
         while bytes > 0 {
             let Some((piece, _)) = self.to_hub.front_mut() else {
@@ -244,18 +244,18 @@ impl Client {
             piece.drain(..part);
             bytes -= part;
             let is_whole = piece.is_empty();
-            self.part_since = match self.part_since {
+            self.part_began = match self.part_began {
                 _ if is_whole => None,
                 None => Some(now),
-                since => since,
+                began => began,
             };
-            if let Some((_, Whole::Leave)) = self.to_hub.front() {
-                self.is_leaving = true;
+            if let Some((_, Whole::Close)) = self.to_hub.front() {
+                self.is_closing = true;
             }
             if is_whole {
                 match self.to_hub.pop_front() {
                     Some((_, Whole::Head)) => self.is_upgraded = true,
-                    Some((_, Whole::Request(request))) if !self.is_leaving => {
+                    Some((_, Whole::Request(request))) if !self.is_closing => {
                         self.view.ask(&request, truth);
                         self.asked.push(request);
                     }

@@ -49,7 +49,7 @@ enum Happening {
     Read,
     Stall,
     Reset,
-    Leave,
+    Close,
     Transmit,
     TransmitMany,
     EndTurn,
@@ -81,8 +81,8 @@ pub struct World {
     clients: BTreeMap<ClientId, Client>,
     /// Names of clients that are gone; events may still come for them.
     ghosts: Vec<ClientId>,
-    /// Where clients stood that are gone; one that comes may go on from there.
-    left: VecDeque<Vec<Since>>,
+    /// The positions of clients that disconnected; a new one may go on from there.
+    positions: VecDeque<Vec<Since>>,
     client_count: u32,
     clients_max: usize,
     capacity_max: usize,
@@ -149,7 +149,7 @@ impl World {
             is_small,
             clients: BTreeMap::new(),
             ghosts: Vec::new(),
-            left: VecDeque::new(),
+            positions: VecDeque::new(),
             client_count: 0,
             clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
             capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
@@ -234,11 +234,11 @@ impl World {
                 }
             }
             Happening::Reset => drop(self.choose().map(|id| self.reset(id))),
-            Happening::Leave => {
+            Happening::Close => {
                 let properly = self.random.percent(70);
                 if let Some(id) = self.choose() {
                     let client = self.clients.get_mut(&id).expect("chosen");
-                    client.leave(properly);
+                    client.close(properly);
                 }
             }
             Happening::Transmit => drop(self.transmit()),
@@ -352,15 +352,24 @@ impl World {
 
     fn handle_order(&mut self, order: Order) {
         self.note(|_| format!("{order:?}"));
-        let (Order::Connect(role) | Order::Disconnect(role)) = order;
-        if let Order::Connect(_) = order {
-            let is_free = matches!(self.links[role.index()], Link::None);
-            assert!(is_free, "one socket at a time");
-            self.links[role.index()] = Link::Ordered;
-        } else {
-            self.bury(role);
-            self.offered[role.index()] = 0;
-            self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+        match order {
+            Order::Resolve(role) => {
+                let now = self.at();
+                let backend = self.hub.backend().expect("there is a PostgreSQL");
+                let config = backend.config(role).clone();
+                backend.handle_resolved(role, config, now);
+            }
+            Order::Connect(role) => {
+                let is_free = matches!(self.links[role.index()], Link::None);
+                assert!(is_free, "one socket at a time");
+                self.links[role.index()] = Link::Ordered;
+            }
+            Order::Disconnect(role) => {
+                self.end_link(role);
+                self.offered[role.index()] = 0;
+                self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
+            }
+            Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
     }
 
@@ -496,7 +505,7 @@ impl World {
                 ]
             );
             let fault = self.clients.values().find_map(|client| {
-                let is_bound = client.stage == Stage::Frames && !client.is_leaving;
+                let is_bound = client.stage == Stage::Frames && !client.is_closing;
                 let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
                 fault.map(|fault| format!("c{}: {fault}", client.number))
             });
@@ -515,7 +524,7 @@ impl World {
             self.reset(id);
         }
         self.end_turn();
-        // The channels they left linger for a while.
+        // The UNLISTENs of their channels are delayed.
         self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.hub.client_count(), 0, "every slot is free");
         assert!(!self.hub.has_transmit(), "nothing is left for nobody");
@@ -595,7 +604,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     ];
     let rare = [
         (It::Reset, 6),
-        (It::Leave, 2),
+        (It::Close, 2),
         (It::LinkDies, 5),
         (It::LinkFlaps, 2),
         (It::Jump, 2),

@@ -154,7 +154,7 @@ impl World {
     pub(super) fn lose(&mut self, role: Role, why: &str) {
         self.truth.step += 1;
         self.note(|_| format!("the connection of the {role} session {why}"));
-        self.bury(role);
+        self.end_link(role);
         let now = self.at();
         let backend = self.hub.backend().expect("there is a PostgreSQL");
         backend.handle_lost(role, why, now);
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// The server process may still do what it was asked, and nobody hears of it.
-    pub(super) fn bury(&mut self, role: Role) {
+    pub(super) fn end_link(&mut self, role: Role) {
         for _ in 0..self.random.pick(&[0, 3, 1_000]) {
             if !self.work(role, self.mood) {
                 break;

@@ -21,8 +21,8 @@ impl World {
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
         let mut client = Client::new(number, self.capacity_max, now, &mut self.random);
         if self.random.percent(60) {
-            let left = self.left.pop_back().unwrap_or_default();
-            left.into_iter().for_each(|since| client.resume(since));
+            let positions = self.positions.pop_back().unwrap_or_default();
+            positions.into_iter().for_each(|since| client.resume(since));
         }
         let twin = self.clients.insert(id, client);
         assert!(twin.is_none(), "no two clients have the same name");
@@ -38,7 +38,7 @@ impl World {
     pub(super) fn ask(&mut self, id: ClientId) {
         let client = self.clients.get_mut(&id).expect("chosen");
         let mut positions = client.view.positions(&self.truth);
-        positions.extend(self.left.iter().flatten().cloned());
+        positions.extend(self.positions.iter().flatten().cloned());
         for _ in 0..=self.random.below(3) {
             let (channels, random) = (&self.channels, &mut self.random);
             client.ask(channels, self.publishing, &positions, random);
@@ -95,7 +95,7 @@ impl World {
             let code = client.close_code;
             self.check_close(id, code);
             if self.random.percent(70) {
-                self.clients.get_mut(&id).expect("here").leave(true);
+                self.clients.get_mut(&id).expect("here").close(true);
             }
         }
         let client = &self.clients[&id];
@@ -128,14 +128,14 @@ impl World {
             Some(4008) => is_slow,
             Some(1011) => is_silent,
             Some(1008) => {
-                let now = client.part_since.map(|since| self.now - since);
+                let now = client.part_began.map(|since| self.now - since);
                 now.unwrap_or_default().max(client.part_time) >= self.limits.message_timeout
             }
-            Some(1000 | 1002) => client.is_leaving,
+            Some(1000 | 1002) => client.is_closing,
             Some(_) => false,
             None => {
                 let is_late = silence >= self.limits.handshake_timeout;
-                is_slow || is_silent || client.is_leaving || !client.is_upgraded && is_late
+                is_slow || is_silent || client.is_closing || !client.is_upgraded && is_late
             }
         };
         assert!(
@@ -161,10 +161,10 @@ impl World {
         };
         self.note(|_| format!("c{} is gone", client.number));
         self.ghosts.push(id);
-        if self.left.len() == LEFT_MAX {
-            self.left.pop_front();
+        if self.positions.len() == POSITIONS_MAX {
+            self.positions.pop_front();
         }
-        self.left.push_back(client.view.positions(&self.truth));
+        self.positions.push_back(client.view.positions(&self.truth));
         true
     }
 
@@ -227,4 +227,4 @@ impl World {
 }
 
 /// So many clients are remembered.
-const LEFT_MAX: usize = 8;
+const POSITIONS_MAX: usize = 8;

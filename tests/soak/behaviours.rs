@@ -85,7 +85,7 @@ fn before_the_upgrade(address: SocketAddr) -> Vec<Behaviour> {
     let mut slowly = upgraded(
         address,
         "head byte by byte",
-        goodbye(),
+        close_frame(),
         End::HeardSlowly,
         &[],
     );
@@ -146,12 +146,12 @@ fn by_frames(address: SocketAddr) -> Vec<Behaviour> {
         ),
         heard(
             "flood of pings",
-            [pings, goodbye()].concat(),
+            [pings, close_frame()].concat(),
             &["close 1000"],
         ),
         heard(
             "flood of tiny fragments",
-            [fragments, goodbye()].concat(),
+            [fragments, close_frame()].concat(),
             &["close 1000"],
         ),
     ]
@@ -163,7 +163,7 @@ fn by_messages(address: SocketAddr) -> Vec<Behaviour> {
         for number in numbers {
             bytes.extend(frame(TEXT, message(number).as_bytes()));
         }
-        bytes.extend(goodbye());
+        bytes.extend(close_frame());
         bytes
     };
     let heard = |name, assault| upgraded(address, name, assault, End::Heard, &["close 1000"]);
@@ -177,7 +177,7 @@ fn by_messages(address: SocketAddr) -> Vec<Behaviour> {
         TEXT,
         request("subscribe", &ledger::channel_name(0), "").as_bytes(),
     );
-    deaf.extend(goodbye());
+    deaf.extend(close_frame());
     vec![
         heard(
             "flood of subscribes",
@@ -191,7 +191,7 @@ fn by_messages(address: SocketAddr) -> Vec<Behaviour> {
             "flood of bad JSON",
             each(0..1_000, &|it| "{\"type\":[".repeat(it % 50)),
         ),
-        heard("flood of binary frames", [binary, goodbye()].concat()),
+        heard("flood of binary frames", [binary, close_frame()].concat()),
         upgraded(
             address,
             "close without reading",
@@ -227,6 +227,6 @@ fn request(kind: &str, channel: &str, payload: &str) -> String {
     text + "}"
 }
 
-fn goodbye() -> Vec<u8> {
+fn close_frame() -> Vec<u8> {
     frame(CLOSE, &1_000_u16.to_be_bytes())
 }

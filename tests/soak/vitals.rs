@@ -53,8 +53,8 @@ impl Vitals {
 
     /// What it was after `warm_up` and what it came to.
     pub fn trend(&self, warm_up: Duration) -> Option<Trend> {
-        let since = self.resident_kb.iter().position(|it| it.0 >= warm_up)?;
-        let warm = &self.resident_kb[since..];
+        let from = self.resident_kb.iter().position(|it| it.0 >= warm_up)?;
+        let warm = &self.resident_kb[from..];
         let part = warm.len() / 4;
         (part > 0).then(|| Trend {
             first_kb: mean(&warm[..part]),

@@ -69,7 +69,7 @@ fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
         ("LISTEN_CHANNELS", "a, b,"),
     ];
     let defaults = serve("", &[]);
-    assert_eq!(defaults.postgres_url, "postgresql://localhost/postgres");
+    assert_eq!(defaults.postgres_url, "", "where `PG*` variables count");
     assert_eq!(defaults.ws_bind_addr, "127.0.0.1:8080");
     assert!(defaults.channels.is_empty());
     let from_variables = serve("serve", &variables);
@@ -207,7 +207,7 @@ fn the_admin_address_is_what_was_typed_last() {
 /// Else the help would name one default, and the library have another.
 #[test]
 fn the_defaults_of_the_table_are_those_of_the_library() {
-    let library = BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080");
+    let library = BridgeConfig::new("", "127.0.0.1:8080");
     assert_eq!(format!("{:?}", serve("", &[])), format!("{library:?}"));
 }
 

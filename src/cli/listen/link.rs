@@ -35,9 +35,9 @@ pub(super) enum Link {
 /// An open connection.
 pub(super) struct Up {
     socket: Socket,
-    since: Instant,
-    last_heard: Instant,
-    /// Whether a ping went out since `last_heard`.
+    connected_at: Instant,
+    last_input: Instant,
+    /// Whether a ping went out since `last_input`.
     is_pinged: bool,
 }
 
@@ -57,8 +57,8 @@ impl Up {
         )?;
         Ok(Self {
             socket,
-            since: now,
-            last_heard: now,
+            connected_at: now,
+            last_input: now,
             is_pinged: false,
         })
     }
@@ -71,7 +71,7 @@ impl Up {
                 Err(error) if is_would_block(&error) => return Ok(None),
                 Err(error) => return Err(error.to_string()),
             };
-            self.last_heard = now;
+            self.last_input = now;
             self.is_pinged = false;
             match frame {
                 Frame::Text(text) => return Ok(Some(text)),
@@ -117,7 +117,7 @@ impl Up {
         } else {
             Duration::ZERO
         };
-        self.last_heard + SILENCE_TIMEOUT + answer_timeout
+        self.last_input + SILENCE_TIMEOUT + answer_timeout
     }
 
     /// Says good-bye; whether it is heard no longer matters.
@@ -128,7 +128,7 @@ impl Up {
 
     /// Whether it held long enough for the next attempt to come at once.
     pub(super) fn was_stable(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= BACKOFF_MAX
+        now.saturating_duration_since(self.connected_at) >= BACKOFF_MAX
     }
 
     fn write(&mut self, frame: Frame) -> Result<(), String> {

@@ -195,7 +195,7 @@ impl<'a> Screen<'a> {
     }
 
     /// The end: what comes next on this terminal begins on a line of its own.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn finish(&mut self) {
         if self.prompt == Prompt::Shown {
             self.output.text("\n");
             self.prompt = Prompt::Hidden;

@@ -2,7 +2,7 @@
 //!
 //! A test, and what lays the table out for it: the program itself shows no Markdown.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::collections::BTreeSet;
 
 use super::text::{default, spellings, variable};
 use crate::cli::{
@@ -10,24 +10,12 @@ use crate::cli::{
     flags::{Default, FLAGS, Flag},
 };
 
+#[path = "../../laid_out.rs"]
+mod laid_out;
+
 #[test]
 fn the_table_of_options_in_the_docs_is_that_of_the_program() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-    let written = fs::read_to_string(&path).unwrap();
-    let (before, rest) = written
-        .split_once(BEGIN)
-        .expect("a line says where it begins");
-    let (_, after) = rest.split_once(END).expect("a line says where it ends");
-    let expected = format!("{before}{BEGIN}{}{END}{after}", table());
-    if env::var_os(UPDATE).is_some() {
-        fs::write(&path, &expected).unwrap();
-    }
-    let is_same = fs::read_to_string(&path).unwrap() == expected;
-    assert!(
-        is_same,
-        "docs/operating.md is behind src/cli/flags.rs; this lays it out again: \
-         {UPDATE}=1 cargo test --bin alle the_table_of_options"
-    );
+    laid_out::check("docs/operating.md", "src/cli/flags.rs", &table());
 }
 
 /// Two options with one variable would be set by it together.
@@ -94,8 +82,3 @@ fn commands(flag: &Flag) -> String {
     let words: Vec<_> = flag.commands.iter().map(|it| it.word()).collect();
     words.join(", ")
 }
-
-const BEGIN: &str = "<!-- laid out from src/cli/flags.rs: begin -->\n";
-const END: &str = "<!-- laid out from src/cli/flags.rs: end -->";
-/// Set, the test writes what it wants to see.
-const UPDATE: &str = "ALLE_UPDATE_DOCS";

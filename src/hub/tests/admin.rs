@@ -69,16 +69,16 @@ fn a_seventeenth_connection_lets_the_oldest_go() {
         .collect();
     there.push(world.connect_admin());
     assert!(there.iter().all(|&id| world.is_connected(id)));
-    assert_eq!(world.hub.metrics().admin_crowded_out, 0);
+    assert_eq!(world.hub.metrics().admin_evicted, 0);
     let late = world.connect_admin();
-    assert_eq!(world.hub.metrics().admin_crowded_out, 1);
+    assert_eq!(world.hub.metrics().admin_evicted, 1);
     assert!(!world.is_connected(there[0]));
     assert!(there[1..].iter().all(|&id| world.is_connected(id)));
     assert_eq!(ask(&mut world, late, "/healthz", "localhost"), "200");
     // Who left by itself makes room.
-    world.hang_up(there[5]);
+    world.disconnect(there[5]);
     world.connect_admin();
-    assert_eq!(world.hub.metrics().admin_crowded_out, 1);
+    assert_eq!(world.hub.metrics().admin_evicted, 1);
 }
 
 #[test]

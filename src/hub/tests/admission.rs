@@ -20,17 +20,17 @@ fn unfinished(world: &mut World) -> ClientId {
     client
 }
 
-fn crowded_out(world: &World) -> u64 {
-    world.hub.metrics().handshakes_crowded_out
+fn evicted(world: &World) -> u64 {
+    world.hub.metrics().handshakes_evicted
 }
 
 #[test]
 fn of_too_many_unfinished_handshakes_the_oldest_gets_503() {
     let mut world = world(3);
     let there = [(); 3].map(|()| unfinished(&mut world));
-    assert_eq!(crowded_out(&world), 0, "at the limit");
+    assert_eq!(evicted(&world), 0, "at the limit");
     let late = unfinished(&mut world);
-    assert_eq!(crowded_out(&world), 1, "one over it");
+    assert_eq!(evicted(&world), 1, "one over it");
     let told = world.received(there[0]);
     assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
     assert!(
@@ -52,19 +52,16 @@ fn handshakes_that_finished_or_ended_make_room() {
     for round in 0..20 {
         let (one, other) = (unfinished(&mut world), unfinished(&mut world));
         let open = world.client();
-        assert_eq!(crowded_out(&world), 0, "round {round}");
+        assert_eq!(evicted(&world), 0, "round {round}");
         for client in [one, other, open] {
-            world.hang_up(client);
+            world.disconnect(client);
         }
     }
     // The oldest that is unfinished, not the oldest that came.
     let first = world.client();
     let there = [(); 3].map(|()| unfinished(&mut world));
     unfinished(&mut world);
-    assert_eq!(
-        (world.received(first).as_str(), crowded_out(&world)),
-        ("", 1)
-    );
+    assert_eq!((world.received(first).as_str(), evicted(&world)), ("", 1));
     assert!(world.received(there[0]).starts_with("HTTP/1.1 503 "));
 }
 
@@ -86,10 +83,10 @@ fn mute_connections_keep_nobody_out() {
     assert!(!world.hub.has_room(), "they have just come");
     world.pass(Duration::from_millis(1));
     assert!(world.hub.has_room());
-    assert_eq!(crowded_out(&world), 0, "at the limit");
+    assert_eq!(evicted(&world), 0, "at the limit");
     assert_eq!(world.upgrade(None, "").1, "503");
     assert!(!world.is_connected(mute[0]) && world.is_connected(mute[1]));
-    assert_eq!(crowded_out(&world), 1, "one over it");
+    assert_eq!(evicted(&world), 1, "one over it");
     let probe = world.connect();
     world.input(probe, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(world.received(probe).starts_with("HTTP/1.1 200 "));
@@ -101,7 +98,7 @@ fn mute_connections_keep_nobody_out() {
 fn when_nobody_is_mute_the_oldest_that_was_answered_makes_room() {
     let (mut world, mute) = full();
     for client in mute {
-        world.hang_up(client);
+        world.disconnect(client);
     }
     let (first, status) = world.upgrade(None, "");
     assert_eq!(status, "503");

@@ -40,7 +40,7 @@ const AUTH_EVE: &str = r#"{"type":"auth","token":"eve"}"#;
 const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"a","id":"s"}"#;
 
 #[test]
-fn a_guest_is_heard_only_when_it_says_who_it_is() {
+fn an_unauthenticated_client_is_served_only_once_it_authenticates() {
     let mut world = with_tokens("ann");
     let client = world.client();
     for text in [
@@ -91,7 +91,7 @@ fn what_comes_in_one_packet_with_the_token_is_heard() {
 }
 
 #[test]
-fn a_guest_has_10_s_and_is_closed_with_4001() {
+fn an_unauthenticated_client_has_10_s_and_is_closed_with_4001() {
     for (before, is_there) in [(9_000, true), (12_000, false)] {
         let mut world = with_tokens("ann");
         let client = world.client();
@@ -107,7 +107,7 @@ fn a_guest_has_10_s_and_is_closed_with_4001() {
 }
 
 #[test]
-fn what_is_no_token_gains_a_guest_no_time() {
+fn what_is_no_token_gains_an_unauthenticated_client_no_time() {
     let mut world = with_tokens("ann");
     let client = world.client();
     let not_tokens = ["nonsense", r#"{"type":"auth"}"#, r#"{"type":"ping"}"#];
@@ -124,11 +124,11 @@ fn what_is_no_token_gains_a_guest_no_time() {
 #[test]
 fn whoever_came_in_in_time_stays() {
     let mut world = with_tokens("ann");
-    let (guest, known) = (world.client(), bearer(&mut world, "ann"));
+    let (stranger, known) = (world.client(), bearer(&mut world, "ann"));
     world.pass(Duration::from_secs(5));
-    world.send(guest, AUTH_ANN);
+    world.send(stranger, AUTH_ANN);
     world.pass(Duration::from_secs(15));
-    for client in [guest, known] {
+    for client in [stranger, known] {
         assert_eq!(world.frames_and_close(client).1, None);
     }
 }
@@ -175,10 +175,10 @@ fn the_right_token_does_not_forgive_the_wrong_ones() {
 #[test]
 fn an_auth_without_a_token_is_a_bad_message_and_where_none_is_required_unknown() {
     let mut world = with_tokens("ann");
-    let guest = world.client();
+    let stranger = world.client();
     for text in [r#"{"type":"auth"}"#, r#"{"type":"auth","token":7}"#] {
-        world.send(guest, text);
-        assert_eq!(codes(&mut world, guest), ["bad_message"], "{text}");
+        world.send(stranger, text);
+        assert_eq!(codes(&mut world, stranger), ["bad_message"], "{text}");
     }
     for (text, words) in [
         (
@@ -187,14 +187,14 @@ fn an_auth_without_a_token_is_a_bad_message_and_where_none_is_required_unknown()
         ),
         (r#"{"id":[],"token":"ann","type":"auth"}"#, "\"id\" must be"),
     ] {
-        world.send(guest, text);
-        let refused = world.messages(guest).remove(0);
+        world.send(stranger, text);
+        let refused = world.messages(stranger).remove(0);
         assert_eq!(refused["code"], "bad_message", "{text}");
         let said = refused["message"].as_str().unwrap();
         assert!(said.contains(words), "{text}: {said}");
     }
-    world.send(guest, r#"{"type":"ping","id":1.5}"#);
-    assert_eq!(codes(&mut world, guest), ["unauthorized"]);
+    world.send(stranger, r#"{"type":"ping","id":1.5}"#);
+    assert_eq!(codes(&mut world, stranger), ["unauthorized"]);
     let mut open = World::connected();
     let client = open.client();
     for text in [
@@ -279,7 +279,7 @@ fn what_nobody_may_is_forbidden_with_channel_and_id() {
 fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
     let mut world = with_tokens("ann\nbob\ncarl\ndora");
     let [ann, bob, carl, dora] = ["ann", "bob", "carl", "dora"].map(|it| bearer(&mut world, it));
-    let guest = world.client();
+    let stranger = world.client();
     for client in [bob, carl, dora] {
         world.send(client, r#"{"type":"subscribe","channel":"b"}"#);
     }
@@ -291,14 +291,14 @@ fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
         (bob, None),
         (carl, None),
         (dora, Some(4001)),
-        (guest, None),
+        (stranger, None),
     ] {
         assert_eq!(world.frames_and_close(client).1, close, "{client:?}");
     }
     world.postgres_answers_all();
     assert_eq!(world.types(bob), ["subscribed"]);
-    world.send(guest, AUTH_EVE);
-    assert_eq!(world.types(guest), ["authenticated"]);
+    world.send(stranger, AUTH_EVE);
+    assert_eq!(world.types(stranger), ["authenticated"]);
     world.send(carl, r#"{"type":"subscribe","channel":"c"}"#);
     assert!(codes(&mut world, carl).contains(&"forbidden".to_owned()));
 }
@@ -317,7 +317,7 @@ fn another_token_that_covers_less_closes_and_one_that_covers_all_does_not() {
 }
 
 #[test]
-fn guests_give_their_places_to_whoever_comes_the_oldest_first() {
+fn unauthenticated_clients_give_their_places_to_new_ones_the_oldest_first() {
     let mut world = World::with_settings(Settings {
         limits: Limits {
             clients_max: Some(3),
@@ -330,22 +330,22 @@ fn guests_give_their_places_to_whoever_comes_the_oldest_first() {
         ..Settings::default()
     });
     let first = bearer(&mut world, "ann");
-    let guests = [world.client(), world.client()];
+    let strangers = [world.client(), world.client()];
     let wrong = world.upgrade(None, "Authorization: Bearer eve\r\n");
     assert_eq!(wrong.1, "401");
-    for guest in guests {
-        assert_eq!(world.frames_and_close(guest).1, None, "at the limit");
+    for stranger in strangers {
+        assert_eq!(world.frames_and_close(stranger).1, None, "at the limit");
     }
     bearer(&mut world, "ann");
-    let closes = guests.map(|guest| world.frames_and_close(guest).1);
+    let closes = strangers.map(|stranger| world.frames_and_close(stranger).1);
     assert_eq!(closes, [Some(4001), None], "one over it");
     // One that said who it is has given up nothing.
-    world.send(guests[1], AUTH_ANN);
-    assert_eq!(world.types(guests[1]), ["authenticated"]);
-    for holder in ["Authorization: Bearer ann\r\n", ""] {
-        assert_eq!(world.upgrade(None, holder).1, "503", "{holder}");
+    world.send(strangers[1], AUTH_ANN);
+    assert_eq!(world.types(strangers[1]), ["authenticated"]);
+    for header in ["Authorization: Bearer ann\r\n", ""] {
+        assert_eq!(world.upgrade(None, header).1, "503", "{header}");
     }
-    for client in [first, guests[1]] {
+    for client in [first, strangers[1]] {
         assert_eq!(world.frames_and_close(client).1, None);
     }
 }
@@ -391,7 +391,7 @@ fn an_address_has_as_many_clients_as_it_may_until_one_leaves() {
     assert_eq!(world.upgrade(here, "").1, "429");
     assert_eq!(world.upgrade(Some("192.0.2.2"), "").1, "101");
     assert_eq!(world.upgrade(None, "").1, "101");
-    world.hang_up(first);
+    world.disconnect(first);
     assert_eq!(world.upgrade(here, "").1, "101");
     assert_eq!(world.upgrade(here, "").1, "429");
 }

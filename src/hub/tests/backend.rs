@@ -32,7 +32,7 @@ fn the_end_of_an_outage_is_found_within_1800_ms_however_long_it_was() {
         world.reconnect_within(Duration::from_millis(1_800));
         world.postgres_answers_all();
         assert_eq!(world.types(ann), ["gap", "status"], "round {round}");
-        world.hang_up(ann);
+        world.disconnect(ann);
         world.postgres_answers_all();
     }
 }

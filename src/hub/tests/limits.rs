@@ -155,7 +155,7 @@ fn a_closing_handshake_has_five_seconds() {
     world.stall(deaf, 1);
     world.input(deaf, b"\x81\x00");
     world.input(leaver, b"\x88\x80\0\0\0\0");
-    world.hang_up(leaver);
+    world.disconnect(leaver);
     assert_eq!(world.frames_and_close(violator).1, Some(1002));
     world.pass(Duration::from_millis(4_900));
     assert!(world.is_connected(violator) && world.is_connected(deaf));
@@ -224,7 +224,7 @@ fn clients_have_a_limit_and_the_next_gets_503() {
         "{answer}"
     );
     assert!(world.hub.has_room());
-    world.hang_up(ann);
+    world.disconnect(ann);
     world.client();
 }
 
@@ -280,7 +280,7 @@ fn who_comes_back_gets_what_it_missed_or_is_told_that_it_must_reload() {
     world.send(bob, r#"{"type":"subscribe","channel":"a"}"#);
     let epoch = world.messages(bob)[1]["epoch"].clone();
     assert_eq!(position[0]["seq"], 1);
-    world.hang_up(ann);
+    world.disconnect(ann);
     world.notify("a", "2");
     world.notify("a", "3");
     let mut resume = |epoch: &serde_json::Value, seq: u64| {
@@ -325,7 +325,7 @@ fn a_deserted_channel_keeps_its_history_for_the_delay() {
     let ann = world.subscriber("a");
     world.send(ann, r#"{"type":"subscribe","channel":"a"}"#);
     let epoch = world.messages(ann)[0]["epoch"].clone();
-    world.hang_up(ann);
+    world.disconnect(ann);
     world.postgres_asked();
     world.notify("a", "missed");
     world.pass(Duration::from_secs(4));
@@ -334,7 +334,7 @@ fn a_deserted_channel_keeps_its_history_for_the_delay() {
     world.send(bob, &since.to_string());
     assert_eq!(world.types(bob), ["subscribed", "notification"]);
     world.pass(Duration::from_secs(4));
-    world.hang_up(bob);
+    world.disconnect(bob);
     world.pass(Duration::from_secs(4));
     assert_eq!(world.postgres_asked(), [""; 0]);
     world.pass(Duration::from_secs(2));
@@ -345,7 +345,7 @@ fn a_deserted_channel_keeps_its_history_for_the_delay() {
 
 /// More than may be asked at a time: what nobody answers any more must not count as asked.
 #[test]
-fn channels_that_linger_while_postgres_is_lost_keep_nobody_from_listening() {
+fn channels_kept_by_the_unlisten_delay_while_postgres_is_lost_keep_nobody_from_listening() {
     let mut world = World::with_unlisten_delay(Duration::from_secs(5));
     let ann = world.client();
     for channel in 0..300 {
@@ -353,7 +353,7 @@ fn channels_that_linger_while_postgres_is_lost_keep_nobody_from_listening() {
         world.send(ann, &subscribe.to_string());
     }
     world.postgres_answers_all();
-    world.hang_up(ann);
+    world.disconnect(ann);
     world.postgres_dies();
     world.reconnect();
     let _ = world.postgres_asked();
@@ -389,7 +389,7 @@ fn a_stop_closes_everybody_and_waits_for_publishes() {
 }
 
 #[test]
-fn who_is_closed_while_it_subscribes_leaves_a_lingering_channel_as_it_was() {
+fn a_client_closed_while_it_subscribes_changes_nothing_of_an_unlisten_delay() {
     let limits = Limits {
         client_queue_bytes_max: 10_000,
         ..Limits::default()
@@ -400,7 +400,7 @@ fn who_is_closed_while_it_subscribes_leaves_a_lingering_channel_as_it_was() {
         ..Settings::default()
     });
     let (ann, bob) = (world.subscriber("a"), world.subscriber("b"));
-    world.hang_up(bob);
+    world.disconnect(bob);
     world.postgres_asked();
     world.stall(ann, 0);
     world.hold_writes = true;

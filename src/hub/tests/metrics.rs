@@ -19,17 +19,17 @@ fn each_client_that_leaves_counts_once_by_why() {
     let mut world = World::with_limits(limits);
     let [gone, polite, wrong, _silent] = std::array::from_fn(|_| world.client());
     let slow = world.subscriber("a");
-    world.hang_up(gone);
+    world.disconnect(gone);
     assert_eq!(closes(&world), [(close::LOST_LABEL, 1)]);
     world.input(polite, b"\x88\x80\0\0\0\0");
-    world.hang_up(polite);
+    world.disconnect(polite);
     world.input(wrong, b"\xff\x80\0\0\0\0");
-    world.hang_up(wrong);
+    world.disconnect(wrong);
     world.stall(slow, 0);
     for _ in 0..11 {
         world.notify("a", &"x".repeat(1_000));
     }
-    world.hang_up(slow);
+    world.disconnect(slow);
     world.pass(Duration::from_secs(50));
     let expected = [
         ("normal", 1),
@@ -74,10 +74,10 @@ fn clients_are_counted_by_state() {
     let ann = world.connect();
     let bob = world.client();
     assert_eq!(states(&world), (1, 1, 0));
-    world.hang_up(ann);
+    world.disconnect(ann);
     world.input(bob, b"\x88\x80\0\0\0\0");
     assert_eq!(states(&world), (0, 0, 1));
-    world.hang_up(bob);
+    world.disconnect(bob);
     assert_eq!(states(&world), (0, 0, 0));
 }
 
@@ -86,7 +86,7 @@ fn what_is_told_counts_once_for_each_who_is_told() {
     let mut world = World::connected();
     let (_ann, bob) = (world.subscriber("a"), world.subscriber("a"));
     world.notify("a", "1");
-    world.hang_up(bob);
+    world.disconnect(bob);
     world.notify("a", "2");
     world.postgres_dies();
     world.reconnect();

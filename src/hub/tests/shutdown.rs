@@ -22,7 +22,7 @@ fn ask(world: &mut World, request: &[u8]) -> (ClientId, String) {
 }
 
 #[test]
-fn draining_clients_leave_one_by_one_over_the_whole_span() {
+fn draining_clients_are_closed_one_by_one_over_the_whole_span() {
     let mut world = World::connected();
     let clients: Vec<_> = (0..100).map(|_| world.client()).collect();
     world.drain(SPAN);
@@ -39,7 +39,7 @@ fn draining_clients_leave_one_by_one_over_the_whole_span() {
     assert_eq!(world.hub.metrics().closes.count("going_away"), 100);
     for client in clients {
         if world.is_connected(client) {
-            world.hang_up(client);
+            world.disconnect(client);
         }
     }
     assert!(world.is_stopped());
@@ -152,7 +152,7 @@ fn a_stop_ends_draining() {
     world.stop();
     assert_eq!(open(&world), 0);
     for client in clients {
-        world.hang_up(client);
+        world.disconnect(client);
     }
     assert!(world.is_stopped());
     world.drain(SPAN);
@@ -172,7 +172,7 @@ fn a_head_under_way_at_a_stop_is_answered_or_has_a_second() {
         told.starts_with("HTTP/1.1 503 ") && told.contains("Retry-After: "),
         "{told}"
     );
-    world.hang_up(slow);
+    world.disconnect(slow);
     world.pass(Duration::from_millis(900));
     assert!(world.is_connected(silent));
     world.pass(Duration::from_millis(350));
@@ -193,6 +193,6 @@ fn the_admin_address_answers_to_the_end_and_does_not_delay_it() {
         "{told}"
     );
     world.connect_admin();
-    world.hang_up(ann);
+    world.disconnect(ann);
     assert!(world.is_stopped());
 }

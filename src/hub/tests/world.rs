@@ -187,7 +187,7 @@ impl World {
         self.hub.handle_client_input(client, &mut bytes.to_vec());
     }
 
-    pub(super) fn hang_up(&mut self, client: ClientId) {
+    pub(super) fn disconnect(&mut self, client: ClientId) {
         self.sockets.remove(&client);
         self.hub.handle_client_closed(client);
         self.settle();

@@ -1,25 +1,13 @@
 //! What holds for every row, whichever there are, and the docs beside them.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::collections::BTreeSet;
 
 use super::*;
-use crate::metrics::text::PAGE_BYTES;
+use crate::{laid_out, metrics::text::PAGE_BYTES};
 
 #[test]
 fn the_table_of_metrics_in_the_docs_is_that_of_the_program() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-    let written = fs::read_to_string(&path).unwrap();
-    let (before, rest) = written.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
-    let expected = format!("{before}{BEGIN}{}{END}{after}", docs());
-    if env::var_os(UPDATE).is_some() {
-        fs::write(&path, &expected).unwrap();
-    }
-    assert!(
-        fs::read_to_string(&path).unwrap() == expected,
-        "docs/operating.md is behind src/metrics/table.rs; this lays its table out again: \
-         {UPDATE}=1 cargo test --lib the_table_of_metrics"
-    );
+    laid_out::check("docs/operating.md", "src/metrics/table.rs", &docs());
 }
 
 /// Each family has its help and type before all of its samples, of which none comes twice.
@@ -129,6 +117,7 @@ fn docs() -> String {
             meaning(family)
         ));
     }
+    docs.push('\n');
     docs
 }
 
@@ -147,8 +136,3 @@ fn meaning(family: &Family) -> String {
     }
     meaning
 }
-
-const BEGIN: &str = "<!-- laid out from src/metrics/table.rs: begin -->\n";
-const END: &str = "\n<!-- laid out from src/metrics/table.rs: end -->";
-/// Set, the test writes what it wants to see.
-const UPDATE: &str = "ALLE_UPDATE_DOCS";

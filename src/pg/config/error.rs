@@ -47,6 +47,18 @@ pub enum ConfigError {
         /// The wanted one.
         service: String,
     },
+    /// The service file that was asked for is not there.
+    ServiceFileMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A service file is there and cannot be used.
+    ServiceFileUnusable {
+        /// Which file.
+        path: PathBuf,
+        /// Why, as the end of a sentence that begins with the file.
+        why: String,
+    },
     /// A line of the service file that is no setting.
     ServiceFile {
         /// Which file.
@@ -70,15 +82,15 @@ pub enum ConfigError {
     },
     /// A parameter we do not know.
     UnknownParameter {
-        /// Its name.
-        name: String,
+        /// Its name; `None` where it may be a piece of the password.
+        name: Option<String>,
     },
     /// A parameter without `=`.
     ParameterWithoutValue,
     /// A parameter with a second, unencoded `=`.
     ParameterWithTwoValues {
-        /// Its name.
-        name: String,
+        /// Its name; `None` where it may be a piece of the password.
+        name: Option<String>,
     },
     /// A known parameter whose value makes no sense.
     Value {
@@ -87,15 +99,48 @@ pub enum ConfigError {
         /// What stood there.
         value: String,
     },
+    /// The same, where the value may be a piece of the password.
+    ValueNotShown {
+        /// Its name.
+        name: &'static str,
+    },
     /// Nothing says which role to log in as.
-    UserMissing,
+    UserMissing {
+        /// The user of this process, who has no name.
+        user_id: u32,
+    },
+    /// `requirepeer` names a user that this system does not have.
+    PeerUnknown {
+        /// The name.
+        name: String,
+    },
+    /// The files around the program, or a name looked up before, do not answer.
+    LookupHangs,
 }
 
 impl ConfigError {
-    pub(super) fn unknown(name: &str) -> Self {
+    /// `is_secret`: the name may be a piece of the password.
+    pub(super) fn unknown(name: &str, is_secret: bool) -> Self {
         Self::UnknownParameter {
-            name: Self::shown(name),
+            name: (!is_secret).then(|| Self::shown(name)),
         }
+    }
+
+    /// Without a text that may be a piece of the password.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "those that repeat a value, out of all"
+    )]
+    pub(super) fn without_secrets(self, is_doubtful: impl Fn(&str) -> bool) -> Self {
+        let name = match self {
+            Self::Value { name, .. } => name,
+            Self::Port { .. } => "port",
+            _ => return self,
+        };
+        if is_doubtful(name) {
+            return Self::ValueNotShown { name };
+        }
+        self
     }
 
     /// A name as it may be repeated.
@@ -114,6 +159,7 @@ pub(super) fn is_word(text: &str) -> bool {
 const NAME_CHARS_MAX: usize = 40;
 
 impl fmt::Display for ConfigError {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each cause")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Scheme => f.write_str(
@@ -148,6 +194,16 @@ impl fmt::Display for ConfigError {
                     "no service file has a definition of service \"{service}\""
                 )
             }
+            Self::ServiceFileMissing { path } => {
+                write!(f, "service file \"{}\" not found", path.display())
+            }
+            Self::ServiceFileUnusable { path, why } => {
+                write!(
+                    f,
+                    "service file \"{}\" cannot be used: it {why}",
+                    path.display()
+                )
+            }
             Self::ServiceFile { path, line } => {
                 write!(f, "{}:{line}: no setting of a service", path.display())
             }
@@ -165,17 +221,38 @@ impl fmt::Display for ConfigError {
             Self::Port { value: Some(value) } => {
                 write!(f, "port \"{value}\" is not a number from 1 to 65535")
             }
-            Self::UnknownParameter { name } => write!(f, "unknown parameter \"{name}\""),
-            Self::ParameterWithoutValue => f.write_str("a parameter has no '='"),
-            Self::ParameterWithTwoValues { name } => {
-                write!(
-                    f,
-                    "parameter \"{name}\" has a second '=' (in a value it is written %3D)"
-                )
+            Self::UnknownParameter { name: Some(name) } => {
+                write!(f, "unknown parameter \"{name}\"")
             }
+            Self::UnknownParameter { name: None } => f.write_str(
+                "unknown parameter behind a password, perhaps a piece of it (a value with a space \
+                 is written between single quotes; in a URL ' ' is written %20, '&' %26, '/' %2F)",
+            ),
+            Self::ParameterWithoutValue => f.write_str("a parameter has no '='"),
+            Self::ParameterWithTwoValues { name: Some(name) } => write!(
+                f,
+                "parameter \"{name}\" has a second '=' (in a value it is written %3D)"
+            ),
+            Self::ParameterWithTwoValues { name: None } => {
+                f.write_str("a parameter has a second '=' (in a value it is written %3D)")
+            }
+            Self::ValueNotShown { name } => write!(
+                f,
+                "invalid {name} (not repeated, since it stands behind a password)"
+            ),
             Self::Value { name, value } => write!(f, "invalid {name} \"{value}\""),
-            Self::UserMissing => f.write_str(
-                "no user name: write one as in postgres://USER@HOST/DATABASE, or set PGUSER",
+            Self::UserMissing { user_id } => write!(
+                f,
+                "no user name, and user {user_id} of this system has none in /etc/passwd: write one \
+                 as in postgres://USER@HOST/DATABASE, or set PGUSER"
+            ),
+            Self::PeerUnknown { name } => write!(
+                f,
+                "requirepeer names \"{name}\", of which /etc/passwd knows nothing"
+            ),
+            Self::LookupHangs => f.write_str(
+                "a look-up hangs: of a host's name, or of a file (the password file, the service \
+                 file, sslrootcert, sslcert, sslkey) on a file system that does not answer",
             ),
         }
     }

@@ -2,7 +2,10 @@
 //!
 //! Follows libpq's grammar (PostgreSQL, "Keyword/Value Connection Strings"). Knows no default.
 
-use super::{ConfigError, error::is_word, settings::Settings};
+use super::{
+    error::{ConfigError, is_word},
+    settings::Settings,
+};
 
 /// Whether `text` is meant as such a list: nothing, or a word and `=` in front.
 pub(super) fn is_list(text: &str) -> bool {
@@ -22,6 +25,8 @@ pub(super) fn read(text: &str, settings: &mut Settings) -> Result<(), ConfigErro
         });
     }
     let mut rest = text.trim_start_matches(is_space);
+    // A password with a space in it, and without quotes, goes on in the next name.
+    let mut is_doubtful = false;
     while !rest.is_empty() {
         let end = rest
             .find(|c| c == '=' || is_space(c))
@@ -31,9 +36,15 @@ pub(super) fn read(text: &str, settings: &mut Settings) -> Result<(), ConfigErro
         let behind = behind
             .strip_prefix('=')
             .ok_or(ConfigError::KeywordWithoutValue)?;
-        let (value, behind) = value(behind.trim_start_matches(is_space))?;
-        let known = Settings::name_of(name).ok_or_else(|| ConfigError::unknown(name))?;
-        settings.set(known, value);
+        let text = behind.trim_start_matches(is_space);
+        let (value, behind) = value(text)?;
+        if !settings.set_named(name, value.into_bytes())? {
+            return Err(ConfigError::unknown(name, is_doubtful));
+        }
+        if is_doubtful {
+            settings.doubt(name);
+        }
+        is_doubtful |= name == "password" && !text.starts_with('\'');
         rest = behind.trim_start_matches(is_space);
     }
     Ok(())

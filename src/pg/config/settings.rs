@@ -1,56 +1,44 @@
 //! Every parameter that libpq knows, its variable, and the texts given for it.
 //!
-//! What was said first wins: the sources are read in their order. Knows no meaning of a value.
+//! What was said first wins: the sources are read in their order. Knows no grammar and no meaning
+//! of a value.
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, Surroundings, keyword, url};
+use super::{
+    error::ConfigError,
+    password::Password,
+    surroundings::{Around, text_of},
+};
 
 /// Texts by the name of their parameter, none of them empty, none with a NUL.
-#[derive(Default)]
-pub(super) struct Settings(BTreeMap<&'static str, String>);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    texts: BTreeMap<&'static str, String>,
+    /// Apart, for it may be in any encoding.
+    password: Option<Password>,
+    /// What was written behind a password without quotes: a piece of it, perhaps.
+    doubtful: Vec<&'static str>,
+}
 
 impl Settings {
-    /// A connection URI, or keywords and values.
-    pub(super) fn read_string(&mut self, text: &str) -> Result<(), ConfigError> {
-        if url::is_url(text) {
-            url::read(text, self)
-        } else if keyword::is_list(text) {
-            keyword::read(text, self)
-        } else {
-            Err(ConfigError::Scheme)
-        }
-    }
-
     /// The variables, for what nobody said.
-    pub(super) fn read_environment(
-        &mut self,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(), ConfigError> {
+    pub(super) fn read_environment(&mut self, around: &Around<'_>) -> Result<(), ConfigError> {
         for (name, variable) in PARAMETERS {
             let Some(variable) = variable else { continue };
-            if self.0.contains_key(name) {
+            if self.has(name) {
                 continue;
             }
-            if let Some(text) = environment(variable).filter(|text| !text.is_empty()) {
-                if text.contains('\0') {
-                    return Err(ConfigError::Nul { part: variable });
-                }
-                self.0.insert(name, text);
+            if let Some(bytes) = around.variable(variable) {
+                self.set(name, bytes, variable)?;
             }
         }
-        Ok(())
-    }
-
-    /// One variable that belongs to no parameter.
-    pub(super) fn variable(
-        around: Surroundings<'_>,
-        name: &'static str,
-    ) -> Result<Option<String>, ConfigError> {
-        match (around.variable)(name).filter(|text| !text.is_empty()) {
-            Some(text) if text.contains('\0') => Err(ConfigError::Nul { part: name }),
-            found => Ok(found),
+        // The old way to demand TLS, which libpq still honours (CVE-2017-7485).
+        let requires_tls = around.variable("PGREQUIRESSL");
+        if requires_tls.is_some_and(|text| text.starts_with(b"1")) && !self.has("sslmode") {
+            self.texts.insert("sslmode", "require".to_owned());
         }
+        Ok(())
     }
 
     /// The parameter of this name, if there is one.
@@ -59,28 +47,83 @@ impl Settings {
         found.map(|(known, _)| *known)
     }
 
-    /// Replaces the text of `name`; an empty one takes it away.
-    pub(super) fn set(&mut self, name: &'static str, text: String) {
-        if text.is_empty() {
-            self.0.remove(name);
-        } else {
-            self.0.insert(name, text);
+    /// Replaces the parameter of this name, however old its name is; `false` if there is none.
+    pub(super) fn set_named(&mut self, name: &str, bytes: Vec<u8>) -> Result<bool, ConfigError> {
+        if name == "requiressl" {
+            let mode = match bytes.first() {
+                Some(b'1') => "require",
+                Some(_) | None => "prefer",
+            };
+            self.texts.insert("sslmode", mode.to_owned());
+            return Ok(true);
+        }
+        match Self::name_of(name) {
+            Some(known) => self.set(known, bytes, known).map(|()| true),
+            None => Ok(false),
         }
     }
 
-    /// Sets `name` unless it is set.
-    pub(super) fn set_default(&mut self, name: &'static str, text: String) {
-        if !text.is_empty() {
-            self.0.entry(name).or_insert(text);
+    /// Replaces `name`; an empty one takes it away. `part` says where a fault is.
+    pub(super) fn set(
+        &mut self,
+        name: &'static str,
+        bytes: Vec<u8>,
+        part: &'static str,
+    ) -> Result<(), ConfigError> {
+        self.remove(name);
+        if bytes.is_empty() {
+            return Ok(());
         }
+        if name == "password" {
+            if bytes.contains(&0) {
+                return Err(ConfigError::Nul { part });
+            }
+            self.password = Some(Password::new(bytes));
+        } else {
+            self.texts.insert(name, text_of(bytes, part)?);
+        }
+        Ok(())
+    }
+
+    /// Takes note that the text of `name` may be a piece of the password.
+    pub(super) fn doubt(&mut self, name: &str) {
+        self.doubtful.extend(Self::name_of(name));
+    }
+
+    /// Whether it may be.
+    pub(super) fn is_doubtful(&self, name: &str) -> bool {
+        self.doubtful.contains(&name)
+    }
+
+    /// The texts of `other`, for what is not set here.
+    pub(super) fn add_defaults(&mut self, other: Self) {
+        for (name, text) in other.texts {
+            self.texts.entry(name).or_insert(text);
+        }
+        self.password = self.password.take().or(other.password);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.texts.contains_key(name) || name == "password" && self.password.is_some()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str)
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name)
+        self.texts.remove(name)
+    }
+
+    pub(super) fn take_password(&mut self) -> Option<Password> {
+        self.password.take()
+    }
+
+    fn remove(&mut self, name: &str) {
+        if name == "password" {
+            self.password = None;
+        }
+        self.texts.remove(name);
     }
 }
 
@@ -102,6 +145,8 @@ const PARAMETERS: &[(&str, Option<&str>)] = &[
     ("target_session_attrs", Some("PGTARGETSESSIONATTRS")),
     ("load_balance_hosts", Some("PGLOADBALANCEHOSTS")),
     ("channel_binding", Some("PGCHANNELBINDING")),
+    ("require_auth", Some("PGREQUIREAUTH")),
+    ("requirepeer", Some("PGREQUIREPEER")),
     ("sslmode", Some("PGSSLMODE")),
     ("sslnegotiation", Some("PGSSLNEGOTIATION")),
     ("sslrootcert", Some("PGSSLROOTCERT")),
@@ -111,24 +156,22 @@ const PARAMETERS: &[(&str, Option<&str>)] = &[
     ("sslsni", Some("PGSSLSNI")),
     ("ssl_min_protocol_version", Some("PGSSLMINPROTOCOLVERSION")),
     ("ssl_max_protocol_version", Some("PGSSLMAXPROTOCOLVERSION")),
-    // Of no effect on us: the encoding is ours to choose, dead peers are found by a heartbeat.
-    ("client_encoding", None),
+    ("min_protocol_version", Some("PGMINPROTOCOLVERSION")),
+    ("max_protocol_version", Some("PGMAXPROTOCOLVERSION")),
     ("keepalives", None),
     ("keepalives_idle", None),
     ("keepalives_interval", None),
     ("keepalives_count", None),
     ("tcp_user_timeout", None),
+    // Taken and of no effect, for want of anything that they could change.
+    ("client_encoding", Some("PGCLIENTENCODING")),
     ("sslcompression", Some("PGSSLCOMPRESSION")),
     ("krbsrvname", Some("PGKRBSRVNAME")),
     ("gsslib", Some("PGGSSLIB")),
     ("gssdelegation", Some("PGGSSDELEGATION")),
-    ("min_protocol_version", Some("PGMINPROTOCOLVERSION")),
-    ("max_protocol_version", Some("PGMAXPROTOCOLVERSION")),
     // Refused, see below.
     ("gssencmode", Some("PGGSSENCMODE")),
     ("replication", None),
-    ("require_auth", Some("PGREQUIREAUTH")),
-    ("requirepeer", Some("PGREQUIREPEER")),
     ("sslpassword", None),
     ("sslcrl", Some("PGSSLCRL")),
     ("sslcrldir", Some("PGSSLCRLDIR")),
@@ -145,8 +188,8 @@ const PARAMETERS: &[(&str, Option<&str>)] = &[
 pub(super) const UNSUPPORTED: &[(&str, &[&str])] = &[
     ("gssencmode", &["disable", "prefer"]),
     ("replication", &["false", "off", "no", "0"]),
-    ("require_auth", &[]),
-    ("requirepeer", &[]),
+    ("sslcertmode", &["disable", "allow"]),
+    ("sslcompression", &["0", "1"]),
     ("sslpassword", &[]),
     ("sslcrl", &[]),
     ("sslcrldir", &[]),

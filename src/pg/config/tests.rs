@@ -2,24 +2,91 @@
 
 mod around;
 
+use std::path::Path;
+
 use super::*;
 
+/// Of user 1000, who is called `me` and lives in `/home/me`.
 fn parse(url: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::parse(url, &|name| {
+    resolve(ConnectionString::parse(url)?, environment, &[PASSWD])
+}
+
+/// With files, all of them private but those called `open`.
+fn resolve(
+    connection_string: ConnectionString,
+    environment: &[(&str, &str)],
+    files: &[(&str, &str)],
+) -> Result<Config, ConfigError> {
+    let bytes: Vec<_> = files
+        .iter()
+        .map(|(path, text)| (*path, text.as_bytes()))
+        .collect();
+    resolve_bytes(connection_string, environment, &bytes)
+}
+
+fn resolve_bytes(
+    connection_string: ConnectionString,
+    environment: &[(&str, &str)],
+    files: &[(&str, &[u8])],
+) -> Result<Config, ConfigError> {
+    let variable = |name: &str| {
         let found = environment.iter().find(|(variable, _)| *variable == name);
-        found.map(|(_, value)| (*value).to_owned())
+        found.map(|(_, value)| value.as_bytes().to_vec())
+    };
+    let file = |path: &Path| {
+        let found = files.iter().find(|(known, _)| Path::new(known) == path);
+        match found {
+            Some((_, b"unusable")) => Err(FileError::Unusable("is broken".to_owned())),
+            Some((path, bytes)) => Ok(File {
+                bytes: bytes.to_vec(),
+                is_private: !path.contains("open"),
+            }),
+            None => Err(FileError::Missing),
+        }
+    };
+    connection_string.resolve(Surroundings {
+        variable: &variable,
+        file: &file,
+        socket_owner: &|path| {
+            let found = SOCKETS.iter().find(|(known, _)| Path::new(known) == path);
+            found.map(|(_, owner)| *owner)
+        },
+        user_id: 1_000,
     })
 }
 
+const PASSWD: (&str, &str) = (
+    "/etc/passwd",
+    "root:x:0:0:root:/root:/bin/sh\nbroken\npostgres:x:99:99::/:\nme:x:1000:1000::/home/me:/bin/sh\n",
+);
+/// Each with its owner.
+const SOCKETS: [(&str, u32); 5] = [
+    ("/var/run/postgresql/.s.PGSQL.7777", 99),
+    ("/tmp/.s.PGSQL.7777", 0),
+    ("/tmp/.s.PGSQL.8000", 0),
+    ("/tmp/.s.PGSQL.8001", 1_000),
+    ("/tmp/.s.PGSQL.8002", 99),
+];
+
 /// `user:password@address/database` of what was read, or the error's sentence.
 fn summary(url: &str, environment: &[(&str, &str)]) -> String {
-    match parse(url, environment) {
+    summary_of(parse(url, environment))
+}
+
+fn summary_of(config: Result<Config, ConfigError>) -> String {
+    match config {
         Ok(config) => {
-            let password = config.servers[0]
-                .password
-                .as_ref()
-                .map_or("-", Password::as_str);
-            format!("{}:{password}@{config}/{}", config.user, config.database)
+            let passwords = config.servers.iter().map(|server| {
+                let password = server
+                    .password
+                    .as_ref()
+                    .map_or(&b"-"[..], Password::as_bytes);
+                String::from_utf8_lossy(password).into_owned()
+            });
+            let mut passwords: Vec<_> = passwords.collect();
+            passwords.dedup();
+            let passwords = passwords.join(",");
+            format!("{}:{passwords}@{config}/{}", config.user, config.database)
         }
         Err(error) => error.to_string(),
     }
@@ -29,6 +96,12 @@ fn summary(url: &str, environment: &[(&str, &str)]) -> String {
 fn urls_mean_what_they_mean_to_libpq() {
     for (url, expected) in [
         ("postgres://", "me:-@localhost:5432/me"),
+        ("postgres://db/x\n", "me:-@db:5432/x"),
+        ("postgres://db/x\r\n", "me:-@db:5432/x"),
+        ("postgres://db\n", "me:-@db:5432/me"),
+        ("postgres://db/x?user=ann \t\n", "ann:-@db:5432/x"),
+        ("postgres://db/%20x%0a", "me:-@db:5432/ x\n"),
+        ("postgres://%40abstract/x", "me:-@@abstract/.s.PGSQL.5432/x"),
         ("postgresql://", "me:-@localhost:5432/me"),
         ("postgresql:///", "me:-@localhost:5432/me"),
         ("postgresql://db", "me:-@db:5432/me"),
@@ -86,7 +159,7 @@ fn urls_mean_what_they_mean_to_libpq() {
             "me:-@/tmp/.s.PGSQL.5432/me",
         ),
     ] {
-        assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
+        assert_eq!(summary(url, &[]), expected, "{url}");
     }
 }
 
@@ -119,7 +192,7 @@ fn what_cannot_be_used_is_refused_in_words() {
             "invalid percent-encoding in database name",
         ),
         ("postgres://ann:%00@db", "password contains a NUL character"),
-        ("postgres://ann:%ff@db", "password is not UTF-8"),
+        ("postgres://a%ffn@db", "user name is not UTF-8"),
         (
             "postgres://ann:se@cret@db",
             "host contains '@' (one in a user name or password is written %40)",
@@ -134,11 +207,12 @@ fn what_cannot_be_used_is_refused_in_words() {
         ),
         ("postgres://db?hostaddr=x", "invalid hostaddr \"x\""),
     ] {
-        assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
+        assert_eq!(summary(url, &[]), expected, "{url}");
     }
+    let nobody = resolve(ConnectionString::unset(), &[("USER", "me")], &[]);
     assert_eq!(
-        parse("postgres://db", &[]).unwrap_err(),
-        ConfigError::UserMissing
+        nobody.unwrap_err(),
+        ConfigError::UserMissing { user_id: 1_000 }
     );
 }
 
@@ -169,6 +243,14 @@ fn parameters_are_known_or_named() {
             "postgres:///?hostaddr=10.0.0.1&sslmode=verify-full",
             "sslmode \"verify-full\" needs a host, not only a hostaddr",
         ),
+    ] {
+        assert_eq!(summary(url, &[]), expected, "{url}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_and_cannot_be_had_is_refused_by_name() {
+    for (url, expected) in [
         (
             "postgres://db?sslcrl=x",
             "parameter \"sslcrl\" is not supported",
@@ -178,8 +260,41 @@ fn parameters_are_known_or_named() {
             "parameter \"gssencmode\" is not supported",
         ),
         (
-            "postgres://db?require_auth=none",
-            "parameter \"require_auth\" is not supported",
+            "postgres://db?sslcertmode=require",
+            "parameter \"sslcertmode\" is not supported",
+        ),
+        (
+            "postgres://db?min_protocol_version=3.2",
+            "parameter \"min_protocol_version\" is not supported",
+        ),
+        (
+            "postgres://db?min_protocol_version=latest",
+            "parameter \"min_protocol_version\" is not supported",
+        ),
+        (
+            "postgres://db?max_protocol_version=3.1",
+            "invalid max_protocol_version \"3.1\"",
+        ),
+        (
+            "postgres://db?require_auth=scram",
+            "invalid require_auth \"scram\"",
+        ),
+        ("postgres://db?keepalives=on", "invalid keepalives \"on\""),
+        (
+            "postgres://db?keepalives_idle=1s",
+            "invalid keepalives_idle \"1s\"",
+        ),
+        (
+            "postgres://db?keepalives_interval=1.5",
+            "invalid keepalives_interval \"1.5\"",
+        ),
+        (
+            "postgres://db?keepalives_count=many",
+            "invalid keepalives_count \"many\"",
+        ),
+        (
+            "postgres://db?tcp_user_timeout=99999999999",
+            "invalid tcp_user_timeout \"99999999999\"",
         ),
         (
             "postgres://db?channel_binding=yes",
@@ -194,7 +309,7 @@ fn parameters_are_known_or_named() {
             "invalid ssl_max_protocol_version \"TLSv1.2\"",
         ),
     ] {
-        assert_eq!(summary(url, &[("USER", "me")]), expected, "{url}");
+        assert_eq!(summary(url, &[]), expected, "{url}");
     }
 }
 
@@ -207,7 +322,6 @@ fn the_environment_fills_in_what_the_url_leaves_out() {
         ("PGPASSWORD", "hush"),
         ("PGDATABASE", "stage"),
         ("PGAPPNAME", "tool"),
-        ("USER", "me"),
     ];
     for (url, expected) in [
         ("postgres://", "eve:hush@/run/pg/.s.PGSQL.6543/stage"),
@@ -223,25 +337,30 @@ fn the_environment_fills_in_what_the_url_leaves_out() {
 
     for (environment, expected) in [
         (
-            &[("LOGNAME", "log"), ("USER", "")][..],
-            "log:-@localhost:5432/log",
-        ),
-        (
-            &[("USER", "me"), ("PGHOST", ""), ("PGPASSWORD", "")],
+            &[("LOGNAME", "log"), ("USER", "you")][..],
             "me:-@localhost:5432/me",
         ),
         (
-            &[("USER", "me"), ("PGPORT", "x")],
+            &[("PGHOST", ""), ("PGPASSWORD", "")],
+            "me:-@localhost:5432/me",
+        ),
+        (
+            &[("PGPORT", "x")],
             "port \"x\" is not a number from 1 to 65535",
         ),
-        (&[("USER", "m\0e")], "USER contains a NUL character"),
         (
-            &[("USER", "me"), ("PGHOST", "a,b"), ("PGPORT", "1,2")],
-            "me:-@a:1, b:2/me",
+            &[("PGDATABASE", "m\0e")],
+            "PGDATABASE contains a NUL character",
+        ),
+        (&[("PGHOST", "a,b"), ("PGPORT", "1,2")], "me:-@a:1, b:2/me"),
+        (&[("PGSSLMODE", "very")], "invalid sslmode \"very\""),
+        (
+            &[("PGREQUIREAUTH", "md5,md5")],
+            "invalid require_auth \"md5,md5\"",
         ),
         (
-            &[("USER", "me"), ("PGSSLMODE", "very")],
-            "invalid sslmode \"very\"",
+            &[("PGGSSENCMODE", "require")],
+            "parameter \"gssencmode\" is not supported",
         ),
     ] {
         assert_eq!(summary("postgres://", environment), expected);
@@ -253,6 +372,8 @@ fn no_output_holds_the_password() {
     let config = parse("postgres://ann:hush@db/x", &[]).unwrap();
     assert!(format!("{config:?}").contains("Some(***)"));
     assert!(!format!("{config:?} {config} {}", config.address()).contains("hush"));
+    let quoted = parse("password='a' sslmode=x", &[]).unwrap_err();
+    assert_eq!(quoted.to_string(), "invalid sslmode \"x\"");
     for url in [
         "postgres://ann:hush",
         "postgres://ann:hush/x@db",
@@ -260,6 +381,17 @@ fn no_output_holds_the_password() {
         "postgres://ann:hush%@db",
         "postgres://ann:x[hush@[",
         "postgres://ann@db?password=x&hush",
+        "postgres://ann@db?password=x&hush=y",
+        "postgres://ann@db?password=x&hush=y=z",
+        "postgres://ann:1/x?hush=y@db",
+        "host=h password=a hush=y",
+        "host=h password=a hush",
+        "host=h password=a, user=u hush=y",
+        "host=h password=a port=hush",
+        "host=h password=a sslmode=hush",
+        "host=h password=a keepalives=hush",
+        "postgres://ann@db?password=x&sslmode=hush",
+        "postgres://ann:1/x?sslmode=hush@db",
     ] {
         let error = parse(url, &[]).unwrap_err();
         assert!(
@@ -331,7 +463,7 @@ fn keywords_and_values_mean_what_they_mean_to_libpq() {
         ("uzer=ann", "unknown parameter \"uzer\""),
         ("user=a\0b", "connection string contains a NUL character"),
     ] {
-        assert_eq!(summary(text, &[("USER", "me")]), expected, "{text}");
+        assert_eq!(summary(text, &[]), expected, "{text}");
     }
 }
 
@@ -347,11 +479,11 @@ fn several_hosts_are_kept_in_order() {
         ),
         ("postgres:///x?host=a,b&port=1,2", "me:-@a:1, b:2/x"),
     ] {
-        assert_eq!(summary(text, &[("USER", "me")]), expected, "{text}");
+        assert_eq!(summary(text, &[]), expected, "{text}");
     }
     for (text, expected) in [
         ("host=a user=u", TargetSessionAttrs::Any),
-        ("host=a,b user=u", TargetSessionAttrs::ReadWrite),
+        ("host=a,b user=u", TargetSessionAttrs::Primary),
         (
             "host=a,b user=u target_session_attrs=any",
             TargetSessionAttrs::Any,

@@ -3,7 +3,7 @@
 //! Follows libpq's grammar (PostgreSQL, "Connection URIs"). Knows no default, no environment and
 //! not what the parts are for.
 
-use super::{ConfigError, settings::Settings};
+use super::{error::ConfigError, settings::Settings, surroundings};
 
 /// Whether `text` begins as one.
 pub(super) fn is_url(text: &str) -> bool {
@@ -13,12 +13,14 @@ pub(super) fn is_url(text: &str) -> bool {
 /// Splits where libpq's `conninfo_uri_parse_options` splits, so that one string means one server to
 /// both: the first `@` before the first `/` ends the credentials, even behind a `?`.
 pub(super) fn read(url: &str, settings: &mut Settings) -> Result<(), ConfigError> {
+    // A line break at the end is a file's, or that of `echo`; PostgreSQL 18 takes it, too.
     let rest = without_scheme(url).ok_or(ConfigError::Scheme)?;
+    let rest = rest.trim_end_matches([' ', '\t', '\r', '\n']);
     let rest = match rest.find(['@', '/']) {
         Some(at) if rest[at..].starts_with('@') => {
             let (user, password) = rest[..at].split_once(':').unwrap_or((&rest[..at], ""));
-            settings.set("user", text_of(user, "user name")?);
-            settings.set("password", text_of(password, "password")?);
+            settings.set("user", decoded(user, "user name")?, "user name")?;
+            settings.set("password", decoded(password, "password")?, "password")?;
             &rest[at + 1..]
         }
         Some(_) | None => rest,
@@ -27,9 +29,13 @@ pub(super) fn read(url: &str, settings: &mut Settings) -> Result<(), ConfigError
     read_authority(authority, settings)?;
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let database = path.strip_prefix('/').unwrap_or(path);
-    settings.set("dbname", text_of(database, "database name")?);
+    let name = "database name";
+    settings.set("dbname", decoded(database, name)?, name)?;
+    // An unencoded '/' in a password makes a query of the rest of it.
+    let mut is_secret = query.contains('@');
     for parameter in query.split('&').filter(|_| !query.is_empty()) {
-        read_parameter(parameter, settings)?;
+        read_parameter(parameter, is_secret, settings)?;
+        is_secret |= parameter.starts_with("password=");
     }
     Ok(())
 }
@@ -72,35 +78,49 @@ fn read_authority(mut text: &str, settings: &mut Settings) -> Result<(), ConfigE
             None => break,
         }
     }
-    settings.set("host", hosts.join(","));
+    settings.set("host", hosts.join(",").into_bytes(), "host")?;
     if ports.iter().any(|port| !port.is_empty()) {
-        settings.set("port", ports.join(","));
+        settings.set("port", ports.join(",").into_bytes(), "port")?;
     }
     Ok(())
 }
 
-fn read_parameter(parameter: &str, settings: &mut Settings) -> Result<(), ConfigError> {
+/// Names are not repeated where `is_secret`.
+fn read_parameter(
+    parameter: &str,
+    is_secret: bool,
+    settings: &mut Settings,
+) -> Result<(), ConfigError> {
     let (name, value) = parameter
         .split_once('=')
         .ok_or(ConfigError::ParameterWithoutValue)?;
     let name = text_of(name, "name of a parameter")?;
     if value.contains('=') {
         return Err(ConfigError::ParameterWithTwoValues {
-            name: ConfigError::shown(&name),
+            name: (!is_secret).then(|| ConfigError::shown(&name)),
         });
     }
     // JDBC's spelling, which libpq reads too.
     if name == "ssl" && value == "true" {
-        settings.set("sslmode", "require".to_owned());
-        return Ok(());
+        return settings.set("sslmode", b"require".to_vec(), "sslmode");
     }
-    let known = Settings::name_of(&name).ok_or_else(|| ConfigError::unknown(&name))?;
-    settings.set(known, text_of(value, known)?);
+    let part = Settings::name_of(&name).unwrap_or("value of a parameter");
+    if !settings.set_named(&name, decoded(value, part)?)? {
+        return Err(ConfigError::unknown(&name, is_secret));
+    }
+    if is_secret {
+        settings.doubt(&name);
+    }
     Ok(())
 }
 
-/// Decodes `%XX`.
+/// Decodes `%XX` into text.
 fn text_of(text: &str, part: &'static str) -> Result<String, ConfigError> {
+    surroundings::text_of(decoded(text, part)?, part)
+}
+
+/// Decodes `%XX`.
+fn decoded(text: &str, part: &'static str) -> Result<Vec<u8>, ConfigError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -116,10 +136,7 @@ fn text_of(text: &str, part: &'static str) -> Result<String, ConfigError> {
             byte
         });
     }
-    if bytes.contains(&0) {
-        return Err(ConfigError::Nul { part });
-    }
-    String::from_utf8(bytes).map_err(|_| ConfigError::NotUtf8 { part })
+    Ok(bytes)
 }
 
 /// Digits only, where `u16::from_str` would take a sign.

@@ -29,6 +29,42 @@ pub(super) enum Step {
     Event(Event<'static>),
 }
 
+/// What stands where the first message should.
+enum Stray {
+    No,
+    /// It is none, and not all of it is there.
+    Unfinished,
+    Yes(SessionError),
+}
+
+/// A server that cannot fork says so without a length, as all versions did once: libpq knows it by
+/// a length that no such message has (fe-connect.c, `MAX_ERRLEN`).
+fn not_a_message(waiting: &[u8]) -> Stray {
+    if waiting.starts_with(b"HTTP/") {
+        return Stray::Yes(SessionError::NotPostgres { protocol: "HTTP" });
+    }
+    let Some(&[tag, a, b, c, d]) = waiting.first_chunk() else {
+        return Stray::No;
+    };
+    let bytes = u32::from_be_bytes([a, b, c, d]);
+    if tag != b'E' || (8..=FIRST_ERROR_BYTES_MAX).contains(&bytes) {
+        return Stray::No;
+    }
+    let text = &waiting[1..];
+    match text.iter().position(|&byte| byte == 0) {
+        Some(end) => Stray::Yes(SessionError::NotBegun(bounded_text(
+            text[..end].trim_ascii(),
+        ))),
+        None if text.len() > ServerError::TEXT_BYTES_MAX => {
+            Stray::Yes(SessionError::NotBegun(bounded_text(text)))
+        }
+        None => Stray::Unfinished,
+    }
+}
+
+/// Longer than an ErrorResponse before authentication ever is.
+const FIRST_ERROR_BYTES_MAX: u32 = 30_000;
+
 impl Session {
     /// Takes one message from the inbox.
     pub(super) fn step(&mut self) -> Step {
@@ -45,6 +81,16 @@ impl Session {
             | Phase::SettingUp { .. }
             | Phase::Ready
             | Phase::Closing => {}
+        }
+        if let Phase::Authenticating(_) = self.phase {
+            match not_a_message(self.codec.waiting()) {
+                Stray::No => {}
+                Stray::Unfinished => return Step::Idle,
+                Stray::Yes(error) => {
+                    self.end();
+                    return Step::Event(Event::Failed(error));
+                }
+            }
         }
         let step = match self.codec.split() {
             Ok(None) => return Step::Idle,
@@ -276,6 +322,7 @@ const NAME_TOO_LONG: &str = "42622";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pg::{config::Config, error::Refusal};
 
     #[test]
     fn a_standby_says_so_when_asked() {
@@ -300,5 +347,51 @@ mod tests {
         assert_eq!(server.handle_parameter(body), Some(()));
         let version = server.version.as_deref();
         assert_eq!(version, Some("15.1\\n2026-01-01 forged\\u{1b}[2J"));
+    }
+
+    fn failure(input: &[u8]) -> Option<SessionError> {
+        let config = Config::parse("postgres://u@db", &|_| None).unwrap();
+        let mut session = Session::new(&config, "alle");
+        session.handle_input(input);
+        match session.poll_event() {
+            Some(Event::Failed(error)) => Some(error),
+            Some(event) => panic!("{event:?}"),
+            None => None,
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_fork_is_heard_out_in_however_many_pieces() {
+        let whole = b"Ecould not fork new process for connection: no\n\0";
+        for end in 0..whole.len() {
+            assert_eq!(failure(&whole[..end]), None, "{end}");
+        }
+        let text = "could not fork new process for connection: no".to_owned();
+        let error = failure(whole).unwrap();
+        assert_eq!(error, SessionError::NotBegun(text));
+        assert!(error.remedy().is_some() && error.refusal() == Refusal::Passing);
+        for (bytes, is_known) in [(4096, false), (4097, true)] {
+            let endless = [&b"E"[..], &vec![b'x'; bytes]].concat();
+            assert_eq!(failure(&endless).is_some(), is_known, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_refusal_is_none_of_those() {
+        let body = b"SFATAL\0C28000\0Mno\0\0";
+        let length = u32::try_from(4 + body.len()).unwrap().to_be_bytes();
+        let error = failure(&[&b"E"[..], &length, body].concat()).unwrap();
+        assert!(matches!(error, SessionError::Server(error) if error.sqlstate == "28000"));
+    }
+
+    #[test]
+    fn a_web_server_is_called_one() {
+        let error = failure(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+        assert_eq!(
+            error.to_string(),
+            "what answers there speaks HTTP, not PostgreSQL's protocol"
+        );
+        assert_eq!(error.refusal(), Refusal::Hopeless);
+        assert_eq!(failure(b"HTTP"), None);
     }
 }

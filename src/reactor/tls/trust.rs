@@ -1,30 +1,35 @@
-//! Whom we trust over TLS, and who we say we are: `sslmode` and the files of certificates.
+//! Whom we trust over TLS: `sslmode` and the files of certificates.
 //!
 //! Reads files at each connect, so that renewed certificates are taken up; opens no socket.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+        verify_server_cert_signed_by_trust_anchor,
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{
-        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
-        pem::{self, PemObject},
-    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 
-use super::TlsError;
+use super::{
+    certificate::Certificate,
+    chain,
+    error::{TlsError, certificate_error},
+    files::{certificates, file_error},
+    identity::identity,
+    name, provider, signature,
+};
 use crate::pg::config::{RootCertificates, SslMode, Tls};
 
-/// Everything of `tls` in the form that rustls wants.
-pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(ring::default_provider());
+/// Everything of `tls` in the form that rustls wants, for a server of this name or address.
+pub(super) fn client_config(tls: &Tls, host: &str) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(provider::provider());
     let versions: &[_] = match (tls.versions.tls12, tls.versions.tls13) {
         (true, false) => &[&TLS12],
         (false, true) => &[&TLS13],
@@ -32,15 +37,18 @@ pub(super) fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     };
     let verifier = Verifier {
         roots: roots(tls)?,
-        checks_name: tls.mode == SslMode::VerifyFull,
+        host: (tls.mode == SslMode::VerifyFull).then(|| host.to_owned()),
         provider: Arc::clone(&provider),
     };
+    let identity = identity(tls, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match identity(tls)? {
-        Some((certificates, key)) => builder.with_client_auth_cert(certificates, key)?,
+    let mut config = match identity {
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity)))
+        }
         None => builder.with_no_client_auth(),
     };
     config.enable_sni = tls.server_name_indication;
@@ -95,62 +103,6 @@ fn roots(tls: &Tls) -> Result<Option<Roots>, TlsError> {
     }
 }
 
-/// Our certificate and its key, if there is a certificate.
-fn identity(
-    tls: &Tls,
-) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsError> {
-    let Some(path) = tls.certificate.as_ref().filter(|path| path.exists()) else {
-        return Ok(None);
-    };
-    let chain = certificates(path).map_err(|cause| file_error("sslcert", path, cause))?;
-    let Some(path) = &tls.key else {
-        return Ok(None);
-    };
-    let failed = |cause| file_error("sslkey", path, cause);
-    let metadata = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    // libpq's rule: root may let a group read what it owns, nobody else may.
-    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
-    if metadata.mode() & forbidden != 0 {
-        return Err(failed("others may read it (chmod 0600)".to_owned()));
-    }
-    let key = PrivateKeyDer::from_pem_file(path).map_err(|error| failed(words(error)))?;
-    Ok(Some((chain, key)))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).map_err(words)?;
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(words)?;
-    if found.is_empty() {
-        return Err("no certificate in it".to_owned());
-    }
-    Ok(found)
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "rustls's enum; only some of it has better words"
-)]
-fn words(error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            "we may not read it".to_owned()
-        }
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => {
-            "nothing usable in it (PEM is wanted, a key without a passphrase)".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-fn file_error(parameter: &'static str, path: &Path, cause: String) -> TlsError {
-    TlsError::File {
-        parameter,
-        path: path.display().to_string(),
-        cause,
-    }
-}
-
 #[derive(Debug)]
 struct Roots {
     store: RootCertStore,
@@ -163,7 +115,8 @@ struct Roots {
 #[derive(Debug)]
 struct Verifier {
     roots: Option<Roots>,
-    checks_name: bool,
+    /// Whom the certificate has to be for; whoever it is for without.
+    host: Option<String>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -172,29 +125,45 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Some(roots) = &self.roots else {
             return Ok(ServerCertVerified::assertion());
         };
-        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let parsed = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
         // A certificate signed by itself is an authority, which webpki takes for no server's.
         if roots.certificates.contains(end_entity) {
-            super::binding::check_validity(end_entity, now.as_secs())
-                .map_err(|expired| Error::InvalidCertificate(expired_error(expired)))?;
+            chain::check_validity(&parsed, now)?;
+        } else if chain::is_special(&parsed) {
+            chain::verify(&parsed, intermediates, &roots.certificates, now, algorithms)?;
         } else {
-            verify_server_cert_signed_by_trust_anchor(
-                &parsed,
-                &roots.store,
+            let webpki = ParsedCertificate::try_from(end_entity)?;
+            let (store, own) = (&roots.store, &roots.certificates);
+            let built = verify_server_cert_signed_by_trust_anchor(
+                &webpki,
+                store,
                 intermediates,
                 now,
-                self.provider.signature_verification_algorithms.all,
-            )?;
+                algorithms,
+            );
+            match built {
+                Err(error) if is_of_signature(&error) && !own.is_empty() => {
+                    chain::verify(&parsed, intermediates, own, now, algorithms)?;
+                }
+                built => built?,
+            }
         }
-        if self.checks_name {
-            verify_server_name(&parsed, server_name)?;
+        if let Some(host) = &self.host {
+            // The limits that an authority has reach no common name, and one of the system's has
+            // no use for it.
+            let common_name_counts = !roots.certificates.is_empty()
+                && !chain::limits_names(&roots.certificates)
+                && !chain::limits_names(intermediates);
+            name::check(&parsed, host, common_name_counts)
+                .map_err(|other| Error::InvalidCertificate(certificate_error(other)))?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -206,7 +175,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
+        signature::verify_tls12(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -216,22 +185,24 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
+        signature::verify_tls13(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        signature::schemes(&self.provider.signature_verification_algorithms)
     }
 }
 
-fn expired_error(validity: super::binding::Validity) -> CertificateError {
-    match validity {
-        super::binding::Validity::Over => CertificateError::Expired,
-        super::binding::Validity::NotYet => CertificateError::NotValidYet,
-        super::binding::Validity::Unreadable => CertificateError::BadEncoding,
-    }
+/// Whether another way of verifying may do, or say what is wrong.
+fn is_of_signature(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::InvalidCertificate(
+            CertificateError::BadSignature
+                | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        )
+    )
 }
 
 /// PostgreSQL's name in ALPN (PostgreSQL, "SSL Session Encryption").

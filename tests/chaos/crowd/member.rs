@@ -94,7 +94,7 @@ impl Member {
                     self.publish(burst, shared);
                 }
                 if self.random.below(LEAVE_TICKS) == 0 {
-                    self.leave();
+                    self.close();
                 }
             }
             Connection::Open(_) => {
@@ -312,7 +312,7 @@ impl Member {
         }
     }
 
-    fn leave(&mut self) {
+    fn close(&mut self) {
         if let Connection::Open(socket) = &mut self.connection {
             // The answer to it ends the connection.
             let _ = socket.close(None);

@@ -74,7 +74,7 @@ pub struct Skip {
 #[derive(Debug)]
 pub struct Segment {
     /// When it was told that it would hear everything; what is published later is in it.
-    pub since: Instant,
+    pub began: Instant,
     /// What was committed before the latest publish in it is in it, too.
     pub latest_begun: Option<Instant>,
 }
@@ -436,7 +436,7 @@ impl Heard {
         let first = skip.from.unwrap_or(0);
         (first..=skip.to).any(|at| {
             let segment = &self.segments[at];
-            let is_begun_before = skip.from != Some(at) && entry.begun < segment.since;
+            let is_begun_before = skip.from != Some(at) && entry.begun < segment.began;
             let is_settled_after = skip.to != at && ends_before(segment);
             !is_begun_before && !is_settled_after
         })
@@ -446,7 +446,7 @@ impl Heard {
 impl Segment {
     fn begin() -> Self {
         Self {
-            since: Instant::now(),
+            began: Instant::now(),
             latest_begun: None,
         }
     }

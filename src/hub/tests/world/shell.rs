@@ -72,16 +72,23 @@ impl World {
     }
 
     fn carry_out_order(&mut self, order: Order) {
-        let (Order::Connect(role) | Order::Disconnect(role)) = order;
-        self.backends[role.index()] = Server::default();
-        if matches!(order, Order::Connect(_)) {
-            let backend = self.hub.backend().unwrap();
-            if self.refuse_connections {
-                backend.handle_lost(role, "failed: refused", self.now);
-            } else {
-                backend.handle_connected(role);
+        let backend = self.hub.backend().unwrap();
+        match order {
+            Order::Resolve(role) => {
+                let config = backend.config(role).clone();
+                backend.handle_resolved(role, config, self.now);
             }
-            self.hub.handle_backend();
+            Order::Connect(role) => {
+                self.backends[role.index()] = Server::default();
+                if self.refuse_connections {
+                    backend.handle_lost(role, "failed: refused", self.now);
+                } else {
+                    backend.handle_connected(role);
+                }
+                self.hub.handle_backend();
+            }
+            Order::Disconnect(role) => self.backends[role.index()] = Server::default(),
+            Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
     }
 
