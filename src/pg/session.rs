@@ -165,6 +165,8 @@ struct Server {
     /// The process that answered us.
     serving_pid: Option<i32>,
     queue_usage: Option<f64>,
+    /// It sent a message that we do not know, which was logged.
+    is_foreign: bool,
 }
 
 impl Session {
