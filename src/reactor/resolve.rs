@@ -197,7 +197,8 @@ fn resolve(server: &Server, tls: &Tls, encryption: Encryption) -> Result<Resolve
     })
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod tests {
     use std::{fs, process, time::Duration};
 
