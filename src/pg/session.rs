@@ -7,7 +7,7 @@ mod incoming;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use bytes::BytesMut;
 
@@ -119,6 +119,22 @@ pub enum HandedOver {
     No,
 }
 
+/// The end of a session from outside.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Departure {
+    /// For a connection of its own.
+    pub cancel_request: BytesMut,
+    /// Terminate, for the connection of the session; empty where a request is half written.
+    pub farewell: BytesMut,
+}
+
+impl fmt::Debug for Departure {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Departure")
+    }
+}
+
 enum Phase {
     Authenticating(Authentication),
     /// Let in; the backend sends its parameters.
@@ -152,6 +168,7 @@ enum Kind {
     Notify,
     Heartbeat,
     QueueUsage,
+    LockHolder,
 }
 
 /// What the server told about itself.
@@ -162,9 +179,12 @@ struct Server {
     in_hot_standby: bool,
     is_read_only: bool,
     backend_pid: Option<i32>,
+    /// Proves to the server that a CancelRequest for the process is ours.
+    secret_key: Option<i32>,
     /// The process that answered us.
     serving_pid: Option<i32>,
     queue_usage: Option<f64>,
+    lock_holder: Option<i32>,
 }
 
 impl Session {
@@ -373,6 +393,34 @@ impl Session {
     /// Asks how full the queue of notifications is: a sign of life, too.
     pub fn measure_queue(&mut self, ticket: Ticket) {
         self.request(Kind::QueueUsage, ticket, command::queue_usage);
+    }
+
+    /// Asks who holds the lock that all who notify wait for.
+    pub fn find_lock_holder(&mut self, ticket: Ticket) {
+        self.server.lock_holder = None;
+        self.request(Kind::LockHolder, ticket, command::lock_holder);
+    }
+
+    /// The process that held that lock when last asked for.
+    pub fn lock_holder(&self) -> Option<i32> {
+        self.server.lock_holder
+    }
+
+    /// How to end the session from outside, while its connection stands and nobody answers on it;
+    /// `None` if the server gave no key.
+    pub fn departure(&self) -> Option<Departure> {
+        let mut cancel_request = BytesMut::new();
+        let (process_id, key) = (self.server.backend_pid?, self.server.secret_key?);
+        command::cancel_request(process_id, key, &mut cancel_request);
+        let mut farewell = BytesMut::new();
+        // Behind half a request it would be part of that.
+        if self.outbox.waiting().is_empty() {
+            command::terminate(&mut farewell);
+        }
+        Some(Departure {
+            cancel_request,
+            farewell,
+        })
     }
 
     /// Takes leave, behind whatever is queued; the server closes the connection.
