@@ -1,4 +1,4 @@
-# What a person runs here, and what CI runs. `make` prints the list.
+# The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo static test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
@@ -11,17 +11,17 @@ ROUNDS ?=
 ACCEPT ?=
 NAME ?=
 BEGAN := $(shell date +%s)
-# Most tests wait for something most of the time.
+# Most tests spend most of their time waiting.
 export RUST_TEST_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 8 : n)))
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile \
 		| awk '{ name = $$1 " " $$2; sub(/^ *make [a-z-]* /, ""); printf "  %-16s %s\n", name, $$0 }'
 
-setup: ## what `make demo` needs: cargo and PostgreSQL's server programs
+setup: ## install the tools of `make demo`: cargo and PostgreSQL's server programs
 	@scripts/setup cargo postgres
 
-setup-test: setup ## what `make test` needs besides: pgbouncer, Chromium and openssl
+setup-test: setup ## install the further tools of `make test`: pgbouncer, Chromium and openssl
 	@scripts/setup pgbouncer chromium openssl
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
@@ -29,7 +29,7 @@ demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 
 static: ## the program as one static binary, also for a container FROM scratch: target/alle
 	@scripts/setup cargo
-	@# A target, though it is the host's: else macros of the build would have to be static, too.
+	@# The host is named as a target: otherwise the build's macros would have to be static, too.
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin alle \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/static
 	@cp target/static/*/release/alle target/alle && ls -lh target/alle
@@ -39,7 +39,7 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --lib --bins --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
-	# Without TLS: the units, and the program as one meets it.
+	# Without TLS: the unit tests, and the program's own.
 	cargo test --lib --test cli --no-default-features --locked
 	cargo test --locked
 	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
@@ -49,15 +49,15 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
-deny: ## what is depended on: licences, duplicates, sources and, from the network, advisories
+deny: ## check the dependencies: licences, duplicates, sources and, from the network, advisories
 	cargo deny check
 
-public-api: ## compare the crate's public items with docs/public-api.txt; make public-api ACCEPT=1 takes them
+public-api: ## compare the crate's public items with docs/public-api.txt; make public-api ACCEPT=1 stores them
 	@scripts/public-api $(if $(ACCEPT),--accept)
 
 bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --only burst"
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
-	cargo bench --locked --bench end_to_end -- $(ARGS)
+	cargo bench --locked --bench end_to_end -- --spin $(ARGS)
 
 fuzz: ## run one fuzz target, or each: make fuzz TARGET=client_bytes SECONDS=60
 	@scripts/fuzz "$(TARGET)" "$(SECONDS)"
@@ -69,7 +69,7 @@ autobahn: setup ## the Autobahn test suite's cases against examples/echo.rs, rep
 test-matrix: ## the black-box tests on PostgreSQL 13 to 18, from npm: make test-matrix VERSIONS="14 18"
 	@scripts/test-matrix $(VERSIONS)
 
-outages: setup ## harm PostgreSQL in every way, ten times each, while somebody publishes: make outages ROUNDS=10
+outages: setup ## harm PostgreSQL in every way, ten times each, while a client publishes: make outages ROUNDS=10
 	@ALLE_OUTAGE_ROUNDS=$(or $(ROUNDS),10) cargo test --locked --test contract outages -- \
 		--include-ignored --nocapture
 
@@ -78,7 +78,7 @@ simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@ALLE_SIM_SEEDS=$(or $(SEEDS),10000) CARGO_PROFILE_DEV_OPT_LEVEL=2 CARGO_TARGET_DIR=target/simulation \
 		cargo test --locked --test simulation -- --nocapture
 
-mutants: ## break the core on purpose; the simulation must notice: make mutants NAME=pass-walks-upwards; ACCEPT=1 takes the rows into the docs
+mutants: ## break the core on purpose; the simulation must find it: make mutants NAME=pass-walks-upwards; ACCEPT=1 stores the rows in the docs
 	@scripts/mutants $(if $(ACCEPT),--accept) $(or $(SEEDS),256) $(NAME)
 
 chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS=600; ALLE_CHAOS_SEED=7 replays a plan
@@ -87,9 +87,9 @@ chaos: setup ## the program and PostgreSQL, harmed at random: make chaos SECONDS
 		cargo test --locked --test chaos -- --nocapture
 
 soak: setup ## 5,000 good clients, 500 that stall, 200 hostile, PostgreSQL restarting: make soak SECONDS=1200
-	@# Optimized, the crowd as well: it shares the machine with what it measures.
+	@# Optimized, the crowd as well: it shares the machine with the program it measures.
 	@ALLE_SOAK_SECONDS=$(SECONDS) cargo test --release --locked --test soak -- --nocapture
 
-clean: ## remove what was built
+clean: ## remove all build products
 	cargo clean
 	rm -rf fuzz/target fuzz/artifacts fuzz/coverage

@@ -106,6 +106,10 @@ fn bench(options: &Options) -> io::Result<bool> {
     if workloads.is_empty() {
         return Err(io::Error::other("no workload has such a name"));
     }
+    // On the server's own processor it would be the server that waits.
+    if options.spin && options.server_cpu.is_some() {
+        workloads.iter_mut().for_each(Workload::keep_awake);
+    }
     let mut points = Vec::new();
     let mut all_is_well = true;
     for workload in &workloads {

@@ -24,7 +24,7 @@ fn main() {
     for subscribers in [1, 100, 10_000, 100_000] {
         let mut server = Server::start();
         for _ in 0..subscribers {
-            server.connect("orders");
+            server.connect(&["orders"]);
         }
         for notifications in [1, 16, 64] {
             let orders = Channel::new("orders").expect("a good name");

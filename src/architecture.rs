@@ -91,12 +91,14 @@
 //!       ─► Fanout::append: into the channel's batch, with the next global sequence number
 //!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
 //!            per subscriber: one write of one contiguous range, straight from the batch
+//!            owed by several channels: merged by sequence, copied together, still one write
 //!            socket full: a reference into the batch goes to that client's backlog
 //! ```
 //!
 //! Nothing on it allocates per recipient (`tests/memory.rs` counts). Frames that arrive while a
 //! pass walks gather behind it and leave together in the next one, so batching grows with load and
-//! no timer is involved. Slices of small passes and of the oldest pass take turns.
+//! no timer is involved. A slice begins with the smallest pass; where it leaves the oldest out, the
+//! next one begins with that.
 //!
 //! # Order
 //!

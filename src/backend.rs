@@ -253,7 +253,9 @@ impl Backend {
                     Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
                     Some(session::Event::Notification { channel, payload }) => {
                         if channel == self.probe.channel().as_str().as_bytes() {
-                            self.probe.handle_received(payload);
+                            if self.probe.handle_received(payload) {
+                                self.forget_leavers();
+                            }
                             self.note_proof();
                         } else {
                             self.probe.postpone(now);

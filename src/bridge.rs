@@ -45,30 +45,30 @@ impl Bridge {
     }
 
     /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once. With a token file, or
-    /// [`Self::with_service_manager`], SIGHUP ends it only if the terminal of the process was closed:
-    /// else the file is read again.
+    /// [`Self::with_service_manager`], SIGHUP reads the file again, and ends [`Self::run`] only if
+    /// the terminal of the process was closed.
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
         self
     }
 
-    /// Takes the listening sockets that a service manager passes (systemd's socket activation) for
-    /// its own, the one named `admin` for the admin address, and tells it when the bridge is ready
-    /// and when it stops. Takes `LISTEN_FDS` and `LISTEN_PID` out of the environment.
+    /// Uses the listening sockets that a service manager passes (systemd's socket activation), the
+    /// one named `admin` for the admin address, and tells the manager when the bridge is ready and
+    /// when it stops. Removes `LISTEN_FDS` and `LISTEN_PID` from the environment.
     #[must_use]
     pub fn with_service_manager(mut self) -> Self {
         self.managed = true;
         self
     }
 
-    /// Stops the bridge, and tells its address, from another thread.
+    /// A handle that stops the bridge, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.owner.0))
     }
 
-    /// Serves on this thread until stopped. Returns an error only if it cannot start: PostgreSQL
-    /// that is down, or refuses us, is tried for ever.
+    /// Serves on this thread until stopped. Returns an error only if the bridge cannot start: a
+    /// PostgreSQL that is down or refuses the bridge is retried without end.
     pub fn run(self) -> Result<(), BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.config.channels.iter().map(|name| {
@@ -112,7 +112,7 @@ impl Bridge {
         if self.signals {
             let drain = self.config.drain;
             reactor.handle_signals(drain).map_err(BridgeError::Io)?;
-            // Whoever manages services reloads them too.
+            // A service manager sends reloads too.
             if self.managed || token_file.is_some() {
                 reactor
                     .handle_reloads(token_file)
@@ -135,7 +135,7 @@ impl Bridge {
         reactor.run().map_err(BridgeError::Io)
     }
 
-    /// The clients' address and the admin address: as they were passed, else as configured.
+    /// The listeners for clients and for the admin address: as passed, else as configured.
     fn listeners(&self) -> Result<(Listener, Option<Listener>), BridgeError> {
         let passed = self.managed.then(startup::passed_listeners).transpose();
         let passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();

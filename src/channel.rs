@@ -1,7 +1,8 @@
 //! Channel names and payloads, valid by construction.
 //!
-//! Bytes from a client become a [`Channel`] and a [`Payload`] once, at the edge; below that line
-//! nobody checks again. Knows PostgreSQL's limits and nothing else: no SQL, no JSON, no socket.
+//! Bytes from a client become a [`Channel`] and a [`Payload`] once, at the edge; the code below
+//! does not check them again. Knows PostgreSQL's limits and nothing else: no SQL, no JSON, no
+//! socket.
 
 use std::{borrow::Borrow, error::Error, fmt};
 
@@ -21,7 +22,7 @@ impl Channel {
         Self::measured(name, LengthUnit::Utf8)
     }
 
-    /// As [`Self::new`], for a server that may count otherwise.
+    /// As [`Self::new`], for a server with another length unit.
     pub fn measured(name: &str, measure: LengthUnit) -> Result<Self, ChannelError> {
         if name.is_empty() {
             return Err(ChannelError::Empty);
@@ -61,10 +62,10 @@ pub enum ChannelError {
     Empty,
     /// More than [`Channel::BYTES_MAX`] bytes.
     TooLong {
-        /// How long it is, in bytes.
+        /// Its length, in bytes.
         bytes: usize,
     },
-    /// It holds a NUL, which no PostgreSQL text can.
+    /// The name holds a NUL, which no PostgreSQL text can.
     Nul,
 }
 
@@ -95,18 +96,18 @@ impl ChannelKey {
     }
 }
 
-/// How a server counts bytes: PostgreSQL's limits are in its own encoding, ours is UTF-8.
+/// The unit of a server's lengths: PostgreSQL's limits count in its own encoding, ours in UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LengthUnit {
-    /// As we do: UTF8 and SQL_ASCII.
+    /// Bytes of UTF-8, as ours: UTF8 and SQL_ASCII.
     #[default]
     Utf8,
-    /// With any other encoding only the server knows; what is too long in any is refused here.
+    /// Another encoding: only the server knows; a text too long in any encoding is refused here.
     Server,
 }
 
 impl LengthUnit {
-    /// The measure of a `server_encoding`.
+    /// The unit of a `server_encoding`.
     pub fn of(server_encoding: Option<&str>) -> Self {
         match server_encoding {
             None | Some("UTF8" | "SQL_ASCII") => Self::Utf8,
@@ -123,7 +124,7 @@ impl LengthUnit {
     }
 }
 
-/// What a notification carries: at most 7,999 bytes of UTF-8 without NUL.
+/// The payload of a notification: at most 7,999 bytes of UTF-8 without NUL.
 ///
 /// `NOTIFY_PAYLOAD_MAX_LENGTH` of PostgreSQL is 8,000 with the terminating NUL. It counts in the
 /// server's encoding: see [`LengthUnit`].
@@ -139,7 +140,7 @@ impl Payload {
         Self::measured(text, LengthUnit::Utf8)
     }
 
-    /// As [`Self::new`], for a server that may count otherwise.
+    /// As [`Self::new`], for a server with another length unit.
     pub fn measured(text: &str, measure: LengthUnit) -> Result<Self, PayloadError> {
         if text.len() > measure.bytes_max(Self::BYTES_MAX) {
             return Err(PayloadError::TooLong { bytes: text.len() });
@@ -162,10 +163,10 @@ impl Payload {
 pub enum PayloadError {
     /// More than [`Payload::BYTES_MAX`] bytes.
     TooLong {
-        /// How long it is, in bytes.
+        /// Its length, in bytes.
         bytes: usize,
     },
-    /// It holds a NUL, which no PostgreSQL text can.
+    /// The text holds a NUL, which no PostgreSQL text can.
     Nul,
 }
 

@@ -1,4 +1,4 @@
-//! What a server is started with: plain data, made once, never changed.
+//! The configuration of a server: plain data, made once, never changed.
 //!
 //! Knows neither the environment nor the command line.
 
@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::access::Permissions;
 
-/// What `alle serve` needs to know.
+/// The configuration of a [`Bridge`](crate::Bridge).
 ///
 /// ```
 /// let config = alle::BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080")
@@ -19,13 +19,15 @@ pub struct BridgeConfig {
     /// A connection string (PostgreSQL, "Connection URIs"). An empty one is what the `PG*` variables
     /// say and, for what they leave out, `postgresql://localhost/postgres`.
     pub postgres_url: String,
-    /// Where the listening session leads instead of `postgres_url`: past a pooler, say.
+    /// The connection string of the listening session, if not `postgres_url`: to bypass a pooler,
+    /// say.
     pub postgres_listen_url: Option<String>,
-    /// Where the publishing session leads instead of `postgres_url`: the same database.
+    /// The connection string of the publishing session, if not `postgres_url`: of the same
+    /// database.
     pub postgres_publish_url: Option<String>,
     /// `HOST:PORT`; port 0 picks a free one.
     pub ws_bind_addr: String,
-    /// `HOST:PORT` for health and metrics, which then are there only.
+    /// `HOST:PORT` for health and metrics, which are then served there only.
     pub admin_addr: Option<String>,
     /// Listened to from the start and never unlistened.
     pub channels: Vec<String>,
@@ -33,25 +35,25 @@ pub struct BridgeConfig {
     pub playground: bool,
     /// Origins, beside the server's own, whose pages may connect; `*` for all.
     pub allow_origins: Vec<String>,
-    /// Names, beside localhost, under which a loopback address may be reached.
+    /// Names, beside localhost, under which a client may reach a loopback address.
     pub allow_hosts: Vec<String>,
-    /// What anybody may subscribe and publish to; by default, everything.
+    /// The channels that every client may subscribe and publish to; by default all.
     pub permissions: Permissions,
-    /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): who has none of
-    /// them is not let in. `None`: everybody is.
+    /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
+    /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
-    /// For how long a channel stays listened to, and its history is kept, after its last
-    /// subscriber left.
+    /// How long a channel stays listened to, and its history is kept, after its last subscriber has
+    /// left.
     pub unlisten_delay: Duration,
-    /// After a signal, clients are served for this long, [`Self::DRAIN_MAX`] at most, and leave one
-    /// by one.
+    /// The time after a signal in which clients are still served and closed one by one;
+    /// [`Self::DRAIN_MAX`] at most.
     pub drain: Duration,
-    /// What each peer may cost.
+    /// The limits on the cost of peers.
     pub limits: Limits,
 }
 
 impl BridgeConfig {
-    /// The longest [`Self::drain`]; what is longer counts as this.
+    /// The longest [`Self::drain`]; a longer one is shortened to it.
     pub const DRAIN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// A bridge from `postgres_url` to `ws_bind_addr`, everything else at its default.
@@ -81,14 +83,15 @@ impl BridgeConfig {
         self
     }
 
-    /// Listens there instead, since a pooler in front of PostgreSQL may break LISTEN.
+    /// Opens the listening session here instead, since a pooler in front of PostgreSQL may break
+    /// LISTEN.
     #[must_use]
     pub fn with_postgres_listen_url(mut self, url: Option<String>) -> Self {
         self.postgres_listen_url = url;
         self
     }
 
-    /// Publishes there instead.
+    /// Opens the publishing session here instead.
     #[must_use]
     pub fn with_postgres_publish_url(mut self, url: Option<String>) -> Self {
         self.postgres_publish_url = url;
@@ -110,14 +113,14 @@ impl BridgeConfig {
         self
     }
 
-    /// Lets pages of these origins connect.
+    /// Allows pages of these origins to connect.
     #[must_use]
     pub fn with_allow_origins(mut self, origins: Vec<String>) -> Self {
         self.allow_origins = origins;
         self
     }
 
-    /// Lets requests for these hosts in on a loopback address.
+    /// Allows requests for these hosts on a loopback address.
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;
@@ -131,22 +134,22 @@ impl BridgeConfig {
         self
     }
 
-    /// Lets in only who has a token of this file. It is read at the start and, where the bridge
-    /// takes signals, again at each SIGHUP.
+    /// Requires a token of this file. The file is read at the start and, where the bridge takes
+    /// signals, again at each SIGHUP.
     #[must_use]
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
         self
     }
 
-    /// Keeps listening to a channel for this long after its last subscriber left.
+    /// Keeps listening to a channel for this long after its last subscriber has left.
     #[must_use]
     pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
         self.unlisten_delay = delay;
         self
     }
 
-    /// After a signal, goes on serving for this long: `/readyz` says 503, upgrades get 503, and
+    /// After a signal, continues to serve for this long: `/readyz` says 503, upgrades get 503, and
     /// each client is closed with 1001 at a random time. At most [`Self::DRAIN_MAX`].
     #[must_use]
     pub fn with_drain(mut self, span: Duration) -> Self {
@@ -155,7 +158,7 @@ impl BridgeConfig {
     }
 
     /// Keeps the last `frames` notifications of each channel, and `bytes` of them in all, for
-    /// clients that come back; 0 keeps none.
+    /// clients that resume; 0 keeps none.
     #[must_use]
     pub fn with_history(mut self, frames: usize, bytes: usize) -> Self {
         self.limits.history_frames_max = frames;
@@ -163,7 +166,7 @@ impl BridgeConfig {
         self
     }
 
-    /// Takes at most so many clients at a time.
+    /// Accepts at most this many clients at a time.
     #[must_use]
     pub fn with_max_clients(mut self, clients: usize) -> Self {
         self.limits.clients_max = Some(clients);
@@ -178,13 +181,13 @@ impl BridgeConfig {
     }
 }
 
-/// What each peer may cost. Each limit is tested at its edge and has a stated outcome.
+/// The limits on the cost of peers. Each limit is tested at its edge and has a stated outcome.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Clients at a time; over it an upgrade gets 503, or the place of the client that is longest
-    /// without the token it needs, which is closed with 4001. `None`: what the limit of open files
-    /// carries, less 64 for everything else.
+    /// Clients at a time; over it an upgrade gets 503, or the place of the client that has been
+    /// unauthenticated the longest, which is closed with 4001. `None`: the limit of open files,
+    /// less 64 for everything else.
     pub clients_max: Option<usize>,
     /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one
     /// host has); over it an upgrade gets 429. `None`: any number.
@@ -195,15 +198,15 @@ pub struct Limits {
     /// Subscriptions of one client, those awaiting confirmation included; over it:
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
-    /// Channels listened to at a time, for all clients; at it a channel that nobody is subscribed to
-    /// any more gives way, and where there is none: `too_many_channels`. PostgreSQL up to 18
-    /// searches its list of channels at each LISTEN.
+    /// Channels listened to at a time, for all clients; at it a channel without subscribers gives
+    /// way, and without such a channel: `too_many_channels`. PostgreSQL up to 18 searches its list
+    /// of channels at each LISTEN.
     pub channels_max: usize,
     /// Bytes of one message of a client; over it: closed with 1009.
     pub message_bytes_max: usize,
     /// Bytes a client's backlog may refer to; over it: closed with 4008.
     pub client_queue_bytes_max: usize,
-    /// Memory of all batches still referred to; over it: the slowest is closed with 4008.
+    /// Memory of all batches still referred to; over it: the slowest client is closed with 4008.
     pub retained_bytes_max: usize,
     /// A backlog without progress for this long: closed with 4008.
     pub stall_timeout: Duration,
@@ -221,24 +224,24 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// Silence after the ping before the client counts as gone.
     pub pong_timeout: Duration,
-    /// Publishes of one client awaiting their commit; at it, the client is not read.
+    /// Publishes of one client that await their commit; at it, the client is not read.
     pub client_publishes_max: usize,
-    /// Answers of one client that it has not read, in bytes; over it, the client is not read.
+    /// Answers that one client has not read, in bytes; over it, the client is not read.
     pub client_answer_bytes_max: usize,
     /// Subscribes and publishes of all clients that wait for PostgreSQL, in bytes; over it:
     /// `rate_limited`.
     pub waiting_bytes_max: usize,
-    /// Memory that is clients' own, of all of them: answers that were not read, and input that is not
-    /// complete, or not worked off; over it: the client with most of it is closed with 1013.
+    /// Memory held for single clients, in all: unread answers, and input that is incomplete or not
+    /// yet processed; over it: the client that holds the most is closed with 1013.
     pub owned_bytes_max: usize,
     /// A message may take this long from its first byte to its last; then the client is closed with
     /// 1008.
     pub message_timeout: Duration,
-    /// Notifications kept per channel for clients that come back; older ones go.
+    /// Notifications kept per channel for clients that resume; older ones are dropped.
     pub history_frames_max: usize,
-    /// Bytes of them over all channels; the oldest of all go first.
+    /// Bytes of those notifications over all channels; the oldest of all are dropped first.
     pub history_bytes_max: usize,
-    /// Frames not yet passed to their clients, in bytes; over it PostgreSQL is not read.
+    /// Frames not yet passed to their clients, in bytes; over it, PostgreSQL is not read.
     pub unsent_bytes_max: usize,
 }
 

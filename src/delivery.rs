@@ -12,25 +12,25 @@ pub mod batch;
 pub mod fanout;
 pub mod history;
 pub mod index;
+pub mod inspect;
+mod merge;
 pub mod outgoing;
 mod recipient;
 mod recovery;
 mod transmit;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::VecDeque, time::Duration};
 
 use slab::Slab;
 
+pub use self::recovery::Recovered;
 use self::{
     backlog::Backlog,
     batch::{Batches, Span},
     fanout::{EVERYONE, Fanout, Run},
     history::History,
     index::Index,
+    merge::Merge,
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
     recovery::Recoveries,
@@ -60,9 +60,8 @@ pub struct Delivery {
     ready_first: bool,
     /// What is lent to be written.
     sending: Option<Sending>,
-    /// Channels that owe a client something, by the first frame owed: scratch space of
-    /// [`Self::deliver`].
-    owing: BinaryHeap<Reverse<(u64, ChannelKey)>>,
+    /// What one client is owed.
+    merge: Merge,
     /// Clients to be closed for what they are owed; some are closed already.
     overflowed: VecDeque<u32>,
     /// A backlog that refers to more overflows.
@@ -83,32 +82,6 @@ struct Outbound {
     progressed_at: Option<Tick>,
 }
 
-/// Frames of the history on their way to a client.
-#[derive(Debug)]
-pub struct Recovered(Vec<Span>);
-
-impl Recovered {
-    /// How many bytes they have.
-    pub fn bytes(&self) -> usize {
-        self.0.iter().map(|span| span.bytes()).sum()
-    }
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Clients that did not take everything at once.
-    pub backlogs: usize,
-    /// Bytes that their backlogs refer to; shared ones count for each.
-    pub backlog_bytes: usize,
-    /// Memory of all batches in use, each counted once.
-    pub retained_bytes: usize,
-    /// Bytes of frames not yet passed to all.
-    pub unsent_bytes: usize,
-    /// Bytes of frames kept for clients that come back.
-    pub history_bytes: usize,
-}
-
 impl Delivery {
     /// A backlog may refer to `queue_bytes_max`; `history` keeps frames for clients that come back.
     pub fn new(queue_bytes_max: usize, history: History) -> Self {
@@ -122,7 +95,7 @@ impl Delivery {
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,
-            owing: BinaryHeap::new(),
+            merge: Merge::default(),
             overflowed: VecDeque::new(),
             queue_bytes_max,
             owned_bytes: 0,
@@ -160,21 +133,12 @@ impl Delivery {
         self.mark_ready(slot);
     }
 
-    /// The connection is owed nothing more than its backlog holds. If that overflowed, or is to be
-    /// `cut`, only the rest of a frame begun is left of it.
+    /// The connection is owed nothing more than its backlog holds; of that, where it is to be `cut`,
+    /// only the rest of a frame begun is left.
     pub fn end(&mut self, slot: u32, cut: bool) {
-        let recipient = &mut self.recipients[slot as usize];
-        let cut = cut || recipient.is(OVERFLOWED);
-        recipient.flags &= !(OWED | OVERFLOWED);
-        if let Some(key) = recipient.backlog_key().filter(|_| cut) {
-            let backlog = &mut self.outbound[key].backlog;
-            self.owned_bytes -= backlog.owned_bytes();
-            backlog.cut_at_frame(&mut self.batches);
-            self.owned_bytes += backlog.owned_bytes();
-            if self.outbound[key].backlog.is_empty() {
-                self.outbound.remove(key);
-                self.recipients[slot as usize].backlog = NO_BACKLOG;
-            }
+        self.recipients[slot as usize].flags &= !(OWED | OVERFLOWED);
+        if cut {
+            self.cut(slot);
         }
     }
 
@@ -230,19 +194,26 @@ impl Delivery {
     }
 
     /// For how long the client's socket has taken nothing of what waits for it; no time if it takes
-    /// more, or was not tried yet. A small rest is taken out of its large batch on the way.
-    pub fn standstill(&mut self, slot: u32) -> Option<Duration> {
-        let key = self.recipients[slot as usize].backlog_key()?;
-        let is_blocked = self.recipients[slot as usize].flags & BLOCKED != 0;
-        let outbound = &mut self.outbound[key];
-        let refused_since = outbound.progressed_at.filter(|_| is_blocked);
-        let standstill = refused_since.map_or(Duration::ZERO, |at| elapsed(at, self.tick));
-        if standstill >= COPY_OUT_AFTER {
-            self.owned_bytes -= outbound.backlog.owned_bytes();
-            outbound.backlog.copy_out_small(&mut self.batches);
-            self.owned_bytes += outbound.backlog.owned_bytes();
+    /// more, or was not tried yet.
+    pub fn standstill(&self, slot: u32) -> Option<Duration> {
+        let recipient = self.recipients[slot as usize];
+        let outbound = &self.outbound[recipient.backlog_key()?];
+        let refused_at = outbound.progressed_at.filter(|_| recipient.is(BLOCKED));
+        Some(refused_at.map_or(Duration::ZERO, |at| elapsed(at, self.tick)))
+    }
+
+    /// Takes a small rest that has come to a standstill out of its large batch.
+    pub fn copy_out_small(&mut self, slot: u32) {
+        let is_still = self.standstill(slot).is_some_and(|it| it >= COPY_OUT_AFTER);
+        if let Some(key) = self.recipients[slot as usize]
+            .backlog_key()
+            .filter(|_| is_still)
+        {
+            let backlog = &mut self.outbound[key].backlog;
+            self.owned_bytes -= backlog.owned_bytes();
+            backlog.copy_out_small(&mut self.batches);
+            self.owned_bytes += backlog.owned_bytes();
         }
-        Some(standstill)
     }
 
     /// Of the clients that take part in fan-outs, the `count` that refer to most shared bytes, those
@@ -281,25 +252,23 @@ impl Delivery {
         if !self.recipients[slot as usize].is(OWED) {
             return;
         }
-        let mut owing = std::mem::take(&mut self.owing);
-        owing.clear();
+        self.merge_owed(slot, index);
+        self.push_owed(slot);
+    }
+
+    fn merge_owed(&mut self, slot: u32, index: &Index) {
         let seen = self.recipients[slot as usize].seen;
-        for key in self.subscribed_and_pending(slot, index).chain([EVERYONE]) {
-            if let Some(first) = self.fanout.first_after(key, seen, &self.batches) {
-                owing.push(Reverse((first, key)));
-            }
-        }
-        while let Some(Reverse((_, key))) = owing.pop() {
-            let seen = self.recipients[slot as usize].seen;
-            let bound = owing.peek().map_or(u64::MAX, |&Reverse((first, _))| first);
-            let run = self.fanout.run_before(key, seen, bound, &self.batches);
-            let Some(run) = run else { continue };
+        let links = index.subscriptions(slot);
+        self.merge.merge(seen, links, &self.fanout, &self.batches);
+    }
+
+    /// Moves what was merged to the client's backlog.
+    fn push_owed(&mut self, slot: u32) {
+        let merge = std::mem::take(&mut self.merge);
+        for &run in merge.runs() {
             self.push_run(slot, run);
-            if let Some(first) = self.fanout.first_after(key, run.last, &self.batches) {
-                owing.push(Reverse((first, key)));
-            }
         }
-        self.owing = owing;
+        self.merge = merge;
         self.recipients[slot as usize].seen = self.fanout.sequence();
     }
 
@@ -322,12 +291,29 @@ impl Delivery {
         backlog.bytes()
     }
 
+    /// A client that is owed too much takes part in no fan-out any more, and what waits for it behind
+    /// the frame begun is dropped: whatever it is told next is that.
     fn mark_overflow(&mut self, slot: u32, bytes: usize) {
         let recipient = &mut self.recipients[slot as usize];
         if bytes > self.queue_bytes_max && recipient.is(OWED) {
-            // It takes part in no fan-out any more.
             recipient.flags = recipient.flags & !OWED | OVERFLOWED;
             self.overflowed.push_back(slot);
+            self.cut(slot);
+        }
+    }
+
+    /// Only the rest of a frame begun is left of the client's backlog.
+    fn cut(&mut self, slot: u32) {
+        let Some(key) = self.recipients[slot as usize].backlog_key() else {
+            return;
+        };
+        let backlog = &mut self.outbound[key].backlog;
+        self.owned_bytes -= backlog.owned_bytes();
+        backlog.cut_at_frame(&mut self.batches);
+        self.owned_bytes += backlog.owned_bytes();
+        if backlog.is_empty() {
+            self.outbound.remove(key);
+            self.recipients[slot as usize].backlog = NO_BACKLOG;
         }
     }
 
@@ -396,19 +382,19 @@ impl Delivery {
         current: u64,
     ) -> Option<Recovered> {
         let (history, batches) = (&self.history, &mut self.batches);
-        let spans = self
+        let missed = self
             .recoveries
-            .spans(key, seq, current, history, batches, self.tick)?;
-        let bytes: usize = spans.iter().map(|span| span.bytes()).sum();
+            .provide(key, seq, current, history, batches, self.tick)?;
+        let bytes = missed.bytes();
         let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
         // The rest is for what comes live while the client reads this.
         let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
-        is_room.then_some(Recovered(spans))
+        is_room.then_some(missed)
     }
 
     /// Queues these frames for the client.
-    pub fn push_recovered(&mut self, slot: u32, Recovered(spans): Recovered) {
-        for span in spans {
+    pub fn push_recovered(&mut self, slot: u32, missed: Recovered) {
+        for span in missed.0 {
             if self.has_overflowed(slot) {
                 return;
             }
@@ -442,7 +428,7 @@ impl Delivery {
 
     // ---- what there is
 
-    /// Whether frames wait to be passed on, or a pass holds on to some.
+    /// Whether a pass is unfinished.
     pub fn has_work(&self) -> bool {
         self.fanout.has_work()
     }
@@ -460,40 +446,6 @@ impl Delivery {
     /// Memory of all batches in use.
     pub fn retained_bytes(&self) -> usize {
         self.batches.retained_bytes()
-    }
-
-    /// All of it.
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
-            backlogs: self.outbound.len(),
-            backlog_bytes: self.outbound.iter().map(|(_, it)| it.backlog.bytes()).sum(),
-            retained_bytes: self.batches.retained_bytes(),
-            unsent_bytes: self.fanout.unsent_bytes(),
-            history_bytes: self.history.bytes(),
-        }
-    }
-
-    /// Passes and backlogs agree with each other, and each backlog is somebody's.
-    pub fn check_invariants(&self) {
-        self.fanout.check_invariants(&self.batches);
-        self.history.check_invariants();
-        for (key, outbound) in &self.outbound {
-            outbound.backlog.check_invariants();
-            let recipient = &self.recipients[outbound.slot as usize];
-            assert_eq!(recipient.backlog_key(), Some(key));
-        }
-        let owned = self.outbound.iter().map(|(_, it)| it.backlog.owned_bytes());
-        assert_eq!(self.owned_bytes, owned.sum::<usize>());
-        let with_backlog = self.recipients.iter().filter(|it| it.backlog != NO_BACKLOG);
-        assert_eq!(with_backlog.count(), self.outbound.len());
-    }
-
-    /// No connection is attached: nothing is kept for any.
-    pub fn check_vacant(&self) {
-        assert_eq!(self.outbound.len(), 0);
-        // A `status` to clients that are all gone lies there until its pass is walked.
-        let is_kept = !self.recoveries.is_empty();
-        assert!(self.batches.count() == 0 || is_kept || self.has_transmit());
     }
 }
 

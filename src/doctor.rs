@@ -1,7 +1,7 @@
-//! `examine`: whether a bridge can work with a PostgreSQL, found out by opening its two sessions.
+//! `examine`: opens the two sessions of a bridge to find out whether it can work with a PostgreSQL.
 //!
-//! Owns a loop that ends as soon as both sessions are proved, one has failed, or time is up; what
-//! that means is judged in `findings`. Knows no clients and stays no longer than it must.
+//! Owns a loop that ends as soon as both sessions are proved, one has failed, or time is up;
+//! `findings` judges the result. Knows no clients, and keeps no session open afterwards.
 
 #![expect(clippy::disallowed_methods, reason = "the loop ends when time is up")]
 
@@ -21,14 +21,14 @@ use crate::{
     startup,
 };
 
-/// Opens the sessions of `config` as a bridge would, has one notify the other, and says what it
-/// found, one [`Finding`] a subject, in the order of the connection's life. Takes at most as long as a
-/// bridge tries all servers once, and three seconds more.
+/// Opens the sessions of `config` as a bridge would, notifies one from the other, and returns the
+/// findings, one [`Finding`] a subject, in the order of a connection's life. Takes at most the time
+/// in which a bridge tries all servers once, and three seconds more.
 ///
 /// # Errors
 ///
 /// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::Io`] if the
-/// system refuses what waiting needs. A PostgreSQL that cannot be used is a finding.
+/// operating system refuses a poll. A PostgreSQL that cannot be used is a finding.
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
     let configs = startup::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
     let seed = startup::seed().map_err(BridgeError::Io)?;
@@ -49,12 +49,12 @@ struct Examination {
     proof: Proof,
 }
 
-/// What is known of one session hearing the other.
+/// The proof that a notification of one session reaches the other.
 #[derive(Default)]
 struct Proof {
     /// When the publishing session came up.
     publishing_up_at: Option<Instant>,
-    /// From then until it was heard.
+    /// The time from then to the arrival of its notification.
     heard_after: Option<Duration>,
 }
 
@@ -75,7 +75,7 @@ impl Examination {
         let has_failed = |role| backend.failure(role).is_some();
         let is_settled = |role| has_failed(role) || backend.is_up(role);
         let is_measured = backend.session(Role::Listening).is_some_and(|it| {
-            // Asked before the proof, so answered before it.
+            // This query precedes the proof, and so does its answer.
             it.queue_usage().is_some()
         });
         has_failed(Role::Listening) && is_settled(Role::Publishing)
@@ -106,5 +106,5 @@ impl Proof {
     }
 }
 
-/// What hearing may take beside connecting.
+/// The time for the notification, beside that for connecting.
 const MARGIN: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What a running reactor shares with other threads: that it shall stop, and where it listens.
+//! The state that a running reactor shares with other threads: its stop request and its address.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use std::{
 use mio::Waker;
 
 /// Stops a running [`Bridge`](crate::Bridge) or [`WebSocketServer`](crate::WebSocketServer) and
-/// tells where it listens, from any thread.
+/// returns its address, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,
@@ -22,15 +22,14 @@ impl Handle {
         Self { shared }
     }
 
-    /// Asks for the end: clients are closed with 1001, publishes under way get two seconds.
-    /// Also takes effect if the server has not started yet.
+    /// Requests a stop: clients are closed with 1001, publishes under way get two seconds. Takes
+    /// effect even if the server has not started yet.
     pub fn stop(&self) {
         self.shared.stop_requested.store(true, Ordering::SeqCst);
         self.shared.wake();
     }
 
-    /// The address clients connect to. Waits until it is bound; `None` if the server ended
-    /// without.
+    /// The address for clients. Waits until it is bound; `None` if the server ended before that.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let mut state = self.shared.lock();
         loop {
@@ -46,7 +45,7 @@ impl Handle {
     }
 }
 
-/// The one server of its handles: when it is dropped, started or not, nobody waits any more.
+/// The one server of its handles: dropping it, started or not, ends every wait.
 #[derive(Debug, Default)]
 pub(crate) struct Owner(pub(crate) Arc<Shared>);
 
@@ -110,7 +109,7 @@ impl Shared {
 
     fn wake(&self) {
         if let Some(waker) = self.waker() {
-            // It fails only when the poll is gone, and then nobody is left to be woken.
+            // An error means that the poll is gone, and then no reactor is left to be woken.
             let _woken = waker.wake();
         }
     }

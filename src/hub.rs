@@ -36,7 +36,10 @@ mod tests;
 mod unparsed;
 pub mod work;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 pub use self::{
     action::{Action, Disconnect},
@@ -284,6 +287,12 @@ impl Hub {
         self.metrics.wakeups += u64::from(is_woken);
     }
 
+    /// The turn before took so long, without its wait.
+    pub fn handle_turn_time(&mut self, time: Duration) {
+        let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.turn_time.observe(microseconds);
+    }
+
     /// The time, until it is told again.
     pub fn set_time(&mut self, now: Instant) {
         self.clock.set(now);
@@ -364,13 +373,7 @@ impl Hub {
             backend.handle_timeout(now);
         }
         self.handle_backend();
-        if let Some(slots) = self.deadlines.poll(self.clients.slots(), now) {
-            for slot in slots {
-                self.check_deadlines(slot);
-            }
-            self.end_refused();
-            self.delivery.expire_recoveries();
-        }
+        self.sweep();
         self.channels.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();

@@ -1,6 +1,6 @@
 //! [`PostgresListener`]: LISTEN, UNLISTEN and NOTIFY as blocking calls from any thread.
 //!
-//! The calls' side: it checks arguments, hands requests to the listener's thread and waits for
+//! The side of the callers: checks arguments, hands requests to the listener's thread and waits for
 //! its answers. Knows nothing of sessions and sockets.
 
 mod channels;
@@ -43,14 +43,14 @@ use crate::{
 /// # Ok::<(), alle::ListenerError>(())
 /// ```
 ///
-/// A thread of its own keeps two sessions, one that hears and one that speaks, and connects them
-/// again for ever when they are lost: at once, then after 100 ms doubling to 2 s. Every channel is
-/// listened to again then, and [`Received::Gap`](crate::Received::Gap) says where that was.
+/// A thread of its own keeps two sessions, one that listens and one that publishes, and reconnects
+/// them without end when they are lost: at once, then after 100 ms, doubling to 2 s. Every channel
+/// is then listened to again, and [`Received::Gap`](crate::Received::Gap) marks the place.
 ///
-/// Methods may be called from several threads at once. They block until PostgreSQL answered, or
-/// until it is known that it will not: inside of an async runtime they belong on a blocking thread
-/// (`tokio::task::spawn_blocking`). Dropping it takes leave of PostgreSQL and ends the thread; what
-/// was received before can still be taken from [`Notifications`].
+/// The methods may be called from several threads at once. They block until PostgreSQL has
+/// answered, or until the answer is known to be lost: inside an async runtime they belong on a
+/// blocking thread (`tokio::task::spawn_blocking`). Dropping the listener closes both sessions and
+/// ends the thread; notifications received before can still be taken from [`Notifications`].
 #[derive(Debug)]
 pub struct PostgresListener {
     requests: mpsc::Sender<Request>,
@@ -63,17 +63,17 @@ impl PostgresListener {
     /// Connects, and waits until both sessions are ready: five seconds at most for each server, or
     /// `connect_timeout`.
     ///
-    /// `url` is a connection string (PostgreSQL, "Connection Strings"); what it leaves out comes
-    /// from the service file, the `PG*` variables and the password file. `capacity` is how many
-    /// notifications may wait to be received, at least one;
-    /// [`Received::Overflow`](crate::Received::Overflow) stands for what came while it was
-    /// exhausted.
+    /// `url` is a connection string (PostgreSQL, "Connection Strings"); the parts it omits come
+    /// from the service file, the `PG*` variables and the password file. `capacity` is the number
+    /// of notifications that may wait to be received, at least one;
+    /// [`Received::Overflow`](crate::Received::Overflow) takes the place of those that arrive at a
+    /// full queue.
     ///
     /// # Errors
     ///
     /// [`ListenerError::Url`] if `url` is malformed; [`ListenerError::Connection`] and
-    /// [`ListenerError::Session`] if the first attempt fails: later ones are repeated, this one is
-    /// not; [`ListenerError::Io`] if the system refuses a thread or its means of waiting.
+    /// [`ListenerError::Session`] if the first attempt fails, which is not repeated, unlike later
+    /// ones; [`ListenerError::Io`] if the operating system refuses a thread or a poll.
     pub fn connect(url: &str, capacity: usize) -> Result<(Self, Notifications), ListenerError> {
         let config = startup::postgres_config(url).map_err(ListenerError::Url)?;
         let seed = startup::seed().map_err(ListenerError::Io)?;
@@ -91,8 +91,8 @@ impl PostgresListener {
         Ok((listener, notifications))
     }
 
-    /// Listens to `channel`; every notification of it that is committed after this returned is
-    /// received. Listening to it already is no error.
+    /// Listens to `channel`: every notification of it that is committed after the call returned is
+    /// received. To listen to it already is no error.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl PostgresListener {
         self.ask(|reply| Request::Listen(channel, reply))
     }
 
-    /// Listens to `channel` no more: nothing of it is queued after this returned. Not listening to
-    /// it is no error, nor is a PostgreSQL that is down.
+    /// Stops listening to `channel`: no notification of it is queued after the call returned. It is
+    /// no error if the channel was not listened to, or if PostgreSQL is down.
     ///
     /// # Errors
     ///
@@ -116,15 +116,15 @@ impl PostgresListener {
         self.ask(|reply| Request::Unlisten(channel, reply))
     }
 
-    /// Notifies `channel`; returns when PostgreSQL committed it. Calls of one thread are committed
-    /// in their order.
+    /// Notifies `channel`; returns when PostgreSQL has committed the notification. The calls of one
+    /// thread are committed in their order.
     ///
     /// # Errors
     ///
-    /// [`ListenerError::Channel`] and [`ListenerError::Payload`];
-    /// [`ListenerError::PostgresDown`] if it was not sent, [`ListenerError::Refused`] if PostgreSQL
-    /// did not want it, [`ListenerError::UnknownOutcome`] if the connection was lost before the
-    /// answer: it is never sent again; [`ListenerError::Ended`].
+    /// [`ListenerError::Channel`] and [`ListenerError::Payload`]; [`ListenerError::PostgresDown`]
+    /// if the notification was not sent, [`ListenerError::Refused`] if PostgreSQL refused it,
+    /// [`ListenerError::UnknownOutcome`] if the connection was lost before the answer: the
+    /// notification is never sent again; [`ListenerError::Ended`].
     pub fn notify(&self, channel: &str, payload: &str) -> Result<(), ListenerError> {
         let channel = Channel::new(channel).map_err(ListenerError::Channel)?;
         let payload = Payload::new(payload).map_err(ListenerError::Payload)?;
@@ -142,11 +142,11 @@ impl PostgresListener {
 
 impl Drop for PostgresListener {
     fn drop(&mut self) {
-        // Either fails only where the thread has ended, and then there is nothing to end.
+        // Either fails only if the thread has ended already.
         let _sent = self.requests.send(Request::End);
         let _woken = self.waker.wake();
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported by its thread; here nobody could do anything about it.
+            // The thread itself reported a panic; there is nothing left to do about it.
             let _joined = thread.join();
         }
     }
@@ -161,33 +161,33 @@ pub enum ListenerError {
     /// The server cannot be connected to, or the connection was lost before both sessions were
     /// ready; a time-out is [`io::ErrorKind::TimedOut`].
     Connection {
-        /// The server's.
+        /// The address of the server.
         address: String,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
-    /// The server did not let us in, or we did not trust it.
+    /// The server refused the session, or we did not trust the server.
     Session {
-        /// The server's.
+        /// The address of the server.
         address: String,
-        /// Why.
+        /// The cause.
         error: Box<SessionError>,
     },
-    /// This cannot name a channel.
+    /// The text cannot name a channel.
     Channel(ChannelError),
-    /// This cannot be a payload.
+    /// The text cannot be a payload.
     Payload(PayloadError),
     /// PostgreSQL is not connected; nothing was done.
     PostgresDown,
-    /// PostgreSQL refused it.
+    /// PostgreSQL refused the request.
     Refused(Box<ServerError>),
-    /// The connection was lost before PostgreSQL answered: it may have been committed or not.
+    /// The connection was lost before PostgreSQL answered: the request may or may not be committed.
     UnknownOutcome,
     /// An `unlisten` from another thread overtook this `listen`.
     Cancelled,
-    /// The system refuses something.
+    /// The operating system refused a resource.
     Io(io::Error),
-    /// The listener's thread ended, which only a fault of the system or of ours does.
+    /// The listener's thread ended: a fault of the operating system or of this crate.
     Ended,
 }
 

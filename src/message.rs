@@ -1,4 +1,4 @@
-//! The JSON protocol: what clients may say and what they are told.
+//! The JSON protocol: the messages of clients and the messages to them.
 //!
 //! The only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
 //! [`ServerMessage`] in, JSON out. Knows no frame, no client and no PostgreSQL.
@@ -16,12 +16,12 @@ use crate::{
     channel::{Channel, LengthUnit, Payload, PayloadError},
 };
 
-/// What a client asked, with the id it wants to see in the answer.
+/// A request of a client, with the id to be echoed in the answer.
 #[derive(Debug, PartialEq)]
 pub struct Request {
-    /// Echoed in the answer, where the client gave one.
+    /// Echoed in the answer, if the client gave one.
     pub id: Option<RequestId>,
-    /// The message, or why it is refused.
+    /// The message, or the reason for its refusal.
     pub message: Result<ClientMessage, Refusal>,
 }
 
@@ -29,7 +29,7 @@ pub struct Request {
 #[derive(Debug, PartialEq)]
 pub enum ClientMessage {
     /// `{"type":"subscribe","channel":C}`, with `"since":{"epoch":E,"seq":N}` from a client that
-    /// comes back.
+    /// resumes.
     Subscribe(Channel, Option<Since>),
     /// `{"type":"unsubscribe","channel":C}`
     Unsubscribe(Channel),
@@ -37,8 +37,8 @@ pub enum ClientMessage {
     Notify(Channel, Payload),
     /// `{"type":"ping"}`: a browser cannot see WebSocket pings.
     Ping,
-    /// `{"type":"auth","token":T}`; where it cannot be read, why: only who has said who it is, or
-    /// tries to, is told what is wrong with a message.
+    /// `{"type":"auth","token":T}`, or the error in it: a client that is not authenticated is told
+    /// the errors of an `auth` alone.
     Auth(Result<Secret, Refusal>),
 }
 
@@ -53,12 +53,12 @@ impl ClientMessage {
     }
 }
 
-/// The position on a channel up to which a client has everything.
+/// A position on a channel: the client has every notification up to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Since {
-    /// The epoch of what it got last.
+    /// The epoch of the last notification it received.
     pub epoch: Box<str>,
-    /// The number of what it got last.
+    /// The number of that notification.
     pub seq: u64,
 }
 
@@ -80,7 +80,7 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    /// The longest text, in bytes: ids are kept while an answer is awaited.
+    /// The longest text, in bytes: an id is kept until its answer is sent.
     pub const BYTES_MAX: usize = 128;
 
     fn parse(value: Value) -> Result<Self, Refusal> {
@@ -102,11 +102,11 @@ impl RequestId {
 /// Why a message is refused; the connection stays.
 #[derive(Debug, PartialEq)]
 pub struct Refusal {
-    /// What kind of refusal it is.
+    /// The kind of the refusal.
     pub code: ErrorCode,
-    /// The same in words.
+    /// The reason in words.
     pub text: Cow<'static, str>,
-    /// The channel it was about, where there was one short enough to repeat.
+    /// The channel of the message, if there was one short enough to repeat.
     pub channel: Option<String>,
 }
 
@@ -129,7 +129,7 @@ impl Refusal {
     }
 }
 
-/// A message as it was sent, whatever its fields hold.
+/// A message as it was sent, its fields unchecked.
 #[derive(Deserialize)]
 #[serde(expecting = "a JSON object")]
 struct Fields {
@@ -147,7 +147,7 @@ struct Fields {
     token: Option<Value>,
 }
 
-/// Reads a text message of a client of a server that counts by `measure`.
+/// Parses a client's text message; `measure` is the length unit of the PostgreSQL server.
 pub fn parse(text: &str, measure: LengthUnit) -> Request {
     let refused = |refusal| Request {
         id: None,
@@ -220,7 +220,7 @@ fn parse_since(value: Value, channel: &Channel) -> Result<Since, Refusal> {
     let epoch = value.get("epoch").and_then(Value::as_str);
     let seq = value.get("seq").and_then(Value::as_u64);
     match (epoch, seq) {
-        // No epoch of ours is longer: that one is unknown, and not worth keeping.
+        // None of our epochs is longer: this one is unknown, and not kept.
         (Some(epoch), Some(seq)) => Ok(Since {
             epoch: if epoch.len() <= Since::EPOCH_BYTES_MAX {
                 epoch
@@ -264,7 +264,7 @@ fn parse_payload(
     })
 }
 
-/// What a client is told.
+/// A message to a client.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage<'a> {
@@ -272,83 +272,83 @@ pub enum ServerMessage<'a> {
     Notification {
         /// The channel.
         channel: &'a str,
-        /// What it carries.
+        /// The payload.
         payload: &'a str,
-        /// The channel's notifications counted from 1 within its epoch.
+        /// The number of the notification, counted from 1 within the channel's epoch.
         seq: u64,
         /// True when the payload was not UTF-8 and bytes of it were replaced.
         #[serde(skip_serializing_if = "is_false")]
         lossy: bool,
     },
-    /// The subscription holds: PostgreSQL confirmed the LISTEN.
+    /// The subscription is active: PostgreSQL confirmed the LISTEN.
     Subscribed {
         /// The channel.
         channel: &'a str,
-        /// Names the unbroken LISTEN.
+        /// The name of the unbroken LISTEN.
         epoch: &'a str,
-        /// The last notification before this subscription; where it recovered, the last one
-        /// before what follows.
+        /// The number of the last notification before this subscription; with a recovery, of the
+        /// last one before the recovered ones.
         seq: u64,
-        /// Where the client said since when: whether it misses nothing.
+        /// Whether no notification is missing, if the client sent a `since`.
         #[serde(skip_serializing_if = "Option::is_none")]
         recovered: Option<bool>,
-        /// As asked.
+        /// The id of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
-    /// Nothing more of this channel arrives.
+    /// No further notification of this channel arrives.
     Unsubscribed {
         /// The channel.
         channel: &'a str,
-        /// As asked.
+        /// The id of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
-    /// PostgreSQL committed the notification of this id.
+    /// PostgreSQL committed the notification of the request with this id.
     Notified {
         /// The channel.
         channel: &'a str,
-        /// As asked.
+        /// The id of the request.
         id: &'a RequestId,
     },
-    /// Something may have been missed on the channel; from here on it is complete again.
+    /// Notifications of the channel may be missing; from here on it is complete again.
     Gap {
         /// The channel.
         channel: &'a str,
-        /// Names the new LISTEN.
+        /// The name of the new LISTEN.
         epoch: &'a str,
-        /// The last notification before this point.
+        /// The number of the last notification before this point.
         seq: u64,
-        /// What happened.
+        /// The cause of the gap.
         reason: GapReason,
     },
-    /// The listening session came or went.
+    /// The listening session was lost or is back.
     Status {
-        /// Whether it hears.
+        /// The state of the listening session.
         postgres: PostgresStatus,
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong {
-        /// As asked.
+        /// The id of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
-    /// The client is known from now on.
+    /// The client is authenticated.
     Authenticated {
-        /// As asked.
+        /// The id of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
-    /// Something was refused or failed.
+    /// A request was refused, or failed.
     Error {
-        /// In words, for people.
+        /// The error in words, for people.
         message: &'a str,
-        /// The kind, for programs.
+        /// The kind of the error, for programs.
         code: ErrorCode,
-        /// The channel it is about.
+        /// The channel of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         channel: Option<&'a str>,
-        /// As asked.
+        /// The id of the request.
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
         /// With `payload_too_large`: the most bytes a payload may have.
@@ -361,7 +361,7 @@ pub enum ServerMessage<'a> {
 }
 
 impl<'a> ServerMessage<'a> {
-    /// An error, without what only some codes carry.
+    /// An error without the fields that only some codes have.
     pub fn error(
         code: ErrorCode,
         message: &'a str,
@@ -403,23 +403,23 @@ impl<'a> ServerMessage<'a> {
     }
 }
 
-/// Why a channel may have missed something.
+/// Why notifications of a channel may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// The listening session was lost and is back.
     PostgresReconnect,
-    /// Whoever feeds notifications to a stand-alone server dropped some.
+    /// The source of a stand-alone server's notifications dropped some.
     Overflow,
 }
 
-/// Whether the listening session hears.
+/// The state of the listening session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PostgresStatus {
     /// Connected, and every wanted channel is listened to.
     Up,
-    /// Not so; it is being tried for ever.
+    /// Not connected, or a wanted channel is not listened to; the bridge retries without end.
     Down,
 }
 
@@ -441,7 +441,7 @@ fn shorten(text: &str, bytes_max: usize) -> &str {
 
 /// A bad channel name is repeated in its error up to this length, in bytes.
 const CHANNEL_ECHO_BYTES_MAX: usize = 256;
-/// Texts of errors are cut to this length, in bytes: PostgreSQL's may have megabytes.
+/// Error texts are cut to this length, in bytes: a text of PostgreSQL may have megabytes.
 const TEXT_BYTES_MAX: usize = 1_024;
 
 #[cfg(test)]

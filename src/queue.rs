@@ -1,6 +1,6 @@
 //! From one thread to another: a queue that a thread can wait for, and that can wake a reactor.
 //!
-//! Knows the end of either side. What waits, and how much of it may, is its [`Store`]'s to know.
+//! Knows whether either end is gone. The [`Store`] knows the items, and bounds their number.
 
 pub(crate) mod notifications;
 pub(crate) mod requests;
@@ -16,7 +16,7 @@ use std::{
 
 use mio::Waker;
 
-/// What waits in a [`Queue`]; bounded by itself.
+/// The items that wait in a [`Queue`]. A store bounds itself.
 pub(crate) trait Store {
     type Item;
 
@@ -51,7 +51,7 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// Lets `put` add to what waits; `None`, without asking it, when an end is gone.
+    /// Lets `put` add to the store; `None`, without a call of it, when an end is gone.
     pub(crate) fn put<R>(&self, put: impl FnOnce(&mut S) -> R) -> Option<R> {
         let mut state = self.lock();
         if state.closed {
@@ -62,7 +62,7 @@ impl<S: Store> Queue<S> {
         if !state.store.is_empty() {
             self.changed.notify_one();
             if let (true, Some(waker)) = (was_empty, &state.waker) {
-                // It fails only when the poll is gone, and then nobody is left to be woken.
+                // An error means that the poll is gone, and then no reactor is left to be woken.
                 let _woken = waker.wake();
             }
         }
@@ -73,7 +73,7 @@ impl<S: Store> Queue<S> {
         self.lock().store.is_empty()
     }
 
-    /// Wakes a reactor from now on, whenever something arrives where nothing was.
+    /// From now on, wakes a reactor whenever an item arrives in the empty queue.
     pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
         self.lock().waker = waker;
     }
@@ -104,13 +104,13 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// The sending end is gone: what is there can still be received.
+    /// The sending end is gone: the items that wait can still be received.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// The receiving end is gone: what is there is let go.
+    /// The receiving end is gone: the items that wait are dropped.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
         state.closed = true;

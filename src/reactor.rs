@@ -1,7 +1,7 @@
 //! The shell: every socket, the only clock, and the loop that turns them into calls of the hub.
 //!
-//! Knows no JSON, no SQL, no channel and no close code. One [`Reactor::turn`] does everything in
-//! a fixed order; nothing in it waits but the first step.
+//! Knows no JSON, no SQL, no channel and no close code. One [`Reactor::turn`] does everything in a
+//! fixed order; only its first step waits.
 
 #![expect(
     clippy::disallowed_methods,
@@ -50,11 +50,11 @@ use crate::{
     token_file::TokenFile,
 };
 
-/// What the program around a stand-alone server has to do with its clients.
+/// The program around a stand-alone server, in place of PostgreSQL.
 pub(crate) enum Program {
-    /// Where notifications come from, and where the clients' requests go.
+    /// The source of notifications, and the receiver of the clients' requests.
     Feed(Notifications, RequestSender),
-    /// What is called with each message; what it returns is the reply.
+    /// The function that is called with each message and returns the reply.
     Messages(OnMessage),
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Reactor {
     terminal: Terminal,
     /// Read again at SIGHUP.
     token_file: Option<TokenFile>,
-    /// How long a signal lets clients stay.
+    /// The time over which clients are closed after a signal.
     drain: Duration,
     service_manager: Option<ServiceManager>,
     shared: Arc<Shared>,
@@ -81,12 +81,14 @@ pub(crate) struct Reactor {
     program: Option<Program>,
     /// For every read: nothing is buffered per connection.
     buffer: Box<[u8]>,
-    /// A signal asked to end at once.
+    /// A signal demands an immediate end.
     aborted: bool,
+    /// When the turn began whose time was not taken yet.
+    turn_began: Option<Instant>,
 }
 
 impl Reactor {
-    /// Takes clients from `listener` and makes `shared` able to wake the loop.
+    /// Accepts clients from `listener` and makes `shared` able to wake the loop.
     pub(crate) fn new(hub: Hub, listener: Listener, shared: Arc<Shared>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
@@ -109,10 +111,11 @@ impl Reactor {
             program: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
+            turn_began: None,
         })
     }
 
-    /// SIGINT and SIGTERM stop the bridge, after clients were let go over the time of `drain`; a
+    /// SIGINT and SIGTERM stop the bridge after its clients were closed over the time of `drain`; a
     /// second one ends it at once.
     pub(crate) fn handle_signals(&mut self, drain: Duration) -> io::Result<()> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
@@ -125,23 +128,23 @@ impl Reactor {
         Ok(())
     }
 
-    /// At SIGHUP the file of tokens is read again, where there is one; if it comes because our
-    /// terminal was closed, it stops the bridge. Without this, that signal does what it does to any
-    /// program. After [`Self::handle_signals`].
+    /// SIGHUP reads the file of tokens again, if there is one; a SIGHUP after our terminal was
+    /// closed stops the bridge. Without this call the signal has its default action. To be called
+    /// after [`Self::handle_signals`].
     pub(crate) fn handle_reloads(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
         self.token_file = token_file;
         let signals = self.signals.as_ref();
         signals.map_or(Ok(()), |signals| signals.add_signal(SIGHUP))
     }
 
-    /// Takes plain HTTP from `listener`, also while stopping.
+    /// Serves plain HTTP on `listener`, even while stopping.
     pub(crate) fn set_admin(&mut self, listener: Listener) -> io::Result<()> {
         let admin = Acceptor::new(listener, Source::AdminListener, self.poll.registry())?;
         self.admin = Some(admin);
         Ok(())
     }
 
-    /// Tells it that connections are taken, and later that the end has begun.
+    /// Notifies the manager when connections are accepted, and when the shutdown begins.
     pub(crate) fn set_service_manager(&mut self, service_manager: ServiceManager) {
         service_manager.tell_ready();
         self.service_manager = Some(service_manager);
@@ -170,6 +173,10 @@ impl Reactor {
             Ok(()) | Err(_) => {}
         }
         let now = Instant::now();
+        if let Some(began) = self.turn_began.replace(now) {
+            // It did not wait in between.
+            self.hub.handle_turn_time(now - began);
+        }
         self.hub.begin_turn(now, !events.is_empty());
         self.dispatch(events, now);
         self.read_backends(now);
@@ -194,8 +201,8 @@ impl Reactor {
         Ok(true)
     }
 
-    /// How long the poll may wait: not at all while there is work no event will announce.
-    fn timeout(&self) -> Option<Duration> {
+    /// How long the poll may wait: not at all while there is work that no event announces.
+    fn timeout(&mut self) -> Option<Duration> {
         let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
         if self.hub.has_transmit()
             || self.clients.readable_count() > 0
@@ -207,8 +214,12 @@ impl Reactor {
             return Some(Duration::ZERO);
         }
         let accepting = acceptors().filter_map(Acceptor::poll_timeout);
-        let until = accepting.chain(self.hub.poll_timeout()).min()?;
-        Some(until.saturating_duration_since(Instant::now()))
+        let until = accepting.chain(self.hub.poll_timeout()).min();
+        let now = Instant::now();
+        if let Some(began) = self.turn_began.take() {
+            self.hub.handle_turn_time(now - began);
+        }
+        until.map(|until| until.saturating_duration_since(now))
     }
 
     fn dispatch(&mut self, events: &Events, now: Instant) {
@@ -237,7 +248,7 @@ impl Reactor {
                 }
                 Some(Source::Waker) => self.handle_wake(now),
                 Some(Source::Signals) => self.handle_signal(),
-                None => debug_assert!(false, "an event of nobody: {event:?}"),
+                None => debug_assert!(false, "an event without a source: {event:?}"),
             }
         }
     }
@@ -259,7 +270,8 @@ impl Reactor {
         };
         let (hang_ups, stops): (Vec<_>, Vec<_>) =
             signals.pending().partition(|&signal| signal == SIGHUP);
-        // Whoever closes a terminal may send several: they begin the end, and never cut it short.
+        // The closing of a terminal may send several: they begin the shutdown and never cut it
+        // short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
             self.reread_tokens();
@@ -276,7 +288,7 @@ impl Reactor {
         }
     }
 
-    /// What cannot be read changes nothing.
+    /// A file that cannot be read changes nothing.
     fn reread_tokens(&mut self) {
         match self.token_file.as_mut().map(TokenFile::read) {
             Some(Ok(tokens)) => {
@@ -288,7 +300,7 @@ impl Reactor {
         }
     }
 
-    /// What is done once, before the hub is told to shut down.
+    /// The steps taken once, before the hub is told to shut down.
     fn begin_shutdown(&mut self) {
         if self.hub.is_shutting_down() {
             return;
@@ -297,7 +309,7 @@ impl Reactor {
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }
-        // Whom we do not take, our successor will.
+        // Connections that we do not accept are our successor's.
         self.acceptor.take_if(|acceptor| acceptor.has_successor());
     }
 
@@ -330,7 +342,7 @@ impl Reactor {
             self.acceptor = None;
         }
         if let Some(admin) = &mut self.admin {
-            // A probe is answered as ever; the spare comes back soon.
+            // A probe is answered as usual; it soon returns the spare descriptor.
             if let Some(accepted) = admin.accept(&mut self.spare, now) {
                 let id = self.hub.handle_admin_connected();
                 let registry = self.poll.registry();
@@ -339,7 +351,7 @@ impl Reactor {
             }
         }
         for _ in 0..ACCEPTS_PER_TURN {
-            // Without room it stays ready for the next turn, in which there is some.
+            // Without room the acceptor stays ready for the next turn, in which there is some.
             let Some(acceptor) = self.acceptor.as_mut().filter(|_| self.hub.has_room()) else {
                 return;
             };
@@ -352,7 +364,8 @@ impl Reactor {
                 let address = accepted.stream.peer_addr().map(|peer| peer.ip());
                 self.hub.handle_connected(address.ok())
             };
-            // Another may have gone for it: no more descriptors are open at a time than may be.
+            // It may have displaced another client, whose descriptor is closed first, to stay
+            // within the limit.
             self.carry_out(now);
             let registry = self.poll.registry();
             self.clients
@@ -360,7 +373,7 @@ impl Reactor {
         }
     }
 
-    /// Does what the hub says.
+    /// Carries out the actions of the hub.
     fn carry_out(&mut self, now: Instant) {
         while let Some(action) = self.hub.poll_action() {
             match action {
@@ -378,7 +391,7 @@ impl Reactor {
         }
     }
 
-    /// Takes what the program around a stand-alone server has for its clients.
+    /// Takes the notifications of the program around a stand-alone server.
     fn take_notifications(&mut self) {
         let Some(Program::Feed(notifications, _)) = &self.program else {
             return;
@@ -394,7 +407,7 @@ impl Reactor {
         }
     }
 
-    /// Gives the program around a stand-alone server a request of its clients.
+    /// Hands a request of the clients to the program around a stand-alone server.
     fn hand_over(&mut self, request: Request) {
         let Some(Program::Feed(_, requests)) = &mut self.program else {
             return;
@@ -405,7 +418,7 @@ impl Reactor {
         }
     }
 
-    /// Gives the program a client's message, and the client the program's reply.
+    /// Hands a client's message to the program, and the program's reply to the client.
     fn answer(&mut self, client: ClientId, message: RawMessage) {
         let Some(Program::Messages(on_message)) = &mut self.program else {
             return;
@@ -433,7 +446,7 @@ impl Reactor {
     }
 }
 
-/// For every read: as much of PostgreSQL as one turn takes.
+/// For every read: as many bytes as one turn takes of PostgreSQL.
 const BUFFER_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1_024;
 /// All clients' reads of one turn.

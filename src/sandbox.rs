@@ -50,10 +50,10 @@ pub fn shared() -> &'static Sandbox {
 
 /// A PostgreSQL cluster of its own, in a temporary directory, and its server.
 ///
-/// [`start`](Self::start) returns when it takes connections, on a port of 127.0.0.1 and on a Unix
-/// socket, of the user `postgres` and without a password. Dropping it stops the server at once and
-/// removes the directory; a shell in a process group of its own does the same when this process
-/// ends in any other way, by SIGKILL too.
+/// [`start`](Self::start) returns when the server takes connections, on a port of 127.0.0.1 and on
+/// a Unix socket, for the user `postgres` without a password. Dropping it stops the server at once
+/// and removes the directory; a shell in a process group of its own does the same when this process
+/// ends in any other way, even by SIGKILL.
 ///
 /// Between [`stop`](Self::stop) or [`kill9`](Self::kill9) and [`start_again`](Self::start_again)
 /// there is no server; data directory and port stay. All methods may be called from any thread;
@@ -69,7 +69,7 @@ pub struct Sandbox {
 /// How a server is told to stop (PostgreSQL, "Shutting Down the Server").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
-    /// SIGTERM: no new sessions; it ends when the last one left by itself.
+    /// SIGTERM: no new sessions; the server ends when its last session has ended by itself.
     Smart,
     /// SIGINT: every session is terminated, then the server ends in order.
     Fast,
@@ -88,7 +88,7 @@ impl Sandbox {
         Self::serve(supervisor, bin_dir)
     }
 
-    /// A standby of this server, another sandbox that streams from it (PostgreSQL, "Log-Shipping
+    /// A standby of this server: another sandbox that streams from it (PostgreSQL, "Log-Shipping
     /// Standby Servers").
     ///
     /// It begins with a copy of the files: this server is stopped for it and started again.
@@ -160,12 +160,12 @@ impl Sandbox {
         self.directory.join("data")
     }
 
-    /// Adds lines to `postgresql.conf`; they count from the next start on.
+    /// Adds lines to `postgresql.conf`; they take effect at the next start.
     pub fn append_configuration(&self, lines: &str) -> Result<(), SandboxError> {
         append_configuration(&self.data_dir(), lines)
     }
 
-    /// What the server logged, over all its starts.
+    /// The log of the server, over all its starts.
     pub fn log_file(&self) -> PathBuf {
         self.directory.join("log")
     }
@@ -175,20 +175,20 @@ impl Sandbox {
         &self.bin_dir
     }
 
-    /// The number of the server's first process; `None` after it was stopped.
+    /// The process id of the postmaster; `None` after the server was stopped.
     pub fn postmaster_pid(&self) -> Option<u32> {
         self.supervisor().postmaster()
     }
 
-    /// Makes an empty database and answers its name, which no other call answers.
+    /// Makes an empty database and returns its name, which is unique.
     ///
-    /// Notifications stay within a database: with one for each, tests share a server.
+    /// Notifications stay within a database: tests with a database each can share a server.
     pub fn create_database(&self) -> Result<String, SandboxError> {
         let name = format!(
             "alle_{}",
             self.databases.fetch_add(1, Ordering::Relaxed) + 1
         );
-        // Unlike template1, nobody can be connected to template0, which would make it fail.
+        // Unlike template1, template0 takes no connections, one of which would make this fail.
         self.psql(
             "postgres",
             &format!("CREATE DATABASE {name} TEMPLATE template0;"),
@@ -198,7 +198,7 @@ impl Sandbox {
 
     /// Runs SQL by `psql`, each statement in a transaction of its own, up to the first that fails.
     ///
-    /// Answers what it printed: rows only, fields separated by `|`, and asynchronous notifications.
+    /// Returns its output: rows only, fields separated by `|`, and asynchronous notifications.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, SandboxError> {
         let io_error = |source| SandboxError::Io {
             attempt: "run psql",
@@ -230,8 +230,8 @@ impl Sandbox {
             .spawn()
             .map_err(io_error)?;
         let stdin = psql.stdin.take();
-        // Written beside reading the output, for either could fill its pipe. psql that stopped at a
-        // failed statement reads no more; it says so itself.
+        // The input is written while the output is read, for either could fill its pipe. After a
+        // failed statement psql stops reading, and reports the failure itself.
         let output = thread::scope(|scope| {
             scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(sql.as_bytes())));
             psql.wait_with_output()
@@ -245,7 +245,7 @@ impl Sandbox {
         }
     }
 
-    /// Runs SQL of which only the effect matters, such as [`SAMPLE_SQL`].
+    /// Runs SQL for its effect alone, such as [`SAMPLE_SQL`].
     pub fn load_sql(&self, database: &str, sql: &str) -> Result<(), SandboxError> {
         self.psql(database, sql).map(drop)
     }
@@ -253,7 +253,7 @@ impl Sandbox {
     /// Stops the server, paused or not, and returns when no process of it is left; nothing to do if
     /// there is none.
     ///
-    /// [`StopMode::Smart`] only asks, for it lasts until the last session ended; see
+    /// [`StopMode::Smart`] does not wait, since the server runs until its last session ends; see
     /// [`wait_until_stopped`](Self::wait_until_stopped).
     pub fn stop(&self, mode: StopMode) -> Result<(), SandboxError> {
         let mut supervisor = self.supervisor();
@@ -262,7 +262,7 @@ impl Sandbox {
             StopMode::Fast => "INT",
             StopMode::Immediate => "QUIT",
         })?;
-        // A frozen server would never act on it.
+        // A frozen server would never act on the signal.
         supervisor.resume()?;
         if mode == StopMode::Smart {
             return Ok(());
@@ -275,8 +275,8 @@ impl Sandbox {
         self.supervisor().wait_until_stopped(timeout)
     }
 
-    /// Ends every process of the server by SIGKILL: no farewell to a client, recovery at the next
-    /// start.
+    /// Ends every process of the server by SIGKILL: clients are not told, and the next start
+    /// recovers.
     pub fn kill9(&self) -> Result<(), SandboxError> {
         let mut supervisor = self.supervisor();
         supervisor.kill()?;
@@ -285,7 +285,7 @@ impl Sandbox {
 
     /// Starts the server after it was stopped or killed, with the same port and data.
     ///
-    /// Waits for the end of one that was asked to stop or that crashed.
+    /// Waits for the end of a server that was asked to stop or that crashed.
     pub fn start_again(&self) -> Result<(), SandboxError> {
         let mut supervisor = self.supervisor();
         supervisor.wait_until_stopped(STOP_TIMEOUT)?;
@@ -310,7 +310,7 @@ impl Sandbox {
     }
 
     fn supervisor(&self) -> MutexGuard<'_, Supervisor> {
-        // A test that failed while it held the lock must not fail all others as well.
+        // A test that fails while it holds the lock must not fail all others as well.
         self.supervisor
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -344,7 +344,8 @@ fn append_configuration(data_dir: &Path, lines: &str) -> Result<(), SandboxError
         })
 }
 
-/// Where to make the directory: where temporary files go, else `/tmp`, if the socket's path fits.
+/// Candidates for the directory: the system's temporary directory, else `/tmp`, if the socket's
+/// path fits.
 fn temporary_dirs() -> Vec<PathBuf> {
     let mut dirs = vec![env::temp_dir(), PathBuf::from("/tmp")];
     dirs.dedup();
@@ -359,7 +360,7 @@ fn temporary_dirs() -> Vec<PathBuf> {
     dirs
 }
 
-/// Starts the server there.
+/// Starts the server on the port.
 fn start_on(port: &Port, supervisor: &mut Supervisor) -> Result<(), SandboxError> {
     port.lend(|number| supervisor.start_server(number))
         .map_err(|source| SandboxError::Io {
@@ -368,8 +369,8 @@ fn start_on(port: &Port, supervisor: &mut Supervisor) -> Result<(), SandboxError
         })?
 }
 
-/// Where a port cannot be held for the server, it may be taken before the server has it: then it is
-/// another one.
+/// If the port cannot be held, another process may take it before the server does: another port is
+/// tried then.
 fn start_on_a_free_port(supervisor: &mut Supervisor) -> Result<Port, SandboxError> {
     let mut last_error = None;
     for _ in 0..PORT_ATTEMPTS {
@@ -413,7 +414,7 @@ const PORT_ATTEMPTS: u32 = 50;
 /// Unix socket's path on macOS; Linux takes 107.
 const BASE_BYTES_MAX: usize = 103 - "/alle.XXXXXX/.s.PGSQL.12345".len();
 
-/// PostgreSQL writes its last checkpoint within.
+/// The time for PostgreSQL to write its last checkpoint.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What starting up asks of the system: the environment, names, randomness, the time.
+//! A start's questions to the operating system: the environment, names, randomness, the time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,7 +21,8 @@ use crate::{
     surroundings,
 };
 
-/// Reads a connection string, and what lies around the program with it. An empty one is none.
+/// Parses a connection string; the environment and the files beside it fill in the rest. An empty
+/// one is none.
 pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
     let connection_string = if text.is_empty() {
         ConnectionString::unset()
@@ -31,7 +32,7 @@ pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
     surroundings::resolve(&connection_string)
 }
 
-/// Where the two sessions of a bridge lead.
+/// The configurations of the two sessions of a bridge.
 pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigError> {
     let or_common = |url: &Option<String>| {
         let url = url.as_ref().unwrap_or(&config.postgres_url);
@@ -50,7 +51,7 @@ pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
     Listener::bind(address).map_err(|error| ListenError::Bind(address, error))
 }
 
-/// Why nobody can connect.
+/// Why no client can connect.
 pub(crate) enum ListenError {
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
@@ -68,17 +69,17 @@ pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
-        tracing::warn!("the sockets of LISTEN_FDS are not taken: LISTEN_PID is {pid}");
+        tracing::warn!("the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}");
         return Ok(PassedListeners::default());
     }
     if !matches!(count.parse::<i32>(), Ok(0..)) {
-        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not how many there are");
+        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not the number of sockets");
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
 }
 
-/// The service manager, if one wants to hear of us.
+/// The service manager, if there is one to notify.
 pub(crate) fn service_manager() -> Option<ServiceManager> {
     let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
     ServiceManager::new(&notify_socket)
@@ -117,7 +118,7 @@ fn open_files_max() -> usize {
     })
 }
 
-/// How many clients the limit of open files carries.
+/// The number of clients that the limit of open files allows.
 pub(crate) fn clients_max() -> usize {
     open_files_max().saturating_sub(RESERVED_FILES).max(1)
 }
@@ -127,5 +128,5 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// For PostgreSQL, the listening socket, connections that are refused, and what the system needs.
+/// For PostgreSQL, the listening socket, refused connections, and the operating system.
 const RESERVED_FILES: usize = 64;

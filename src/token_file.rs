@@ -1,6 +1,7 @@
-//! The file of tokens on disk: read at the start, and again whenever somebody asks.
+//! The file of tokens on disk: read at the start, and again on request.
 //!
-//! Owns how much is read and who may read it too. Knows neither what a token is nor who asks.
+//! Owns the limit on its size and the check of its permissions. Knows neither the form of a token
+//! nor the source of a request.
 
 use std::{
     error::Error,
@@ -14,11 +15,11 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::access::tokens::{Tokens, TokensError};
 
-/// Where the tokens are.
+/// The path of the tokens.
 #[derive(Debug)]
 pub(crate) struct TokenFile {
     path: PathBuf,
-    /// It was logged that anybody can read them.
+    /// The warning that anybody can read the file was logged.
     complained: bool,
 }
 
@@ -30,7 +31,7 @@ impl TokenFile {
         }
     }
 
-    /// What is in it now.
+    /// Reads its present tokens.
     pub(crate) fn read(&mut self) -> Result<Tokens, TokenFileError> {
         let (text, mode) = self.text().map_err(|error| self.failed(error.into()))?;
         let tokens = Tokens::parse(&text).map_err(|error| self.failed(error.into()))?;
@@ -42,8 +43,8 @@ impl TokenFile {
         Ok(tokens)
     }
 
-    /// Its text and its permissions. A pipe could not be read again, and would keep us waiting:
-    /// what is open is asked, for a path may lead elsewhere a moment later.
+    /// Its text and its permissions. A pipe could not be read again, and would block: the open file
+    /// is checked, since the path may lead elsewhere a moment later.
     fn text(&self) -> io::Result<(String, u32)> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = fs::File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
@@ -68,7 +69,7 @@ impl TokenFile {
     }
 }
 
-/// Why a file gives no tokens.
+/// Why the tokens of a file could not be read.
 #[derive(Debug)]
 pub struct TokenFileError {
     path: PathBuf,
@@ -112,7 +113,7 @@ impl Error for TokenFileError {
     }
 }
 
-/// As many tokens as there may be, of a usual length, and what each narrows.
+/// Room for the most tokens, of a usual length, with their permissions.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// `o+r` of chmod(1).
 const READABLE_BY_ANYBODY: u32 = 0o004;
@@ -125,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever takes its place while we look: a pipe would keep the only thread waiting for good.
+    /// The path may be swapped during a read: a pipe would block the only thread for good.
     #[test]
     #[expect(
         clippy::disallowed_methods,

@@ -1,7 +1,7 @@
 //! [`WebSocketServer`]: the bridge's client side alone, fed by the program around it.
 //!
-//! Knows nothing of PostgreSQL: notifications come in through a receiver, what clients ask goes
-//! out through another.
+//! Knows nothing of PostgreSQL: notifications come in through a receiver, and requests of clients
+//! go out through another.
 
 use std::sync::Arc;
 
@@ -19,10 +19,11 @@ use crate::{
     startup,
 };
 
-/// A WebSocket server that speaks the bridge's protocol and delivers what it is fed.
+/// A WebSocket server that speaks the bridge's protocol and delivers the notifications of a
+/// program.
 ///
-/// Together with a [`PostgresListener`](crate::PostgresListener) it makes a bridge of one's own,
-/// with whatever is to happen in between:
+/// Together with a [`PostgresListener`](crate::PostgresListener) it makes a custom bridge, with the
+/// program's own steps in between:
 ///
 /// ```no_run
 /// use alle::{Incoming, PostgresListener, WebSocketServer};
@@ -48,12 +49,12 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It answers its clients itself: `subscribed` at once, which promises no more than that what it
-/// is fed from then on is delivered, and `notified` when the request waits to be received. What
-/// [`IncomingRequests`] says of requests that nobody receives keeps its memory bounded.
-/// [`Received::Gap`](crate::Received::Gap) reaches the subscribers of the channel as a `gap`,
-/// [`Received::Overflow`](crate::Received::Overflow) those of every channel. When the listener
-/// ends, the server stays.
+/// The server answers its clients itself: `subscribed` at once, which promises only that
+/// notifications handed to the server from then on are delivered, and `notified` when the request
+/// waits to be received. The rules of [`IncomingRequests`] for requests that no thread receives
+/// keep its memory bounded. [`Received::Gap`](crate::Received::Gap) reaches the subscribers of the
+/// channel as a `gap`, [`Received::Overflow`](crate::Received::Overflow) those of every channel.
+/// When the listener ends, the server continues.
 #[derive(Debug)]
 pub struct WebSocketServer {
     bind_addr: String,
@@ -66,7 +67,7 @@ pub struct WebSocketServer {
 
 impl WebSocketServer {
     /// Nothing happens before [`Self::start`]. `bind_addr` is `HOST:PORT`; port 0 picks a free
-    /// one, which [`Handle::local_addr`] tells.
+    /// port, which [`Handle::local_addr`] returns.
     pub fn new(bind_addr: impl Into<String>) -> (Self, IncomingRequests) {
         let (sender, incoming) = requests::channel();
         let server = Self {
@@ -80,14 +81,14 @@ impl WebSocketServer {
         (server, incoming)
     }
 
-    /// Lets pages of these origins connect, beside the server's own; `*` for all.
+    /// Allows pages of these origins to connect, beside the server's own; `*` allows all.
     #[must_use]
     pub fn with_allow_origins(mut self, origins: Vec<String>) -> Self {
         self.allow_origins = origins;
         self
     }
 
-    /// Lets requests for these hosts in on a loopback address, beside localhost.
+    /// Allows requests for these hosts on a loopback address, beside localhost.
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;
@@ -101,26 +102,26 @@ impl WebSocketServer {
         self
     }
 
-    /// Stops the server, and tells its address, from another thread.
+    /// A handle that stops the server, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.owner.0))
     }
 
-    /// Serves on this thread until stopped, by [`Handle::stop`]. Inside of an async runtime it
+    /// Serves on this thread until stopped by [`Handle::stop`]. Inside an async runtime this call
     /// belongs on a blocking thread.
     ///
     /// # Errors
     ///
     /// [`BridgeError::Address`] and [`BridgeError::Bind`] if the address cannot be resolved or
-    /// bound, [`BridgeError::Io`] if the system refuses something else. Clients cannot fail it.
+    /// bound, [`BridgeError::Io`] if the operating system refuses another resource. No client can
+    /// cause an error.
     pub fn start(self, notifications: Notifications) -> Result<(), BridgeError> {
         self.serve(|requests| Program::Feed(notifications, requests))
     }
 
-    /// Serves on this thread, like [`Self::start`], clients that speak a protocol of the program's
-    /// own instead of the bridge's: `on_message` is called with each message, in the order of its
-    /// client, and what it returns is sent to that client. Nothing comes to the
-    /// [`IncomingRequests`].
+    /// Serves clients on this thread, like [`Self::start`], in a protocol of the program's own
+    /// instead of the bridge's: `on_message` is called with each message, in the order of its
+    /// client, and its return value is sent to that client. The [`IncomingRequests`] stay empty.
     ///
     /// ```no_run
     /// let (server, _) = alle::WebSocketServer::new("127.0.0.1:8080");
@@ -128,12 +129,12 @@ impl WebSocketServer {
     /// # Ok::<(), alle::BridgeError>(())
     /// ```
     ///
-    /// The server answers pings, closes and violations of RFC 6455 itself. It calls on the thread
-    /// that serves all clients, so `on_message` must not block. A client that does not read its
-    /// replies is not read either; a message over [`Limits::message_bytes_max`] closes it with
-    /// 1009, one beyond [`Limits::client_rate_max`] with 1008, a reply that takes it over
-    /// [`Limits::client_queue_bytes_max`] with 4008. What counts messages of the bridge's protocol
-    /// counts nothing.
+    /// The server answers pings, closes and violations of RFC 6455 itself. `on_message` runs on the
+    /// thread that serves all clients and must not block. A client that does not read its replies
+    /// is not read either. A message over [`Limits::message_bytes_max`] closes the connection with
+    /// 1009, a message beyond [`Limits::client_rate_max`] with 1008, a reply that exceeds
+    /// [`Limits::client_queue_bytes_max`] with 4008. The counters of the bridge's messages stay at
+    /// zero.
     ///
     /// # Errors
     ///

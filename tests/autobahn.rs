@@ -36,7 +36,7 @@ use self::{
     program::{Program, environment::clean},
 };
 
-/// What became of a case, in the words of the suite.
+/// The outcome of a case, in the words of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Ok,
@@ -75,7 +75,7 @@ fn every_case_passes_strictly() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// So many cases the suite has, and each number once.
+/// The suite has this many cases, and each number once.
 #[test]
 fn no_case_is_missing() {
     let mut numbers: Vec<String> = cases::all().into_iter().map(|case| case.number).collect();
@@ -162,7 +162,7 @@ fn judge(case: &Case, record: &Record) -> Verdict {
     }
 }
 
-/// What was seen, not at full length.
+/// The observation, shortened.
 fn shown(record: &Record) -> String {
     let mut text = format!("{record:?}");
     text.truncate(300);
@@ -170,12 +170,12 @@ fn shown(record: &Record) -> String {
 }
 
 /// Examples are built by `cargo test` and by `make autobahn`; not by `cargo test --test autobahn`,
-/// which must not take an old one for the present.
+/// which must not run an outdated one.
 fn echo() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.ancestors().nth(2).unwrap().join("examples/echo");
     let built = last_change(&path).expect("first: cargo build --example echo");
-    // What it was built from, by the hand of cargo.
+    // The files it was built from, as cargo recorded them.
     let sources = fs::read_to_string(path.with_extension("d")).unwrap();
     let mut sources = sources.split_whitespace().skip(1).map(Path::new);
     let newer = sources.find(|path| last_change(path).is_none_or(|changed| changed > built));

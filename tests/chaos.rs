@@ -2,8 +2,9 @@
 //! clients, and a network between them that breaks.
 //!
 //! As a plain test it lasts seconds, with each fault once. `make chaos SECONDS=600` plays a plan
-//! that follows from `ALLE_CHAOS_SEED`: which faults, for how long, in which order; what they meet
-//! is chance. In every case the report says what was published, delivered, recovered and lost.
+//! that follows from `ALLE_CHAOS_SEED`: the faults, their lengths and their order; the state they
+//! hit is chance. In every case the report counts the published, delivered, recovered and lost
+//! numbers.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The command line as one meets it: the real program, its streams and its exit status.
+//! The command line from a user's point of view: the real program, its streams and its exit status.
 
 #![expect(
     clippy::disallowed_methods,
@@ -157,7 +157,7 @@ fn wrong_usage_is_2_with_the_usage_line_and_the_nearest_option() {
 }
 
 #[test]
-fn what_the_bridge_cannot_be_started_with_is_2() {
+fn settings_that_prevent_a_start_are_2() {
     for words in [
         "serve -p nonsense",
         "serve -w nonsense",
@@ -204,7 +204,7 @@ fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
 }
 
 #[test]
-fn a_reader_who_went_away_is_no_error_and_a_full_disk_is_one() {
+fn a_reader_that_is_gone_is_no_error_and_a_full_disk_is_one() {
     let status = alle("help")
         .stdout(closed_pipe())
         .stderr(Stdio::null())

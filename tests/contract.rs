@@ -1,4 +1,4 @@
-//! The contract as a stranger meets it: the real program between real sockets and a real PostgreSQL.
+//! The contract from the outside: the real program between real sockets and a real PostgreSQL.
 
 #![expect(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! Every input kept under `fuzz/corpus` still does no harm, and neither do a few random ones.
+//! Every input kept under `fuzz/corpus` still passes, and so do some random ones.
 
 #[path = "../fuzz/bodies/lib.rs"]
 mod bodies;
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use proptest::prelude::*;
 
-/// Runs the target over its corpus, and names every file it does not stand.
+/// Runs the target over its corpus, and names every file on which it fails.
 fn replay(target: &str, body: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
@@ -92,7 +92,7 @@ fn field() -> impl Strategy<Value = String> {
         r#""0123456789012345678901234567890123456789012345678901234567890123""#,
     ];
     let select = |of: &'static [&'static str]| proptest::sample::select(of);
-    // Most messages shall get as far as their channel.
+    // Most messages shall be parsed as far as their channel.
     let likely = proptest::sample::select(
         &[
             r#""type":"subscribe""#,

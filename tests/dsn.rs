@@ -15,7 +15,7 @@ use alle::internals::{
     sandbox,
 };
 
-/// `user database host port` of what psql connected to, or `None` if it did not.
+/// `user database host port` of psql's connection, or `None` if it failed.
 fn by_psql(text: &str, environment: &[(&str, String)]) -> Option<String> {
     let mut command = Command::new("psql");
     for (name, _) in env::vars_os() {
@@ -40,7 +40,7 @@ fn by_psql(text: &str, environment: &[(&str, String)]) -> Option<String> {
     output.status.success().then(|| said.trim().to_owned())
 }
 
-/// The same of what we would connect to first.
+/// The same for our first attempt.
 fn by_us(text: &str, environment: &[(&str, String)]) -> Option<String> {
     let variable = |name: &str| {
         let found = environment.iter().find(|(known, _)| *known == name);
@@ -190,7 +190,7 @@ const CASES: &[(&str, &[&str])] = &[
         "host=127.0.0.1 port=PORT user=postgres ssl_min_protocol_version=tlsv1.2",
         &[],
     ),
-    // What lies around.
+    // The environment and the files.
     (
         "dbname=postgres",
         &["PGHOST=127.0.0.1", "PGPORT=PORT", "PGUSER=clerk"],

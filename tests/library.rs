@@ -92,7 +92,7 @@ fn expect_gap(notifications: &Notifications, channel: &str) {
     }
 }
 
-/// Asks until it is so; `condition` is slow enough by itself.
+/// Repeats `condition` until it holds; each call takes time by itself.
 #[track_caller]
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
@@ -103,7 +103,7 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_is_notified_is_heard_in_order() {
+fn notifications_arrive_in_order() {
     let it = Fixture::new(1_000);
     it.listener.listen("my_channel").unwrap();
     it.listener
@@ -124,7 +124,7 @@ fn what_is_notified_is_heard_in_order() {
     assert_eq!(it.notifications.try_recv(), Err(TryRecvError::Empty));
 }
 
-/// Whatever another session commits right after `listen` returned is heard.
+/// Notifications that another session commits right after `listen` returned are received.
 #[test]
 fn listen_returns_after_postgres_confirmed_it() {
     let it = Fixture::new(1_000);
@@ -201,7 +201,7 @@ fn a_full_queue_shows_what_it_dropped_and_goes_on() {
     for number in 0..10 {
         it.listener.notify("c", &number.to_string()).unwrap();
     }
-    // It is answered by the session that hears, behind all it had to deliver.
+    // The listening session answers it, behind all notifications it had to deliver.
     it.listener.listen("barrier").unwrap();
     for number in 0..3 {
         it.expect("c", &number.to_string());
@@ -483,7 +483,7 @@ impl Client {
         self.0.send(Message::text(message.to_string())).unwrap();
     }
 
-    /// The next message but for `status`, which depends on who was faster.
+    /// The next message that is not a `status`, which depends on timing.
     #[track_caller]
     fn hear(&mut self) -> Value {
         loop {
@@ -589,7 +589,7 @@ fn the_first_subscriber_and_the_last_are_told_of() {
     assert_eq!(incoming.recv(), None);
 }
 
-/// The plain example of the user: nobody looks at `incoming`.
+/// The user's plain example: `incoming` is never read.
 #[test]
 fn a_server_works_when_nobody_takes_its_requests() {
     let it = Fixture::new(1_000);

@@ -1,9 +1,10 @@
-//! What a client costs, by a counting allocator: memory while it is idle, allocations while it is
-//! sent to. In a test binary of its own, since the allocator is everybody's.
+//! The cost of a client, by a counting allocator: memory while it is idle, allocations during a
+//! delivery. In a test binary of its own, since the allocator is the process's.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "the figures, for who asks with --nocapture"
+    reason = "a test reads its environment, and prints the figures, shown with --nocapture"
 )]
 
 #[path = "../benches/support/server.rs"]
@@ -33,18 +34,18 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The core's share of the 128 bytes an idle client may cost: the reactor has 8 of them at most,
 /// a socket by slot.
 ///
-/// Between two counts at which every table is full, since tables double: what they have reserved
-/// and never touched takes no memory, and must not be counted for some numbers of clients only.
+/// Between two counts at which every table is full, since tables double: reserved memory that was
+/// never touched costs nothing, and must not be counted for some numbers of clients only.
 #[test]
 fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     let _alone = alone();
     let mut server = Server::start();
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let region = Region::new(ALLOCATOR);
     for _ in 0..FULL_TABLE {
-        server.connect("orders");
+        server.connect(&["orders"]);
     }
     let change = region.change();
     assert_eq!(server.hub.client_count(), 2 * FULL_TABLE);
@@ -57,8 +58,8 @@ fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
     );
 }
 
-/// Clients that each ask for as much as they may, and read nothing: what they make us keep is what
-/// `docs/operating.md` says. `ALLE_WORST_CLIENTS=1000` plays as many as the formula there speaks of.
+/// Clients that each ask for as much as they may, and read nothing: the memory they cost is that of
+/// `docs/operating.md`. `ALLE_WORST_CLIENTS=1000` plays as many as in the formula there.
 #[test]
 fn the_worst_clients_cost_what_the_documentation_says() {
     let _alone = alone();
@@ -82,36 +83,41 @@ fn the_worst_clients_cost_what_the_documentation_says() {
     );
 }
 
-/// What a notification allocates is the same whoever hears it.
+/// The allocations for a notification do not depend on the number of recipients, nor do those for a
+/// transaction that notifies several channels of each.
 #[test]
 fn a_fan_out_allocates_nothing_per_recipient() {
     let _alone = alone();
-    let mut allocations = Vec::new();
-    for clients in [10, RECIPIENTS] {
-        let mut server = Server::start();
-        for _ in 0..clients {
-            server.connect("orders");
-        }
-        let orders = Channel::new("orders").expect("a good name");
-        let heard = [Fed::Notification(
-            orders,
-            "a payload of some length".to_owned(),
-        )];
-        for _ in 0..3 {
-            server.fan_out(&heard);
-        }
-        let counts = [(); 5].map(|()| {
-            let region = Region::new(ALLOCATOR);
-            let writes = server.fan_out(&heard);
-            let change = region.change();
-            assert_eq!(writes, clients, "everybody is written to once");
-            change.allocations + change.reallocations
-        });
-        // What runs the tests has threads of its own, which now and then add to a count.
-        allocations.extend(counts.into_iter().min());
+    for channels in [&["orders"][..], &["orders", "bills", "returns"]] {
+        let [few, many] = [10, RECIPIENTS].map(|clients| allocations(clients, channels));
+        println!("{few} and {many} allocations for 10 and {RECIPIENTS} recipients of {channels:?}");
+        assert_eq!(few, many);
     }
-    println!("{allocations:?} allocations for 10 and {RECIPIENTS} recipients");
-    assert_eq!(allocations[0], allocations[1]);
+}
+
+/// Of one turn that hears a notification on each channel, all of which each client subscribes.
+fn allocations(clients: usize, channels: &[&str]) -> usize {
+    let mut server = Server::start();
+    for _ in 0..clients {
+        server.connect(channels);
+    }
+    let notification = |name: &&str| {
+        let channel = Channel::new(name).expect("a good name");
+        Fed::Notification(channel, "a payload of some length".to_owned())
+    };
+    let heard: Vec<_> = channels.iter().map(notification).collect();
+    for _ in 0..3 {
+        server.fan_out(&heard);
+    }
+    // The test runner has threads of its own, which now and then add to a count.
+    let counts = (0..5).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        let writes = server.fan_out(&heard);
+        let change = region.change();
+        assert_eq!(writes, clients, "everybody is written to once");
+        change.allocations + change.reallocations
+    });
+    counts.min().expect("five of them")
 }
 
 const RECIPIENTS: usize = 10_000;

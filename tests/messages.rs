@@ -1,4 +1,4 @@
-//! `WebSocketServer::serve_messages`: what a program's own protocol can rely on.
+//! `WebSocketServer::serve_messages`: the guarantees for a program's own protocol.
 
 #![expect(
     clippy::disallowed_methods,
@@ -131,7 +131,7 @@ fn a_client_that_sends_more_than_its_rate_is_answered_so_far_and_closed_with_100
 }
 
 #[test]
-fn a_program_may_keep_what_it_was_told() {
+fn a_program_may_keep_its_messages() {
     let mut sum = 0;
     let server = Server::start(Limits::default(), move |message| match message {
         RawMessage::Text(text) => {
@@ -212,7 +212,7 @@ fn a_client_that_does_not_read_its_replies_is_not_read() {
     stream
         .set_write_timeout(Some(Duration::from_millis(500)))
         .unwrap();
-    // Far more than the queue's limit, past which it would be closed.
+    // Far more than the queue's limit, beyond which it would be closed.
     let mut frames = 0;
     let rest = loop {
         assert!(frames < 4_000, "64 MB are read and not answered");

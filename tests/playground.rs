@@ -127,7 +127,7 @@ fn a_server_that_goes_is_shown_and_one_that_comes_back_is_used_again() {
     browser.wait_for("document.getElementById('answer').innerText.startsWith('not sent')");
     server.start_again();
     browser.wait_for(IS_CONNECTED);
-    // Another server knows nothing of what the first one sent.
+    // Another server does not know the notifications of the first one.
     browser.wait_for(&has_line("possible gap"));
     server.notify("orders", "after the restart");
     browser.wait_for(&has_line("after the restart"));
@@ -159,7 +159,7 @@ fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
     browser.wait_for("document.querySelector('#notifications .error')");
 }
 
-/// A page of somebody else, and one whose name was made to lead here: the browser lets both try, and
+/// A foreign page, and one whose name was rebound to this machine: the browser lets both try, and
 /// the bridge refuses both.
 #[test]
 fn a_page_of_another_origin_and_one_of_a_rebound_name_are_refused() {

@@ -1,4 +1,4 @@
-//! The throw-away server: it does what the tests need, and nothing of it is ever left behind.
+//! The throw-away server: it does what the tests need, and never leaves anything behind.
 
 #![expect(
     clippy::disallowed_methods,
@@ -192,7 +192,7 @@ fn stopped_and_started_again_it_keeps_port_and_data() {
     assert_eq!(sandbox.port(), port);
 }
 
-/// It will be back, and whoever is told its URL meanwhile means it and nobody else.
+/// The server will be back: a client with its URL must reach this server or none.
 #[test]
 fn while_it_is_stopped_its_port_is_refused_and_nobody_else_gets_it() {
     let sandbox = Sandbox::start().unwrap();
@@ -240,7 +240,7 @@ fn a_smart_stop_waits_for_the_last_session() {
     sandbox.start_again().unwrap();
 }
 
-/// A frozen server's kernel still accepts, so only an answer tells that it is back.
+/// A frozen server's kernel still accepts: only an answer shows that it is back.
 #[test]
 fn paused_it_accepts_and_answers_only_when_resumed() {
     let sandbox = Sandbox::start().unwrap();
@@ -311,7 +311,7 @@ fn a_panic_leaves_nothing() {
     assert!(receiver.recv().unwrap().are_gone());
 }
 
-/// SIGKILL gives the process no chance: only the supervising shell is left to clean up.
+/// SIGKILL gives the process no chance: only the supervising shell can clean up.
 #[test]
 fn a_killed_process_leaves_nothing() {
     if is_child() {
@@ -323,7 +323,7 @@ fn a_killed_process_leaves_nothing() {
     eventually("nothing is left", || left.are_gone());
 }
 
-/// What a terminal does on Ctrl-C: SIGINT to every process of its foreground group.
+/// The effect of Ctrl-C on a terminal: SIGINT to every process of its foreground group.
 #[test]
 fn an_interrupted_process_group_leaves_nothing() {
     if is_child() {
@@ -360,8 +360,8 @@ fn a_directory_without_the_programs_in_alle_pg_bin_is_an_error_not_a_hint() {
     assert!(status.success());
 }
 
-/// Too long for a socket, not there for the server's user, not to be written in PostgreSQL's list
-/// of socket directories: `/tmp` serves.
+/// A directory too long for a socket, one unknown to the server's user, and one that cannot be
+/// written in PostgreSQL's list of socket directories: `/tmp` is used.
 #[test]
 fn a_temporary_directory_that_cannot_serve_is_passed_over() {
     if is_child() {
@@ -380,7 +380,7 @@ fn a_temporary_directory_that_cannot_serve_is_passed_over() {
     }
 }
 
-/// What a sandbox leaves if it is not cleaned up.
+/// The remains of a sandbox that is not cleaned up.
 struct Traces {
     directory: PathBuf,
     postmaster: Process,
@@ -513,7 +513,7 @@ fn own_a_sandbox_until_killed() {
         "\nsandbox {} {directory}",
         sandbox.postmaster_pid().unwrap()
     );
-    // The end of stdin comes only if the test that started us is gone.
+    // The end of stdin comes only if the test that started this process is gone.
     let _ = std::io::stdin().read(&mut [0]);
 }
 
@@ -540,7 +540,7 @@ fn proc_dir(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 
-/// A process and no other one, which may have its number when it is gone.
+/// One process, and no later one with the same number.
 struct Process {
     pid: u32,
     started: Option<String>,
@@ -556,7 +556,7 @@ impl Process {
         self.started.is_some() && Self::started(self.pid) == self.started
     }
 
-    /// When the process of that number was started, in whatever words; `None` if there is none.
+    /// The start time of the process with that number, in any unit; `None` if there is none.
     fn started(pid: u32) -> Option<String> {
         if cfg!(target_os = "linux") {
             // proc(5): the 22nd field. The second, in parentheses, may have spaces in it.
@@ -582,8 +582,7 @@ fn segment_exists(id: u32) -> bool {
         .any(|line| line.split_whitespace().nth(1) == Some(&id))
 }
 
-/// Neither a process that is not our child nor a directory tells when it goes: look again and
-/// again.
+/// Neither a process that is not our child nor a directory announces its end: look again and again.
 fn eventually(what: &str, is_true: impl Fn() -> bool) {
     let (_never_used, tick) = mpsc::channel::<()>();
     let deadline = Instant::now() + TIMEOUT;

@@ -1,7 +1,7 @@
 //! The hub alone, against a simulated PostgreSQL, clients and a network that follow from a seed.
 //!
-//! `ALLE_SIM_SEED=7` plays one seed, `ALLE_SIM_SEEDS=10000` so many of them, `ALLE_SIM_FIRST` says
-//! where they begin. A failure prints its seed and the shortest beginning of it that still fails.
+//! `ALLE_SIM_SEED=7` plays one seed, `ALLE_SIM_SEEDS=10000` that many, `ALLE_SIM_FIRST` is the
+//! first of them. A failure prints its seed and the shortest beginning of it that still fails.
 
 #![expect(
     clippy::disallowed_methods,
@@ -64,7 +64,7 @@ fn simulate(seed: u64, steps: usize, keep: bool) -> Result<Summary, Failure> {
     }
 }
 
-/// The fewest happenings after which the run still fails, as far as halving finds it.
+/// The smallest number of happenings after which the run still fails, found by halving.
 fn shortest(seed: u64) -> (usize, Failure) {
     let (mut passes, mut fails) = (0, STEPS);
     while passes < fails {
@@ -124,6 +124,6 @@ fn nothing_is_lost_unseen_whatever_the_timing() {
 }
 
 const SEEDS: u64 = 256;
-/// Happenings of one seed before all is made to end well.
+/// The happenings of one seed before all is brought to a good end.
 const STEPS: usize = 1_500;
 const TRACE_LINES: usize = 120;

@@ -1,5 +1,5 @@
-//! The real program and a real PostgreSQL besieged: by who stalls, by who breaks every rule, and by
-//! restarts; who behaves must not notice.
+//! The real program and a real PostgreSQL besieged: by clients that stall, by clients that break
+//! every rule, and by restarts; good clients must not notice.
 //!
 //! As a plain test it lasts seconds, with each behaviour at least once. `make soak SECONDS=1200`
 //! has 5,000 good clients, 500 that stall, 200 that are hostile, and PostgreSQL restarting each
@@ -43,7 +43,7 @@ use self::{
 };
 
 #[test]
-fn who_behaves_does_not_notice_who_does_not() {
+fn good_clients_do_not_notice_bad_ones() {
     let seconds = env::var("ALLE_SOAK_SECONDS").ok();
     let scale = seconds.map_or(SMALL, |it| large(it.parse().expect("a number of seconds")));
     let report = Scene::set_up(scale).play();
@@ -53,7 +53,7 @@ fn who_behaves_does_not_notice_who_does_not() {
     assert_eq!(report.crowd.unseen, 0);
     assert_eq!(report.good_ones_closed(), 0);
     assert!(report.crowd.delivered > 0);
-    // A smoke is over before memory is what it will be.
+    // A short run ends before memory has reached its final size.
     if let Some(trend) = report.trend() {
         assert!(
             trend.last_kb <= trend.first_kb * 1.2 + 8.0 * 1024.0,

@@ -1,9 +1,9 @@
-//! Reads `src/` and holds it to what architecture and style promise and no compiler checks: who
-//! may name what, and how long a file may be.
+//! Reads `src/` and checks the promises of architecture and style that no compiler checks: the
+//! names that each file may use, and its length.
 
 use std::{fmt::Write as _, fs, path::Path};
 
-/// The whole of the rules, over every file; all that is wrong is shown at once.
+/// All rules over every file; every violation is shown at once.
 #[test]
 fn the_source_keeps_its_rules() {
     let mut faults = Vec::new();
@@ -28,7 +28,7 @@ fn the_readme_names_the_first_two_commands() {
     }
 }
 
-/// `make mutants` takes many minutes; this tells at once that the source moved from under a patch.
+/// `make mutants` takes many minutes; this tells at once that a patch no longer applies.
 #[test]
 fn every_mutant_still_applies_and_has_its_row_in_the_docs() {
     let docs = fs::read_to_string(root().join("docs/correctness.md")).expect("it is there");
@@ -103,7 +103,7 @@ mod tests { use rand::random; }
     assert_eq!(file.literals, [(7, "mio::Poll".to_owned())]);
 }
 
-/// Length, the words at the top, and what was left lying about.
+/// The length, the words at the top, and forgotten leftovers.
 fn check_shape(file: &Source, faults: &mut Vec<String>) {
     let lines = file.text.lines().count();
     if lines > LINES_MAX {
@@ -126,7 +126,7 @@ fn check_shape(file: &Source, faults: &mut Vec<String>) {
         // Not `XXX` among other letters, as in a template of mktemp(1).
         let leftover = leftover.or_else(|| words().find(|word| *word == "XXX"));
         let leftover = leftover.or_else(|| line.contains("dbg!").then_some("dbg!"));
-        // Clippy knows which compiler a function needs, not which one the grammar does.
+        // Clippy knows the oldest compiler of a function, not that of the grammar.
         let leftover = leftover.or_else(|| line.contains("&& let ").then_some("let chain (1.88)"));
         if let Some(leftover) = leftover {
             faults.push(format!(
@@ -163,7 +163,7 @@ fn check_outside_world(file: &Source, faults: &mut Vec<String>) {
     }
 }
 
-/// The core has no clock, no chance, no environment, no network and no thread.
+/// The core has no clock, no randomness, no environment, no network and no thread.
 fn check_core(file: &Source, faults: &mut Vec<String>) {
     if !file.is_of(&CORE) {
         return;
@@ -243,14 +243,14 @@ fn begins(path: &str, with: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// A file of `src/`, taken apart. Tests are left out of all but the text.
+/// A parsed file of `src/`. Only the text includes its tests.
 struct Source {
     /// From the root of the repository.
     path: String,
     text: String,
     /// Each with its line: `use` declarations one by one and in full, and every path in between.
     paths: Vec<(usize, String)>,
-    /// What stands between quotation marks.
+    /// The text between quotation marks.
     literals: Vec<(usize, String)>,
 }
 
@@ -265,7 +265,7 @@ impl Source {
         } else {
             lex(&text[..end])
         };
-        // How often `super::` leads to the root.
+        // The number of `super::` that leads to the root.
         let depth = path.matches('/').count();
         let paths = paths(&code, depth);
         Self {
@@ -329,7 +329,7 @@ fn lex(text: &str) -> (String, Vec<(usize, String)>) {
     (code, literals)
 }
 
-/// How long the literal at the start is, with its marks.
+/// The length of the literal at the start, with its marks.
 fn quoted_bytes(rest: &str, mark: char) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
@@ -427,7 +427,7 @@ const CORE: [&str; 13] = [
     "access", "backend", "backoff", "channel", "config", "delivery", "hub", "id", "message",
     "metrics", "pg", "random", "ws",
 ];
-/// Each with all it may name of this crate beside itself.
+/// Each module with all that it may name of this crate besides itself.
 const LAYERS: [(&str, &[&str]); 24] = [
     ("access", &[]),
     (
@@ -463,7 +463,7 @@ const LAYERS: [(&str, &[&str]); 24] = [
             "token_file",
         ],
     ),
-    // What the loop shares with other threads and who starts it.
+    // The state that the loop shares with other threads, and its starters.
     ("handle", &[]),
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
@@ -506,5 +506,5 @@ const LAYERS: [(&str, &[&str]); 24] = [
         ],
     ),
 ];
-/// What follows a keyword in SQL and not in a sentence.
+/// The words that follow a keyword in SQL and not in a sentence.
 const OPERAND: [char; 4] = ['{', '"', '\\', '*'];

@@ -1,5 +1,5 @@
-//! TLS and logging in, against real servers: what `sslmode` and `channel_binding` mean, side by
-//! side with `psql`.
+//! TLS and logging in, against real servers: the meaning of `sslmode` and `channel_binding`, side
+//! by side with `psql`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -48,10 +48,10 @@ use self::{
 };
 
 const PASSWORD: &str = "very-secret-indeed";
-/// Before PostgreSQL 14 passwords are kept for md5 unless one asks.
+/// Before PostgreSQL 14, passwords are stored for md5 by default.
 const SCRAM_ROLE: &str = "SET password_encryption = 'scram-sha-256'; CREATE ROLE scram";
 
-/// A server with TLS, one without, and whom to trust.
+/// A server with TLS, one without, and the authority to trust.
 struct World {
     /// Its certificate is for localhost, signed by `authority.crt`.
     tls: Sandbox,
@@ -120,7 +120,7 @@ fn expand(text: &str) -> String {
         .replace("PLAIN", &format!("port={}", world.plain.port()))
 }
 
-/// The environment of both programs: nobody's settings but ours.
+/// The environment of both programs: the test's settings alone.
 fn isolated(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
@@ -130,7 +130,7 @@ fn isolated(command: &mut Command) {
     command.env("HOME", "/nonexistent");
 }
 
-/// What `psql` says: `tls`, `plain`, or `refused`.
+/// The result of `psql`: `tls`, `plain`, or `refused`.
 fn psql(settings: &str) -> &'static str {
     let mut command = Command::new("psql");
     isolated(&mut command);
@@ -148,12 +148,12 @@ fn psql(settings: &str) -> &'static str {
     }
 }
 
-/// What `alle serve` says: the same, and all it logged.
+/// The result of `alle serve`: the same, and its log.
 fn alle(settings: &str) -> (&'static str, String) {
     alle_trusting(settings, "/nonexistent")
 }
 
-/// The same where the system trusts the certificates in the file `roots`.
+/// The same if the system trusts the certificates in the file `roots`.
 fn alle_trusting(settings: &str, roots: &str) -> (&'static str, String) {
     // Longer than by default: a busy machine is no failure.
     let settings = &format!("{settings} connect_timeout=20");
@@ -184,7 +184,7 @@ fn alle_trusting(settings: &str, roots: &str) -> (&'static str, String) {
     (outcome, log)
 }
 
-/// Both programs come to `expected`; alle's log has `words`.
+/// Both programs have the result `expected`; alle's log has `words`.
 #[track_caller]
 fn expect(settings: &str, expected: &str, words: &str) {
     let settings = expand(settings);
@@ -196,12 +196,12 @@ fn expect(settings: &str, expected: &str, words: &str) {
 
 #[test]
 fn sslmode_means_what_it_means_to_psql() {
-    // What comes of disable, allow, prefer, require, verify-ca, verify-full: in the clear, over
-    // TLS, or not at all; and what is said where nothing comes of it.
+    // The results of disable, allow, prefer, require, verify-ca, verify-full: in the clear, over
+    // TLS, or refused; and the text of a refusal.
     for (server, outcomes, words) in [
-        // No root certificate: anybody is believed, or nobody can be.
+        // No root certificate: any server is accepted, or none can be verified.
         ("localhost TLS", "--++xx", "sslrootcert"),
-        // A file that is not there vouches for nobody.
+        // A missing file verifies no server.
         (
             "localhost sslrootcert=/nonexistent TLS",
             "--++xx",
@@ -300,11 +300,11 @@ fn scram_is_tied_to_tls_where_it_is_demanded() {
     expect(plain, "refused", "the connection is not encrypted");
 }
 
-/// Somebody between us and the server whom we trust, with a certificate of his own, is found out by
-/// the server: what we log in with names his certificate and not the server's. That the server says
-/// so is the proof that SCRAM-SHA-256-PLUS is spoken; it logs no mechanism.
+/// A machine between us and the server that we trust, with a certificate of its own, is detected by
+/// the server: our login names its certificate and not the server's. The server's error proves that
+/// SCRAM-SHA-256-PLUS is used; it logs no mechanism.
 #[test]
-fn whoever_stands_between_is_found_out_by_the_server() {
+fn a_relay_in_between_is_detected_by_the_server() {
     let world = world();
     let between = world
         .authority
@@ -321,7 +321,7 @@ fn whoever_stands_between_is_found_out_by_the_server() {
             "host=localhost port={relay} dbname=postgres user=scram password={PASSWORD} \
              sslmode=verify-full sslrootcert=FILES/good.crt channel_binding={binding}"
         ));
-        // Each of the two sessions is told so.
+        // Each of the two sessions is refused so.
         let (came_to, log) = alle(&settings);
         assert_eq!(came_to, outcome, "{log}");
         let by_alle = world.logged(found_out);
@@ -424,9 +424,9 @@ fn a_certificate_that_is_named_vouches_whoever_signed_it() {
     assert_eq!((outcome, psql(&settings)), ("tls", "refused"), "{log}");
 }
 
-/// For us alone: psql knows it from 16 on.
+/// For us alone: psql supports it from 16 on.
 #[test]
-fn whom_the_system_trusts_may_vouch_for_the_server() {
+fn certificates_that_the_system_trusts_verify_the_server() {
     let settings = "host=localhost TLS dbname=postgres user=postgres sslrootcert=system";
     let by_address = settings.replace("localhost", "127.0.0.1");
     for (settings, roots, expected, words) in [
@@ -456,7 +456,7 @@ fn whom_the_system_trusts_may_vouch_for_the_server() {
     }
 }
 
-/// For us alone: psql knows it from 17 on, as servers do.
+/// For us alone: psql supports it from 17 on, as servers do.
 #[test]
 fn tls_without_being_asked_for_needs_postgresql_17() {
     let world = world();
@@ -482,9 +482,9 @@ fn tls_without_being_asked_for_needs_postgresql_17() {
     assert!(log.contains("sslnegotiation=direct needs"), "{log}");
 }
 
-/// It may be anybody's HTTPS whose certificate we happen to trust.
+/// The port may be any HTTPS server whose certificate we happen to trust.
 #[test]
-fn who_is_not_asked_for_tls_has_to_say_that_it_is_postgresql() {
+fn a_server_with_direct_tls_has_to_agree_to_speak_postgresql() {
     let identity = world()
         .authority
         .sign("x", &["localhost"], &rcgen::PKCS_ECDSA_P256_SHA256);
@@ -549,7 +549,7 @@ fn several_hosts_are_tried_in_order() {
 }
 
 #[test]
-fn what_is_said_in_the_clear_before_tls_is_not_believed() {
+fn bytes_in_the_clear_before_tls_are_not_believed() {
     let in_the_clear = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
     for (answer, words) in [
         (&b"S"[..], "TLS handshake"),
@@ -563,7 +563,7 @@ fn what_is_said_in_the_clear_before_tls_is_not_believed() {
                 let mut request = [0; 8];
                 let _ = client.read_exact(&mut request);
                 let _ = client.write_all(&[answer, in_the_clear].concat());
-                // Until the other side gave up.
+                // Until the other side gives up.
                 let _ = client.read_to_end(&mut Vec::new());
             }
         });
@@ -574,7 +574,7 @@ fn what_is_said_in_the_clear_before_tls_is_not_believed() {
     }
 }
 
-/// Takes clients on a port of its own, each in a thread; answers the port.
+/// Accepts clients on a port of its own, each in a thread; returns the port.
 fn serve(client: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -588,7 +588,7 @@ fn serve(client: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// How the other side of TLS is played.
+/// The configuration of the server side of TLS.
 fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
@@ -602,7 +602,7 @@ fn server_config(identity: &Identity) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// Ends TLS in front of `bridge` as a proxy does; answers its own port.
+/// Ends TLS in front of `bridge` as a proxy does; returns its own port.
 fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
     let config = server_config(identity);
     serve(move |client| {
@@ -616,7 +616,7 @@ fn proxy(identity: &Identity, bridge: SocketAddr) -> u16 {
 }
 
 /// Ends TLS in front of the server with TLS, in PostgreSQL's way and as `identity`, and begins it
-/// anew behind; answers its own port.
+/// anew behind; returns its own port.
 fn relay(identity: &Identity) -> u16 {
     let world = world();
     let config = server_config(identity);
@@ -641,8 +641,8 @@ fn relay(identity: &Identity) -> u16 {
         let mut answer = [0];
         back.read_exact(&mut answer).unwrap();
         assert_eq!(answer, *b"S");
-        // Hands are shaken before either side is looked at in turn: a write amid it, while the other
-        // side takes its time, would fail.
+        // The handshake is completed before the two sides take turns: a write in the middle of it,
+        // while the other side takes its time, would fail.
         let mut connection = ServerConnection::new(Arc::clone(&config)).unwrap();
         if connection.complete_io(&mut client).is_err() {
             return;
@@ -664,7 +664,7 @@ const INTERVAL: Option<Duration> = Some(Duration::from_millis(5));
 /// PostgreSQL, "Message Formats": `SSLRequest`.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What there is to copy; whether there may be more.
+/// Copies the bytes that have arrived; returns whether there may be more.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> bool {
     let mut buffer = [0; 4_096];
     match from.read(&mut buffer) {
@@ -721,7 +721,7 @@ fn listen_and_publish_speak_tls_to_a_bridge_they_trust() {
     }
 }
 
-/// What is answered there is no TLS: that has nothing to do with certificates.
+/// The answer there is no TLS: that has nothing to do with certificates.
 #[test]
 fn a_bridge_without_tls_is_to_be_asked_without_it() {
     let bridge = Program::start(alle_with(&[

@@ -15,7 +15,12 @@ use std::{
 
 use mio::{Registry, Token};
 
-use crate::{crowd::PATIENCE, environment, machine, message::Number, publisher::Publisher};
+use crate::{
+    crowd::PATIENCE,
+    environment, machine,
+    message::{Channels, Number},
+    publisher::Publisher,
+};
 
 /// Where and on what contenders run.
 pub(crate) struct Site {
@@ -39,7 +44,7 @@ enum Source {
 
 impl Contender {
     /// `alle serve` of the same profile as the bench.
-    pub(crate) fn alle(site: &Site, channels: u64) -> io::Result<Self> {
+    pub(crate) fn alle(site: &Site, channels: Channels) -> io::Result<Self> {
         let mut command = machine::command(env!("CARGO_BIN_EXE_alle"), site.server_cpu);
         environment::clean(&mut command);
         command.args(["serve", "-w", "127.0.0.1:0", "-p", &site.postgres_url]);
@@ -51,7 +56,7 @@ impl Contender {
         let mut log = BufReader::new(child.stderr.take().expect("it is piped"));
         let started = address_in(&mut log).and_then(|address| {
             wait_until_ready(address)?;
-            let publisher = Publisher::connect(&site.postgres_url, channels)?;
+            let publisher = Publisher::connect(&site.postgres_url, channels.count)?;
             Ok((address, Source::Postgres(Box::new(publisher))))
         });
         let (address, source) = started.inspect_err(|_| end(&mut child))?;
@@ -71,7 +76,7 @@ impl Contender {
     }
 
     /// This program as the floor.
-    pub(crate) fn floor(site: &Site, channels: u64) -> io::Result<Self> {
+    pub(crate) fn floor(site: &Site, channels: Channels) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let program = env::current_exe()?;
         let program = program
@@ -79,7 +84,8 @@ impl Contender {
             .ok_or_else(|| io::Error::other("a path not UTF-8"))?;
         let mut command = machine::command(program, site.server_cpu);
         command.args(["--floor", &listener.local_addr()?.to_string()]);
-        command.args(["--channels", &channels.to_string()]);
+        command.args(["--channels", &channels.count.to_string()]);
+        command.args(channels.is_shared.then_some("--shared"));
         let mut child = command.stdin(Stdio::null()).spawn()?;
         let introduced = introduction(&listener, &mut child);
         let (address, control) = introduced.inspect_err(|_| end(&mut child))?;

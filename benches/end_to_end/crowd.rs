@@ -1,4 +1,4 @@
-//! Many WebSocket clients on one thread: each upgrades, subscribes to one channel, and counts.
+//! Many WebSocket clients on one thread: each upgrades, subscribes to its channels, and counts.
 //!
 //! A server's frames arrive here and are checked. Knows neither who sends nor why.
 
@@ -14,11 +14,11 @@ use mio::{Events, Interest, Poll, Registry, Token, net::TcpStream};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    message::{self, Number},
+    message::{self, Channels, Number},
     tally::Tally,
 };
 
-/// Clients of one server; each hears the channel that its position names, round and round.
+/// Clients of one server; each hears the channel that its position names, round and round, or all.
 ///
 /// [`connect`](Self::connect) first, then [`turn`](Self::turn) as long as something may come.
 /// Dropped, it resets all its connections, so that none of them occupies a port any longer.
@@ -26,7 +26,7 @@ pub(crate) struct Crowd {
     poll: Poll,
     events: Events,
     clients: Vec<Client>,
-    channels: u64,
+    channels: Channels,
     buffer: Vec<u8>,
     /// Which are still on their way.
     unready: usize,
@@ -51,7 +51,8 @@ struct Client {
 enum State {
     Connecting(Instant),
     Upgrading(Instant),
-    Subscribing,
+    /// So many of its channels were confirmed.
+    Subscribing(u64),
     Ready,
     Closed,
 }
@@ -70,7 +71,7 @@ impl Crowd {
     pub(crate) fn connect(
         address: SocketAddr,
         count: usize,
-        channels: u64,
+        channels: Channels,
         wish: Wish,
     ) -> io::Result<Self> {
         let mut crowd = Self {
@@ -155,7 +156,7 @@ impl Crowd {
         self.clients.push(Client {
             stream,
             state: State::Connecting(began),
-            next: key as u64 % self.channels,
+            next: key as u64 % self.channels.step(),
             has_gap: false,
             partial: Vec::new(),
         });
@@ -253,9 +254,16 @@ impl Crowd {
             self.unready -= 1;
             return;
         }
-        let channel = message::channel_name(key as u64 % self.channels);
+        self.subscribe(key, 0);
+    }
+
+    /// Asks for the channel behind the `confirmed` first ones.
+    fn subscribe(&mut self, key: usize, confirmed: u64) {
+        let channel = self.channels.of_client(key as u64, confirmed);
+        let channel = message::channel_name(channel);
         let text = format!("{{\"type\":\"subscribe\",\"channel\":\"{channel}\"}}");
-        client.state = State::Subscribing;
+        let client = &mut self.clients[key];
+        client.state = State::Subscribing(confirmed);
         if client
             .stream
             .write(&client_frame(0x81, text.as_bytes()))
@@ -279,20 +287,24 @@ impl Crowd {
                     since.and_then(|at| self.published_at.get(usize::try_from(at).ok()?));
                 // A message of another channel, or one that nobody published, is no delivery.
                 if let Some(published) = published
-                    && number % self.channels == client.next % self.channels
+                    && number % self.channels.step() == client.next % self.channels.step()
                 {
                     self.tally
                         .latency
                         .add(now.saturating_duration_since(*published));
                     let (next, has_gap) = (&mut client.next, &mut client.has_gap);
-                    self.tally.count(number, next, self.channels, has_gap);
+                    self.tally
+                        .count(number, next, self.channels.step(), has_gap);
                     self.tally.last_at = Some(now);
                     return;
                 }
             }
-        } else if client.state == State::Subscribing
+        } else if let State::Subscribing(confirmed) = client.state
             && text.windows(12).any(|w| w == b"\"subscribed\"")
         {
+            if confirmed + 1 < self.channels.each() {
+                return self.subscribe(key, confirmed + 1);
+            }
             client.state = State::Ready;
             self.unready -= 1;
             return;

@@ -2,7 +2,7 @@
 //!
 //! Answers upgrades and subscribes with bytes made before, knows no protocol beyond that, and sends
 //! what its control connection orders: `FIRST COUNT`, a line each. Whatever is ordered when it
-//! looks, and is for one channel, goes out in one write a socket: an ideal server.
+//! looks, and is for one client, goes out in one write: an ideal server.
 
 use std::{
     io::{self, Read, Write},
@@ -20,7 +20,7 @@ use slab::Slab;
 use socket2::{Domain, Socket, Type};
 
 use crate::{
-    message::{self, Number},
+    message::{self, Channels, Number},
     options::FloorOptions,
 };
 
@@ -45,9 +45,9 @@ struct Floor {
     poll: Poll,
     listener: TcpListener,
     control: TcpStream,
-    channels: u64,
+    channels: Channels,
     clients: Slab<Client>,
-    /// Those subscribed to each channel.
+    /// Those subscribed to each channel; to all of them, if those are shared.
     subscribers: Vec<Vec<usize>>,
     /// The begin of a line.
     orders: Vec<u8>,
@@ -77,14 +77,14 @@ impl Floor {
         let mut control = TcpStream::from_std(control);
         poll.registry()
             .register(&mut control, CONTROL, Interest::READABLE)?;
-        let channels = usize::try_from(options.channels).map_err(io::Error::other)?;
+        let lists = usize::try_from(options.channels.step()).map_err(io::Error::other)?;
         Ok(Self {
             poll,
             listener,
             control,
             channels: options.channels,
             clients: Slab::new(),
-            subscribers: vec![Vec::new(); channels],
+            subscribers: vec![Vec::new(); lists],
             orders: Vec::new(),
             buffer: Vec::new(),
         })
@@ -128,7 +128,9 @@ impl Floor {
             client.upgraded = true;
             let _gone = client.stream.write(UPGRADED);
         } else if let Some(channel) = channel_in(text) {
-            self.subscribers[channel].push(key);
+            if let Some(subscribers) = self.subscribers.get_mut(channel) {
+                subscribers.push(key);
+            }
             let _gone = client.stream.write(SUBSCRIBED);
         }
     }
@@ -163,16 +165,15 @@ impl Floor {
         Ok(true)
     }
 
-    /// All there is for a channel at once, one channel behind the other.
+    /// All there is for a client at once, the clients of one channel behind those of another.
     fn send(&mut self, messages: Range<Number>) {
-        let channels = messages.clone().take(self.subscribers.len());
-        for first in channels {
+        let step = self.subscribers.len();
+        for first in messages.clone().take(step) {
             self.buffer.clear();
-            let step = self.subscribers.len();
-            let of_channel = (first..messages.end).step_by(step);
-            message::append_frames(of_channel, self.channels, &mut self.buffer);
-            let channel = message::channel_of(first, self.channels);
-            for &key in &self.subscribers[usize::try_from(channel).expect("an index")] {
+            let of_client = (first..messages.end).step_by(step);
+            message::append_frames(of_client, self.channels.count, &mut self.buffer);
+            let list = usize::try_from(first).expect("far fewer") % step;
+            for &key in &self.subscribers[list] {
                 write_all(&mut self.clients[key].stream, &self.buffer);
             }
         }

@@ -7,6 +7,51 @@ use alle::internals::{hub::encode::append_message, message::ServerMessage};
 /// All messages of a run, counted from 0.
 pub(crate) type Number = u64;
 
+/// Which channels there are, and who hears them.
+#[derive(Clone, Copy)]
+pub(crate) struct Channels {
+    pub(crate) count: u64,
+    /// Every client hears all of them, rather than one.
+    pub(crate) is_shared: bool,
+}
+
+impl Channels {
+    /// Each client hears one of so many.
+    pub(crate) fn split(count: u64) -> Self {
+        Self {
+            count,
+            is_shared: false,
+        }
+    }
+
+    /// Each client hears all of so many.
+    pub(crate) fn shared(count: u64) -> Self {
+        Self {
+            count,
+            is_shared: true,
+        }
+    }
+
+    /// How far the messages of one client are apart.
+    pub(crate) fn step(self) -> u64 {
+        if self.is_shared { 1 } else { self.count }
+    }
+
+    /// How many channels a client hears.
+    pub(crate) fn each(self) -> u64 {
+        self.count / self.step()
+    }
+
+    /// The one that so many come before among those of a client.
+    pub(crate) fn of_client(self, client: u64, before: u64) -> u64 {
+        if self.is_shared {
+            before
+        } else {
+            client % self.count
+        }
+    }
+}
+
 /// The channel a message is for.
 pub(crate) fn channel_of(message: Number, channels: u64) -> u64 {
     message % channels

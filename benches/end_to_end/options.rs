@@ -9,6 +9,8 @@ use lexopt::{
     Parser, ValueExt,
 };
 
+use crate::message::Channels;
+
 /// What this process shall be.
 pub(crate) enum Role {
     /// The bench itself.
@@ -29,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) plot: Option<PathBuf>,
     /// A few clients and fractions of a second, to see that it works.
     pub(crate) smoke: bool,
+    /// Readers of closed loops never sleep.
+    pub(crate) spin: bool,
     /// Limits and processor are set: see `machine::prepare`.
     pub(crate) prepared: bool,
     pub(crate) server_cpu: Option<usize>,
@@ -38,7 +42,7 @@ pub(crate) struct Options {
 pub(crate) struct FloorOptions {
     /// Where its orders come from.
     pub(crate) control: SocketAddr,
-    pub(crate) channels: u64,
+    pub(crate) channels: Channels,
 }
 
 /// Reads the command line.
@@ -52,10 +56,11 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Role, lexopt::Error> {
         only: Vec::new(),
         plot: None,
         smoke: false,
+        spin: false,
         prepared: false,
         server_cpu: None,
     };
-    let (mut is_bench, mut control, mut channels) = (false, None, 1);
+    let (mut is_bench, mut control, mut channels) = (false, None, Channels::split(1));
     while let Some(argument) = parser.next()? {
         match argument {
             Long("seconds") => options.seconds = parser.value()?.parse()?,
@@ -64,10 +69,12 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Role, lexopt::Error> {
             Long("plot") => options.plot = Some(parser.value()?.into()),
             Long("smoke" | "test") => options.smoke = true,
             Long("bench") => is_bench = true,
+            Long("spin") => options.spin = true,
             Long("prepared") => options.prepared = true,
             Long("server-cpu") => options.server_cpu = Some(parser.value()?.parse()?),
             Long("floor") => control = Some(parser.value()?.parse()?),
-            Long("channels") => channels = parser.value()?.parse()?,
+            Long("channels") => channels.count = parser.value()?.parse()?,
+            Long("shared") => channels.is_shared = true,
             Short('h') | Long("help") => return Ok(Role::Help),
             // The name filters of `cargo bench NAME` select among the workloads, too.
             Value(name) => options.only.push(name.string()?),
@@ -93,5 +100,7 @@ cargo bench --bench end_to_end -- [OPTIONS]
   --seconds S   length of one round (0.5)
   --rounds N    rounds of each workload, server and floor in turn (3)
   --only NAME   workloads whose name begins so; may be repeated
+  --spin        readers never sleep, but where messages come at a pace: waking them is no part
+                of what a delivery costs
   --plot FILE   write CPU per delivery over the number of subscribers as SVG
   --smoke       a few clients and fractions of a second: does it work at all?";

@@ -9,6 +9,7 @@ use crate::{
     contender::Contender,
     crowd::{Crowd, PATIENCE},
     machine,
+    message::Channels,
     tally::Tally,
 };
 
@@ -18,6 +19,8 @@ pub(crate) struct Plan {
     /// Messages of one transaction.
     pub(crate) burst: u64,
     pub(crate) pace: Pace,
+    /// Readers of a closed loop never sleep.
+    pub(crate) spin: bool,
 }
 
 /// When the next burst is due.
@@ -54,7 +57,7 @@ impl Measured {
 pub(crate) fn run(
     contender: &mut Contender,
     crowd: &mut Crowd,
-    channels: u64,
+    channels: Channels,
     plan: Plan,
     length: Duration,
 ) -> io::Result<Measured> {
@@ -64,7 +67,7 @@ pub(crate) fn run(
     let began = Instant::now();
     let mut round = Round {
         plan,
-        fan: crowd.len() as u64 / channels,
+        fan: crowd.len() as u64 / channels.step(),
         began,
         end: began + length,
         published: 0,
@@ -114,7 +117,7 @@ fn linger(contender: &mut Contender, crowd: &mut Crowd) -> io::Result<()> {
 
 struct Round {
     plan: Plan,
-    /// Clients a channel.
+    /// Clients a message.
     fan: u64,
     began: Instant,
     end: Instant,
@@ -125,7 +128,12 @@ impl Round {
     /// Publishes what is due, and says when to look again.
     fn publish(&mut self, contender: &mut Contender, crowd: &mut Crowd) -> io::Result<Duration> {
         let burst = self.plan.burst;
-        let mut timeout = Duration::from_millis(100);
+        let spins = self.plan.spin && matches!(self.plan.pace, Pace::Window(_));
+        let mut timeout = if spins {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(100)
+        };
         let before = self.published;
         loop {
             let now = Instant::now();

@@ -11,6 +11,7 @@ use crate::{
     contender::{Contender, Site},
     crowd::{Crowd, SOURCE, Wish},
     machine,
+    message::Channels,
     round::{self, Measured, Pace, Plan},
 };
 
@@ -26,7 +27,7 @@ pub(crate) struct Workload {
 pub(crate) enum Kind {
     /// Messages for all; the floor may send in another way, if that is the ideal one.
     FanOut {
-        channels: u64,
+        channels: Channels,
         alle: Plan,
         floor: Plan,
     },
@@ -57,15 +58,6 @@ pub(crate) enum Outcome {
 /// All of them, with the clients that the descriptors allow.
 pub(crate) fn all() -> Vec<Workload> {
     let room = machine::descriptors().saturating_sub(DESCRIPTORS_OTHER);
-    let at_once = |burst, window| Plan {
-        burst,
-        pace: Pace::Window(window),
-    };
-    let same = |channels, plan| Kind::FanOut {
-        channels,
-        alle: plan,
-        floor: plan,
-    };
     let mut all = Vec::new();
     let mut add = |name: &str, clients: usize, kind| {
         let name = name.to_owned();
@@ -76,13 +68,17 @@ pub(crate) fn all() -> Vec<Workload> {
         });
     };
     for clients in GROWTH {
-        add(GROWTH_NAME, clients.min(room), same(1, at_once(1, 1)));
+        add(
+            GROWTH_NAME,
+            clients.min(room),
+            same(Channels::split(1), at_once(1, 1)),
+        );
     }
     for burst in BURSTS {
         add(
             &format!("burst-{burst}"),
             1_000.min(room),
-            same(1, at_once(burst, burst)),
+            same(Channels::split(1), at_once(burst, burst)),
         );
     }
     let (alle, floor) = (at_once(1, 64), at_once(64, 64));
@@ -90,7 +86,7 @@ pub(crate) fn all() -> Vec<Workload> {
         "closed-loop-64",
         1_000.min(room),
         Kind::FanOut {
-            channels: 1,
+            channels: Channels::split(1),
             alle,
             floor,
         },
@@ -101,13 +97,17 @@ pub(crate) fn all() -> Vec<Workload> {
     add(
         "channels-x10",
         ten_each,
-        same(channels, at_once(10, channels / 2)),
+        same(Channels::split(channels), at_once(10, channels / 2)),
     );
+    for (name, clients, kind) in crosses() {
+        add(&name, clients.min(room), kind);
+    }
     let paced = Plan {
         burst: 1,
         pace: Pace::PerSecond(50),
+        spin: false,
     };
-    add("paced-50", 1_000.min(room), same(1, paced));
+    add("paced-50", 1_000.min(room), same(Channels::split(1), paced));
     add("handshakes", 10_000.min(room), Kind::Storm);
     add(
         "idle",
@@ -120,12 +120,49 @@ pub(crate) fn all() -> Vec<Workload> {
     all
 }
 
+/// Clients that hear several channels, and transactions that notify all of these.
+fn crosses() -> Vec<(String, usize, Kind)> {
+    let one = |(clients, channels)| {
+        let plan = at_once(channels, channels);
+        (
+            format!("cross-{channels}"),
+            clients,
+            same(Channels::shared(channels), plan),
+        )
+    };
+    let in_a_loop = Kind::FanOut {
+        channels: Channels::shared(10),
+        alle: at_once(1, 64),
+        floor: at_once(64, 64),
+    };
+    let in_a_loop = ("cross-loop-64".to_owned(), 1_000, in_a_loop);
+    CROSSES.into_iter().map(one).chain([in_a_loop]).collect()
+}
+
+/// So many in one transaction, while so many are not yet everywhere.
+fn at_once(burst: u64, window: u64) -> Plan {
+    Plan {
+        burst,
+        pace: Pace::Window(window),
+        spin: false,
+    }
+}
+
+/// Both send in the same way.
+fn same(channels: Channels, plan: Plan) -> Kind {
+    Kind::FanOut {
+        channels,
+        alle: plan,
+        floor: plan,
+    }
+}
+
 /// The same in small: each code path once.
 pub(crate) fn smoke() -> Vec<Workload> {
     let shrink = |mut workload: Workload| {
         workload.clients = SMOKE_CLIENTS;
         match &mut workload.kind {
-            Kind::FanOut { channels, .. } if *channels > 1 => *channels = 10,
+            Kind::FanOut { channels, .. } if channels.count > 1 => channels.count = 10,
             Kind::FanOut { .. } | Kind::Storm => {}
             Kind::Idle { few } => *few = SMOKE_CLIENTS / 2,
         }
@@ -138,6 +175,13 @@ pub(crate) fn smoke() -> Vec<Workload> {
 }
 
 impl Workload {
+    /// Readers of closed loops never sleep: waking them is no part of what a delivery costs.
+    pub(crate) fn keep_awake(&mut self) {
+        if let Kind::FanOut { alle, floor, .. } = &mut self.kind {
+            (alle.spin, floor.spin) = (true, true);
+        }
+    }
+
     pub(crate) fn run(&self, site: &Site, rounds: usize, length: Duration) -> io::Result<Outcome> {
         match self.kind {
             Kind::FanOut {
@@ -154,7 +198,7 @@ impl Workload {
     fn fan_outs(
         &self,
         site: &Site,
-        channels: u64,
+        channels: Channels,
         (alle_plan, floor_plan): (Plan, Plan),
         (rounds, length): (usize, Duration),
     ) -> io::Result<Outcome> {
@@ -184,8 +228,12 @@ impl Workload {
     fn storms(&self, site: &Site, rounds: usize) -> io::Result<Outcome> {
         let mut pairs = Pairs::default();
         for _ in 0..rounds {
-            pairs.alle.push(self.storm(&Contender::alle(site, 1)?)?);
-            pairs.floor.push(self.storm(&Contender::floor(site, 1)?)?);
+            pairs
+                .alle
+                .push(self.storm(&Contender::alle(site, Channels::split(1))?)?);
+            pairs
+                .floor
+                .push(self.storm(&Contender::floor(site, Channels::split(1))?)?);
         }
         Ok(Outcome::Pairs(pairs))
     }
@@ -193,7 +241,8 @@ impl Workload {
     fn storm(&self, contender: &Contender) -> io::Result<Measured> {
         machine::settle();
         let (began, cpu_before) = (Instant::now(), machine::cpu_time(contender.process()));
-        let crowd = Crowd::connect(contender.address, self.clients, 1, Wish::Upgrade)?;
+        let channels = Channels::split(1);
+        let crowd = Crowd::connect(contender.address, self.clients, channels, Wish::Upgrade)?;
         let wall = began.elapsed();
         machine::settle();
         let cpu = machine::cpu_time(contender.process()) - cpu_before;
@@ -208,8 +257,9 @@ impl Workload {
 
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     fn idle(&self, site: &Site, few: usize) -> io::Result<Outcome> {
-        let alle = Contender::alle(site, 1)?;
-        let mut crowd = Crowd::connect(alle.address, few, 1, Wish::Subscribe)?;
+        let channels = Channels::split(1);
+        let alle = Contender::alle(site, channels)?;
+        let mut crowd = Crowd::connect(alle.address, few, channels, Wish::Subscribe)?;
         machine::settle();
         let before = machine::private_bytes(alle.process());
         crowd.grow(alle.address, self.clients, Wish::Subscribe)?;
@@ -228,12 +278,12 @@ impl Workload {
 struct Lane {
     contender: Contender,
     crowd: Option<Crowd>,
-    channels: u64,
+    channels: Channels,
     plan: Plan,
 }
 
 impl Lane {
-    fn new(contender: Contender, channels: u64, plan: Plan) -> Self {
+    fn new(contender: Contender, channels: Channels, plan: Plan) -> Self {
         Self {
             contender,
             crowd: None,
@@ -279,6 +329,8 @@ impl Lane {
 
 pub(crate) const GROWTH_NAME: &str = "one-at-a-time";
 const GROWTH: [usize; 5] = [100, 1_000, 5_000, 10_000, 19_000];
+/// Clients, and channels that each of them hears; a transaction notifies all of these.
+const CROSSES: [(usize, u64); 4] = [(1_000, 3), (100, 10), (1_000, 10), (100, 100)];
 const BURSTS: [u64; 5] = [4, 16, 33, 64, 128];
 const SMOKE_CLIENTS: usize = 50;
 /// What is not a client: polls, PostgreSQL, the log, what the server keeps for itself.

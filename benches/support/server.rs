@@ -41,16 +41,19 @@ impl Server {
         }
     }
 
-    /// One more client: a real upgrade, then a real subscribe, and it reads both answers.
-    pub(crate) fn connect(&mut self, channel: &str) {
+    /// One more client: a real upgrade, then a real subscribe for each channel, and it reads all
+    /// answers.
+    pub(crate) fn connect(&mut self, channels: &[impl AsRef<str>]) {
         let client = self.hub.handle_connected(None);
         let mut head = UPGRADE.to_vec();
         self.hub.handle_client_input(client, &mut head);
         self.turn();
-        let text = format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
-        let mut message = frame(&text);
-        self.hub.handle_client_input(client, &mut message);
-        self.turn();
+        for channel in channels.iter().map(AsRef::as_ref) {
+            let text = format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#);
+            let mut message = frame(&text);
+            self.hub.handle_client_input(client, &mut message);
+            self.turn();
+        }
     }
 
     /// What one turn hears, written to all it is for; says how many writes that took.

@@ -1,8 +1,8 @@
-//! What a fuzzer asserts about the whole hub: bytes are read as a sequence of what may happen to
-//! it, in any order, and the hub is drained as its documentation demands.
+//! The assertions of a fuzzer about the whole hub: bytes are read as a sequence of events in any
+//! order, and the hub is drained as its documentation demands.
 //!
-//! Whatever happens: nothing panics, what a client is sent is in order and complete, and when all
-//! are gone nothing is left.
+//! Whatever the events: nothing panics, the messages to a client are in order and complete, and
+//! when all clients are gone nothing is left.
 
 mod peer;
 mod postgres;
@@ -44,7 +44,7 @@ pub fn bridge_ops(data: &[u8]) {
     run.finish();
 }
 
-/// What is left of the input; zeros behind its end.
+/// The rest of the input; zeros behind its end.
 struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
@@ -77,9 +77,9 @@ struct Run {
     now: Instant,
     peers: BTreeMap<ClientId, Peer>,
     links: [Link; 2],
-    /// Listened to whoever is there.
+    /// Listened to whatever the clients.
     pinned: Option<Channel>,
-    /// Clients have to say who they are.
+    /// Clients have to authenticate.
     has_tokens: bool,
 }
 
@@ -268,7 +268,7 @@ impl Run {
         };
         let (first, second) = bytes.split_at_mut(cut);
         for piece in [first, second] {
-            // The reactor does not read whom the hub does not want to hear.
+            // The reactor does not read a client that the hub does not want to read.
             if !piece.is_empty() && !self.hub.is_paused(client) {
                 self.hub.handle_client_input(client, piece);
             }
@@ -280,7 +280,7 @@ impl Run {
         self.peers.keys().nth(at).copied()
     }
 
-    /// Lets time go by, and plays what falls due.
+    /// Lets time pass, and handles the timeouts that fall due.
     fn pass(&mut self, span: Duration) {
         self.now += span;
         self.hub.set_time(self.now);
@@ -291,15 +291,15 @@ impl Run {
             self.hub.handle_timeout();
             self.drain();
         }
-        panic!("what is due is done, or put off: time does not stand still");
+        panic!("a due timeout is handled or postponed: time does not stand still");
     }
 
-    /// Writes what is next, all of it, or less than all of it.
+    /// Writes the hub's next bytes, all of them or fewer.
     fn transmit(&mut self, part: Option<u8>) -> bool {
         let peers = &mut self.peers;
         drive::transmit(&mut self.hub, |client, mut bytes| {
             let peer = peers.get_mut(&client);
-            let peer = peer.expect("what is written is for somebody who is there");
+            let peer = peer.expect("bytes are written to a connected client");
             assert!(!peer.is_full, "a full socket says when it takes more");
             let written = match part {
                 None => Written::All,
@@ -388,7 +388,7 @@ impl Run {
         true
     }
 
-    /// What PostgreSQL has to say arrives, unless the hub does not want to read it now.
+    /// The answers of PostgreSQL arrive, unless the hub does not want to read now.
     fn feed(&mut self, role: Role, chunk: usize) -> bool {
         let Link::Connected(server) = &mut self.links[role.index()] else {
             return false;
@@ -405,8 +405,7 @@ impl Run {
         !said.is_empty()
     }
 
-    /// Everything that needs no more than good will happens: connections succeed, PostgreSQL
-    /// answers, sockets take all.
+    /// Lets everything succeed: connections are made, PostgreSQL answers, sockets take all.
     fn settle(&mut self) {
         for _ in 0..SETTLING_TURNS_MAX {
             let mut busy = false;
@@ -430,12 +429,12 @@ impl Run {
             }
             self.hub.end_turn();
             self.drain();
-            // The end of a turn may have answered somebody: that is written in the next one.
+            // The end of a turn may have answered a client: the next turn writes that.
             if !busy && !self.hub.has_transmit() {
                 return;
             }
         }
-        panic!("two parties of good will come to an end");
+        panic!("two cooperating peers come to an end");
     }
 
     fn finish(mut self) {
@@ -455,7 +454,7 @@ impl Run {
     }
 }
 
-/// Some who come in, named like channels; of two of them, what they may use changes.
+/// Some tokens, named like channels; the permissions of two of them change.
 fn tokens(number: u8) -> Tokens {
     let text = ["a\nb", "a\nb subscribe=a,c", "c\nb publish=c", "b\nc"];
     Tokens::parse(text[usize::from(number % 4)]).expect("good tokens")

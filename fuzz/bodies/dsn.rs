@@ -1,4 +1,4 @@
-//! Anything as a connection string, with anything around it.
+//! Any text as a connection string, in any environment.
 //!
 //! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::internals::pg` promises in public.
 

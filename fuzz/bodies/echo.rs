@@ -1,5 +1,5 @@
-//! What a fuzzer asserts about a server that returns each message: the whole hub says what the
-//! decoder alone makes of a stream, in order.
+//! The assertions of a fuzzer about a server that returns each message: the whole hub writes the
+//! messages that the decoder alone reads from a stream, in order.
 
 use std::time::Instant;
 
@@ -14,7 +14,8 @@ use super::{
     ws::{Seen, client_frames, story},
 };
 
-/// A stream of frames says the same in any pieces, and a server that returns each message does so.
+/// A stream of frames gives the same messages in any pieces, and a server that returns each message
+/// sends them.
 ///
 /// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
 pub fn client_bytes(data: &[u8]) {
@@ -23,7 +24,7 @@ pub fn client_bytes(data: &[u8]) {
 }
 
 /// Each text and each binary message comes back, each ping is answered, and the close frame, the
-/// peer's or ours, is the last that is said.
+/// peer's or ours, is sent last.
 pub fn echo(data: &[u8], cut: impl Fn(u8) -> usize) {
     let limit = Settings::default().limits.message_bytes_max;
     let (inputs, error) = story(data, |_| data.len(), limit);
@@ -62,7 +63,7 @@ fn play(data: &[u8], cut: impl Fn(u8) -> usize) -> (Vec<Seen>, Vec<Vec<u8>>, Opt
     heard(&said[head_bytes..])
 }
 
-/// All that is to be answered and written, and the end of the turn.
+/// Carries out all answers and writes, and the end of the turn.
 fn write(hub: &mut Hub, said: &mut Vec<u8>) {
     carry_out(hub);
     while drive::transmit(hub, |_, bytes| {

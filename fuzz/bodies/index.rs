@@ -1,4 +1,4 @@
-//! The index against the plainest model of it: after any operations both say the same.
+//! The index against the plainest model of it: after any operations both give the same answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub fn index_ops(data: &[u8]) {
     play(operations.take(OPERATIONS_MAX));
 }
 
-/// Does the same to the index and to its model, which agree after each operation.
+/// Applies the same operation to the index and to its model, which agree afterwards.
 pub fn play(operations: impl IntoIterator<Item = Operation>) {
     let (mut index, mut model) = (Index::default(), Model::default());
     for operation in operations {
@@ -104,5 +104,5 @@ fn check(index: &Index, model: &Model) {
 /// Few enough that they meet, with more channels than fit into a client's record.
 pub const CLIENTS: u32 = 12;
 pub const CHANNELS: u32 = 8;
-/// Each is followed by a look at everything.
+/// After each of them the whole index is checked.
 const OPERATIONS_MAX: usize = 500;

@@ -1,5 +1,5 @@
-//! What the fuzzers assert. A library to cargo-fuzz, a module to `tests/corpora.rs`: so it always
-//! compiles, and every input ever found is replayed by `cargo test`.
+//! The assertions of the fuzzers. A library to cargo-fuzz, a module to `tests/corpora.rs`: so it
+//! always compiles, and `cargo test` replays every input ever found.
 
 #![allow(
     unreachable_pub,

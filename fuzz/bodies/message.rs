@@ -1,5 +1,5 @@
-//! What a fuzzer asserts about a text message of a client, with serde_json as the judge of what
-//! JSON is.
+//! The assertions of a fuzzer about a text message of a client, with serde_json as the judge of
+//! JSON.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use alle::{
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value, json};
 
-/// What is taken says what was written, and what is refused is refused for what is wrong with it.
+/// An accepted message has the content of the text, and a refused one is refused for its error.
 pub fn client_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -24,7 +24,7 @@ pub fn client_message(data: &[u8]) {
         assert_eq!(refusal.code, ErrorCode::BadMessage);
         assert_eq!(request.id, None, "there is no id in what is not JSON");
     }
-    // A number out of range, in a field nobody looks at, is JSON and yet no `Value`.
+    // A number out of range, in a field that is ignored, is JSON and yet no `Value`.
     let value = serde_json::from_str::<Value>(text).ok();
     if let (Some(value), Some(id)) = (&value, &request.id) {
         assert_eq!(value["id"], id_as_value(id));
@@ -38,7 +38,7 @@ pub fn client_message(data: &[u8]) {
             if let Some(value) = &value {
                 check_taken(taken, value);
             }
-            // What is wrong with it is for the bridge to say, or not.
+            // The bridge may refuse it or ignore the error.
             if let ClientMessage::Auth(Err(refusal)) = taken {
                 check_refused(refusal, request.id.as_ref());
             } else {
@@ -64,7 +64,7 @@ fn check_taken(taken: &ClientMessage, value: &Value) {
     }
 }
 
-/// What the protocol makes of the message, by another hand than the parser's.
+/// The protocol's meaning of the message, independent of the parser.
 fn judge(text: &str, value: &Value) -> Result<(), ErrorCode> {
     let string = |name: &str| value[name].as_str().ok_or(ErrorCode::BadMessage);
     let channel = || match string("channel")? {
@@ -80,7 +80,7 @@ fn judge(text: &str, value: &Value) -> Result<(), ErrorCode> {
         Value::String(id) => id.len() <= 128,
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => false,
     };
-    // An "auth" is taken, and with it what is wrong.
+    // An "auth" is accepted, together with its error.
     if !is_id && value["type"] != "auth" {
         return Err(ErrorCode::BadMessage);
     }
@@ -106,7 +106,7 @@ fn judge(text: &str, value: &Value) -> Result<(), ErrorCode> {
     }
 }
 
-/// Whether a field of ours comes twice, of which a [`Value`] shows the last.
+/// Whether a field of ours occurs twice, of which a [`Value`] shows the last.
 fn has_twins(text: &str) -> bool {
     struct Fields;
     impl<'de> Visitor<'de> for Fields {
@@ -148,7 +148,7 @@ fn check_refused(refusal: &Refusal, id: Option<&RequestId>) {
     assert_eq!(answer["id"], id.map_or(Value::Null, id_as_value));
 }
 
-/// The message as JSON, by another hand than the parser's.
+/// The message as JSON, independent of the parser.
 fn written(request: &Request, taken: &ClientMessage) -> String {
     let (kind, channel, payload) = parts(taken);
     let mut value = json!({ "type": kind });

@@ -1,4 +1,4 @@
-//! A backend that says anything, against the session that has to stand it.
+//! A backend that sends any bytes, against a session that has to withstand them.
 //!
 //! Compiled by the tests and by cargo-fuzz alike; knows only what `alle::internals::pg` promises in public.
 
@@ -10,7 +10,7 @@ use alle::{
     },
 };
 
-/// Feeds `data` to a session, in pieces, and asserts what must hold whatever it says.
+/// Feeds `data` to a session, in pieces, and asserts the invariants that hold for any bytes.
 ///
 /// The first byte is the size of the pieces, the second one says where to begin: even values leave
 /// start-up to the data; odd ones play it first, then half of the value is how many requests wait.

@@ -1,4 +1,4 @@
-//! What the hub writes, as its far ends read it: strictly. The simulation reads by it too.
+//! The hub's output as its far ends parse it: strictly. The simulation parses with it too.
 
 /// Takes a frame of a server out of what a client received, if one is whole (RFC 6455, 5.2): its
 /// first byte and its payload.
@@ -40,12 +40,12 @@ pub fn bound(body: &[u8]) -> (String, String) {
     (parameter(), parameter())
 }
 
-/// A text of PostgreSQL's frontend.
+/// A text from PostgreSQL's frontend.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("we are asked in UTF-8")
 }
 
-/// A frame of a client, masked, its length as short as it may be written.
+/// A client's frame, masked, with the shortest form of its length.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];

@@ -1,5 +1,5 @@
-//! What a fuzzer asserts about bytes from a client. Compiled by cargo-fuzz and by ordinary tests,
-//! which run it over the corpus.
+//! The assertions of a fuzzer about bytes from a client. Compiled by cargo-fuzz and by ordinary
+//! tests, which run it over the corpus.
 
 mod seen;
 
@@ -18,8 +18,8 @@ use tungstenite::{
 
 pub use self::seen::Seen;
 
-/// A stream of frames says the same in any pieces, and what tungstenite makes of it; what is held
-/// stays bounded.
+/// A stream of frames gives the same messages in any pieces, and the same as tungstenite's; the
+/// memory held stays bounded.
 ///
 /// The input is the stream itself, so that a capture is a seed; how it is cut follows from its bytes.
 pub fn client_frames(data: &[u8]) {
@@ -40,7 +40,7 @@ pub fn client_frames(data: &[u8]) {
     }
 }
 
-/// What a stream comes to, up to a close frame or the reason it failed for.
+/// The inputs of a stream, up to a close frame or the reason of its failure.
 pub fn story(
     data: &[u8],
     cut: impl Fn(u8) -> usize,
@@ -77,7 +77,7 @@ pub fn story(
     (said, None)
 }
 
-/// What tungstenite makes of a stream: its messages, and the close code it would fail with.
+/// The result of tungstenite for a stream: its messages, and the close code of its failure.
 pub fn oracle(stream: &[u8], message_bytes_max: usize) -> (Vec<Seen>, Option<u16>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(64)
@@ -111,12 +111,12 @@ pub fn oracle(stream: &[u8], message_bytes_max: usize) -> (Vec<Seen>, Option<u16
     }
 }
 
-/// How tungstenite says that it does not like the code of a close frame.
+/// tungstenite's way to refuse the code of a close frame.
 fn is_dislike(close: Option<&(u16, String)>) -> bool {
     close.is_some_and(|(code, text)| *code == 1002 && text == "Protocol violation")
 }
 
-/// Reads a stream, swallows the answers.
+/// Reads from a stream, discards the answers.
 struct Socket(Cursor<Vec<u8>>);
 
 impl Read for Socket {
@@ -135,14 +135,14 @@ impl Write for Socket {
     }
 }
 
-/// Whether our story of a stream and tungstenite's are the same, or differ for a known reason.
-/// Where they may differ, and why, is said here and nowhere else.
+/// Whether our result for a stream and tungstenite's are the same, or differ for a known reason.
+/// This is the only place that lists the permitted differences and their reasons.
 fn agree(
     (ours, error): &(Vec<Seen>, Option<CloseReason>),
     (theirs, code): &(Vec<Seen>, Option<u16>),
 ) -> bool {
-    // It takes a control frame whose length is written longer than needed; we know at the second
-    // byte that it cannot have been written so (RFC 6455, 5.2 and 5.5).
+    // It accepts a control frame whose length is in a longer form than needed; we refuse that at
+    // the second byte, since no valid frame has it (RFC 6455, 5.2 and 5.5).
     if *error == Some(CloseReason::Protocol(ProtocolViolation::ControlTooLong)) {
         return theirs.starts_with(ours);
     }
@@ -160,13 +160,13 @@ fn agree(
         (ours, theirs) if ours == theirs => true,
         // We fail at the first bad byte, it fails when the frame is complete.
         (Some(_), None) => true,
-        // At one header, it looks at the length before it looks at the bits.
+        // Within one header, it checks the length before the bits.
         (Some(1002), Some(1009)) => true,
         (_, _) => false,
     }
 }
 
-/// A head says the same at whatever length it is first seen, and what it says lies inside it.
+/// A head has the same result at whatever length it is first seen, and its parts lie inside it.
 pub fn request_head(data: &[u8]) {
     let whole = request::parse(data);
     match &whole {
@@ -179,7 +179,7 @@ pub fn request_head(data: &[u8]) {
         Ok(None) => assert!(data.len() < HEAD_BYTES_MAX),
         Err(_) => {}
     }
-    // Once said, for ever said. Every cut of a short head, some of a long one.
+    // A result never changes. Every cut of a short head is tried, some of a long one.
     let step = 1 + data.len() / 256;
     let mut said = Ok(None);
     for end in (0..=data.len()).step_by(step) {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-/// Patterns, one of which has to match; without any list, all names do.
+/// Patterns, one of which has to match; without a list every name matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globs {
     /// `None`: everything matches.
@@ -14,16 +14,16 @@ pub struct Globs {
 /// Empty, it matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct List {
-    /// Patterns without a wildcard: looked up, however many they are.
+    /// Patterns without a wildcard: one look-up for all of them.
     names: BTreeSet<String>,
     /// The others, tried one after the other.
     patterns: Vec<String>,
 }
 
 impl Globs {
-    /// A comma separated list: in each pattern `*` stands for any run of characters, none among
-    /// them, and `?` for one character; everything else for itself. The empty list matches
-    /// nothing. There is no escape: `?` stands for a comma, too.
+    /// Parses a comma-separated list: in each pattern `*` stands for any number of characters, `?`
+    /// for one, and every other character for itself. The empty list matches nothing. There is no
+    /// escape: `?` stands for a comma, too.
     pub fn parse(list: &str) -> Self {
         let patterns = list.split(',').map(str::trim);
         let mut list = List::default();
@@ -45,18 +45,18 @@ impl Globs {
         })
     }
 
-    /// How many patterns a name may have to be compared with, one after the other.
+    /// The number of patterns that are compared with a name one after the other.
     pub fn steps(&self) -> usize {
         self.list.as_ref().map_or(0, |list| 1 + list.patterns.len())
     }
 }
 
 /// Whether `pattern` matches the whole of `name`. Takes no more steps than the product of their
-/// lengths: only the last `*` passed is ever tried again, because the ones before it can take
-/// nothing that this one could not.
+/// lengths: only the last `*` passed is ever tried again, since an earlier one can take nothing
+/// that this one could not.
 fn is_match(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.chars(), name.chars());
-    // What follows the last `*`, and the name from where that has been tried.
+    // The pattern behind the last `*`, and the position in the name at which it was tried.
     let mut star = None;
     loop {
         let (wanted, found) = (pattern.clone().next(), name.clone().next());

@@ -1,4 +1,4 @@
-//! A token that is compared, and never shown.
+//! A token that can be compared and is never shown.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Keeps `text` to itself.
+    /// Takes `text` as a secret.
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
@@ -22,9 +22,9 @@ impl Secret {
     }
 }
 
-/// In a time that depends on the lengths alone, so that nobody can find out a secret byte by byte:
-/// the differences of all bytes are gathered before anything is decided, and [`black_box`] hides
-/// from the compiler what is decided by them. Lengths are no secret.
+/// In a time that depends on the lengths alone, so that a secret cannot be found out byte by byte:
+/// the differences of all bytes are gathered before the decision, and [`black_box`] hides the
+/// decision from the compiler. Lengths are no secret.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         let (one, other) = (self.0.as_bytes(), other.0.as_bytes());
@@ -36,7 +36,7 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
-/// All of the text, in a time that depends on its length alone.
+/// Hashes all of the text, in a time that depends on its length alone.
 impl Hash for Secret {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);

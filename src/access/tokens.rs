@@ -1,25 +1,25 @@
-//! Tokens, the id of each, and what it narrows; the file they come from.
+//! Tokens with their ids and permissions, and the format of their file.
 //!
-//! Reads no file: text in, tokens out. Tokens that are read again keep their ids, so that a
-//! client that presented one stays the same.
+//! Reads no file: text in, tokens out. Tokens that are read again keep their ids: the id of a
+//! client's token stays the same.
 
 use std::{collections::HashMap, fmt, num::NonZeroU32};
 
 use super::{Permissions, globs::Globs, secret::Secret};
 
-/// Whose token a client presented. Never used again for another token.
+/// The id of a token. It is never used again for another token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenId(NonZeroU32);
 
-/// All tokens that let somebody in.
+/// All valid tokens.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     /// By ascending id, and each secret once.
     tokens: Vec<Token>,
-    /// The id of each of them. The hash has a random key: how far two secrets go along in the
-    /// table tells nothing of their bytes, and those that meet there are compared as secrets are.
+    /// The id of each token. The hash has a random key: the positions of secrets in the table tell
+    /// nothing of their bytes, and two that collide are compared as secrets.
     ids: HashMap<Secret, TokenId>,
-    /// For the next token that was not known before.
+    /// The id of the next new token.
     next: NonZeroU32,
 }
 
@@ -69,7 +69,7 @@ impl Tokens {
         &self.tokens[0].secret
     }
 
-    /// Whose token this is. Costs the same however many there are.
+    /// The id of a presented token. The cost does not depend on the number of tokens.
     pub(super) fn find(&self, presented: &Secret) -> Option<TokenId> {
         if presented.expose().len() > Self::TOKEN_BYTES_MAX {
             return None;
@@ -77,13 +77,13 @@ impl Tokens {
         self.ids.get(presented).copied()
     }
 
-    /// What the token permits; `None` if it is no more.
+    /// The permissions of a token; `None` if it was removed.
     pub(super) fn permissions(&self, id: TokenId) -> Option<&Permissions> {
         let found = self.tokens.binary_search_by_key(&id.0, |it| it.id.0);
         found.ok().map(|at| &self.tokens[at].permissions)
     }
 
-    /// Takes over the tokens of a file read again: those known before keep their ids.
+    /// Takes over the tokens of a file read again: known ones keep their ids.
     pub fn replace(&mut self, read: Self) {
         self.tokens.clear();
         let known = std::mem::take(&mut self.ids);
@@ -150,7 +150,7 @@ fn parse_line(line: &str) -> Result<Option<(Secret, Permissions)>, LineError> {
 /// Why a text is not a file of tokens. Shows none of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokensError {
-    /// There is none in it: nobody could come in.
+    /// The text has no token: no client could connect.
     None,
     /// More than [`Tokens::COUNT_MAX`].
     TooMany,
@@ -158,7 +158,7 @@ pub enum TokensError {
     Line(usize, LineError),
 }
 
-/// What is wrong with a line.
+/// The error in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineError {
     /// The token is on an earlier line already.
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_tokens_comments_and_what_each_narrows() {
+    fn a_file_has_tokens_comments_and_permissions() {
         let text = "# who may come in\n\n  ann\t subscribe=a,b*   publish=  # reads only\r\n\
                     bob publish=x\n#eve\nc2VjcmV0==\nsubscribe=x\n";
         let tokens = Tokens::parse(text).unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused_by_line_and_not_shown() {
+    fn a_malformed_file_is_refused_by_line_and_not_shown() {
         use LineError::{NotAscii, Repeated, UnknownField};
         for (text, error) in [
             ("", TokensError::None),
@@ -274,6 +274,6 @@ mod tests {
         assert!(![ann, bob, eve].contains(&carl));
         tokens.replace(Tokens::parse("bob").unwrap());
         let again = id_of(&tokens, "bob").unwrap();
-        assert!(![ann, bob, eve, carl].contains(&again), "it was away");
+        assert!(![ann, bob, eve, carl].contains(&again), "it was removed");
     }
 }

@@ -58,7 +58,7 @@ impl Heartbeat {
         }
     }
 
-    /// The server sent something, or waits for somebody else: an answer may be on its way.
+    /// The server sent something, or waits for another session: an answer may be on its way.
     pub(super) fn postpone(&mut self, now: Instant) {
         if let State::Unanswered {
             deadline,

@@ -1,7 +1,7 @@
-//! A session that was given up while its connection stood: when it is asked to end.
+//! The schedule by which a session that was given up is asked to end.
 //!
-//! A server that works on a request reads nothing, so only a CancelRequest reaches it; until its
-//! session has ended, the session is one of those that the server lets in. Knows no socket.
+//! A server process that works on a request reads nothing, so only a CancelRequest reaches it; until
+//! the process has ended, it is one of the sessions that the server allows. Knows no socket.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ pub(super) struct Leaving(Option<Leaver>);
 #[derive(Debug)]
 struct Leaver {
     departure: Departure,
-    /// When it is asked again.
+    /// The time of the next CancelRequest.
     again_at: Instant,
 }
 
@@ -28,7 +28,7 @@ impl Leaving {
         });
     }
 
-    /// How the session is asked to end, until it has.
+    /// The bytes that ask the session to end; `None` once it has ended.
     pub(super) fn departure(&self) -> Option<&Departure> {
         self.0.as_ref().map(|leaver| &leaver.departure)
     }

@@ -1,7 +1,7 @@
-//! What follows when a session does not answer: it is waited for, or given up.
+//! A session that does not answer is waited for, or given up.
 //!
-//! While the listening session answers, the publishing one waits for a lock that somebody else
-//! holds, and another session would wait as well. What is given up while its connection stands is
+//! While the listening session answers, the publishing one waits for a lock of another session, and
+//! a new session would wait as well. A session that is given up while its connection stands is
 //! asked to end, and a role has one such session at most. Knows no socket: see [`Order`].
 
 use std::time::Instant;
@@ -54,8 +54,8 @@ impl Backend {
         }
     }
 
-    /// How the session that was given up is asked to end, by [`Order::Leave`] and
-    /// [`Order::Cancel`]; `None` once it has ended.
+    /// The bytes of [`Order::Leave`] and [`Order::Cancel`], which ask the session that was given up
+    /// to end; `None` once it has ended, or is of no interest any more: its socket is to be closed.
     pub fn departure(&self, role: Role) -> Option<&Departure> {
         self.leaving[role.index()].departure()
     }
@@ -63,6 +63,14 @@ impl Backend {
     /// The connection of the session that was given up has ended.
     pub fn handle_left(&mut self, role: Role) {
         self.leaving[role.index()].handle_left();
+    }
+
+    /// The sessions in their place work, so nothing holds up the server: it ends a session of which
+    /// the connection is closed, and a relay in between might never tell us of its end.
+    pub(super) fn forget_leavers(&mut self) {
+        for leaving in &mut self.leaving {
+            leaving.handle_left();
+        }
     }
 
     /// The state of publishing changed.

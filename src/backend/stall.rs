@@ -1,8 +1,9 @@
-//! Whether publishes commit, and who is in their way where that is known.
+//! Whether publishes commit, and which process is in their way where the server tells it.
 //!
-//! All who notify commit one after the other, under one lock of the whole cluster: whoever holds
-//! it and waits, for a disk or a standby, holds up every publish, and no session is to blame. The
-//! probe is a publish, so silence is noticed without any of the clients'. Knows no session.
+//! Transactions that notify commit one after the other, under one lock of the whole cluster: a
+//! transaction that holds it and waits, for a disk or a standby, holds up every publish, and no
+//! session of ours is to blame. The probe is a publish, so the stall is noticed also while no
+//! client publishes. Knows no session.
 
 use std::{fmt, time::Instant};
 
@@ -11,11 +12,11 @@ use super::heartbeat::HEARTBEAT_INTERVAL;
 /// No publish commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stall {
-    /// The process of the server that holds the lock for NOTIFY, where it told.
+    /// The process of the server that holds the lock for NOTIFY, where the server tells it.
     pub holder: Option<i32>,
 }
 
-/// When the next publish has to be answered.
+/// The time by which a publish has to be answered.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     /// While one is under way.
@@ -76,7 +77,7 @@ impl Commits {
         self.stall
     }
 
-    /// Who holds the lock was asked. Returns whether that is news.
+    /// The server was asked for the holder of the lock. Returns whether the answer is news.
     pub(super) fn handle_holder(&mut self, holder: Option<i32>) -> bool {
         match &mut self.stall {
             Some(stall) => std::mem::replace(&mut stall.holder, holder) != holder,
@@ -93,7 +94,7 @@ impl fmt::Display for Stall {
                 "no publish commits: process {holder} of PostgreSQL holds the lock for NOTIFY"
             ),
             None => f.write_str(
-                "no publish commits: somebody may hold PostgreSQL's lock for NOTIFY, or it hangs",
+                "no publish commits: another session may hold PostgreSQL's lock for NOTIFY",
             ),
         }
     }

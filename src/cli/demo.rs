@@ -1,6 +1,7 @@
 //! `alle demo`: a throw-away PostgreSQL, a bridge on it and the playground page.
 //!
-//! Prints three things to try as soon as the bridge listens. All of it is gone afterwards.
+//! Prints three things to try as soon as the bridge listens. The server and its data are removed at
+//! the end.
 
 #![expect(
     clippy::disallowed_methods,
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Fail
     served.map_err(|error| serve::failure(&error, CommandName::Demo))
 }
 
-/// The default address, or any free port where somebody else is there already.
+/// The default address, or any free port if the default is taken.
 fn default_or_free(output: &mut Output) -> &'static str {
     match TcpListener::bind(DEFAULT_WS_BIND_ADDR) {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -68,7 +69,7 @@ fn default_or_free(output: &mut Output) -> &'static str {
     }
 }
 
-/// This program as it was called: after `make demo` it is not on the PATH.
+/// The name by which this program was called: after `make demo` it is not on the PATH.
 fn program() -> String {
     let called = std::env::args_os().next();
     called.map_or_else(|| "alle".to_owned(), |it| it.to_string_lossy().into_owned())
@@ -77,7 +78,7 @@ fn program() -> String {
 fn things_to_try(program: &str, postgres_url: &str, bound: SocketAddr) -> String {
     let mut address = bound;
     if bound.ip().is_unspecified() {
-        // Every address of this machine; the one that surely leads to it is the loopback's.
+        // The bridge listens on every address of this machine; the loopback is sure to lead to it.
         address.set_ip(match bound {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),

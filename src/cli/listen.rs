@@ -42,7 +42,7 @@ use super::{
     wire::Message,
 };
 
-/// Listens until a signal, `quit`, the end of a terminal's stdin or of whoever reads stdout.
+/// Listens until a signal, `quit`, the end of a terminal's stdin, or the loss of stdout's reader.
 pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Failure> {
     let poll = Poll::new().map_err(no_loop)?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(no_loop)?;
@@ -88,29 +88,29 @@ struct Listener<'a> {
     subscriptions: Subscriptions,
     link: Link,
     stage: Stage,
-    /// Attempts to connect since a connection last was stable.
+    /// Attempts to connect since the last stable connection.
     attempt: u32,
-    /// Whether the last turn ended for its budget: no event tells of what it left.
+    /// Whether the last turn used up its budget: no event announces the rest.
     is_behind: bool,
     poll: Poll,
     inbox: Inbox,
     arrivals: Receiver<Arrival>,
 }
 
-/// What was announced so far.
+/// The announcements made so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The first connection: failing here is final.
+    /// The first connection: a failure here is final.
     Connecting,
-    /// Connected for the first time, subscriptions not all answered.
+    /// Connected for the first time, and some subscriptions are unanswered.
     Starting,
     /// Everything announced.
     Live,
-    /// The connection was lost, or stands again and not all is answered.
+    /// The connection was lost, or is back and some subscriptions are unanswered.
     Resuming,
 }
 
-/// What goes on: the loop, or not.
+/// Whether the loop continues.
 type Flow = ControlFlow<()>;
 
 impl Listener<'_> {
@@ -148,7 +148,7 @@ impl Listener<'_> {
         Some(deadline.saturating_duration_since(now))
     }
 
-    /// Everything that can be done without waiting, or enough of it.
+    /// Does everything that needs no wait, up to a budget.
     fn turn(&mut self, now: Instant) -> Result<Flow, Failure> {
         self.is_behind = false;
         for taken in 1..=ARRIVALS_PER_TURN_MAX {
@@ -187,7 +187,7 @@ impl Listener<'_> {
         if self.stage == Stage::Connecting {
             self.stage = Stage::Starting;
             self.screen.connected(&self.options.channels);
-            // Not earlier: a command of a script belongs to a connection.
+            // Not earlier: commands of a script need a connection.
             input::start(self.inbox.clone());
         }
         for request in self.subscriptions.handle_connected() {
@@ -233,7 +233,7 @@ impl Listener<'_> {
         Ok(Flow::Continue(()))
     }
 
-    /// Takes in what the bridge said, up to a budget: signals and stdin get their turn too.
+    /// Handles messages of the bridge up to a budget, so that signals and stdin get their turn.
     fn read(&mut self, now: Instant) -> Result<(), Failure> {
         for taken in 1..=MESSAGES_PER_TURN_MAX {
             let Link::Up(up) = &mut self.link else {
@@ -259,7 +259,7 @@ impl Listener<'_> {
             if !self.screen.is_open() {
                 return Ok(());
             }
-            // Between two messages, not at the end: it is true from this one on.
+            // Between two messages, not at the end: the announcement is true from this one on.
             self.announce();
         }
         let Link::Up(up) = &mut self.link else {

@@ -1,8 +1,9 @@
 //! The one place that writes to stdout and stderr, a line at a time.
 //!
-//! A reader of stdout who went away (`alle listen | head -1`) is not an error: what follows is
-//! dropped, `is_open` turns false and `finish` still says success. Nobody is left to tell when
-//! stderr cannot be written. Knows who reads (terminal or not), not what the lines mean.
+//! A reader of stdout that is gone (`alle listen | head -1`) is not an error: further lines are
+//! dropped, `is_open` turns false and `finish` still returns success. An error of stderr is
+//! ignored, since it could not be reported. Knows whether stdout is a terminal, not the meaning of
+//! the lines.
 
 use std::{
     borrow::Cow,
@@ -25,7 +26,7 @@ enum State {
     Open,
     /// The reader is gone.
     Closed,
-    /// It cannot be written for another reason, a full disk for one.
+    /// A write failed for another reason, such as a full disk.
     Failed(io::Error),
 }
 
@@ -44,7 +45,7 @@ impl Output {
         self.stdout_is_terminal
     }
 
-    /// Whether what is written to stdout still goes anywhere.
+    /// Whether stdout still has a reader.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.stdout, State::Open)
     }
@@ -78,7 +79,7 @@ impl Output {
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 
-    /// The end: everything was written, or nobody wanted it.
+    /// The end: success if every line was written, or the reader is gone.
     pub(crate) fn finish(&self) -> Result<(), Failure> {
         match &self.stdout {
             State::Open | State::Closed => Ok(()),
@@ -88,8 +89,8 @@ impl Output {
 }
 
 /// `text` on one line: line breaks become `\n` and `\r`. For a terminal every other character that
-/// commands it rather than shows something is written out as well, as `\u{1b}`: a payload comes
-/// from anybody. For a file or a pipe everything else stays as it is.
+/// controls it is escaped as well, as `\u{1b}`: a payload may come from anybody. For a file or a
+/// pipe everything else stays as it is.
 fn one_line(text: &str, for_terminal: bool) -> Cow<'_, str> {
     let is_harmless = |letter: char| match letter {
         '\n' | '\r' => false,
@@ -110,7 +111,7 @@ fn one_line(text: &str, for_terminal: bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters, and those that turn the direction of the text around them.
+/// Control characters, and those that change the direction of the text around them.
 fn commands_a_terminal(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')

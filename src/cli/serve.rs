@@ -13,7 +13,7 @@ pub(crate) fn run(config: BridgeConfig) -> Result<(), Failure> {
         .map_err(|error| failure(&error, CommandName::Serve))
 }
 
-/// Whether the bridge was asked for the impossible or could not do the possible.
+/// Tells wrong usage from a failure at run time.
 pub(super) fn failure(error: &BridgeError, command: CommandName) -> Failure {
     if error.is_usage() {
         Failure::usage(command, error.to_string())

@@ -1,24 +1,24 @@
-//! The JSON messages as a client of a bridge sees them.
+//! The JSON messages, from a client's point of view.
 //!
-//! Types and fields it does not know are ignored, as the protocol asks of clients. The only place
-//! of the command line that names serde; knows no frame, no socket, no screen.
+//! Unknown types and fields are ignored, as the protocol asks of clients. The only place of the
+//! command line that names serde; knows no frame, no socket, no screen.
 
 use serde::{Deserialize, Serialize};
 
-/// What a client says.
+/// A message of a client.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Request<'a> {
-    /// Asks for a channel's notifications, from `since` on where that is given.
+    /// Asks for a channel's notifications, from `since` on if that is given.
     Subscribe {
         channel: &'a str,
         id: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         since: Option<&'a Position>,
     },
-    /// Asks for no more of them.
+    /// Ends a subscription.
     Unsubscribe { channel: &'a str, id: u64 },
-    /// Sends one.
+    /// Publishes a notification.
     Notify {
         channel: &'a str,
         payload: &'a str,
@@ -27,22 +27,22 @@ pub(crate) enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// Its text.
+    /// The JSON text.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and integers have a JSON form")
     }
 }
 
-/// How far a client got on a channel.
+/// The position of a client on a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Position {
-    /// One unbroken LISTEN.
+    /// The name of an unbroken LISTEN.
     pub(crate) epoch: String,
-    /// The last notification of it.
+    /// The number of its last notification.
     pub(crate) seq: u64,
 }
 
-/// What a bridge says, as far as the command line cares.
+/// A message of a bridge, with the fields that the command line uses.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum Message {
@@ -52,7 +52,7 @@ pub(crate) enum Message {
         payload: String,
         seq: Option<u64>,
     },
-    /// A subscription stands.
+    /// A subscription is confirmed.
     Subscribed {
         channel: String,
         id: Option<serde_json::Value>,
@@ -60,41 +60,41 @@ pub(crate) enum Message {
         seq: Option<u64>,
         recovered: Option<bool>,
     },
-    /// A subscription is no more.
+    /// A subscription has ended.
     Unsubscribed {
         channel: String,
         id: Option<serde_json::Value>,
     },
     /// PostgreSQL committed a notification of ours.
     Notified { id: Option<serde_json::Value> },
-    /// A request failed, or a subscription is in trouble.
+    /// A request failed, or a subscription has an error.
     Error {
         message: String,
         id: Option<serde_json::Value>,
         #[serde(default)]
         code: String,
     },
-    /// Something may have been missed.
+    /// Notifications may be missing.
     Gap {
         channel: String,
         epoch: Option<String>,
         seq: Option<u64>,
     },
-    /// PostgreSQL came or went.
+    /// PostgreSQL was lost or is back.
     Status { postgres: String },
-    /// Anything newer.
+    /// A message of a newer protocol.
     #[serde(other)]
     Other,
 }
 
 impl Message {
-    /// Reads one message, `None` if it is none.
+    /// Parses one message; `None` if the text is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 }
 
-/// The id of a request in its answer, where it is one of ours.
+/// The id in an answer, if it is one of ours.
 pub(crate) fn our_id(id: Option<&serde_json::Value>) -> Option<u64> {
     id.and_then(serde_json::Value::as_u64)
 }

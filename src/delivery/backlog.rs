@@ -1,8 +1,8 @@
-//! What a client still has to get, in order, when its socket did not take it at once.
+//! The bytes still owed to a client, in order, after its socket was full.
 //!
-//! References into shared batches beside the few bytes that are the client's alone (answers,
-//! pongs, the close frame). Knows frame boundaries, not what frames mean, nor when a client is
-//! too slow.
+//! References into shared batches beside the few bytes of this client alone (answers, pongs, the
+//! close frame). Knows the boundaries of frames; refuses to know their content and the limit of a
+//! slow client.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -13,7 +13,7 @@ use crate::ws::encoder;
 #[derive(Debug, Default)]
 pub struct Backlog {
     items: VecDeque<Item>,
-    /// The sum of what `items` refer to.
+    /// The sum of the bytes of `items`.
     bytes: usize,
     /// The part of it that is in shared batches.
     shared_bytes: usize,
@@ -55,7 +55,7 @@ impl Backlog {
         self.bytes
     }
 
-    /// Memory that is this client's alone, in bytes: what it asked for and does not read.
+    /// Memory of this client alone, in bytes: answers to its requests that it does not read.
     pub fn owned_bytes(&self) -> usize {
         self.owned_bytes
     }
@@ -70,7 +70,7 @@ impl Backlog {
         self.items.is_empty()
     }
 
-    /// Appends shared bytes; what adjoins the last reference extends it.
+    /// Appends shared bytes; bytes that adjoin the last reference extend it.
     pub fn push_span(&mut self, span: Span, batches: &mut Batches) {
         if span.bytes() == 0 {
             return;
@@ -87,9 +87,9 @@ impl Backlog {
         self.items.push_back(Item::Shared(span));
     }
 
-    /// Appends an HTTP head; it goes first, and whole.
+    /// Appends an HTTP head, which is sent first and never cut.
     pub fn push_head(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(self.is_empty(), "a head is the first that is said");
+        debug_assert!(self.is_empty(), "a head comes first");
         let mut bytes = Vec::new();
         write(&mut bytes);
         self.bytes += bytes.len();
@@ -126,7 +126,7 @@ impl Backlog {
         }
     }
 
-    /// Fills `slices` with what goes next, in order; says how many.
+    /// Fills `slices` with the next bytes, in order; returns how many slices are filled.
     pub fn slices<'a>(&'a self, batches: &'a Batches, slices: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for (item, slice) in self.items.iter().zip(slices) {
@@ -139,12 +139,12 @@ impl Backlog {
         count
     }
 
-    /// How many bytes the first so many pieces have.
+    /// The number of bytes in the first `pieces` pieces.
     pub fn head_bytes(&self, pieces: usize) -> usize {
         self.items.iter().take(pieces).map(Item::bytes).sum()
     }
 
-    /// Takes note that the first `sent` bytes are gone.
+    /// Removes the first `sent` bytes, which the socket took.
     pub fn consume(&mut self, mut sent: usize, batches: &mut Batches) {
         debug_assert!(sent <= self.bytes, "more sent than there was");
         self.bytes -= sent;
@@ -181,7 +181,7 @@ impl Backlog {
         let rest = match first {
             Item::Shared(span) => {
                 let end = batches.frame_end(span.batch, span.start);
-                // Copied out: a closing client must not hold a batch for as long as it dawdles.
+                // A copy: a closing client must not hold a batch while it delays.
                 let rest = batches.bytes(Span { end, ..span }).to_vec();
                 batches.release(span.batch);
                 if rest.is_empty() {

@@ -1,7 +1,7 @@
-//! Encoded frames, held once for all who shall get them.
+//! Encoded frames, held once for all their recipients.
 //!
 //! A batch is a contiguous run of finished frames, counted by reference and reused. A [`Span`]
-//! names bytes of one. Knows nothing of channels, clients or what the frames say.
+//! names bytes of one. Knows nothing of channels, clients and the content of frames.
 
 use slab::Slab;
 
@@ -126,7 +126,7 @@ impl Batches {
         &self.at(span.batch).bytes[span.start as usize..span.end as usize]
     }
 
-    /// Where the frame ends that `offset` is inside of; `offset` itself at a frame boundary.
+    /// The end of the frame around `offset`; `offset` itself at a frame boundary.
     pub fn frame_end(&self, id: BatchId, offset: u32) -> u32 {
         if self.frame_begin(id, offset) == offset {
             return offset;
@@ -135,7 +135,7 @@ impl Batches {
         frames[frames.partition_point(|mark| mark.end <= offset)].end
     }
 
-    /// Where the frame begins that `offset` is inside of.
+    /// The beginning of the frame around `offset`.
     pub fn frame_begin(&self, id: BatchId, offset: u32) -> u32 {
         let frames = &self.at(id).frames;
         let next = frames.partition_point(|mark| mark.end <= offset);
@@ -163,7 +163,7 @@ impl Batches {
         }
     }
 
-    /// Gives unused capacity back: nothing will be appended for long.
+    /// Frees unused capacity of a batch that will get no frame for long.
     pub fn shrink(&mut self, id: BatchId) {
         let batch = &mut self.batches[id.0 as usize];
         let capacity_before = batch.bytes.capacity();
@@ -177,7 +177,7 @@ impl Batches {
         self.at(id).bytes.len()
     }
 
-    /// How many owners it has.
+    /// The number of owners.
     pub fn references(&self, id: BatchId) -> u32 {
         self.at(id).references
     }
@@ -205,7 +205,7 @@ fn position_after(frames: &[Mark], seen: u64) -> usize {
     frames.partition_point(|mark| mark.sequence <= seen)
 }
 
-/// A batch takes no further frame that would carry it over this.
+/// A frame that would make a batch larger than this does not join it.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Empty batches kept for reuse.
 const POOLED_MAX: usize = 64;

@@ -3,8 +3,9 @@
 //! Each channel with unsent frames has one *pass*: a walk over its dense array of subscribers,
 //! from the end to the start, so that a swap-remove moves only clients already served. Frames
 //! that arrive meanwhile join the batch and gather in the next pass: load batches, no timer does.
-//! Passes advance in slices; the smallest remaining one and the oldest one take turns, so that a
-//! small channel never waits for a large one, nor a large one for ever.
+//! Passes advance in slices. Each begins with the smallest remaining pass, so that a small channel
+//! never waits for a large one; behind a slice that the oldest had no part in comes one that begins
+//! with the oldest, so that a large one never waits for ever.
 //!
 //! Every frame has a global sequence number. A client remembers the last one it was given; what
 //! it still has to get of its channels is everything behind that, merged by sequence, which
@@ -29,11 +30,15 @@ pub struct Fanout {
     /// Passes waiting for their slice, by the power of two of what remains.
     queues: [VecDeque<(u64, ChannelKey)>; SIZE_CLASSES],
     current: Option<(u64, ChannelKey)>,
-    /// Whether the next slice belongs to the oldest pass rather than the smallest.
+    /// Whether the oldest pass goes first, since it had no part in the last slice.
     oldest_next: bool,
+    /// Whether the oldest pass had a part in this slice.
+    oldest_served: bool,
     /// The last sequence number given to a frame.
     sequence: u64,
     passes_started: u64,
+    /// Counts the changes of what is unsent.
+    revision: u64,
     /// Bytes of frames not yet passed to all.
     unsent_bytes: usize,
 }
@@ -76,6 +81,11 @@ impl Fanout {
         self.sequence
     }
 
+    /// Another one after each change of what is unsent.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Channels with unsent frames, without [`EVERYONE`].
     pub fn pending(&self) -> &[ChannelKey] {
         &self.pending
@@ -108,6 +118,7 @@ impl Fanout {
         now: u64,
         batches: &mut Batches,
     ) {
+        self.revision += 1;
         self.sequence += 1;
         let sequence = self.sequence;
         self.unsent_bytes += frame.len();
@@ -173,36 +184,6 @@ impl Fanout {
             .map(|(span, last)| Run { span, last })
     }
 
-    /// What a client that has seen everything up to `seen` gets next of the channels `keys` and
-    /// of [`EVERYONE`]'s stream.
-    pub fn next_run(
-        &self,
-        seen: u64,
-        keys: impl Iterator<Item = ChannelKey>,
-        batches: &Batches,
-    ) -> Option<Run> {
-        let mut first: Option<(u64, &Stream, BatchId)> = None;
-        let mut bound = u64::MAX;
-        let streams = keys.filter_map(|key| self.streams.get(key.index()));
-        for stream in streams.chain([&self.everyone]) {
-            let Some((sequence, batch)) = stream.first_after(seen, batches) else {
-                continue;
-            };
-            match first {
-                Some((lowest, ..)) if sequence > lowest => bound = bound.min(sequence),
-                Some((lowest, ..)) => {
-                    bound = lowest;
-                    first = Some((sequence, stream, batch));
-                }
-                None => first = Some((sequence, stream, batch)),
-            }
-        }
-        let (_, _, batch) = first?;
-        batches
-            .span_between(batch, seen, bound)
-            .map(|(span, last)| Run { span, last })
-    }
-
     /// The pass whose slice it is, and its cursor.
     pub fn pass(&mut self) -> Option<(ChannelKey, u32)> {
         if self.current.is_none() {
@@ -229,6 +210,7 @@ impl Fanout {
     pub fn finish(&mut self, audience: usize, batches: &mut Batches) -> Option<u64> {
         let (_, key) = self.current.take()?;
         let cursor = u32::try_from(audience).expect("slots of clients are u32");
+        self.revision += 1;
         let stream = self.stream_mut(key);
         let done = stream.pass?;
         let mut passed_bytes = 0;
@@ -263,6 +245,7 @@ impl Fanout {
 
     /// Ends a slice: another pass may take its turn. Whether one was under way.
     pub fn end_slice(&mut self) -> bool {
+        self.oldest_next = !std::mem::take(&mut self.oldest_served) && self.has_work();
         let Some((started, key)) = self.current.take() else {
             return false;
         };
@@ -289,6 +272,7 @@ impl Fanout {
     }
 
     fn drop_stream(&mut self, key: ChannelKey, batches: &mut Batches) {
+        self.revision += 1;
         let stream = self.stream_mut(key);
         stream.pass = None;
         let pending_at = stream.pending_at as usize;
@@ -312,15 +296,24 @@ impl Fanout {
         self.queues[size_class(remaining)].push_back(entry);
     }
 
+    // Once a slice, while `pass` is asked at each write: kept out of it.
+    #[inline(never)]
     fn dequeue(&mut self) -> Option<(u64, ChannelKey)> {
-        self.oldest_next = !self.oldest_next;
-        let waiting = self.queues.iter_mut().filter(|queue| !queue.is_empty());
-        let queue = if self.oldest_next {
-            waiting.min_by_key(|queue| queue.front().map(|&(started, _)| started))
-        } else {
-            waiting.into_iter().next()
+        let fronts = self.queues.iter().map(VecDeque::front);
+        let oldest = fronts
+            .clone()
+            .flatten()
+            .map(|&(started, _)| started)
+            .min()?;
+        let is_next = |front: Option<&(u64, ChannelKey)>| {
+            front.is_some_and(|&(started, _)| started == oldest || !self.oldest_next)
         };
-        queue?.pop_front()
+        let class = fronts.clone().position(is_next)?;
+        let next @ (started, _) = self.queues[class].pop_front()?;
+        if started == oldest {
+            (self.oldest_next, self.oldest_served) = (false, true);
+        }
+        Some(next)
     }
 
     fn stream(&self, key: ChannelKey) -> Option<&Stream> {

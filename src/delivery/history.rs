@@ -1,8 +1,8 @@
 //! The last notifications of each channel, for clients that come back.
 //!
-//! A ring of finished frames per channel, bounded in number per channel and in bytes over all:
-//! the oldest of all goes first. A frame is copied here once per notification, never per client.
-//! Knows no client and no epoch: whoever owns it clears a ring when its numbers begin anew.
+//! A ring of finished frames per channel, bounded in number per channel and in bytes over all: the
+//! oldest of all goes first. A frame is copied here once per notification, never per client. Knows
+//! no client and no epoch: the owner clears a ring when the channel's numbers begin anew.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ pub struct History {
     bytes_max: usize,
     /// By channel; grown on first use.
     rings: Vec<VecDeque<Entry>>,
-    /// Every kept frame by age, and some that are gone: see [`Self::forget_gone`].
+    /// Every kept frame by age, and some that are dropped: see [`Self::forget_gone`].
     ages: VecDeque<(u64, ChannelKey)>,
     /// Counts the frames ever kept.
     age: u64,
@@ -46,7 +46,7 @@ impl History {
         }
     }
 
-    /// Whether anything is ever kept.
+    /// Whether frames are kept at all.
     pub fn is_on(&self) -> bool {
         self.frames_max > 0 && self.bytes_max > 0
     }
@@ -59,7 +59,7 @@ impl History {
     /// Keeps the frame of notification `seq`, the next one of its channel.
     pub fn push(&mut self, key: ChannelKey, seq: u64, frame: &[u8]) {
         if !self.is_on() || frame.len() > self.bytes_max {
-            // What cannot be kept leaves a hole: what lies before it is of no use any more.
+            // A frame that cannot be kept leaves a hole: the frames before it are useless.
             self.clear(key);
             return;
         }
@@ -95,7 +95,7 @@ impl History {
         self.forget_gone();
     }
 
-    /// The frames behind `seq`, if none of them is missing; `current` is the channel's last.
+    /// The frames behind `seq`, if none of them is missing; `current` is the channel's last number.
     pub fn since(
         &self,
         key: ChannelKey,
@@ -137,8 +137,8 @@ impl History {
             .is_some_and(|entry| entry.age == age)
     }
 
-    /// A ring that is full or cleared drops frames without a search in `ages`. Once more than
-    /// half of those there are gone, they are swept out: a constant cost per frame.
+    /// A ring that is full or cleared drops frames without a search in `ages`. Once more than half
+    /// of the entries there are stale, they are removed: a constant cost per frame.
     fn forget_gone(&mut self) {
         if self.ages.len() > 2 * self.frames + AGES_SLACK {
             let rings = &self.rings;
@@ -150,7 +150,7 @@ impl History {
         }
     }
 
-    /// Counts are those of the rings, and each ring's numbers have no hole.
+    /// The counts are those of the rings, and the numbers of each ring have no hole.
     pub fn check_invariants(&self) {
         let entries = self.rings.iter().flatten();
         assert_eq!(self.frames, entries.clone().count());
@@ -168,7 +168,7 @@ impl History {
     }
 }
 
-/// Below this many gone ages a sweep is not worth its walk.
+/// Fewer stale ages than this are not worth a walk.
 const AGES_SLACK: usize = 1_024;
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_what_lies_behind_its_position_or_nothing() {
+    fn a_client_gets_every_frame_behind_its_position_or_none() {
         let mut history = History::new(3, 1_000);
         for (seq, frame) in (1..=5).zip(["1", "2", "3", "4", "5"]) {
             history.push(A, seq, frame.as_bytes());
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             history.bytes(),
             0,
-            "too large to keep, and so is all before it"
+            "too large to keep, and the frames before it are useless"
         );
         history.check_invariants();
     }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_where_nothing_is_wanted() {
+    fn a_history_that_is_off_keeps_nothing() {
         for (frames_max, bytes_max) in [(0, 100), (100, 0)] {
             let mut history = History::new(frames_max, bytes_max);
             history.push(A, 1, b"x");

@@ -10,7 +10,7 @@ use crate::channel::ChannelKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     channel: u32,
-    /// Where the client stands in the channel's array.
+    /// The position of the client in the channel's array.
     position: u32,
 }
 
@@ -24,7 +24,7 @@ impl Subscription {
 /// The links between clients, named by slot, and channels.
 #[derive(Debug, Default)]
 pub struct Index {
-    /// The clients of each channel, dense; order means nothing. Grown on first use.
+    /// The clients of each channel, dense and in no order. Grown on first use.
     channels: Vec<Vec<u32>>,
     /// By slot of the client; empty for a vacant slot.
     clients: Vec<Subscriptions>,
@@ -70,7 +70,7 @@ impl Index {
             .any(|link| link.channel == key.0)
     }
 
-    /// Links the two; false if they were.
+    /// Links the two; false if they were linked.
     pub fn subscribe(&mut self, client: u32, key: ChannelKey) -> bool {
         if self.is_subscribed(client, key) {
             return false;
@@ -104,7 +104,7 @@ impl Index {
         true
     }
 
-    /// Cuts any one link of the client and says to which channel; `None` when none is left.
+    /// Cuts any one link of the client and returns its channel; `None` when none is left.
     pub fn unsubscribe_any(&mut self, client: u32) -> Option<ChannelKey> {
         let last = self.subscriptions(client).len().checked_sub(1)?;
         Some(self.cut(client, last))

@@ -9,6 +9,8 @@ use super::{backlog::Backlog, batch::Batches, fanout::Run};
 pub(super) enum Sending {
     Backlog(u32),
     Direct(u32, Run),
+    /// What was merged last.
+    Gathered(u32),
 }
 
 /// Bytes lent to be written to one socket.

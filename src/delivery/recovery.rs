@@ -31,10 +31,21 @@ struct Recovery {
     used_at: Tick,
 }
 
+/// Frames of the history on their way to a client.
+#[derive(Debug)]
+pub struct Recovered(pub(super) Vec<Span>);
+
+impl Recovered {
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|span| span.bytes()).sum()
+    }
+}
+
 impl Recoveries {
     /// The frames behind notification `seq` of the channel, up to `current`, its last; `None` if one
     /// of them is missing.
-    pub(super) fn spans(
+    pub(super) fn provide(
         &mut self,
         key: ChannelKey,
         seq: u64,
@@ -42,10 +53,10 @@ impl Recoveries {
         history: &History,
         batches: &mut Batches,
         now: Tick,
-    ) -> Option<Vec<Span>> {
+    ) -> Option<Recovered> {
         let _missed = history.since(key, seq, current)?;
         if seq == current {
-            return Some(Vec::new());
+            return Some(Recovered(Vec::new()));
         }
         let recovery = self.by_channel.entry(key).or_insert_with(|| Recovery {
             first: seq + 1,
@@ -70,7 +81,7 @@ impl Recoveries {
         }
         let spans = recovery.batches.iter();
         let spans = spans.filter_map(|&batch| batches.span_between(batch, seq, u64::MAX));
-        Some(spans.map(|(span, _)| span).collect())
+        Some(Recovered(spans.map(|(span, _)| span).collect()))
     }
 
     /// Lets go of what was not asked for in the last moment.
@@ -121,8 +132,8 @@ mod tests {
 
     const A: ChannelKey = ChannelKey(3);
 
-    fn text(spans: &[Span], batches: &Batches) -> String {
-        let bytes = spans.iter().flat_map(|&span| batches.bytes(span));
+    fn text(missed: &Recovered, batches: &Batches) -> String {
+        let bytes = missed.0.iter().flat_map(|&span| batches.bytes(span));
         String::from_utf8(bytes.copied().collect()).unwrap()
     }
 
@@ -135,7 +146,7 @@ mod tests {
         }
         let ask =
             |recoveries: &mut Recoveries, history: &History, batches: &mut Batches, seq, last| {
-                let spans = recoveries.spans(A, seq, last, history, batches, 0)?;
+                let spans = recoveries.provide(A, seq, last, history, batches, 0)?;
                 Some(text(&spans, batches))
             };
         for (seq, expected) in [(3, "45"), (4, "5"), (5, ""), (1, "2345"), (2, "345")] {
@@ -162,14 +173,11 @@ mod tests {
         for seq in 1..=100 {
             history.push(A, seq, &[b'x'; 2_000]);
         }
-        let spans = recoveries
-            .spans(A, 0, 100, &history, &mut batches, 0)
+        let missed = recoveries
+            .provide(A, 0, 100, &history, &mut batches, 0)
             .unwrap();
-        assert!(spans.len() > 1);
-        assert_eq!(
-            spans.iter().map(|span| span.bytes()).sum::<usize>(),
-            200_000
-        );
+        assert!(missed.0.len() > 1);
+        assert_eq!(missed.bytes(), 200_000);
         recoveries.clear(&mut batches);
         assert_eq!(batches.count(), 0);
     }

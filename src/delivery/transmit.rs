@@ -36,6 +36,10 @@ impl Delivery {
                 slot,
                 bytes: Outgoing::One(self.batches.bytes(run.span)),
             },
+            Sending::Gathered(slot) => Transmit {
+                slot,
+                bytes: Outgoing::One(self.merge.bytes()),
+            },
             Sending::Backlog(slot) => {
                 let key = self.recipients[slot as usize].backlog as usize;
                 Transmit {
@@ -77,23 +81,19 @@ impl Delivery {
                     cursor = below;
                     continue;
                 }
-                let run = if is_alone {
-                    self.fanout
-                        .run_before(key, recipient.seen, u64::MAX, &self.batches)
+                let sending = if recipient.backlog != NO_BACKLOG {
+                    // What is owed gathers behind what waits already.
+                    self.deliver(slot, index);
+                    None
+                } else if is_alone || self.is_only_channel(slot, key, index) {
+                    self.send_run(slot, key, newest, index)
                 } else {
-                    self.next_run(slot, index)
+                    self.send_owed(slot, index)
                 };
-                let Some(run) = run else {
-                    debug_assert!(false, "a client behind its channel is owed something");
-                    cursor = below;
-                    continue;
-                };
-                if recipient.backlog == NO_BACKLOG && run.last >= newest {
+                if sending.is_some() {
                     self.fanout.advance(below);
-                    return Some(Sending::Direct(slot, run));
+                    return sending;
                 }
-                // It has a backlog already, or is owed several ranges: they gather, for one write.
-                self.deliver(slot, index);
                 cursor = below;
                 budget -= 1;
                 if budget == 0 {
@@ -119,34 +119,44 @@ impl Delivery {
         }
     }
 
-    /// The next range of frames the client is owed, over all its channels.
-    fn next_run(&self, slot: u32, index: &Index) -> Option<Run> {
-        let seen = self.recipients[slot as usize].seen;
-        self.fanout.next_run(
-            seen,
-            self.subscribed_and_pending(slot, index),
-            &self.batches,
-        )
+    /// Whether nothing but this channel can owe the client anything, since it has no other.
+    fn is_only_channel(&self, slot: u32, key: ChannelKey, index: &Index) -> bool {
+        let has_status = self.fanout.newest(EVERYONE) > 0;
+        key != EVERYONE && !has_status && index.subscriptions(slot).len() == 1
     }
 
-    /// Channels of the client, among them all that may owe it something: the smaller of its own
-    /// and the pending ones is walked, where looking those up among its own is cheap.
-    pub(super) fn subscribed_and_pending<'a>(
-        &'a self,
+    /// What the client is owed by this channel and by no other: one range, straight from its batch.
+    fn send_run(
+        &mut self,
         slot: u32,
-        index: &'a Index,
-    ) -> impl Iterator<Item = ChannelKey> + use<'a> {
-        let links = index.subscriptions(slot);
-        let pending = self.fanout.pending();
-        let few = if pending.len() <= FEW { pending } else { &[] };
-        let own = if few.len() == pending.len() {
-            &[]
-        } else {
-            links
-        };
-        let subscribed = move |key: &ChannelKey| links.iter().any(|link| link.channel() == *key);
-        let few = few.iter().copied().filter(subscribed);
-        few.chain(own.iter().map(|link| link.channel()))
+        key: ChannelKey,
+        newest: u64,
+        index: &Index,
+    ) -> Option<Sending> {
+        let seen = self.recipients[slot as usize].seen;
+        let run = self
+            .fanout
+            .run_before(key, seen, u64::MAX, &self.batches)
+            .filter(|run| run.last >= newest);
+        if run.is_none() {
+            self.deliver(slot, index);
+        }
+        run.map(|run| Sending::Direct(slot, run))
+    }
+
+    /// What the client is owed by all its channels, copied together for one write. What is too
+    /// much for that is moved to its backlog.
+    fn send_owed(&mut self, slot: u32, index: &Index) -> Option<Sending> {
+        self.merge_owed(slot, index);
+        debug_assert!(!self.merge.runs().is_empty(), "it is behind its channel");
+        if let &[run] = self.merge.runs() {
+            return Some(Sending::Direct(slot, run));
+        }
+        if self.merge.gather(&self.batches) {
+            return Some(Sending::Gathered(slot));
+        }
+        self.push_owed(slot);
+        None
     }
 
     /// What became of the bytes lent. Says of whose backlog they were, where they were of one.
@@ -157,15 +167,15 @@ impl Delivery {
                 let bytes = match written {
                     Written::All => run.span.bytes(),
                     Written::Full(bytes) => {
-                        let mut rest = run.span;
-                        rest.start += u32::try_from(bytes).expect("no more than was lent");
-                        self.push_span(slot, rest);
-                        self.outbound_mut(slot).progressed_at = Some(self.tick);
-                        self.recipients[slot as usize].flags |= BLOCKED;
+                        self.keep_rest(slot, &[run], bytes);
                         bytes
                     }
                 };
                 metrics.bytes_written += bytes as u64;
+                None
+            }
+            Some(Sending::Gathered(slot)) => {
+                metrics.bytes_written += self.handle_gathered(slot, written) as u64;
                 None
             }
             Some(Sending::Backlog(slot)) => {
@@ -177,6 +187,41 @@ impl Delivery {
                 None
             }
         }
+    }
+
+    /// Bytes of what was copied together went out, so many: the rest waits as references to where
+    /// it was copied from.
+    fn handle_gathered(&mut self, slot: u32, written: Written) -> usize {
+        let merge = std::mem::take(&mut self.merge);
+        if let Some(last) = merge.runs().last() {
+            self.recipients[slot as usize].seen = last.last;
+        }
+        let bytes = match written {
+            Written::All => merge.bytes().len(),
+            Written::Full(bytes) => {
+                let waiting = self.keep_rest(slot, merge.runs(), bytes);
+                self.mark_overflow(slot, waiting);
+                bytes
+            }
+        };
+        self.merge = merge;
+        bytes
+    }
+
+    /// The socket took so many bytes of the ranges and takes no more: the rest waits. Says how much
+    /// its backlog refers to now.
+    fn keep_rest(&mut self, slot: u32, runs: &[Run], taken: usize) -> usize {
+        let (mut taken, mut waiting) = (taken, 0);
+        for run in runs {
+            let skipped = taken.min(run.span.bytes());
+            taken -= skipped;
+            let mut rest = run.span;
+            rest.start += u32::try_from(skipped).expect("no more than was lent");
+            waiting = self.push_span(slot, rest);
+        }
+        self.outbound_mut(slot).progressed_at = Some(self.tick);
+        self.recipients[slot as usize].flags |= BLOCKED;
+        waiting
     }
 
     /// Bytes of a backlog went out, so many: it shrinks, moves to the end of the queue, or is done.
@@ -218,7 +263,5 @@ impl Delivery {
     }
 }
 
-/// So many pending channels are looked up in a client's own.
-const FEW: usize = 4;
 /// Backlogs added to without a write in between.
 const DELIVERIES_MAX: u32 = 1_024;

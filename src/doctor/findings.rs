@@ -1,6 +1,6 @@
-//! What was found, judged: each subject with its verdict and the remedy.
+//! The findings: each subject with its verdict and the remedy.
 //!
-//! Reads what the sessions know and touches nothing.
+//! Reads the state of the sessions and changes nothing.
 
 use std::{fmt, time::Duration};
 
@@ -13,27 +13,27 @@ use crate::{
     },
 };
 
-/// One thing looked at.
+/// The result for one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How it is.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was looked at, in a word or two.
+    /// The subject, in a word or two.
     pub subject: String,
-    /// What was seen.
+    /// The observation.
     pub text: String,
-    /// What to do about it.
+    /// The remedy, if there is one.
     pub remedy: Option<String>,
 }
 
-/// How a thing is.
+/// The verdict on a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Verdict {
     /// As it should be.
     Good,
-    /// It works, and there is something to know.
+    /// It works, with a reservation.
     Doubtful,
     /// A bridge cannot work with it.
     Bad,
@@ -55,7 +55,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// All findings; `heard_after`: from the publishing session's being there to its being heard.
+/// All findings; `heard_after` is the time from the start of the publishing session to the arrival
+/// of its notification.
 pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Finding> {
     let mut findings = surroundings(backend);
     for role in Role::ALL {
@@ -151,14 +152,14 @@ fn encryption(backend: &Backend, role: Role) -> Option<Finding> {
             (true, _) => finding(
                 Verdict::Doubtful,
                 subject,
-                "on, but whoever sits in between can pose as the server",
+                "on, but a machine in between can pose as the server",
             )
             .with_remedy(verified),
             (false, _) if is_near => finding(Verdict::Good, subject, "off, on this machine"),
             (false, _) => finding(
                 Verdict::Doubtful,
                 subject,
-                "off: the network reads along, passwords of some methods included",
+                "off: the network can read everything, with some methods the password too",
             )
             .with_remedy(verified),
         },
@@ -167,7 +168,7 @@ fn encryption(backend: &Backend, role: Role) -> Option<Finding> {
 
 fn relay(session: &Session, role: Role) -> Option<Finding> {
     session.is_relayed().then(|| {
-        let text = "another process answers than the one that greeted us: there is a pooler";
+        let text = "the answers come from another process than the greeting: there is a pooler";
         finding(Verdict::Doubtful, format!("{role} pooler"), text)
             .with_remedy("LISTEN needs a pool in session mode, or none: see --pg-listen-url")
     })
@@ -179,13 +180,13 @@ fn encoding(session: &Session) -> Finding {
         ("SQL_ASCII", _) => finding(
             Verdict::Doubtful,
             "encoding",
-            "SQL_ASCII: payloads may hold any bytes; what is not UTF-8 is delivered with \"lossy\"",
+            "SQL_ASCII: payloads may hold any bytes; those that are not UTF-8 are delivered with \"lossy\"",
         ),
         (_, LengthUnit::Utf8) => finding(Verdict::Good, "encoding", name),
         (_, LengthUnit::Server) => finding(
             Verdict::Doubtful,
             "encoding",
-            format!("{name}: other characters are refused, and each publish is a transaction"),
+            format!("{name}: characters outside it are refused, and each publish is a transaction"),
         ),
     }
 }
@@ -197,7 +198,7 @@ fn queue(usage: f64) -> Finding {
     }
     let text = format!("{text}; when it is full every NOTIFY of the server fails");
     finding(Verdict::Doubtful, "notification queue", text).with_remedy(
-        "some session listens and does not read, mostly because of a long transaction: \
+        "a session listens and does not read, mostly because of a long transaction: \
          see pg_stat_activity",
     )
 }
@@ -206,7 +207,7 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
     let subject = "LISTEN and NOTIFY";
     if let Some(heard_after) = heard_after {
         let text = format!(
-            "what one session notifies the other hears, after {:.1} ms",
+            "a notification of one session reaches the other, after {:.1} ms",
             heard_after.as_secs_f64() * 1000.0
         );
         return finding(Verdict::Good, subject, text);
@@ -215,11 +216,11 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
         let text = "the server refused to notify, or did not commit it in time";
         return finding(Verdict::Bad, subject, text).with_remedy("see why with -l warn");
     }
-    let text = "not tried, for want of a session, or not heard";
-    finding(Verdict::Bad, subject, text).with_remedy("mend what is said above")
+    let text = "not tried without both sessions, or the notification did not arrive";
+    finding(Verdict::Bad, subject, text).with_remedy("first correct the findings above")
 }
 
-/// It fills up no faster than someone can look: half leaves time for that.
+/// The queue fills slowly: at a half, an operator has time to look.
 const QUEUE_USAGE_DOUBTFUL: f64 = 0.5;
 
 #[cfg(test)]

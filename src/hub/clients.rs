@@ -3,13 +3,13 @@
 //! Owns their records, their names and the counts. Knows neither channels nor what is owed to
 //! anybody; what a change of phase entails is the hub's to do.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use slab::Slab;
 
 use crate::{
     access::tokens::TokenId,
-    id::{ClientId, Tick},
+    id::{ClientId, Tick, elapsed},
     ws::decoder::Decoder,
 };
 
@@ -22,6 +22,9 @@ pub(super) struct Clients {
     records: Slab<Client>,
     /// By slot, vacant ones included: the generation of the connection that has it or will.
     generations: Vec<u32>,
+    /// By slot: when the deadlines of its connection are to be looked at. Apart from the records, so
+    /// that to find that nothing is due takes none of them.
+    looks: Vec<Tick>,
     /// Connections on which messages flow.
     open: usize,
     /// Connections whose head is incomplete, without those at the admin address.
@@ -136,7 +139,9 @@ impl Clients {
         });
         if self.generations.len() <= slot {
             self.generations.push(0);
+            self.looks.push(now);
         }
+        self.looks[slot] = now;
         match kind {
             Kind::Client | Kind::Excess => self.handshaking += 1,
             Kind::Admin => self.admin += 1,
@@ -312,6 +317,20 @@ impl Clients {
         client.decoder = Decoder::default();
     }
 
+    // ---- when its deadlines are looked at
+
+    /// Whether a look is due.
+    pub(super) fn is_look_due(&self, slot: u32, now: Tick) -> bool {
+        elapsed(now, self.looks[slot as usize]).is_zero()
+    }
+
+    /// The next look is due after so long, or when its phase changes.
+    pub(super) fn plan_look(&mut self, slot: u32, now: Tick, wait: Duration) {
+        let wait = wait.min(LOOK_WAIT_MAX).as_millis();
+        let wait = Tick::try_from(wait).expect("less than a tick holds");
+        self.looks[slot as usize] = now.wrapping_add(wait);
+    }
+
     // ---- phases
 
     /// Messages flow from now on.
@@ -396,6 +415,7 @@ impl Clients {
         client.phase = phase;
         client.phase_began = now;
         self.partial_bytes += client.partial_bytes();
+        self.looks[slot as usize] = now;
     }
 
     /// Counts are those of the records.
@@ -416,3 +436,6 @@ impl Clients {
         );
     }
 }
+
+/// Ticks wrap: a look is never further away than can be told from one that is overdue.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);

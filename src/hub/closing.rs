@@ -77,6 +77,11 @@ impl Hub {
             self.finish_closing(slot);
             return;
         }
+        let (reason, code) = if self.delivery.has_overflowed(slot) {
+            (CloseReason::SlowConsumer, CloseReason::SlowConsumer.code())
+        } else {
+            (reason, code)
+        };
         self.note_close(slot, reason);
         self.end_with(slot, |out| {
             close::close_frame(code, reason.text(), out);
@@ -281,25 +286,52 @@ impl Hub {
 
     // ---- deadlines
 
-    pub(super) fn check_deadlines(&mut self, slot: u32) {
-        let Some(phase) = self.clients.phase(slot) else {
+    /// Looks at the clients of this step for which something may be due. A deadline moves far more
+    /// often than it falls due, so nothing is done when it moves: each look plans the next one. A
+    /// backlog may come to a standstill at any time: a client that has one is looked at each time.
+    pub(super) fn sweep(&mut self) {
+        let Some(slots) = self.deadlines.poll(self.clients.slots(), self.clock.now()) else {
             return;
         };
         let now = self.clock.tick();
+        for slot in slots {
+            if self.clients.is_look_due(slot, now) || self.delivery.backlog(slot).is_some() {
+                self.check_deadlines(slot);
+                let next = self.clients.phase(slot).map_or(Duration::MAX, |phase| {
+                    deadlines::next_look(phase, self.times(slot, phase), &self.limits)
+                });
+                self.clients.plan_look(slot, now, next);
+            }
+        }
+        self.end_refused();
+        self.delivery.expire_recoveries();
+    }
+
+    fn times(&self, slot: u32, phase: &Phase) -> Times {
+        let now = self.clock.tick();
         let is_open = matches!(phase, Phase::Open { .. });
-        let times = Times {
+        let message_began = self.clients.message_began(slot);
+        Times {
             silence: elapsed(self.clients.last_input(slot), now),
             in_phase: elapsed(self.clients.phase_began(slot), now),
-            in_message: self
-                .clients
-                .message_began(slot)
-                .map(|began| elapsed(began, now)),
+            in_message: message_began.map(|began| elapsed(began, now)),
             standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
             is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
+        }
+    }
+
+    fn check_deadlines(&mut self, slot: u32) {
+        let Some(phase) = self.clients.phase(slot) else {
+            return;
         };
+        let times = self.times(slot, phase);
+        let now = self.clock.tick();
         match deadlines::judge(phase, times, &self.limits) {
             Verdict::Wait => {}
-            Verdict::Excuse => self.clients.excuse(slot, now),
+            Verdict::Excuse => {
+                self.delivery.copy_out_small(slot);
+                self.clients.excuse(slot, now);
+            }
             Verdict::Ping => {
                 self.clients.note_ping(slot, now);
                 self.delivery.push(slot, encoder::append_ping);

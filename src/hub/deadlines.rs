@@ -1,7 +1,7 @@
 //! Deadlines of clients: which are looked at when, and what is due for one.
 //!
 //! No timer per client: a cursor passes over all of them once a second, a quarter at a time, and
-//! looks at the few ticks in their records. Does not act: the hub carries out a [`Verdict`].
+//! finds those whose next look is due. Does not act: the hub carries out a [`Verdict`].
 
 use std::{
     ops::Range,
@@ -120,7 +120,105 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
     }
 }
 
+/// How long nothing can be due for a client of this phase, whatever it does, so long as the phase
+/// and its backlog stay as they are.
+pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duration {
+    let Times {
+        silence,
+        in_phase,
+        in_message,
+        is_paused,
+        standstill: _,
+    } = times;
+    match *phase {
+        Phase::Handshake(_) => limits.handshake_timeout.saturating_sub(in_phase),
+        Phase::Unauthenticated { .. } => limits.auth_timeout.saturating_sub(in_phase),
+        // Its silence is ours, or may be: that shows only while it lasts.
+        Phase::Open { pinged, .. } if pinged || is_paused => Duration::ZERO,
+        Phase::Open { .. } => {
+            let ping = limits.ping_interval.saturating_sub(silence);
+            let message = in_message.map(|it| limits.message_timeout.saturating_sub(it));
+            message.map_or(ping, |message| message.min(ping))
+        }
+        Phase::Closing | Phase::Flushing | Phase::Lingering => {
+            limits.closing_timeout.saturating_sub(in_phase)
+        }
+        Phase::Removed => Duration::ZERO,
+    }
+}
+
 /// Steps in which the cursor passes over all clients.
 const QUARTERS: u32 = 4;
 /// Time between two steps.
 pub(super) const STEP: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every phase, each at the moments around what may be due in it.
+    #[test]
+    fn nothing_is_due_before_the_next_look() {
+        let limits = Limits::default();
+        let open = |pinged| Phase::Open {
+            pinged,
+            failures: 0,
+            token: None,
+        };
+        let phases = [
+            Phase::Handshake(None),
+            Phase::Unauthenticated { failures: 0 },
+            open(false),
+            open(true),
+            Phase::Closing,
+            Phase::Flushing,
+            Phase::Lingering,
+        ];
+        let moments = [0, 1, 4_999, 5_000, 9_999, 10_000, 24_999, 25_000, 60_000];
+        let moments = moments.map(Duration::from_millis);
+        for phase in &phases {
+            for (silence, in_phase) in moments.iter().flat_map(|a| moments.map(|b| (*a, b))) {
+                let times = |later: Duration| Times {
+                    silence: silence + later,
+                    in_phase: in_phase + later,
+                    in_message: (in_phase < silence).then_some(silence + later),
+                    standstill: None,
+                    is_paused: false,
+                };
+                let wait = next_look(phase, times(Duration::ZERO), &limits);
+                let just_before = times(wait.saturating_sub(Duration::from_millis(1)));
+                if !wait.is_zero() {
+                    let verdict = judge(phase, just_before, &limits);
+                    assert_eq!(
+                        verdict,
+                        Verdict::Wait,
+                        "{phase:?}, {times:?}",
+                        times = times(wait)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_client_is_looked_at_when_its_ping_is_due() {
+        let limits = Limits::default();
+        let phase = Phase::Open {
+            pinged: false,
+            failures: 0,
+            token: None,
+        };
+        let times = |silence| Times {
+            silence,
+            in_phase: Duration::from_secs(3_600),
+            in_message: None,
+            standstill: None,
+            is_paused: false,
+        };
+        let silence = Duration::from_secs(2);
+        let wait = next_look(&phase, times(silence), &limits);
+        assert_eq!(wait, limits.ping_interval - silence);
+        let verdict = judge(&phase, times(silence + wait), &limits);
+        assert_eq!(verdict, Verdict::Ping);
+    }
+}

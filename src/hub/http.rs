@@ -180,7 +180,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Every path there is.
-const PATHS: [Path; 5] = [
+const PATHS: &[Path] = &[
     Path {
         path: "/",
         audience: Audience::Public,

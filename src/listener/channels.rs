@@ -1,7 +1,7 @@
-//! What callers want of each channel, and who of them waits for what.
+//! The channels that callers want, and the callers that wait for a confirmation.
 //!
-//! Calls and what became of LISTEN and UNLISTEN in, commands and answers out. What is wanted of
-//! PostgreSQL, [`Interests`] knows. Knows neither sessions nor sockets, and of time what it is told.
+//! Calls and the results of LISTEN and UNLISTEN in, commands and answers out. [`Interests`] holds
+//! the state wanted of PostgreSQL. Knows neither sessions nor sockets, and reads no clock.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use crate::{
     pg::session::ServerError,
 };
 
-/// All channels anybody wants, and those PostgreSQL still has to forget.
+/// All channels that a caller wants, and those that PostgreSQL still has to forget.
 ///
 /// After any method: [`Self::poll_command`], as long as the session takes commands.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ pub(super) struct Channels {
 struct Callers {
     /// A caller was told that the channel is listened to, and none has asked to stop.
     is_held: bool,
-    /// Wait for LISTEN; empty unless it is under way or wanted.
+    /// Callers that wait for LISTEN; empty unless it is under way or wanted.
     listening: Vec<Reply>,
-    /// Wait for UNLISTEN; empty unless it is under way, or will be.
+    /// Callers that wait for UNLISTEN; empty unless it is under way, or will be.
     unlistening: Vec<Reply>,
 }
 
 impl Channels {
-    /// A caller wants to hear the channel.
+    /// A caller wants to listen to the channel.
     pub(super) fn listen(&mut self, channel: Channel, reply: Reply) {
         if !self.interests.is_up() {
             answer(&reply, Err(ListenerError::PostgresDown));
@@ -52,7 +52,7 @@ impl Channels {
         self.settle(key);
     }
 
-    /// A caller wants to hear it no more.
+    /// A caller no longer wants the channel.
     pub(super) fn unlisten(&mut self, channel: &Channel, reply: Reply) {
         let Some(key) = self.interests.find(channel.as_str()) else {
             answer(&reply, Ok(()));
@@ -68,12 +68,12 @@ impl Channels {
         self.settle(key);
     }
 
-    /// There is a session to ask.
+    /// The session is up.
     pub(super) fn handle_up(&mut self) {
         self.interests.handle_up(|_| 0);
     }
 
-    /// The session is gone, and with it all it was asked.
+    /// The session is lost, with every command under way.
     pub(super) fn handle_down(&mut self) {
         self.interests.handle_down();
         let keys: Vec<_> = self.interests.keys().collect();
@@ -86,7 +86,7 @@ impl Channels {
         }
     }
 
-    /// LISTEN was answered. Returns the channel if something of it may have been missed.
+    /// LISTEN was answered. Returns the channel if notifications of it may be missing.
     pub(super) fn handle_listened(
         &mut self,
         key: ChannelKey,
@@ -122,7 +122,7 @@ impl Channels {
         self.settle(key);
     }
 
-    /// The channel of this name, if what comes on it is to be handed over: from the confirmed
+    /// The channel of this name, if its notifications are to be handed over: from the confirmed
     /// LISTEN to the confirmed UNLISTEN.
     pub(super) fn find_listened(&self, name: &[u8]) -> Option<&Channel> {
         let key = self.interests.find(std::str::from_utf8(name).ok()?)?;
@@ -136,17 +136,17 @@ impl Channels {
         }
     }
 
-    /// What PostgreSQL is to be asked next.
+    /// The next command for PostgreSQL.
     pub(super) fn poll_command(&mut self) -> Option<Command<'_>> {
         self.interests.poll_command()
     }
 
-    /// When [`Self::handle_timeout`] is wanted.
+    /// The time at which to call [`Self::handle_timeout`].
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.interests.poll_timeout()
     }
 
-    /// Asks again for channels PostgreSQL refused, if their time has come.
+    /// Retries the channels that PostgreSQL refused, if they are due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.interests.handle_timeout(now);
     }
@@ -158,14 +158,14 @@ impl Channels {
         &mut self.callers[key.index()]
     }
 
-    /// A failed `listen` leaves things as they were: the channel is wanted only if it was held.
+    /// A failed `listen` changes nothing: the channel stays wanted only if it was held.
     fn unwant_unless_held(&mut self, key: ChannelKey) {
         if !self.callers_mut(key).is_held {
             self.interests.unwant(key);
         }
     }
 
-    /// Answers callers that waited for the state the channel is in; forgets it when it is idle.
+    /// Answers the callers that waited for the channel's present state; forgets an idle channel.
     fn settle(&mut self, key: ChannelKey) {
         let interest = self.interests.interest(key);
         let callers = self.callers_mut(key);

@@ -1,11 +1,11 @@
-//! What callers send to the listener's thread.
+//! The requests of callers to the listener's thread.
 
 use std::sync::mpsc;
 
 use super::ListenerError;
 use crate::channel::{Channel, Payload};
 
-/// Where the caller waits for the one answer; it has room for it.
+/// The channel for the one answer to a caller; it has room for it.
 pub(super) type Reply = mpsc::SyncSender<Result<(), ListenerError>>;
 
 /// A call under way, or the end.
@@ -19,6 +19,6 @@ pub(super) enum Request {
 
 /// Answers a caller.
 pub(super) fn answer(reply: &Reply, result: Result<(), ListenerError>) {
-    // A caller waits until it is answered; if it is gone all the same, nobody misses the answer.
+    // A caller waits until it is answered; if it is gone all the same, the answer is not missed.
     let _sent = reply.try_send(result);
 }

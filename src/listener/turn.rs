@@ -1,7 +1,7 @@
 //! The listener's thread: its loop.
 //!
-//! Moves requests of callers to [`Channels`] or to the [`Backend`], and what came of them back.
-//! Decides nothing itself but how long to wait; knows no socket.
+//! Moves requests of callers to [`Channels`] or to the [`Backend`], and the results back. Decides
+//! only how long to wait; knows no socket.
 
 #![expect(
     clippy::disallowed_methods,
@@ -36,8 +36,8 @@ use crate::{
     reactor::BackendReactor,
 };
 
-/// Starts the thread. `started` hears once how the first attempt to connect went; if it failed,
-/// the thread is about to end.
+/// Starts the thread. `started` receives the result of the first attempt to connect; after a
+/// failure the thread ends.
 pub(super) fn spawn(
     config: Config,
     seed: u64,
@@ -79,14 +79,14 @@ struct Listening {
     starting: Option<Starting>,
 }
 
-/// What was asked of the thread, and what it owes for it.
+/// The requests to the thread, and the answers it owes.
 struct Callers {
     channels: Channels,
-    /// Who waits for the outcome of a publish; the key names it.
+    /// The callers that wait for the outcome of a publish, by its number.
     notifies: Slab<Reply>,
     requests: mpsc::Receiver<Request>,
     arrivals: Sender,
-    /// Ends when they want no more.
+    /// `End` once no caller is left.
     flow: Flow,
 }
 
@@ -134,7 +134,7 @@ impl Listening {
         }
     }
 
-    /// Tells who waits for the first round of attempts how it went, once that is known.
+    /// Reports the result of the first round of attempts to its caller, once it is known.
     fn start(&mut self, now: Instant) -> Flow {
         let Some(Starting { reply, deadline }) = &self.starting else {
             return Flow::GoOn;
@@ -162,7 +162,7 @@ impl Listening {
 }
 
 impl Callers {
-    /// What the sessions report comes to callers, and what callers ask comes to the sessions.
+    /// Passes the reports of the sessions to callers, and the requests of callers to the sessions.
     fn react(&mut self, backend: &mut Backend, now: Instant) {
         self.report(backend, now);
         if self.flow == Flow::GoOn {
@@ -184,8 +184,9 @@ impl Callers {
                 Ok(Request::Unlisten(channel, reply)) => self.channels.unlisten(&channel, reply),
                 Ok(Request::Notify(channel, payload, reply)) => {
                     let number = self.notifies.insert(reply);
-                    let number = u32::try_from(number).expect("each waits in a thread of its own");
-                    // Each waits in a thread of its own: there is no order among them to keep.
+                    let number = u32::try_from(number).expect("a thread waits for each");
+                    // Each caller waits in a thread of its own: their publishes have no order to
+                    // keep.
                     backend.publish(Notify {
                         number,
                         source: number,
@@ -199,7 +200,7 @@ impl Callers {
         }
     }
 
-    /// Hands over what the sessions have to report.
+    /// Hands over the reports of the sessions.
     fn report(&mut self, backend: &mut Backend, now: Instant) {
         let Self {
             channels,
@@ -269,7 +270,7 @@ fn outcome(published: Published) -> Result<(), ListenerError> {
 
 impl Sender {
     fn hand_over(&self, received: Received) {
-        // Nobody may want them any more; publishing goes on.
+        // The receiver may be gone; publishing continues.
         let _taken = self.0.put(|arrivals| arrivals.push(received));
     }
 }
@@ -280,5 +281,5 @@ impl Drop for Sender {
     }
 }
 
-/// The backend's own time-outs come first, with better words.
+/// The backend's own time-outs come first, with more precise errors.
 const MARGIN: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! Why a request is refused: every code, one row each.
 //!
-//! The row is the only place: the word that clients see, the label in metrics, the list of all and
-//! the table of `README.md` are laid out from it. Refuses to know who refuses what.
+//! The row is the only place: the code that clients see, the label in metrics, the list of all
+//! codes and the table of `README.md` are made from it. Refuses to know the callers that refuse.
 
 use serde::{Serialize, Serializer};
 
@@ -25,7 +25,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// What the rows say, for the table of the docs.
+            /// The text of each row, for the table of the docs.
             #[cfg(test)]
             const MEANINGS: [&'static str; Self::LABELS.len()] = [$(concat!($($doc),*)),*];
         }
@@ -35,30 +35,30 @@ macro_rules! error_codes {
 error_codes! {
     /// Not JSON, a field missing or of the wrong type, a NUL in a payload, a binary frame.
     BadMessage = "bad_message",
-    /// A `type` that we do not know.
+    /// An unknown `type`.
     UnknownType = "unknown_type",
     /// Not a channel name: empty, over 63 bytes, or with a NUL.
     BadChannel = "bad_channel",
     /// A payload over 7,999 bytes; `limit` says so.
     PayloadTooLarge = "payload_too_large",
-    /// The client has as many subscriptions as it may.
+    /// The client has reached its limit of subscriptions.
     TooManySubscriptions = "too_many_subscriptions",
-    /// The bridge listens to as many channels as it may, and each of them is in use.
+    /// The bridge has reached its limit of channels, and each of them is in use.
     TooManyChannels = "too_many_channels",
     /// Too much is waiting already; try again later.
     RateLimited = "rate_limited",
-    /// The client has not said who it is yet, or its token is wrong.
+    /// The client is not authenticated yet, or its token is wrong.
     Unauthorized = "unauthorized",
-    /// The client may not do this on this channel.
+    /// The client has no permission for this on this channel.
     Forbidden = "forbidden",
     /// An unsubscribe overtook this subscribe.
     Cancelled = "cancelled",
     /// PostgreSQL is not connected; nothing was sent.
     PostgresDown = "postgres_down",
-    /// PostgreSQL refused it; `sqlstate` says why.
+    /// PostgreSQL refused the request; `sqlstate` says why.
     PostgresError = "postgres_error",
-    /// It was sent, and the connection died before the answer, or the bridge stopped: it may or may
-    /// not be committed, and is not sent again.
+    /// The request was sent, and the connection was lost or the bridge stopped before the answer:
+    /// it may or may not be committed, and is not sent again.
     UnknownOutcome = "unknown_outcome",
 }
 

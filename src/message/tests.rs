@@ -1,4 +1,4 @@
-//! Tables of what is read and what is written.
+//! Tables of messages, parsed and written.
 
 use super::*;
 
@@ -43,7 +43,7 @@ fn the_messages_of_the_protocol_are_read() {
 }
 
 #[test]
-fn an_auth_that_cannot_be_read_is_one_and_says_why() {
+fn a_malformed_auth_is_an_auth_and_says_why() {
     for (text, why) in [
         (r#"{"type":"auth"}"#, "\"token\" is missing"),
         (r#"{"type":"auth","token":["s"]}"#, "\"token\" is missing"),
@@ -94,9 +94,9 @@ fn an_id_is_kept_when_the_message_is_refused() {
     );
 }
 
-/// In the words of JSON, not in those of our types.
+/// The text speaks of JSON, not of our types.
 #[test]
-fn what_is_no_object_is_told_that_it_has_to_be_one() {
+fn a_message_that_is_no_object_is_told_to_be_one() {
     for text in ["null", "7", "\"subscribe\"", "true", "[{}]"] {
         let said = parse(text).message.unwrap_err().text;
         assert!(said.contains("a JSON object"), "{text}: {said}");
@@ -104,7 +104,7 @@ fn what_is_no_object_is_told_that_it_has_to_be_one() {
 }
 
 #[test]
-fn what_is_wrong_gets_its_code() {
+fn every_malformed_message_gets_its_code() {
     for (text, expect) in [
         ("", ErrorCode::BadMessage),
         ("{", ErrorCode::BadMessage),

@@ -26,7 +26,7 @@ metrics! {
         "1 while the listening session is known to hear the publishing session."
         now { is_proved: bool };
     Gauge alle_postgres_publishing_stalled "Whether no publish commits."
-        "1 while the last one, a test or a client's, is unanswered for 15 s: mostly somebody holds the lock for NOTIFY."
+        "1 while the last one, a test or a client's, is unanswered for 15 s: mostly another session holds the lock for NOTIFY."
         now { is_stalled: bool };
     Gauge alle_postgres_notification_queue_usage
         "How full the queue of notifications was when last measured, from 0 to 1."
@@ -135,6 +135,9 @@ metrics! {
 
     // The loop.
 
+    Histogram alle_turn_time_seconds "Time of a turn of the loop, without its wait."
+        "Wall time: on a busy machine the scheduler's, too."
+        counted { turn_time: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
     Counter alle_turns_total "Turns of the loop."
         counted { turns: u64 = 0 };
     Counter alle_wakeups_total "Turns that began with an event."

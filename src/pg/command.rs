@@ -116,7 +116,7 @@ pub(super) fn queue_usage(out: &mut BytesMut) {
     simple("SELECT pg_notification_queue_usage()", out);
 }
 
-/// Asks who holds the lock that all who notify wait for: one row of one column, or none.
+/// Asks which process holds the lock for NOTIFY: one row of one column, or none.
 pub(super) fn lock_holder(out: &mut BytesMut) {
     simple(
         "SELECT pid FROM pg_catalog.pg_locks \

@@ -3,14 +3,16 @@
 //! Ties codec, authentication and commands together and counts who waits for which answer. Knows
 //! no socket, no clock, no reconnecting, and not what a channel is wanted for.
 
+mod departure;
 mod incoming;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, fmt};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+pub use self::departure::Departure;
 use self::incoming::Step;
 use super::{
     auth::Authentication,
@@ -117,22 +119,6 @@ pub enum HandedOver {
     Yes,
     /// Nothing of it left: it did not happen.
     No,
-}
-
-/// The end of a session from outside.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Departure {
-    /// For a connection of its own.
-    pub cancel_request: BytesMut,
-    /// Terminate, for the connection of the session; empty where a request is half written.
-    pub farewell: BytesMut,
-}
-
-impl fmt::Debug for Departure {
-    /// Without the key.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Departure")
-    }
 }
 
 enum Phase {
@@ -395,7 +381,7 @@ impl Session {
         self.request(Kind::QueueUsage, ticket, command::queue_usage);
     }
 
-    /// Asks who holds the lock that all who notify wait for.
+    /// Asks which process holds the lock for NOTIFY.
     pub fn find_lock_holder(&mut self, ticket: Ticket) {
         self.server.lock_holder = None;
         self.request(Kind::LockHolder, ticket, command::lock_holder);
@@ -404,23 +390,6 @@ impl Session {
     /// The process that held that lock when last asked for.
     pub fn lock_holder(&self) -> Option<i32> {
         self.server.lock_holder
-    }
-
-    /// How to end the session from outside, while its connection stands and nobody answers on it;
-    /// `None` if the server gave no key.
-    pub fn departure(&self) -> Option<Departure> {
-        let mut cancel_request = BytesMut::new();
-        let (process_id, key) = (self.server.backend_pid?, self.server.secret_key?);
-        command::cancel_request(process_id, key, &mut cancel_request);
-        let mut farewell = BytesMut::new();
-        // Behind half a request it would be part of that.
-        if self.outbox.waiting().is_empty() {
-            command::terminate(&mut farewell);
-        }
-        Some(Departure {
-            cancel_request,
-            farewell,
-        })
     }
 
     /// Takes leave, behind whatever is queued; the server closes the connection.

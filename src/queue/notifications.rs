@@ -1,7 +1,7 @@
-//! What a listener hands to another thread.
+//! The notifications that a listener hands to another thread.
 //!
-//! When too much waits nothing blocks and nothing vanishes unseen: [`Received::Overflow`] stands in
-//! the place of what was dropped. Knows neither who sends nor what the receiver does with it.
+//! A full queue neither blocks nor loses notifications in silence: [`Received::Overflow`] takes the
+//! place of the dropped ones. Knows neither their sender nor their use.
 
 use std::{
     collections::VecDeque,
@@ -23,27 +23,27 @@ use crate::{
 /// A notification of PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// The channel it came on.
+    /// The channel of the notification.
     pub channel: Channel,
-    /// What it carries; bytes that were not UTF-8 are replaced.
+    /// The payload; bytes that are not UTF-8 are replaced.
     pub payload: String,
 }
 
-/// What a [`PostgresListener`](crate::PostgresListener) hands over.
+/// An item that a [`PostgresListener`](crate::PostgresListener) hands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
     /// A notification, in commit order.
     Notification(Notification),
-    /// The connection was lost, and the channel is listened to again: what was notified meanwhile
-    /// is missing here. One for each such channel.
+    /// The connection was lost, and the channel is listened to again: the notifications in between
+    /// are missing here. Each such channel has a gap of its own.
     Gap(Channel),
     /// The queue was full: notifications, or gaps, of any channel are missing here.
     Overflow,
 }
 
-/// The receiving end of a [`PostgresListener`](crate::PostgresListener); iterating over it, or
-/// over a reference to it, is calling [`recv`](Self::recv).
+/// The receiving end of a [`PostgresListener`](crate::PostgresListener). Iterating over it, or over
+/// a reference to it, calls [`recv`](Self::recv).
 ///
 /// ```no_run
 /// use alle::{PostgresListener, Received};
@@ -70,32 +70,32 @@ impl Notifications {
         Self { queue }
     }
 
-    /// Waits for the next one; `None` when the listener is gone and all it left was received.
+    /// Waits for the next item; `None` when the listener is gone and every item was received.
     pub fn recv(&self) -> Option<Received> {
         self.queue.recv()
     }
 
-    /// Waits at most `timeout` for the next one.
+    /// Waits at most `timeout` for the next item.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came, [`RecvTimeoutError::Disconnected`] if none will:
-    /// the listener is gone and all it left was received.
+    /// [`RecvTimeoutError::Timeout`] if no item arrived, [`RecvTimeoutError::Disconnected`] if none
+    /// will: the listener is gone and every item was received.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Received, RecvTimeoutError> {
         self.queue.recv_timeout(timeout)
     }
 
-    /// The next one, if it is there.
+    /// The next item, if one waits.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if it is not, [`TryRecvError::Disconnected`] if none will come: the
-    /// listener is gone and all it left was received.
+    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will arrive:
+    /// the listener is gone and every item was received.
     pub fn try_recv(&self) -> Result<Received, TryRecvError> {
         self.queue.try_recv()
     }
 
-    /// Everything until the listener is gone, each waited for.
+    /// Iterates over all items, waiting for each, until the listener is gone.
     pub fn iter(&self) -> impl Iterator<Item = Received> + '_ {
         self
     }
@@ -112,7 +112,7 @@ impl Notifications {
         })
     }
 
-    /// Wakes a reactor from now on, whenever something arrives where nothing was.
+    /// From now on, wakes a reactor whenever an item arrives in the empty queue.
     pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
         self.queue.attach(waker);
     }
@@ -140,7 +140,7 @@ impl Drop for Notifications {
     }
 }
 
-/// What was received and not yet taken.
+/// The items that wait to be received.
 pub(crate) struct Arrivals {
     /// At most `capacity`, and an overflow behind them.
     items: VecDeque<Received>,
@@ -156,7 +156,7 @@ impl Arrivals {
         }
     }
 
-    /// Takes `received`, or has an overflow stand in its place.
+    /// Takes `received`, or an overflow in its place if the queue is full.
     pub(crate) fn push(&mut self, received: Received) {
         if self.items.len() < self.capacity {
             self.items.push_back(received);

@@ -1,7 +1,7 @@
-//! What clients of a stand-alone server ask, on its way to the program around it.
+//! The requests of a stand-alone server's clients, on their way to the program around it.
 //!
-//! What waits stays bounded though nobody may be receiving. Knows no client: what is asked here is
-//! asked by all of them.
+//! The queue stays bounded even if no thread receives. Knows no client: a request is one of all
+//! clients together.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,12 +18,12 @@ use crate::{
     queue::{Queue, Store},
 };
 
-/// What the clients of a [`WebSocketServer`](crate::WebSocketServer) ask for; iterating over it, or
-/// over a reference to it, is calling [`recv`](Self::recv).
+/// The requests of the clients of a [`WebSocketServer`](crate::WebSocketServer). Iterating over it,
+/// or over a reference to it, calls [`recv`](Self::recv).
 ///
-/// Nobody has to receive. Meanwhile a subscribe and an unsubscribe of the same channel cancel each
-/// other, so that no more of them wait than there are channels; publishes wait up to
-/// [`Self::PUBLISHES_MAX`], further ones are refused with `rate_limited`. Once this is dropped,
+/// Receiving is optional. Without it, a subscribe and an unsubscribe of the same channel cancel
+/// each other, so that at most one of them waits for each channel; up to [`Self::PUBLISHES_MAX`]
+/// publishes wait, and further ones are refused with `rate_limited`. Once the receiver is dropped,
 /// publishes are refused with `postgres_down`.
 #[derive(Debug)]
 pub struct IncomingRequests {
@@ -31,35 +31,35 @@ pub struct IncomingRequests {
 }
 
 impl IncomingRequests {
-    /// Publishes that wait to be received; more are refused.
+    /// The most publishes that wait to be received; further ones are refused.
     pub const PUBLISHES_MAX: usize = 1_024;
 
-    /// Waits for the next one; `None` when the server is gone and all it left was received.
+    /// Waits for the next request; `None` when the server is gone and every request was received.
     pub fn recv(&self) -> Option<Incoming> {
         self.queue.recv()
     }
 
-    /// Waits at most `timeout` for the next one.
+    /// Waits at most `timeout` for the next request.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came, [`RecvTimeoutError::Disconnected`] if none will:
-    /// the server is gone and all it left was received.
+    /// [`RecvTimeoutError::Timeout`] if no request arrived, [`RecvTimeoutError::Disconnected`] if
+    /// none will: the server is gone and every request was received.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Incoming, RecvTimeoutError> {
         self.queue.recv_timeout(timeout)
     }
 
-    /// The next one, if it is there.
+    /// The next request, if one waits.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if it is not, [`TryRecvError::Disconnected`] if none will come: the
-    /// server is gone and all it left was received.
+    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will arrive:
+    /// the server is gone and every request was received.
     pub fn try_recv(&self) -> Result<Incoming, TryRecvError> {
         self.queue.try_recv()
     }
 
-    /// Everything until the server is gone, each waited for.
+    /// Iterates over all requests, waiting for each, until the server is gone.
     pub fn iter(&self) -> impl Iterator<Item = Incoming> + '_ {
         self
     }
@@ -119,10 +119,10 @@ pub(crate) fn channel() -> (RequestSender, IncomingRequests) {
 /// Requests that wait to be received.
 #[derive(Debug, Default)]
 struct Requests {
-    /// By when they came: of each channel at most one subscribe or unsubscribe, and at most
+    /// In the order of arrival: of each channel at most one subscribe or unsubscribe, and at most
     /// `PUBLISHES_MAX` publishes.
     items: BTreeMap<u64, Incoming>,
-    /// Where in `items` the subscribe or unsubscribe of a channel is.
+    /// The position in `items` of the subscribe or unsubscribe of a channel.
     changes: HashMap<Channel, u64>,
     next: u64,
 }
@@ -131,7 +131,7 @@ impl Requests {
     fn push(&mut self, request: Incoming) -> Taken {
         match &request {
             Incoming::Subscribe(channel) | Incoming::Unsubscribe(channel) => {
-                // They come in turns, so that what still waits is the contrary.
+                // The two alternate on a channel: the one that still waits is the opposite.
                 if let Some(position) = self.changes.remove(channel) {
                     self.items.remove(&position);
                     return Taken::Yes;

@@ -1,7 +1,7 @@
-//! A listening socket: takes one connection after the other, and pauses where there is no
-//! descriptor for one.
+//! A listening socket: accepts one connection after the other, and pauses while no descriptor is
+//! left.
 //!
-//! Knows neither how many a turn may take nor what becomes of them.
+//! Knows neither the budget of a turn nor what follows for a connection.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
@@ -21,11 +21,11 @@ use socket2::Socket;
 
 use super::{socket, source::Source};
 
-/// A bound address: connections wait there until a reactor takes them.
+/// A bound address: connections wait there until a reactor accepts them.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
-    /// Somebody else holds it too, and will let our successor have it.
+    /// The service manager holds it too, and will pass it to our successor.
     is_passed: bool,
 }
 
@@ -37,7 +37,7 @@ impl Listener {
         })
     }
 
-    /// One that was passed to us.
+    /// A listener on a socket that was passed to us.
     pub(super) fn adopt(socket: Socket) -> io::Result<Self> {
         Ok(Self {
             socket: socket::adopt(socket)?,
@@ -50,30 +50,31 @@ impl Listener {
     }
 }
 
-/// A descriptor held for the time when there is no other: given up, it takes the one connection
-/// that shall hear of it. Without it connections would wait unseen, or the loop would spin.
+/// A descriptor in reserve for the time when no other is left: given up, it makes room for one
+/// connection, which is told of the shortage. Without it connections would wait unseen, or the loop
+/// would spin.
 #[derive(Debug, Default)]
 pub(super) struct Spare(Option<File>);
 
 impl Spare {
-    /// Holds one again, if there is one; who left leaves it to us before anybody who comes.
+    /// Reserves a descriptor again, if one is free; this precedes every new connection.
     fn take_again(&mut self) {
         if self.0.is_none() {
             self.0 = File::open("/dev/null").ok();
         }
     }
 
-    /// Whether there was one to give.
+    /// Gives the descriptor up; false if there was none.
     fn give(&mut self) -> bool {
         self.0.take().is_some()
     }
 }
 
-/// A connection that was taken.
+/// An accepted connection.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
-    /// It has the spare descriptor, which is wanted back.
+    /// It uses the spare descriptor, and has to return it.
     pub(super) is_excess: bool,
 }
 
@@ -81,9 +82,9 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listener: Listener,
-    /// Connections wait, and no event will tell us of them again.
+    /// Connections wait that no further event announces.
     ready: bool,
-    /// There was no descriptor: not before then.
+    /// After a shortage of descriptors: the time of the next attempt.
     resume_at: Option<Instant>,
     /// The shortage was logged.
     complained: bool,
@@ -104,7 +105,7 @@ impl Acceptor {
         })
     }
 
-    /// Whether connections that wait when we are gone get to somebody else.
+    /// Whether a successor gets the connections that still wait at our end.
     pub(super) fn has_successor(&self) -> bool {
         self.listener.is_passed
     }
@@ -118,7 +119,7 @@ impl Acceptor {
         self.ready && self.resume_at.is_none()
     }
 
-    /// When it is tried again.
+    /// The time of the next attempt.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.resume_at
     }
@@ -128,7 +129,7 @@ impl Acceptor {
         self.resume_at = Some(now + ACCEPT_PAUSE);
     }
 
-    /// Somebody left: there may be room again.
+    /// A client left: a descriptor may be free again.
     pub(super) fn resume(&mut self) {
         self.resume_at = None;
     }
@@ -149,7 +150,7 @@ impl Acceptor {
                     return Some(Accepted { stream, is_excess });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
-                // The peer gave up before we came, or a signal did: the next one may be there.
+                // The peer gave up, or a signal interrupted the call: another connection may wait.
                 Err(error)
                     if matches!(
                         error.kind(),

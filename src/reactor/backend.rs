@@ -194,7 +194,8 @@ impl BackendSockets {
     /// Reads at most one buffer of each session.
     pub(crate) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
-            let leaver = self.leavers[role.index()].take_if(|it| it.read(buffer));
+            let leaver = self.leavers[role.index()]
+                .take_if(|it| backend.departure(role).is_none() || it.read(buffer));
             if leaver.is_some() {
                 backend.handle_left(role);
             }

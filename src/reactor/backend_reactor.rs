@@ -1,7 +1,7 @@
-//! The turn of who talks to PostgreSQL and has no clients.
+//! The reactor of a program that talks to PostgreSQL and has no clients.
 //!
-//! Owns a poll of its own, the sockets of both sessions, and the order of a turn. What the sessions
-//! report, and what follows from it, is for whoever calls to know.
+//! Owns a poll of its own, the sockets of both sessions, and the order of a turn. Refuses to know
+//! the reports of the sessions and their consequences: those are the caller's.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use mio::{Events, Poll, Waker};
 use super::{backend::BackendSockets, source::Source};
 use crate::backend::Backend;
 
-/// A [`Backend`] and all that carries it. Drop it after [`Self::terminate`].
+/// A [`Backend`] with its sockets and its poll. Drop it after [`Self::terminate`].
 pub(crate) struct BackendReactor {
     backend: Backend,
     sockets: BackendSockets,
@@ -45,8 +45,9 @@ impl BackendReactor {
         self.sockets.waker()
     }
 
-    /// One turn, and its time. It waits until `until` at the longest, and no longer than the backend
-    /// may. `react` drains the backend's events each time there may be some, and may push commands.
+    /// Runs one turn, and returns its time. It waits until `until` at the longest, and no longer
+    /// than the backend allows. `react` drains the backend's events each time there may be some,
+    /// and may push commands.
     pub(crate) fn turn(
         &mut self,
         until: Option<Instant>,

@@ -1,6 +1,6 @@
-//! The sockets of clients: reads and writes in budgets, so that nobody waits for one of them.
+//! The sockets of clients: reads and writes in budgets, so that no client holds up the others.
 //!
-//! Knows a client by its slot and what the hub says of it; not what its bytes mean.
+//! Knows the slot of a client and the state that the hub gives it; not the meaning of its bytes.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
@@ -27,10 +27,10 @@ pub(super) struct ClientSockets {
     sockets: Vec<Option<TcpStream>>,
     /// By slot: [`QUEUED`], [`ENDED`].
     flags: Vec<u8>,
-    /// Sockets with bytes that no event will tell us of again; each client once, so that who
-    /// sends without end waits for its turn like anybody.
+    /// Sockets with bytes that no further event announces; each client once, so that a client that
+    /// sends without end waits for its turn like the others.
     readable: VecDeque<ClientId>,
-    /// A socket was let go since the last look.
+    /// A socket was closed since the last look.
     freed: bool,
 }
 
@@ -83,7 +83,7 @@ impl ClientSockets {
         }
     }
 
-    /// Whether a socket was let go since this was asked last.
+    /// Whether a socket was closed since the last call.
     pub(super) fn take_freed(&mut self) -> bool {
         std::mem::take(&mut self.freed)
     }
@@ -93,7 +93,7 @@ impl ClientSockets {
         self.readable.len()
     }
 
-    /// Reads once from the socket whose turn it is.
+    /// Reads once from the next socket in turn.
     pub(super) fn read_next(&mut self, hub: &mut Hub, buffer: &mut [u8]) {
         let Some(client) = self.readable.pop_front() else {
             return;
@@ -107,7 +107,7 @@ impl ClientSockets {
         }
     }
 
-    /// Whether there may be more, and no event will say so.
+    /// Whether there may be more bytes that no event announces.
     fn read(&mut self, client: ClientId, hub: &mut Hub, buffer: &mut [u8]) -> bool {
         // A paused client is read again when the hub says so; until then its bytes, and its
         // end, wait in the socket.
@@ -138,7 +138,7 @@ impl ClientSockets {
 
     /// Writes one slice: what is ready, as far as the budget goes.
     pub(super) fn write(&mut self, hub: &mut Hub) {
-        // The turn has one time; only the budget is counted from here.
+        // The turn has one time; this clock is for the budget alone.
         let began = Instant::now();
         for turn in 1..=SLICE_WRITES {
             let Some(transmit) = hub.poll_transmit() else {
@@ -162,12 +162,12 @@ impl ClientSockets {
         }
     }
 
-    /// Lets go of the socket.
+    /// Closes the socket.
     pub(super) fn disconnect(&mut self, client: ClientId, how: Disconnect) {
         let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
             return;
         };
-        // An error of either means that the peer is gone already.
+        // An error of either means that the peer is gone.
         match (how, socket.as_ref()) {
             (Disconnect::Shutdown, Some(stream)) => {
                 let _gone = stream.shutdown(Shutdown::Write);
@@ -184,7 +184,7 @@ impl ClientSockets {
     /// The client is to be read again.
     pub(super) fn resume(&mut self, client: ClientId, hub: &Hub) {
         if hub.is_current(client) {
-            // Its end may have come, and been left unread.
+            // Its end may have arrived unread.
             self.flags[client.slot as usize] |= ENDED;
             self.queue(client);
         }
@@ -199,9 +199,9 @@ impl ClientSockets {
 
 /// In `ClientSockets::readable`.
 const QUEUED: u8 = 1;
-/// The peer sent its end: read until it shows.
+/// The peer sent its end: read until it is reached.
 const ENDED: u8 = 2;
-/// One read of one client: what 32 large requests take.
+/// One read of one client: room for 32 large requests.
 const READ_BYTES: usize = 16 * 1024;
 /// All writes of one turn.
 const WRITE_BUDGET: Duration = Duration::from_micros(250);

@@ -1,7 +1,7 @@
-//! The service manager (systemd): the sockets it listens on for us, and what it is told.
+//! The service manager (systemd): the sockets it listens on for us, and our reports to it.
 //!
-//! Refuses to know the environment: it is given what stood there. Nothing here can fail the bridge
-//! once it runs (sd_notify(3): errors are to be ignored).
+//! Refuses to know the environment: it is given the values. Nothing here can fail the bridge once
+//! it runs (sd_notify(3): errors are to be ignored).
 
 use std::{
     ffi::OsStr,
@@ -16,7 +16,7 @@ use listenfd::ListenFd;
 
 use super::accept::Listener;
 
-/// The listening sockets that a service manager passed us, by whom they are for.
+/// The listening sockets that a service manager passed us, by their purpose.
 #[derive(Debug, Default)]
 pub(crate) struct PassedListeners {
     pub(crate) clients: Option<Listener>,
@@ -24,13 +24,14 @@ pub(crate) struct PassedListeners {
 }
 
 impl PassedListeners {
-    /// As many as `LISTEN_FDS` says (sd_listen_fds(3)), which is unset; `names` are their names,
-    /// separated by colons (`LISTEN_FDNAMES`). The one named `admin` is the admin address's, the
-    /// other one the clients'. Their order tells nothing: those of several units come in any.
+    /// Takes as many sockets as `LISTEN_FDS` says (sd_listen_fds(3)), and unsets that; `names` are
+    /// their names, separated by colons (`LISTEN_FDNAMES`). The one named `admin` is for the admin
+    /// address, the other one for clients. Their order has no meaning: sockets of several units
+    /// come in any.
     ///
     /// # Errors
     ///
-    /// One of them is no TCP socket, or two are for the same.
+    /// One of them is no TCP socket, or two have the same purpose.
     pub(crate) fn take(names: &str) -> io::Result<Self> {
         let mut passed = ListenFd::from_env();
         let mut names = names.split(':');
@@ -46,7 +47,7 @@ impl PassedListeners {
             };
             if place.replace(Listener::adopt(socket.into())?).is_some() {
                 return Err(io::Error::other(format!(
-                    "{twice}: give the admin address's, and no other, FileDescriptorName=admin"
+                    "{twice}: set FileDescriptorName=admin for the admin address alone"
                 )));
             }
         }
@@ -54,10 +55,10 @@ impl PassedListeners {
     }
 }
 
-/// What systemd.socket(5) calls `FileDescriptorName=`. Without it a socket has its unit's name.
+/// The `FileDescriptorName=` of systemd.socket(5). Without it a socket has the name of its unit.
 const ADMIN_NAME: &str = "admin";
 
-/// Tells the service manager how far we are (sd_notify(3)).
+/// Reports our state to the service manager (sd_notify(3)).
 #[derive(Debug)]
 pub(crate) struct ServiceManager {
     socket: UnixDatagram,
@@ -76,12 +77,12 @@ impl ServiceManager {
         Ok(Self { socket, address })
     }
 
-    /// Connections are taken.
+    /// Connections are accepted.
     pub(crate) fn tell_ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The end has begun.
+    /// The shutdown has begun.
     pub(crate) fn tell_stopping(&self) {
         self.tell("STOPPING=1");
     }

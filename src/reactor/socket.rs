@@ -1,6 +1,6 @@
 //! Sockets with their options, and writes that say whether the socket took all.
 //!
-//! Knows what is asked of the kernel and why; not whose socket it is, nor when it is used.
+//! Knows the options and their reasons; not the owner of a socket, nor the time of its use.
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
@@ -34,7 +34,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     adopt(socket)
 }
 
-/// The same of a socket that is bound, and perhaps listens already.
+/// The same for a socket that is bound, and may listen already.
 pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     // A frame is written whole; nothing is gained by waiting for more.
@@ -42,12 +42,12 @@ pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
     // A reader that stalls pins a few kilobytes of kernel memory instead of megabytes.
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
-    // mio and std ask for 128: a storm of handshakes then waits a second for its SYNs.
+    // mio and std ask for 128: in a storm of handshakes, SYNs then wait a second.
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Writes what is lent. `WouldBlock` and short writes are [`Written::Full`].
+/// Writes `bytes`. `WouldBlock` and short writes are [`Written::Full`].
 pub(super) fn write(mut stream: &TcpStream, bytes: &Outgoing<'_>) -> io::Result<Written> {
     loop {
         let (result, length) = match bytes {
@@ -240,5 +240,5 @@ impl Source for BackendSocket {
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Connections the kernel completes before we accept them.
 const BACKLOG: i32 = 4_096;
-/// Bytes the kernel takes beyond what the network does.
+/// Unsent bytes that the kernel holds for a socket.
 const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;

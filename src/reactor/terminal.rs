@@ -1,5 +1,5 @@
-//! The terminal that the program was started at: when it is closed SIGHUP comes, as it does from
-//! whoever asks for a reload.
+//! The terminal at which the program was started: its closing sends SIGHUP, and so does a request
+//! for a reload.
 //!
 //! Knows no signal.
 
@@ -13,7 +13,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// As it is now.
+    /// The state at present.
     pub(super) fn look() -> Self {
         Self {
             stdin: io::stdin().is_terminal(),
@@ -21,7 +21,7 @@ impl Terminal {
         }
     }
 
-    /// Whether there was one that was closed since: it is none any more (a hang-up, termios(3)).
+    /// Whether a terminal was closed since: it is none any more (a hang-up, termios(3)).
     pub(super) fn has_gone(&self) -> bool {
         let now = Self::look();
         self.stdin && !now.stdin || self.stderr && !now.stderr

@@ -1,51 +1,51 @@
-//! Why a sandbox could not do what it was asked.
+//! Why an operation of a sandbox failed.
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
-/// Why a sandbox could not do what it was asked.
+/// Why an operation of a sandbox failed.
 #[derive(Debug)]
 pub enum SandboxError {
     /// No directory known to us holds `postgres` and `initdb`.
     NotFound,
     /// `ALLE_PG_BIN` names a directory without `postgres` and `initdb`.
     WrongBinDir {
-        /// What the variable says.
+        /// The value of the variable.
         path: PathBuf,
     },
     /// A program could not be run, or a file not be read.
     Io {
-        /// What was tried: "run psql".
+        /// The attempt: "run psql".
         attempt: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// No directory could be made where temporary files go.
     NoDirectory {
-        /// Where it was tried.
+        /// The directories tried.
         tried: Vec<PathBuf>,
     },
     /// `initdb` failed.
     Initialize {
-        /// What it printed.
+        /// Its output.
         output: String,
     },
     /// The server ended before it was ready.
     Start {
-        /// What it logged since it was started.
+        /// Its log since the start.
         log: String,
     },
     /// `psql` failed.
     Psql {
-        /// What it printed to stderr.
+        /// Its output to stderr.
         output: String,
     },
-    /// The shell that supervises the server is gone, or answered what it should not.
+    /// The shell that supervises the server is gone, or gave an unexpected answer.
     Supervisor,
-    /// It took too long.
+    /// A step took too long.
     TimedOut {
-        /// What was waited for: "initdb".
+        /// The step: "initdb".
         what: &'static str,
-        /// For how long.
+        /// The time it was given.
         timeout: Duration,
     },
 }

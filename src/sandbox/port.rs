@@ -1,7 +1,7 @@
-//! The port of a sandbox: found once, and nobody else's until the sandbox is dropped.
+//! The port of a sandbox: found once, and reserved until the sandbox is dropped.
 //!
-//! Knows how a socket that never listens keeps others away, also while there is no server. Refuses
-//! to know the server: it is told when somebody is to listen there.
+//! Knows how a socket that never listens keeps the port reserved, even while there is no server.
+//! Refuses to know the server: it is told when one is about to listen.
 
 use std::{
     collections::hash_map::RandomState,
@@ -16,15 +16,15 @@ use socket2::{Domain, Socket, Type};
 #[derive(Debug)]
 pub(super) struct Port {
     number: u16,
-    /// Bound, and never listening: who connects is refused, as where there is nobody.
+    /// Bound, and never listening: connections are refused, as on a free port.
     ///
-    /// `None` where no other socket could listen beside it, whatever it allows: on Linux alone
-    /// SO_REUSEADDR is that permission (socket(7)).
+    /// `None` where no other socket could listen beside it: SO_REUSEADDR permits that on Linux
+    /// alone (socket(7)).
     holder: Option<Socket>,
 }
 
 impl Port {
-    /// One that nobody has, if `number` is that.
+    /// Reserves the port `number` if it is free.
     pub(super) fn hold(number: u16) -> io::Result<Self> {
         let holder = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
@@ -39,7 +39,7 @@ impl Port {
         self.number
     }
 
-    /// Lets `start` put a server there; nobody else can listen before or afterwards.
+    /// Lets `start` run a server on the port; no other process can listen before or afterwards.
     pub(super) fn lend<T>(&self, start: impl FnOnce(u16) -> T) -> io::Result<T> {
         self.share(true)?;
         let started = start(self.number);
@@ -59,8 +59,8 @@ pub(super) fn random() -> u16 {
     PORT_FIRST + u16::try_from(random).expect("a remainder is below its divisor")
 }
 
-/// Below the ports that systems give to clients, 32768 and up on Linux: one of those may be taken
-/// by an outgoing connection while the server is down.
+/// Below the ports that systems give to clients, 32768 and up on Linux: an outgoing connection may
+/// take one of those while the server is down.
 pub(super) const PORT_FIRST: u16 = 15_000;
 pub(super) const PORT_COUNT: u16 = 17_000;
 

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are, and as whom they run.
+//! The directories of PostgreSQL's programs, and the user that runs them.
 //!
 //! Reads the environment and directories. Runs nothing but `id`.
 
@@ -54,7 +54,8 @@ pub(super) fn find_client(name: &str, bin_dir: &Path) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// Removes what would tell PostgreSQL's programs of another server: `PGHOST`, `PGDATA` and so on.
+/// Removes the variables that lead PostgreSQL's programs to another server: `PGHOST`, `PGDATA` and
+/// so on.
 pub(super) fn without_pg_variables(command: &mut Command) -> &mut Command {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
@@ -71,7 +72,8 @@ pub(super) struct User {
     pub(super) gid: u32,
 }
 
-/// Whom the server runs as if we are root, which PostgreSQL refuses to be; `None` if we are not.
+/// The user for the server if we are root, as which PostgreSQL refuses to run; `None` if we are
+/// not.
 pub(super) fn unprivileged_user() -> Result<Option<User>, SandboxError> {
     let output = Command::new("id")
         .arg("-u")
@@ -83,7 +85,7 @@ pub(super) fn unprivileged_user() -> Result<Option<User>, SandboxError> {
     if output.stdout.trim_ascii() != b"0" {
         return Ok(None);
     }
-    // Not UTF-8, or not there: as good as without the user.
+    // A file that is missing or not UTF-8 names no user.
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     Ok(Some(postgres_user(&passwd).unwrap_or(NOBODY)))
 }
@@ -109,7 +111,7 @@ fn is_bin_dir(dir: &Path) -> bool {
     dir.join("postgres").is_file() && dir.join("initdb").is_file()
 }
 
-/// Where a link `postgres` in `dir` leads, for `psql` is there and often not linked as well.
+/// The target of a link `postgres` in `dir`: `psql` is there, often without a link of its own.
 fn link_target_dir(dir: &Path) -> Option<PathBuf> {
     let target = fs::canonicalize(dir.join("postgres")).ok()?;
     target

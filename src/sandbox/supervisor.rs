@@ -28,15 +28,15 @@ pub(super) struct Supervisor {
     /// `None` only while being dropped.
     orders: Option<ChildStdin>,
     answers: Receiver<String>,
-    /// One for each start, once no process of that server is left.
+    /// One message for each start, sent once no process of that server is left.
     exits: Receiver<()>,
     directory: PathBuf,
-    /// From its start until it is reaped, so that the number is not another process's.
+    /// `Some` from its start until it is reaped, so that the number is not another process's.
     postmaster: Option<u32>,
 }
 
 impl Supervisor {
-    /// Starts the shell as `user` and has it make its directory in the first of `bases` it can.
+    /// Starts the shell as `user`, which makes its directory in the first of `bases` that it can.
     pub(super) fn start(
         bin_dir: &Path,
         bases: &[PathBuf],
@@ -53,7 +53,7 @@ impl Supervisor {
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ours, inherited, would keep `cargo test | tee` waiting for the server's end.
+            // If it were inherited, `cargo test | tee` would wait for the server's end.
             .stderr(Stdio::null());
         if let Some(User { uid, gid }) = user {
             command.uid(uid).gid(gid);
@@ -90,7 +90,7 @@ impl Supervisor {
         self.postmaster
     }
 
-    /// Makes the cluster. Asked once, before the first start.
+    /// Makes the cluster. Called once, before the first start.
     pub(super) fn initialize(&mut self) -> Result<(), SandboxError> {
         self.order("initialize")?;
         if self.answer("initdb", INITDB_TIMEOUT)? == "0" {
@@ -101,7 +101,7 @@ impl Supervisor {
         })
     }
 
-    /// Makes the cluster a standby's, from the data directory of a server that is stopped. Asked
+    /// Makes the cluster a standby's, from the data directory of a server that is stopped. Called
     /// once, in place of [`initialize`](Self::initialize).
     pub(super) fn copy(&mut self, data_dir: &Path) -> Result<(), SandboxError> {
         self.order(&format!("copy {}", data_dir.display()))?;
@@ -113,7 +113,7 @@ impl Supervisor {
         })
     }
 
-    /// Starts the server and waits until it takes connections. There must be none.
+    /// Starts the server and waits until it takes connections. None may be running.
     pub(super) fn start_server(&mut self, port: u16) -> Result<(), SandboxError> {
         debug_assert!(self.postmaster.is_none());
         let logged_before = self.read_lossy("log").len();
@@ -122,7 +122,7 @@ impl Supervisor {
         let postmaster = answer.parse().map_err(|_| SandboxError::Supervisor)?;
         self.postmaster = Some(postmaster);
         let deadline = Instant::now() + START_TIMEOUT;
-        // The file has no event to wait for: what bounds each look at it is the wait for an exit.
+        // The file gives no event to wait for: the wait for an exit bounds each look at it.
         loop {
             match self.exits.recv_timeout(READY_INTERVAL) {
                 Ok(()) => {
@@ -161,7 +161,7 @@ impl Supervisor {
         self.acknowledged(&format!("signal KILL {postmaster}{children}"))
     }
 
-    /// SIGSTOP for every process of the server; answers the children's numbers, each after a
+    /// SIGSTOP for every process of the server; returns the numbers of the children, each after a
     /// blank.
     ///
     /// Signalling the process group is not enough: every child makes a session of its own.
@@ -201,8 +201,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Whether the postmaster says, in the eighth line of its file, that it takes connections. A
-    /// server that was killed left one as well, with another number in the first line.
+    /// Whether the postmaster reports, in the eighth line of its file, that it takes connections. A
+    /// server that was killed leaves such a file as well, with another number in its first line.
     fn is_ready(&self, postmaster: u32) -> bool {
         let text = self.read_lossy("data/postmaster.pid");
         let mut lines = text.lines().map(str::trim_end);
@@ -210,7 +210,7 @@ impl Supervisor {
             && lines.nth(6) == Some("ready")
     }
 
-    /// What a file of the cluster holds; nothing if it cannot be read.
+    /// The text of a file of the cluster; empty if it cannot be read.
     fn read_lossy(&self, name: &str) -> String {
         let bytes = fs::read(self.directory.join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -239,14 +239,13 @@ impl Drop for Supervisor {
     }
 }
 
-/// Sorts what the shell says into answers and exits. The thread ends with the shell and the
-/// server.
+/// Sorts the shell's output into answers and exits. The thread ends with the shell and the server.
 fn read_lines(stdout: ChildStdout) -> (Receiver<String>, Receiver<()>) {
     let (answer_sender, answers) = mpsc::channel();
     let (exit_sender, exits) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // Nobody there to receive is no reason to stop: the shell would block.
+            // Without a receiver the thread reads on: otherwise the shell would block.
             match line.strip_prefix('=') {
                 Some(answer) => drop(answer_sender.send(answer.trim().to_owned())),
                 None => drop(exit_sender.send(())),

@@ -1,11 +1,11 @@
 # Runs a throw-away PostgreSQL server and removes it when its owner is gone.
 #
 # Arguments: the directory of PostgreSQL's programs, then the directories to try for the cluster's
-# own. Orders come on stdin, each answered by one line "= VALUE" on stdout; "exited" is said once
-# for each start, when the last process of that server is gone. The end of stdin is the last order:
-# the kernel gives it however the owner ended, so nothing is left behind after SIGKILL either.
+# own. Orders come on stdin, each answered by one line "= VALUE" on stdout; a line "exited" follows
+# each start, when the last process of that server is gone. The end of stdin is the last order: the
+# kernel delivers it however the owner ended, so nothing is left behind after SIGKILL either.
 #
-# Nothing below may wait without a bound while the owner lives, or that end would go unseen.
+# No command below may wait without a bound while the owner lives, or that end would go unseen.
 
 # The owner's terminal must not stop us before we have stopped the server.
 trap '' HUP INT QUIT TERM PIPE
@@ -35,7 +35,7 @@ while read -r order arguments; do
         answer=$?
         ;;
     copy)
-        # Of a server that stopped in order: what a standby starts from.
+        # The files of a server that stopped in order, from which a standby starts.
         cp -R "$arguments" "$directory/data" 2>"$directory/copy.log" && : >"$directory/data/standby.signal"
         answer=$?
         ;;

@@ -1,12 +1,12 @@
 //! Why a connection is closed: the one table from a reason to its code, text and metric label.
 //!
-//! Owns the close frame we send and the rule which codes a peer may send. Refuses to know when a
-//! connection is closed, and what becomes of it afterwards.
+//! Owns the close frame that we send and the codes that a peer may send. Refuses to know the moment
+//! of a close and the state of the connection afterwards.
 
-/// Why we close a connection. What a peer is told, and what is counted, follows from it alone.
+/// The reason for closing a connection. The close frame and the metric follow from it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// The peer closed (this answers it), or its purpose is fulfilled.
+    /// The peer closed, and this is the reply; or the connection has served its purpose.
     Normal,
     /// We are shutting down or draining.
     GoingAway,
@@ -14,19 +14,19 @@ pub enum CloseReason {
     Protocol(ProtocolViolation),
     /// A text message, or the reason of a close frame, is not UTF-8.
     InvalidPayload,
-    /// More messages than a peer may send, where the protocol has no word to refuse one.
+    /// More messages than a peer may send, in a protocol without an error message.
     TooManyMessages,
-    /// A message over the limit; said at its header, before its bytes are read.
+    /// A message over the limit; detected at its header, before its payload is read.
     MessageTooBig,
-    /// The peer reads too slowly for what it asked for.
+    /// The peer reads too slowly for the traffic it asked for.
     SlowConsumer,
     /// The peer takes too long for a message.
     MessageTimeout,
-    /// We have no memory left for what the peer makes us keep.
+    /// No memory is left for the data that the peer makes us keep.
     Overloaded,
     /// The peer did not answer a ping in time.
     PingTimeout,
-    /// The peer did not say in time, or with a token that still holds, who it is.
+    /// The peer did not authenticate in time, or its token is no longer valid.
     Unauthorized,
 }
 
@@ -35,7 +35,7 @@ pub enum CloseReason {
 pub enum ProtocolViolation {
     /// A reserved bit is set though no extension was agreed on (5.2).
     ReservedBit,
-    /// An opcode nobody has defined (5.2).
+    /// An undefined opcode (5.2).
     UnknownOpcode,
     /// A client's frame is not masked (5.1).
     Unmasked,
@@ -105,7 +105,7 @@ impl CloseReason {
     }
 }
 
-/// All labels of connections that ended, [`LOST_LABEL`] with them.
+/// All labels of ended connections, [`LOST_LABEL`] included.
 pub const LABELS: [&str; 12] = [
     "normal",
     "going_away",

@@ -1,8 +1,8 @@
-//! Client frames to messages (RFC 6455, 5): from whatever pieces the reads come in.
+//! Client frames to messages (RFC 6455, 5), in whatever pieces they are read.
 //!
-//! Owns unmasking, reassembly, UTF-8 and the size limit. Refuses to know what a message says, when it
-//! came, and what is done about a violation. A frame that is there as a whole is decoded in the
-//! caller's buffer; only what is incomplete is kept, and only for as long.
+//! Owns unmasking, reassembly, UTF-8 and the size limit. Refuses to know the content of a message,
+//! the time, and the consequences of a violation. A complete frame is decoded in the caller's
+//! buffer; an incomplete frame or message is kept until it is complete.
 
 use std::str;
 
@@ -12,18 +12,18 @@ use super::{
     partial::{Complete, Partial, Place, Rest, Step},
 };
 
-/// One client's decoder: nothing but a null pointer while no frame or message is incomplete.
+/// One client's decoder: a null pointer while no frame or message is incomplete.
 ///
-/// Call [`decode`](Self::decode) with `&mut input[consumed..]` again and again **until it answers
-/// `None`**, also when `consumed` has reached the end of the input: a message that was put together
-/// from pieces is lent out of the decoder and is freed by the next call, whose input may be empty.
-/// After an error, or after [`Input::Close`], the rest of the stream means nothing: do not decode it.
+/// Call [`decode`](Self::decode) with `&mut input[consumed..]` **until it returns `None`**, even
+/// when `consumed` has reached the end of the input: a message assembled from pieces is borrowed
+/// from the decoder and freed by the next call, whose input may be empty. After an error, or after
+/// [`Input::Close`], the rest of the stream has no meaning: do not decode it.
 #[derive(Debug, Default)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
 }
 
-/// What a client sent, complete and checked.
+/// An input of a client, complete and checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
     /// A text message.
@@ -32,15 +32,15 @@ pub enum Input<'a> {
     Binary(&'a [u8]),
     /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
-    /// A pong, asked for or not.
+    /// A pong, solicited or not.
     Pong,
-    /// A close frame, and its code and reason if it has any.
+    /// A close frame, with its code and reason if it has any.
     Close(Option<(u16, &'a str)>),
 }
 
 impl Decoder {
-    /// Decodes `input` up to the next complete thing. Says how many bytes that took; without a
-    /// thing it took all of them and needs more.
+    /// Decodes `input` up to the end of the next complete message or control frame. Returns the
+    /// number of bytes consumed; without a result, all of them are consumed and more are needed.
     ///
     /// The bytes consumed are unmasked in place.
     pub fn decode<'a>(
@@ -66,20 +66,20 @@ impl Decoder {
         Ok((consumed, Some(parse(complete, payload)?)))
     }
 
-    /// Whether nothing is held.
+    /// Whether the decoder holds no bytes.
     pub fn is_idle(&self) -> bool {
         self.partial.is_none()
     }
 
-    /// How much memory is held: at most some 200 bytes more than the limit of a message, and only
-    /// bytes that have come.
+    /// The memory held, in bytes: at most some 200 more than the limit of a message, and only for
+    /// bytes that have arrived.
     pub fn held_bytes(&self) -> usize {
         self.partial
             .as_ref()
             .map_or(0, |partial| partial.held_bytes())
     }
 
-    /// Frees what the last call lent.
+    /// Frees the payload that the last call lent.
     fn take_back(&mut self) {
         if let Some(partial) = &mut self.partial {
             partial.take_back();
@@ -97,7 +97,7 @@ impl Decoder {
         }
     }
 
-    /// From step to step, to the next complete thing or the end of the input.
+    /// Takes one step after the other, up to the next complete input or the end of the bytes.
     fn advance(
         &mut self,
         rest: &mut Rest<'_>,
@@ -125,7 +125,7 @@ impl Decoder {
         }
     }
 
-    /// Between frames: the next one is decoded where it lies if it is there as a whole.
+    /// Between frames: the next frame is decoded in place if it is complete.
     fn begin_frame(
         &mut self,
         rest: &mut Rest<'_>,
@@ -146,7 +146,7 @@ impl Decoder {
             Opcode::Control(control) => Some(Complete::Control(control)),
             Opcode::Data(Data::Text) if header.is_final => Some(Complete::Text),
             Opcode::Data(Data::Binary) if header.is_final => Some(Complete::Binary),
-            // A continuation's payload belongs behind the fragments before it.
+            // The payload of a continuation is appended to the fragments before it.
             Opcode::Data(_) => None,
         };
         match (header.opcode, complete) {
@@ -169,7 +169,7 @@ impl Decoder {
     }
 }
 
-/// Gives a complete, unmasked payload its meaning.
+/// Interprets a complete, unmasked payload.
 fn parse(complete: Complete, payload: &[u8]) -> Result<Input<'_>, CloseReason> {
     Ok(match complete {
         Complete::Text => Input::Text(parse_utf8(payload)?),

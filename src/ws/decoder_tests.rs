@@ -1,4 +1,4 @@
-//! Tables for the decoder: what a stream says, whole and cut at every place.
+//! Tables for the decoder: the messages of a stream, whole and cut at every place.
 
 #[path = "../../fuzz/bodies/ws/seen.rs"]
 mod seen;
@@ -12,7 +12,7 @@ use super::{
 const MAX: usize = 1000;
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What was seen of a stream, and the error it ended with.
+/// The inputs decoded from a stream, and the error that ended it.
 type Story = (Vec<Seen>, Option<CloseReason>);
 
 /// Decodes a stream that comes in `pieces`, up to a close frame or an error.
@@ -77,7 +77,7 @@ fn text(text: &str) -> Seen {
     Seen::Text(text.to_owned())
 }
 
-/// The same story whole, byte by byte, and cut in two at every place.
+/// Checks that the stream has the same inputs whole, byte by byte, and cut in two at every place.
 #[track_caller]
 fn check(stream: &[u8], seen: &[Seen], error: Option<CloseReason>) {
     let expected = (seen.to_vec(), error);
@@ -192,14 +192,14 @@ fn close_frames() {
 }
 
 #[test]
-fn what_came_before_a_violation_is_delivered() {
+fn messages_before_a_violation_are_delivered() {
     let stream = [frame(0x81, b"ok"), vec![0x81, 0x00]].concat();
     let violation = CloseReason::Protocol(ProtocolViolation::Unmasked);
     check(&stream, &[text("ok")], Some(violation));
     let stream = [frame(0x01, b"a"), frame(0x89, b""), frame(0x81, b"b")].concat();
     let violation = CloseReason::Protocol(ProtocolViolation::ContinuationExpected);
     check(&stream, &[Seen::Ping(vec![])], Some(violation));
-    // A message that is complete is over: nothing is left to continue.
+    // A complete message is over: nothing is left to continue.
     let stream = [frame(0x01, b"a"), frame(0x80, b""), frame(0x80, b"")].concat();
     let violation = CloseReason::Protocol(ProtocolViolation::ContinuationUnexpected);
     check(&stream, &[text("a")], Some(violation));
@@ -243,7 +243,7 @@ fn text_that_is_not_utf8_fails_at_the_first_impossible_byte() {
         check(unfinished, &[], invalid);
         check(&unfinished[..unfinished.len() - 1], &[], None);
     }
-    // Complete, and yet a character is not.
+    // The frame is complete, and its last character is not.
     check(&frame(0x81, b"\xe2\x82"), &[], invalid);
     check(
         &[frame(0x01, b"\xe2"), frame(0x80, b"\x82")].concat(),
@@ -321,7 +321,7 @@ fn a_message_is_limited_at_the_header_that_exceeds_it() {
     );
 }
 
-/// A pointer into the caller's buffer, and nothing kept.
+/// The payload lies in the caller's buffer, and the decoder keeps nothing.
 #[test]
 fn a_whole_frame_is_decoded_in_place() {
     let mut input = [
@@ -346,7 +346,7 @@ fn a_whole_frame_is_decoded_in_place() {
 }
 
 #[test]
-fn what_was_held_is_freed_by_the_call_after_its_delivery() {
+fn held_bytes_are_freed_by_the_call_after_their_delivery() {
     for whole in [
         frame(0x81, b"Hello"),
         frame(0x82, b"Hello"),

@@ -1,7 +1,7 @@
 //! Finished server frames: a payload behind its RFC 6455 header, in one buffer.
 //!
 //! Server frames are never masked or fragmented here (RFC 6455, 5.1 and 5.4). Knows nothing of
-//! who gets them.
+//! their recipients.
 
 /// Appends one text frame around the payload that `write` appends.
 pub fn append_text_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
@@ -10,7 +10,7 @@ pub fn append_text_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     write(out);
     let payload_bytes = out.len() - start - HEADER_BYTES_MAX;
     let (header, header_bytes) = header(OPCODE_TEXT, payload_bytes);
-    // The header's length depends on the payload's: the payload moves to where the header ends.
+    // The header's length depends on the payload's: the payload moves behind the header's end.
     let payload_start = start + HEADER_BYTES_MAX;
     out.copy_within(payload_start.., start + header_bytes);
     out.truncate(start + header_bytes + payload_bytes);
@@ -38,7 +38,7 @@ pub fn append_pong(payload: &[u8], out: &mut Vec<u8>) {
     append(OPCODE_PONG, payload, out);
 }
 
-/// Where the frame that begins at the start of `bytes` ends; `bytes` are our own frames.
+/// The length of the first frame in `bytes`, which are our own frames.
 pub fn frame_bytes(bytes: &[u8]) -> usize {
     match bytes[1] {
         126 => 4 + usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),

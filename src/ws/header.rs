@@ -1,13 +1,13 @@
 //! The header of one client frame (RFC 6455, 5.2), checked as far as its bytes are there.
 //!
-//! Owns what a header may say, and the mask. Refuses to know the payload, and where the bytes came
-//! from. Every check is made at the first byte that decides it, in the order of the bytes: so the
+//! Owns the rules for a header, and the mask. Refuses to know the payload and the source of the
+//! bytes. Every check is made at the first byte that decides it, in the order of the bytes: the
 //! verdict on a stream does not depend on how it was cut into reads.
 
 use super::close::{CloseReason, ProtocolViolation};
 
-/// A header that broke no rule. tungstenite's `FrameHeader` is not used: it speaks only once the
-/// header is complete, and its opcodes still include the reserved ones.
+/// A header that breaks no rule. tungstenite's `FrameHeader` is not used: it reports an error only
+/// once the header is complete, and its opcodes include the reserved ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) opcode: Opcode,
@@ -20,7 +20,7 @@ pub(super) struct Header {
     pub(super) header_bytes: usize,
 }
 
-/// What a frame carries.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opcode {
     Data(Data),
@@ -47,9 +47,9 @@ impl Header {
 
     /// The header at the start of `bytes`; `None` if it is not complete.
     ///
-    /// `begun_bytes` is the length so far of the fragmented message this frame falls into, if it
-    /// does. A length that could be written shorter is taken, as by most servers; RFC 6455 demands
-    /// the shortest form of the sender.
+    /// `begun_bytes` is the length so far of the fragmented message around this frame, if there is
+    /// one. A length in a longer form than necessary is accepted, as by most servers; RFC 6455
+    /// demands the shortest form of the sender.
     pub(super) fn parse(
         bytes: &[u8],
         begun_bytes: Option<usize>,
@@ -127,7 +127,7 @@ pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
     }
 }
 
-/// The opcode and whether it may come now: everything the first byte says.
+/// The opcode, if it is allowed now: everything that the first byte decides.
 fn parse_opcode(first: u8, message_begun: bool) -> Result<Opcode, CloseReason> {
     if first & RESERVED != 0 {
         return Err(CloseReason::Protocol(ProtocolViolation::ReservedBit));
@@ -176,7 +176,7 @@ mod tests {
         Err(CloseReason::Protocol(violation))
     }
 
-    /// Each rule at the first byte that breaks it: a byte less and the header is just incomplete.
+    /// Each rule fails at the first byte that breaks it; one byte earlier the header is incomplete.
     #[test]
     fn a_violation_is_seen_at_the_first_byte_that_decides_it() {
         use ProtocolViolation as Violation;
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// Said at the length, before the mask has come.
+    /// The error comes at the length, before the mask has arrived.
     #[test]
     fn a_message_s_length_is_limited_at_its_header() {
         for (begun_bytes, length, fits) in [
@@ -259,7 +259,8 @@ mod tests {
             (Some(400), 601, false),
             (Some(1000), 0, true),
             (Some(1000), 1, false),
-            // The limit is a constant; were it not, we would still not wrap around.
+            // The limit is a constant; a message that is over it all the same would not wrap
+            // around.
             (Some(1001), 1, false),
             (None, u64::MAX >> 1, false),
         ] {

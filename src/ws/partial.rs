@@ -1,7 +1,7 @@
-//! What is kept of an incomplete frame or message, and how it goes on.
+//! The state of an incomplete frame or message, and its continuation.
 //!
-//! Owns the bytes between two reads and their bound. Refuses to know a frame that is there as a
-//! whole: the decoder does that in place. Nothing is reserved for a length somebody merely announced.
+//! Owns the bytes between two reads and their bound. Refuses to know a complete frame: the decoder
+//! decodes it in place. No memory is reserved for a length that was merely announced.
 
 use std::{mem, ops::Range, str};
 
@@ -73,7 +73,7 @@ pub(super) struct Rest<'a> {
     pub(super) consumed: usize,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     Continue,
@@ -82,7 +82,7 @@ pub(super) enum Step {
     Complete(Complete, Place),
 }
 
-/// A thing that is complete.
+/// The kind of a complete message or control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Complete {
     Text,
@@ -90,7 +90,7 @@ pub(super) enum Complete {
     Control(Control),
 }
 
-/// Where its unmasked payload lies.
+/// The place of its unmasked payload.
 #[derive(Debug)]
 pub(super) enum Place {
     Input(Range<usize>),
@@ -132,7 +132,7 @@ impl Partial {
         }
     }
 
-    /// Drops what was lent.
+    /// Drops the lent payload.
     pub(super) fn take_back(&mut self) {
         if matches!(self.frame, Frame::Lent(..)) {
             self.frame = Frame::Between;
@@ -168,7 +168,7 @@ impl Partial {
         Step::Continue
     }
 
-    /// Goes on inside a frame.
+    /// Continues inside a frame.
     pub(super) fn advance(
         &mut self,
         rest: &mut Rest<'_>,
@@ -239,8 +239,8 @@ impl Message {
         Ok(())
     }
 
-    /// The last byte of the last frame is taken. Whether a text ends inside a character is seen by
-    /// the decoder, which makes a `&str` of it.
+    /// The last byte of the last frame was consumed. The decoder notices a text that ends inside a
+    /// character, when it makes a `&str` of it.
     fn complete(&mut self) -> Step {
         match mem::take(self) {
             Self::Text(text) => {
@@ -260,7 +260,7 @@ impl Message {
 }
 
 impl Small {
-    /// Takes from the input until `len` bytes are here.
+    /// Takes bytes from the input until `len` are held.
     fn fill(&mut self, rest: &mut Rest<'_>, len: usize) {
         let count = len.saturating_sub(self.len).min(rest.bytes().len());
         let range = rest.skip(count);
@@ -284,7 +284,7 @@ impl Small {
         }
     }
 
-    /// Where the control frame's payload lies, unmasked, as soon as it is complete.
+    /// The range of the control frame's payload, unmasked, as soon as it is complete.
     fn payload(&mut self, header: &Header, rest: &mut Rest<'_>) -> Option<Range<usize>> {
         let payload = header.header_bytes..header.header_bytes + header.payload_bytes;
         self.fill(rest, payload.end);
@@ -297,8 +297,8 @@ impl Small {
 }
 
 impl Text {
-    /// Appends the beginning of what remains of a frame, failing at the first byte that cannot
-    /// belong to UTF-8.
+    /// Appends the beginning of the remaining frame, and fails at the first byte that cannot belong
+    /// to UTF-8.
     fn push(&mut self, piece: &[u8], remaining_bytes: usize) -> Result<(), CloseReason> {
         append(&mut self.bytes, piece, remaining_bytes);
         match str::from_utf8(&self.bytes[self.valid_bytes..]) {
@@ -310,11 +310,11 @@ impl Text {
     }
 }
 
-/// Appends `piece`, with which the `remaining_bytes` of a frame begin.
+/// Appends `piece`, the beginning of the `remaining_bytes` of a frame.
 fn append(bytes: &mut Vec<u8>, piece: &[u8], remaining_bytes: usize) {
     let needed_bytes = bytes.len() + piece.len();
     if needed_bytes > bytes.capacity() {
-        // Doubling, but never beyond the end of the frame: that is within the message's limit.
+        // Doubles, but never beyond the end of the frame, which is within the message's limit.
         let frame_end = bytes.len() + remaining_bytes;
         let target = needed_bytes
             .max(2 * bytes.capacity())
@@ -329,7 +329,7 @@ impl Rest<'_> {
         &self.input[self.consumed..]
     }
 
-    /// Consumes `len` bytes and says where they lie.
+    /// Consumes `len` bytes and returns their range.
     pub(super) fn skip(&mut self, len: usize) -> Range<usize> {
         let begin = self.consumed;
         self.consumed += len;
@@ -340,7 +340,7 @@ impl Rest<'_> {
 /// A control frame with its header, which is two bytes and the mask.
 const SMALL_BYTES_MAX: usize = 2 + 4 + CONTROL_BYTES_MAX;
 
-/// What a message begins with when it comes byte by byte.
+/// The first capacity for a message that arrives byte by byte.
 const MESSAGE_BYTES_MIN: usize = 64;
 
 const _: () = assert!(SMALL_BYTES_MAX >= Header::BYTES_MAX);

@@ -1,7 +1,7 @@
 //! The head of one HTTP request, parsed where it lies.
 //!
-//! Owns the rules of RFC 9112 for a head and of RFC 6455, 4.2.1 for an opening handshake. Refuses to
-//! know which paths there are, who may come, and what is answered.
+//! Owns the rules of RFC 9112 for a head and of RFC 6455, 4.2.1 for an opening handshake. Refuses
+//! to know the paths, the permissions and the responses.
 
 use std::str;
 
@@ -19,50 +19,50 @@ pub enum Method {
     Get,
     /// `HEAD`
     Head,
-    /// Anything else; for us, not allowed.
+    /// Any other method; none of them is allowed.
     Other,
 }
 
-/// A request whose head is complete and sound.
+/// A request with a complete and valid head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
     /// The path as it was sent, without the query; begins with `/` for `GET` and `HEAD`.
     pub path: &'a str,
-    /// Who was asked: `Host`, or the authority of a target in absolute form, which overrides it (RFC
-    /// 9112, 3.2.2). `None` only under HTTP/1.0.
+    /// The host of the request: `Host`, or the authority of a target in absolute form, which
+    /// overrides it (RFC 9112, 3.2.2). `None` only under HTTP/1.0.
     pub host: Option<&'a str>,
     /// `Origin`, which browsers send.
     pub origin: Option<&'a str>,
     /// The token of `Authorization: Bearer TOKEN` (RFC 6750, 2.1); credentials of another scheme
-    /// are not for us.
+    /// are ignored.
     pub bearer: Option<&'a str>,
-    /// Whether this is an opening handshake.
+    /// The upgrade to WebSocket, if the request asks for one.
     pub upgrade: Upgrade<'a>,
-    /// The length of the head: what lies behind it is WebSocket input.
+    /// The length of the head; the bytes behind it are WebSocket input.
     pub head_bytes: usize,
 }
 
-/// What a request says about becoming a WebSocket.
+/// The part of a request that asks for an upgrade to WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade<'a> {
-    /// Nothing.
+    /// No upgrade.
     None,
-    /// A sound opening handshake, behind which no body follows.
+    /// A valid opening handshake, without a body.
     WebSocket {
         /// `Sec-WebSocket-Key`, to be answered by
         /// [`switching_protocols`](super::response::switching_protocols).
         key: &'a str,
     },
-    /// One with no version or another than 13, to be answered with 426.
+    /// A handshake without a version, or with another than 13, to be answered with 426.
     WrongVersion,
-    /// One that breaks another rule of RFC 6455, 4.2.1, to be answered with 400.
+    /// A handshake that breaks another rule of RFC 6455, 4.2.1, to be answered with 400.
     Malformed,
 }
 
-/// The request at the start of `input`: `None` if more bytes are needed, a status if no more would
-/// help. What it says does not change when bytes are added.
+/// Parses the request at the start of `input`: `None` if more bytes are needed, a status if no
+/// further byte can help. The result does not change when bytes are added.
 pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     let input = &input[..input.len().min(HEAD_BYTES_MAX)];
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
@@ -113,7 +113,8 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     }))
 }
 
-/// RFC 6455, 4.2.1, items 4 to 6. What follows them (protocols, extensions) is declined unread.
+/// RFC 6455, 4.2.1, items 4 to 6. The fields behind them (protocols, extensions) are declined
+/// unread.
 fn parse_upgrade<'a>(headers: &[Header<'a>]) -> Upgrade<'a> {
     match single(headers, "Sec-WebSocket-Version") {
         Ok(Some("13")) => {}
@@ -153,7 +154,7 @@ fn parse_target(method: Method, target: &str) -> Result<(Option<&str>, &str), St
     Ok((Some(authority), if path.is_empty() { "/" } else { path }))
 }
 
-/// The scheme is of any case, and behind it come spaces (RFC 9110, 11.4).
+/// The scheme is case-insensitive, and spaces follow it (RFC 9110, 11.4).
 fn parse_bearer(credentials: &str) -> Option<&str> {
     let (scheme, token) = credentials.split_once(' ').unwrap_or((credentials, ""));
     scheme
@@ -180,7 +181,7 @@ fn is_key(key: &str) -> bool {
         })
 }
 
-/// RFC 9112, 6.3. We read no body: whether there is one is all that matters.
+/// RFC 9112, 6.3. Bodies are not read: only their presence matters.
 fn has_body(headers: &[Header<'_>]) -> Result<bool, Status> {
     let length = single(headers, "Content-Length")?.unwrap_or("0");
     if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {

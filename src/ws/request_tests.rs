@@ -1,4 +1,4 @@
-//! Tables for the head of a request: each one parsed at every length it may be seen at.
+//! Tables for the head of a request: each head is parsed at every length at which it may arrive.
 
 use proptest::{prelude::*, test_runner::Config};
 use tungstenite::{client::IntoClientRequest, handshake::client::generate_request};
@@ -14,8 +14,8 @@ const CONNECTION: (&str, &str) = ("Connection", "Upgrade");
 const KEY_FIELD: (&str, &str) = ("Sec-WebSocket-Key", KEY);
 const VERSION: (&str, &str) = ("Sec-WebSocket-Version", "13");
 
-/// The result for the whole input, after seeing that every shorter one says the same or asks
-/// for more.
+/// The result for the whole input, after a check that every shorter input gives the same result or
+/// asks for more bytes.
 #[track_caller]
 fn parse_cut(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     let mut verdict = Ok(None);
@@ -115,7 +115,7 @@ fn the_handshake_of_tungstenite_s_client() {
     );
 }
 
-/// A sound handshake with the named fields put in place of its own.
+/// A valid handshake with the named fields in place of its own.
 #[test]
 fn handshakes() {
     let websocket = Upgrade::WebSocket { key: KEY };
@@ -218,7 +218,7 @@ fn plain_requests() {
     assert_eq!(accepted("\r\nGET / HTTP/1.1\nHost:\n\n").host, Some(""));
 }
 
-/// What lies behind its head is WebSocket input.
+/// The bytes behind the head are WebSocket input.
 #[test]
 fn a_handshake_has_no_body() {
     let websocket = Upgrade::WebSocket { key: KEY };
@@ -252,7 +252,7 @@ fn a_handshake_has_no_body() {
 }
 
 #[test]
-fn what_is_not_http_is_a_bad_request() {
+fn input_that_is_not_http_is_a_bad_request() {
     let heads: &[&[u8]] = &[
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
@@ -338,7 +338,8 @@ fn header_fields_are_limited_in_number() {
 proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
 
-    /// A sound head with some bytes replaced: the same verdict however it was cut.
+    /// A valid head with some bytes replaced: the verdict is the same in whatever pieces it
+    /// arrives.
     #[test]
     fn no_head_says_two_things(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),

@@ -1,28 +1,28 @@
-//! What we say in HTTP: the answer to an opening handshake, and short pages for everything else.
+//! HTTP responses: the answer to an opening handshake, and short pages for everything else.
 //!
-//! Owns the status lines and the headers that keep a browser from doing more with a page than we
-//! meant. Refuses to know what a page says and which request it answers.
+//! Owns the status lines, and the headers that keep a browser from any other use of a page than
+//! ours. Refuses to know the content of a page and the request that it answers.
 
 use tungstenite::handshake::derive_accept_key;
 
-/// The statuses we answer with.
+/// The statuses of our responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 200.
     Ok,
-    /// 400: not HTTP, or an opening handshake that is none.
+    /// 400: not HTTP, or a malformed opening handshake.
     BadRequest,
-    /// 401: the token is nobody's.
+    /// 401: the token is unknown.
     Unauthorized,
-    /// 403: an origin or a host that may not come in.
+    /// 403: the origin or the host is not allowed.
     Forbidden,
     /// 404.
     NotFound,
-    /// 405, naming the methods there are.
+    /// 405, with the allowed methods.
     MethodNotAllowed,
-    /// 426: come back with a WebSocket upgrade, version 13.
+    /// 426: the WebSocket upgrade must have version 13.
     UpgradeRequired,
-    /// 429: this address has as many clients as it may; try again in a second.
+    /// 429: the address has reached its limit of clients; try again in a second.
     TooManyRequests,
     /// 431: the head is over [`HEAD_BYTES_MAX`](super::request::HEAD_BYTES_MAX).
     HeaderFieldsTooLarge,
@@ -44,7 +44,7 @@ impl Status {
         self.row().1
     }
 
-    /// The table: code, reason phrase, and the header fields a status cannot do without.
+    /// The table: code, reason phrase, and the header fields that a status requires.
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Ok => (200, "OK", ""),
@@ -72,8 +72,8 @@ impl Status {
     }
 }
 
-/// Accepts an opening handshake (RFC 6455, 4.2.2). Subprotocols and extensions are declined by not
-/// being mentioned.
+/// Accepts an opening handshake (RFC 6455, 4.2.2). Subprotocols and extensions are declined by
+/// their absence.
 pub fn switching_protocols(key: &str, out: &mut Vec<u8>) {
     for part in [
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
@@ -91,7 +91,7 @@ pub fn switching_protocols(key: &str, out: &mut Vec<u8>) {
 pub struct Response<'a> {
     /// The status.
     pub status: Status,
-    /// The media type, ours and never a peer's: it is written as it is.
+    /// The media type: ours, never a peer's, and therefore written unchecked.
     pub content_type: &'a str,
     /// The body.
     pub body: &'a str,
@@ -101,7 +101,7 @@ impl Response<'_> {
     /// Appends the response. `head_only` (the answer to `HEAD`) leaves out the body and nothing else.
     pub fn write(&self, head_only: bool, out: &mut Vec<u8>) {
         let (code, reason, fields) = self.status.row();
-        // Whoever sends `Upgrade` lists it as a connection option (RFC 9110, 7.8).
+        // A sender of `Upgrade` lists it as a connection option (RFC 9110, 7.8).
         let connection = match self.status {
             Status::UpgradeRequired => "Upgrade, close",
             Status::Ok
@@ -137,7 +137,7 @@ impl Response<'_> {
     }
 }
 
-/// One page with its own script and style, which may talk to WebSockets and load nothing.
+/// For a page with its own script and style, which may open WebSockets and load nothing.
 const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
     style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
     img-src data:; frame-ancestors 'none'; base-uri 'none'\r\n";
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_a_status_cannot_do_without() {
+    fn the_header_fields_that_a_status_requires() {
         let has = |status, field: &str| {
             assert!(written(status, "text/plain", true).contains(&format!("\r\n{field}\r\n")));
         };

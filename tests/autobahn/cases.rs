@@ -2,25 +2,25 @@
 
 use super::peer::{Seen, Step};
 
-/// One case: what is sent, and what is to come of it.
+/// One case: the frames to send, and the expected observations.
 pub struct Case {
     pub number: String,
     pub steps: Vec<Step>,
-    /// What a strict server does.
+    /// The observations of a strict server.
     pub strict: Vec<Seen>,
-    /// What is let pass.
+    /// The observations that are accepted as well.
     pub lenient: Option<Vec<Seen>>,
     pub close: Close,
 }
 
-/// Who closes, and with which codes the server may.
+/// The side that closes, and the codes allowed to the server.
 #[derive(Clone, Copy, Debug)]
 pub enum Close {
-    /// We do, with 1000, when all has come.
+    /// The client, with 1000, when all has arrived.
     ByClient,
-    /// We do, within the steps.
+    /// The client, within the steps.
     InSteps(&'static [u16]),
-    /// The server does.
+    /// The server.
     ByServer(u16),
 }
 
@@ -65,7 +65,7 @@ fn framing() -> Vec<Case> {
     cases
 }
 
-/// 2: pings, and pongs nobody asked for.
+/// 2: pings, and unsolicited pongs.
 fn pings() -> Vec<Case> {
     const BYTES: &[u8] = b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff";
     let ping = |number, payload: &[u8]| echo(number, whole(&[frame(PING, payload)]), pong(payload));
@@ -104,7 +104,7 @@ fn pings() -> Vec<Case> {
     ]
 }
 
-/// 3: bits reserved for extensions nobody agreed on.
+/// 3: bits reserved for extensions that were not negotiated.
 fn reserved_bits() -> Vec<Case> {
     let with_bits = |first: u8, bits: u8| frame(first | bits << 4, HELLO);
     let behind_a_message = |bits| [frame(TEXT, HELLO), with_bits(TEXT, bits), frame(PING, b"")];
@@ -119,7 +119,7 @@ fn reserved_bits() -> Vec<Case> {
     ]
 }
 
-/// 4: opcodes nobody has defined, 3 to 7 of data and 11 to 15 of control frames.
+/// 4: undefined opcodes, 3 to 7 of data and 11 to 15 of control frames.
 fn opcodes() -> Vec<Case> {
     let mut cases = Vec::new();
     for (group, base) in [("4.1", 3), ("4.2", 11)] {
@@ -229,7 +229,7 @@ fn fragments_out_of_order() -> Vec<Case> {
     ]
 }
 
-/// 7.1: what follows a close frame is not there.
+/// 7.1: everything behind a close frame is ignored.
 fn closing() -> Vec<Case> {
     let bye = || close(Some(1000), b"");
     let behind = |number, frames: &[Vec<u8>], seen| Case {
@@ -249,7 +249,7 @@ fn closing() -> Vec<Case> {
         behind("7.1.3", &[bye(), frame(PING, b"")], vec![]),
         behind("7.1.4", &[bye(), frame(TEXT, HELLO)], vec![]),
         behind("7.1.5", &[two[0].clone(), bye(), two[1].clone()], vec![]),
-        // The suite leaves open whether what came before the close frame is answered. We do.
+        // The suite leaves open whether messages before the close frame are answered. Ours are.
         behind(
             "7.1.6",
             &[
@@ -263,7 +263,7 @@ fn closing() -> Vec<Case> {
     ]
 }
 
-/// 7.3 to 7.13: what a close frame says.
+/// 7.3 to 7.13: the contents of close frames.
 fn close_frames() -> Vec<Case> {
     let closes = |number: &str, frame: Vec<u8>, codes| Case {
         close: Close::InSteps(codes),
@@ -315,7 +315,7 @@ fn close_frames() -> Vec<Case> {
             &[1002],
         ));
     }
-    // The suite leaves open what is done about these two; RFC 6455, 7.4.2 has no such codes.
+    // The suite leaves open the reaction to these two; RFC 6455, 7.4.2 has no such codes.
     cases.push(closes("7.13.1", close(Some(5000), b""), &[1002]));
     cases.push(closes("7.13.2", close(Some(65_535), b""), &[1002]));
     cases
@@ -332,12 +332,13 @@ pub fn case(number: &str, steps: Vec<Step>, strict: Vec<Seen>) -> Case {
     }
 }
 
-/// One thing is sent, one comes back.
+/// One message is sent, one comes back.
 pub fn echo(number: &str, steps: Vec<Step>, answer: Seen) -> Case {
     case(number, steps, vec![answer])
 }
 
-/// The server fails the connection with 1002. Who does not answer what came before is let pass.
+/// The server fails the connection with 1002. One that does not answer the input before is
+/// accepted.
 fn violation(number: &str, steps: Vec<Step>, before: Vec<Seen>) -> Case {
     Case {
         lenient: Some(vec![]),

@@ -1,4 +1,4 @@
-//! A client that sends any bytes in any pieces and takes down what the server does, right or wrong.
+//! A client that sends any bytes in any pieces and records the server's answers, right or wrong.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -6,48 +6,48 @@ use std::{
     time::Duration,
 };
 
-/// What a case tells the client to do.
+/// A step of a case for the client.
 pub enum Step {
     /// Writes these, one after the other.
     Write(Vec<Vec<u8>>),
-    /// Waits until so many things have been seen in all.
+    /// Waits until this many observations were made in all.
     Await(usize),
-    /// Gives the server so much time to say something.
+    /// Gives the server this much time to answer.
     Pause(Duration),
 }
 
-/// What a client sees.
+/// An observation of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Text(Vec<u8>),
     Binary(Vec<u8>),
     Pong(Vec<u8>),
-    /// Nothing came during a [`Step::Pause`].
+    /// Nothing arrived during a [`Step::Pause`].
     Silence,
-    /// A frame no server of ours has a reason to send, by its first two bytes.
+    /// A frame that our server has no reason to send, by its first two bytes.
     Odd([u8; 2]),
 }
 
-/// How it ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// A close frame with this code, then the end of the stream.
     Closed(Option<u16>),
     /// The end of the stream without a close frame.
     Dropped,
-    /// None of it in time.
+    /// Neither of them in time.
     Open,
 }
 
-/// All that was seen of one connection.
+/// All observations on one connection.
 #[derive(Debug)]
 pub struct Record {
     pub seen: Vec<Seen>,
     pub end: End,
 }
 
-/// Plays the steps. Then sends `close`, if there is one, once so many things were seen as are
-/// expected; and waits for the end.
+/// Plays the steps. Then sends `close`, if there is one, once the expected number of observations
+/// was made; and waits for the end.
 pub fn play(address: SocketAddr, steps: &[Step], expected: usize, close: Option<&[u8]>) -> Record {
     let mut peer = Peer::upgraded(address);
     for step in steps {
@@ -116,7 +116,7 @@ impl Peer {
         }
     }
 
-    /// The server may have had enough before all is written; that shows in what it says.
+    /// The server may fail the connection before all is written; its answers show that.
     fn write(&mut self, bytes: &[u8]) {
         let _had_enough = self.stream.write_all(bytes);
     }
@@ -147,7 +147,7 @@ impl Peer {
         Some(super::cases::close(code, b""))
     }
 
-    /// Reads what comes; `false` if nothing does.
+    /// Reads more bytes; `false` if none arrive.
     fn fill(&mut self, patience: Duration) -> bool {
         let mut buffer = [0; 65_536];
         self.stream.set_read_timeout(Some(patience)).unwrap();
@@ -163,7 +163,7 @@ impl Peer {
         false
     }
 
-    /// Takes the complete frames in the inbox for what they are (RFC 6455, 5.2).
+    /// Takes the complete frames from the inbox (RFC 6455, 5.2).
     fn take_frames(&mut self) {
         while let [first, second, rest @ ..] = &self.inbox[..] {
             let head = [*first, *second];

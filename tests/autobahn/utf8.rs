@@ -1,4 +1,4 @@
-//! 6: what is UTF-8 and what is not, and how soon the latter is noticed.
+//! 6: valid and invalid UTF-8, and how soon the latter is noticed.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ fn valid_in_fragments() -> Vec<Case> {
     ]
 }
 
-/// 6.4: a character beyond U+10FFFF, in fragments and in pieces of one frame. Nothing happens at
-/// what comes before it; the server fails at its second byte, long before the end.
+/// 6.4: a character beyond U+10FFFF, in fragments and in pieces of one frame. The server accepts
+/// the bytes before it, and fails at its second byte, long before the end.
 fn failing_fast() -> Vec<Case> {
     let message = [COSMOS, b"\xf4\x90\x80\x80", b"edited"].concat();
     let mut cases = Vec::new();
@@ -105,7 +105,7 @@ fn fast(number: &str, [valid, bad, rest]: [Vec<u8>; 3]) -> Case {
                 write(valid),
                 Step::Pause(Duration::from_millis(50)),
                 write(bad),
-                // Who fails fast does it at once, but the machine may be busy.
+                // A server that fails fast does so at once, but the machine may be busy.
                 Step::Pause(Duration::from_secs(5)),
                 write(rest),
             ],
@@ -163,7 +163,7 @@ fn correct() -> Vec<Group> {
     ]
 }
 
-/// The first and the last sequence of each length, and what lies beyond Unicode.
+/// The first and the last sequence of each length, and those beyond Unicode.
 fn boundaries() -> Vec<Group> {
     let mut others = valid(&[
         b"\xed\x9f\xbf",
@@ -185,7 +185,7 @@ fn boundaries() -> Vec<Group> {
     ]
 }
 
-/// Continuations of nothing, beginnings of nothing, ends that are missing, bytes that never occur.
+/// Stray continuations, incomplete beginnings, missing ends, bytes that never occur.
 fn malformed() -> Vec<Group> {
     const CUT: [&[u8]; 10] = [
         b"\xc0",

@@ -1,4 +1,4 @@
-//! The last account: every number was delivered, or lies inside what was announced as lost.
+//! The final account: every number was delivered, or lies inside an announced loss.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
 #[derive(Default)]
 pub struct FaultRecord {
     pub count: usize,
-    /// How long it took, once mended, until a client heard what was published since.
+    /// The time from the repair until a client received a number published after it.
     pub heard_after: Vec<Duration>,
 }
 
-/// What the whole run came to.
+/// The result of the whole run.
 #[derive(Default)]
 pub struct Report {
     pub seed: u64,
@@ -30,7 +30,7 @@ pub struct Report {
     pub epochs: usize,
     pub told: BTreeMap<String, u64>,
     pub faults: BTreeMap<String, FaultRecord>,
-    /// Faults after which it took more than 2 s until something was heard again.
+    /// Faults after which no number arrived for more than 2 s.
     pub slow: Vec<String>,
     /// Promises that were broken.
     pub broken: Vec<String>,

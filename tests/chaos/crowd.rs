@@ -28,7 +28,7 @@ use crate::{
     random::Random,
 };
 
-/// What all clients know.
+/// The knowledge that all clients share.
 pub struct Shared {
     pub address: SocketAddr,
     pub ledger: Arc<Ledger>,
@@ -39,17 +39,17 @@ pub struct Shared {
     is_gathered: AtomicBool,
 }
 
-/// What clients do, one after the other.
+/// The phases of the clients, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
-    /// They come and go, publish and change their minds.
+    /// They connect and leave, publish and change their subscriptions.
     Living,
-    /// They come back, and to all they ever wanted.
+    /// They come back, and subscribe to every channel they ever wanted.
     Gathering,
     /// One more number on each stream.
     Closing,
-    /// Nobody publishes any more; it is over when each client has everything.
+    /// No client publishes any more; the end is when each client has everything.
     Settling,
 }
 
@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// What the clients saw.
+/// The observations of the clients.
 pub struct Seen {
     pub views: Vec<View>,
     pub epochs: usize,
@@ -113,12 +113,12 @@ impl Crowd {
         Ok(Self { shared, thread })
     }
 
-    /// From now on clients do what is to be done in `phase`.
+    /// From now on clients act as in `phase`.
     pub fn enter(&self, phase: Phase) {
         self.shared.phase.store(phase as u8, Ordering::SeqCst);
     }
 
-    /// Whether all are there, or will never be.
+    /// Whether all are connected, or never will be.
     pub fn is_gathered(&self) -> bool {
         self.shared.is_gathered.load(Ordering::SeqCst) || self.is_over()
     }
@@ -128,7 +128,7 @@ impl Crowd {
         self.thread.is_finished()
     }
 
-    /// What was seen, once all is heard.
+    /// The observations, once everything has arrived.
     pub fn settle(self) -> Seen {
         self.enter(Phase::Settling);
         self.thread.join().expect("clients do not panic")

@@ -36,12 +36,12 @@ pub struct Director {
     server: Sandbox,
     faults: BTreeMap<String, FaultRecord>,
     broken: Vec<String>,
-    /// What took longer than it should, and what the bridge logged.
+    /// Faults that took too long, and the log of the bridge.
     slow: Vec<String>,
 }
 
 impl Director {
-    /// Everybody is there and talks.
+    /// All clients are connected and active.
     pub fn set_up(size: Size, seed: u64) -> Self {
         let mut random = Random::new(seed ^ SCENE);
         let server = Sandbox::start().unwrap();
@@ -151,7 +151,7 @@ impl Director {
             let log = log.get(from..).unwrap_or_default();
             self.slow.push(format!("{what}: {heard:?}\n{log}"));
         }
-        // Where both sides were harmed, it is the server that is waited for.
+        // If both sides were harmed, the repair of the server counts.
         let cause = harmed.last().cloned();
         for fault in harmed {
             let record = self.faults.entry(fault).or_default();
@@ -215,7 +215,7 @@ impl Director {
         self.server.load_sql("postgres", &sql).unwrap();
     }
 
-    /// How long it took until a client heard what was published after `mended_at`.
+    /// The time until a client received a number published after `mended_at`.
     fn wait_until_heard(&mut self, after: &str, mended_at: Instant) -> Option<Duration> {
         while !self.ledger.is_heard_from(mended_at) {
             if self.crowd.is_over() {
@@ -232,7 +232,7 @@ impl Director {
     }
 }
 
-/// The program under test; `ALLE_CHAOS_BINARY` names another one than was built with this test.
+/// The program under test; `ALLE_CHAOS_BINARY` names another one than that built with this test.
 fn serve(postgres_url: &str) -> Command {
     let arguments = ["serve", "-w", "127.0.0.1:0", "-p", postgres_url];
     let arguments = [&arguments[..], &["--unlisten-delay", "3"]].concat();
@@ -247,7 +247,7 @@ fn serve(postgres_url: &str) -> Command {
     }
 }
 
-/// A fault lasts as long as the plan says; what follows it is waited for by a condition.
+/// A fault lasts as long as the plan says; its consequences are awaited by a condition.
 fn hold(duration: Duration) {
     let until = Instant::now() + duration;
     while let Some(left) = until.checked_duration_since(Instant::now()) {

@@ -1,7 +1,7 @@
-//! What was published, and what became of it: the truth that deliveries are held against.
+//! The published numbers and their fate: the truth to which deliveries are compared.
 //!
-//! A stream is what one publisher says on one channel, numbered from 0: one number, one
-//! transaction's notification, in that order. Knows no socket and no client.
+//! A stream is one publisher's numbers on one channel, from 0: one number, one transaction's
+//! notification, in that order. Knows no socket and no client.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ pub type Stream = usize;
 /// Counts within a stream.
 pub type Number = usize;
 
-/// What is known of a number.
+/// The knowledge about a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Not answered yet.
@@ -25,16 +25,16 @@ pub enum Outcome {
     Acknowledged,
     /// Not committed.
     Refused,
-    /// Committed at most once, perhaps late: the connection it was asked on is gone.
+    /// Committed at most once, perhaps late: the connection of its request is lost.
     Unknown,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Before it was handed to anybody.
+    /// The time before it was handed over.
     pub begun: Instant,
     pub outcome: Outcome,
-    /// When the outcome was known.
+    /// The time at which the outcome was known.
     pub settled: Option<Instant>,
     pub is_heard: bool,
 }
@@ -43,9 +43,9 @@ pub struct Entry {
 pub struct Ledger {
     streams: Mutex<Vec<Vec<Entry>>>,
     channels: Vec<usize>,
-    /// The latest `begun` of all that was heard.
+    /// The latest `begun` of all numbers received.
     heard_begun: Mutex<Instant>,
-    /// From `begun` to a client, of what came live since they were last taken.
+    /// From `begun` to a client, for live numbers since the last call.
     latencies: Mutex<Histogram>,
 }
 
@@ -91,7 +91,7 @@ impl Ledger {
         self.lock()[stream][number].outcome
     }
 
-    /// A client got it; `None` if nobody ever published it.
+    /// A client received it; `None` if it was never published.
     pub fn hear(&self, stream: Stream, number: Number) -> Option<Entry> {
         let entry = {
             let mut streams = self.lock();
@@ -104,7 +104,7 @@ impl Ledger {
         Some(entry)
     }
 
-    /// What was begun then came live.
+    /// A number begun at that time arrived live.
     pub fn time(&self, begun: Instant) {
         lock(&self.latencies).add(begun.elapsed());
     }
@@ -113,7 +113,7 @@ impl Ledger {
         std::mem::take(&mut lock(&self.latencies))
     }
 
-    /// Whether anybody heard what was begun after `instant`.
+    /// Whether a client received a number begun after `instant`.
     pub fn is_heard_from(&self, instant: Instant) -> bool {
         *lock(&self.heard_begun) > instant
     }

@@ -1,10 +1,10 @@
-//! What goes wrong, when and for how long: all of it follows from the seed.
+//! The faults, their times and lengths: all of it follows from the seed.
 
 use std::{fmt, time::Duration};
 
 use crate::random::Random;
 
-/// Some calm, then faults on either side of the bridge at once, then all is mended.
+/// A calm, then faults on either side of the bridge at once, then all is repaired.
 #[derive(Clone, Debug)]
 pub struct Round {
     pub calm: Duration,
@@ -32,7 +32,7 @@ pub enum ServerFault {
     CutMidMessage,
     /// Everything takes some milliseconds longer.
     Delay,
-    /// Nothing comes through, and nobody is told.
+    /// Nothing is forwarded, and neither end is told.
     BlackHole,
     /// Reset, and new connections as well.
     Refuse,

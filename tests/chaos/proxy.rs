@@ -1,7 +1,7 @@
-//! Two TCP proxies on one thread, which lose, hold up and swallow what they are told to: one
-//! between clients and the bridge, one between the bridge and PostgreSQL.
+//! Two TCP proxies on one thread, which cut, delay and swallow on order: one between clients and
+//! the bridge, one between the bridge and PostgreSQL.
 //!
-//! Knows bytes and sockets, and nothing of what they mean.
+//! Knows bytes and sockets, and nothing of their meaning.
 
 #[path = "proxy/pair.rs"]
 mod pair;
@@ -27,20 +27,20 @@ pub enum Side {
     Postgres,
 }
 
-/// What is to be done to the connections of one side.
+/// An order for the connections of one side.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
-    /// Reset so many of a hundred; what is held is lost.
+    /// Resets this many of a hundred; bytes held are lost.
     Cut { percent: usize },
-    /// The same, once some more bytes came through: mostly in the middle of a message.
+    /// The same after some more bytes were forwarded: mostly in the middle of a message.
     CutMidMessage { percent: usize },
-    /// So many of a hundred, and all new ones with 100: nothing comes through any more.
+    /// Swallows everything of this many of a hundred, and of all new ones with 100.
     BlackHole { percent: usize },
-    /// All of them, and the new ones.
+    /// All of them, and new ones.
     Delay(Duration),
     /// New ones are reset.
     Refuse,
-    /// None of the above any longer, for those that are left. What was held goes on its way.
+    /// None of the above any longer, for the remaining ones. Bytes held are forwarded.
     Mend,
 }
 
@@ -104,7 +104,7 @@ impl Drop for Proxy {
     }
 }
 
-/// What happens to new connections.
+/// The fate of new connections.
 #[derive(Clone, Copy, Default)]
 struct Habit {
     delay: Duration,
@@ -179,7 +179,7 @@ impl Turns {
         }
     }
 
-    /// False when nobody gives orders any more.
+    /// False when the sender of orders is gone.
     fn obey(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {

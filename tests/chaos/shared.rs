@@ -1,4 +1,4 @@
-//! What chaos and the soak both stand on: a crowd and its ledger, and what other tests have of use.
+//! The base of chaos and the soak: a crowd and its ledger, and parts of other tests.
 
 #[path = "audit.rs"]
 pub mod audit;

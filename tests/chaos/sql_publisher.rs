@@ -60,14 +60,14 @@ struct Session {
     random: Random,
 }
 
-/// What a publisher has to say.
+/// The rhythm of a publisher.
 #[derive(Clone, Copy)]
 pub enum Rhythm {
     /// Transactions of one notification, sometimes of several.
     Steady,
     /// The same, and sometimes more at once than a channel's history holds.
     Bursts,
-    /// So many at a time, as large as they may be.
+    /// This many at a time, as large as permitted.
     Heavy(usize),
 }
 
@@ -103,7 +103,7 @@ impl Session {
         Ok(())
     }
 
-    /// One transaction; whether it was committed.
+    /// Runs one transaction; returns whether it was committed.
     fn publish(&mut self, streams: &[Stream]) -> bool {
         if self.sql.is_none() {
             self.sql = Sql::try_connect(self.port, "postgres").ok();
@@ -142,6 +142,6 @@ impl Session {
 
 /// Between two transactions.
 const PACE: Duration = Duration::from_millis(40);
-/// More than a channel's history: who is away meanwhile cannot recover.
+/// More than a channel's history: a client that is away meanwhile cannot recover.
 const BURST: usize = 150;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,5 @@
-//! What `alle help` prints for other programs: the manual page and the completions, given to them.
+//! The output of `alle help` for other programs: the manual page and the completions, given to
+//! them.
 
 use std::{
     fs,
@@ -9,14 +10,14 @@ use std::{
 
 use super::program::{alle, run};
 
-/// What `alle` prints about a topic.
+/// The output of `alle help` about a topic.
 fn printed(topic: &str) -> String {
     let (code, stdout, stderr) = run(alle(&format!("help {topic}")));
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{topic}");
     stdout
 }
 
-/// What `program` makes of `input`; `None` where it is not installed.
+/// The output of `program` for `input`; `None` if it is not installed.
 fn made_of(program: &str, arguments: &[&str], input: &str) -> Option<String> {
     let mut command = Command::new(program);
     command.args(arguments).env("LC_ALL", "C.UTF-8");
@@ -56,7 +57,7 @@ fn the_manual_page_is_without_faults_and_reads_as_it_should() {
     let page = printed("man");
     let lint = made_of("mandoc", &["-Tlint", "-Wstyle"], &page);
     assert_eq!(lint.unwrap_or_default(), "");
-    // Without bold type, on lines that break nothing.
+    // Without bold type, on lines that are not broken.
     let plain = ["-man", "-Tutf8", "-ww", "-P-cbou", "-rLL=300n"];
     let Some(read) = made_of("groff", &plain, &page) else {
         return;
@@ -77,7 +78,7 @@ fn the_manual_page_is_without_faults_and_reads_as_it_should() {
 fn help_manual_page_and_completions_have_the_same_options() {
     let topics = ["serve", "listen", "publish", "demo", "doctor"];
     let help: String = topics.map(printed).concat();
-    // A dash that can be copied is escaped there, and two are no option.
+    // There, a dash that can be copied is escaped, and two dashes alone are no option.
     let man = printed("man").replace("\\-", "-").replace("\\fB", " ");
     let man = man.replace("--none--", "");
     let help = help.replace("--none--", "");
@@ -94,7 +95,7 @@ fn in_bash(script: &str) -> String {
     made_of("bash", &["--noprofile", "--norc"], &whole).expect("bash is installed")
 }
 
-/// What Bash offers for the last of `words`, which are as it splits them.
+/// The completions of Bash for the last of `words`, split as Bash splits them.
 fn offered_by_bash(words: &[&str]) -> Vec<String> {
     let quoted: Vec<_> = words.iter().map(|it| format!("'{it}'")).collect();
     let offered = in_bash(&format!(
@@ -167,7 +168,7 @@ fn bash_completes_commands_options_and_values() {
     }
 }
 
-/// A folder of one test, gone with it.
+/// A directory of one test, removed with it.
 struct Folder(PathBuf);
 
 impl Folder {

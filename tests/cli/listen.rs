@@ -1,4 +1,4 @@
-//! `alle listen` against a bridge that says what the test wants.
+//! `alle listen` against a bridge whose messages the test chooses.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ use super::{
     program::{Lines, Program, alle, environment::clean},
 };
 
-/// Word for word as the README shows it.
+/// Word for word as in the README.
 const TRANSCRIPT: &str = "\
 Connecting to WebSocket: URL
 Listening on channels: orders, alerts
@@ -321,7 +321,7 @@ fn without_channels_it_says_so() {
     );
 }
 
-/// `script` lends a terminal: it types what comes on its stdin and shows what it sees.
+/// `script` lends a terminal: it types its stdin there and prints the screen.
 fn on_a_terminal(bridge: &MockBridge, words: &str) -> Program {
     let line = format!(
         "{} listen -w {} {words}",

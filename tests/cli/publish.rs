@@ -1,4 +1,4 @@
-//! `alle publish` against a bridge that says what the test wants.
+//! `alle publish` against a bridge whose messages the test chooses.
 
 use std::{
     io::{Read, Write},
@@ -96,7 +96,7 @@ fn an_error_is_1_with_its_text() {
 
 /// By Ctrl-Z, and later by `fg`.
 #[test]
-fn whoever_was_stopped_and_goes_on_still_hears_the_answer() {
+fn a_publisher_that_was_stopped_and_continued_still_gets_the_answer() {
     let bridge = MockBridge::start();
     let program = publish(&bridge, "a", "b");
     let mut client = bridge.accept();
@@ -203,7 +203,7 @@ fn a_payload_comes_from_stdin_without_the_last_lines_end() {
 }
 
 #[test]
-fn too_much_on_stdin_and_what_is_no_text_are_1() {
+fn too_much_on_stdin_and_bytes_that_are_no_text_are_1() {
     let bridge = MockBridge::start();
     for typed in [vec![b'x'; 64 * 1024 + 1], vec![0xff]] {
         let mut program = publish(&bridge, "c", "-");
@@ -215,7 +215,7 @@ fn too_much_on_stdin_and_what_is_no_text_are_1() {
 }
 
 #[test]
-fn a_reader_who_went_away_does_not_keep_it_from_sending() {
+fn a_reader_that_is_gone_does_not_keep_it_from_sending() {
     let bridge = MockBridge::start();
     let url = bridge.url();
     let mut command = alle_with(&["publish", "-w", &url, "a", "b"]);

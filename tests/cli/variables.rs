@@ -1,4 +1,4 @@
-//! Variables of the environment, as the real program meets them.
+//! Variables of the environment, with the real program.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 

@@ -1,4 +1,4 @@
-//! A program built without its feature `tls`: it serves as any other, and says what it cannot do.
+//! A program built without its feature `tls`: it serves as usual, and names its limits.
 
 use alle::internals::sandbox;
 

@@ -9,7 +9,7 @@ use crate::{
     raw::{Raw, Response, upgrade_request},
 };
 
-/// A bridge with an admin address, and that.
+/// A bridge with an admin address, and the address.
 pub fn bridge(arguments: &[&str]) -> (Bridge, SocketAddr) {
     let arguments = [&["--admin-addr", "127.0.0.1:0"], arguments].concat();
     let bridge = Bridge::serve(NO_POSTGRES, &arguments);

@@ -1,4 +1,4 @@
-//! Contract, section 1: how the program logs in to PostgreSQL, and what it says when it may not.
+//! Contract, section 1: how the program logs in to PostgreSQL, and its log if it is refused.
 
 use std::{fs, sync::OnceLock};
 
@@ -13,7 +13,7 @@ use crate::{
 const PASSWORD: &str = "p@ss/w:rd% ?#é";
 const PASSWORD_IN_URL: &str = "p%40ss%2Fw%3Ard%25%20%3F%23%C3%A9";
 
-/// One server for this file, which asks each role for its password in another way.
+/// One server for this file, which asks each role for its password by another method.
 fn server() -> &'static Sandbox {
     static SERVER: OnceLock<Sandbox> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -50,7 +50,7 @@ fn tcp_url(user_and_password: &str, database: &str) -> String {
     )
 }
 
-/// Both sessions are let in, and work.
+/// Both sessions are accepted, and work.
 #[track_caller]
 fn expect_let_in(url: &str) {
     let bridge = Bridge::start(url);

@@ -11,13 +11,13 @@ use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
 use crate::{harness::PATIENCE, patient::Patient};
 
-/// A client with the messages it has read and no test has asked for yet.
+/// A client with the messages that it has read and no test has taken yet.
 pub struct Client {
     socket: WebSocket<Patient>,
     unread: VecDeque<Value>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
     /// By a close frame with this code and reason.
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// From now on waits so long for what the bridge says, in place of [`PATIENCE`].
+    /// From now on waits this long for messages of the bridge, instead of [`PATIENCE`].
     pub fn wait_at_most(&self, patience: Duration) {
         let stream = self.socket.get_ref();
         stream.set_read_timeout(Some(patience)).unwrap();
@@ -87,7 +87,7 @@ impl Client {
         self.socket.send(frame).unwrap();
     }
 
-    /// All in one go, without waiting for an answer in between.
+    /// Sends all at once, without waiting for an answer in between.
     #[track_caller]
     pub fn send_all(&mut self, messages: &[Value]) {
         for message in messages {
@@ -98,13 +98,13 @@ impl Client {
         self.socket.flush().unwrap();
     }
 
-    /// The oldest message not looked at yet.
+    /// The oldest message not taken yet.
     #[track_caller]
     pub fn next(&mut self) -> Value {
         self.unread.pop_front().unwrap_or_else(|| self.read())
     }
 
-    /// The oldest message that `is_it`; those before it stay unread.
+    /// The oldest message for which `is_it` holds; those before it stay unread.
     #[track_caller]
     pub fn expect(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.unread.iter().position(&is_it) {
@@ -164,7 +164,7 @@ impl Client {
         self.expect_answer("n")
     }
 
-    /// Everything the bridge has said before it answers a ping sent now.
+    /// All messages of the bridge before the answer to a ping sent now.
     #[track_caller]
     pub fn said_so_far(&mut self) -> Vec<Value> {
         self.send(&json!({"type": "ping", "id": "fence"}));
@@ -172,7 +172,7 @@ impl Client {
         self.unread.drain(..).collect()
     }
 
-    /// Fails if the bridge has said anything nobody has looked at.
+    /// Fails if the bridge has sent a message that was not taken.
     #[track_caller]
     pub fn expect_silence(&mut self) {
         assert_eq!(self.said_so_far(), Vec::<Value>::new());

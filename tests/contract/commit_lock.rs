@@ -1,5 +1,5 @@
-//! Somebody holds the lock that all who notify wait for, as a transaction does that waits for a
-//! standby that is gone: nobody can publish, and the bridge takes no more sessions than it needs.
+//! A transaction holds the lock for NOTIFY, because it waits for a standby that is gone: no publish
+//! commits, and the bridge takes no more sessions than it needs.
 
 use std::thread;
 

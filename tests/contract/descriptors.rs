@@ -1,4 +1,4 @@
-//! Contract, section 6: no descriptor is left. Who is there is served, who comes hears of it.
+//! Contract, section 6: no descriptor is left. Clients are served, new connections are told.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::{
     raw::{Raw, upgrade_request},
 };
 
-/// A bridge that may open 64 files and was not told so.
+/// A bridge that may open 64 files, without an option that says so.
 fn starved_bridge(database: &Database) -> Bridge {
     let arguments = [
         "serve",
@@ -32,7 +32,7 @@ fn asking(bridge: &Bridge) -> Raw {
     raw
 }
 
-/// Takes every descriptor; the connections that have them.
+/// Takes every descriptor; returns the connections that hold them.
 fn fill(bridge: &Bridge) -> Vec<Raw> {
     let mut open = Vec::new();
     loop {
@@ -73,7 +73,7 @@ fn two_hundred_connections_on_64_descriptors() {
         cpu < 0.3 + took.as_secs_f64() / 4.0,
         "{cpu} s of CPU in {took:?}"
     );
-    // They leave, and there is room again, health and metrics with it.
+    // They leave, and there is room again, even for health and metrics.
     drop(open);
     wait_until("a client is taken again", || {
         asking(&bridge).response("GET").status == 101
@@ -88,8 +88,8 @@ fn two_hundred_connections_on_64_descriptors() {
     assert!(sample(&bridge, "alle_turns_total") < 10_000.0);
 }
 
-/// Who says nothing has the last descriptor for a second; nobody spins meanwhile, and the next one
-/// has its turn.
+/// A silent connection has the last descriptor for a second; the loop does not spin meanwhile, and
+/// the next connection has its turn.
 #[test]
 fn silent_connections_on_the_last_descriptor_do_not_stay() {
     let database = Database::create();
@@ -122,7 +122,7 @@ fn a_shortage_is_logged_once() {
     assert_eq!(bridge.log().matches("cannot accept").count(), 1);
 }
 
-/// Who connects and says nothing has the place of whoever comes only until then.
+/// A silent connection keeps its place only until another one needs it.
 #[test]
 fn mute_connections_beyond_the_most_clients_keep_nobody_out() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--max-clients", "3"]);
@@ -138,7 +138,7 @@ fn mute_connections_beyond_the_most_clients_keep_nobody_out() {
     mute[0].expect_end();
 }
 
-/// By default so many files carry one client: the other 63 are for everything else.
+/// By default this many files allow one client: the other 63 are for everything else.
 #[test]
 fn the_default_number_of_clients_follows_from_the_limit_of_open_files() {
     let database = Database::create();

@@ -1,4 +1,4 @@
-//! Starts the real bridge on a port of its own choice and keeps what it logs.
+//! Starts the real bridge on a port of its own choice and keeps its log.
 
 use std::{
     io::{BufRead, BufReader},
@@ -22,11 +22,12 @@ use crate::{
 /// How long anything may take before it counts as never. A test that passes waits for less.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What happens at once, on a machine that may be busy: before a time-out of the bridge could bring
-/// it about. A heartbeat without an answer, a head and a reader without progress have ten seconds.
+/// For an event that happens at once, on a machine that may be busy: before a time-out of the
+/// bridge could cause it. A heartbeat without an answer, a head and a reader without progress have
+/// ten seconds.
 pub const AT_ONCE: Duration = Duration::from_secs(9);
 
-/// A URL that leads to no PostgreSQL: nobody may bind port 1 but root, and nobody does.
+/// A URL that leads to no PostgreSQL: only root may bind port 1, and it never does.
 pub const NO_POSTGRES: &str = "postgresql://postgres@127.0.0.1:1/nobody";
 
 /// Panics unless `condition` comes true in time.
@@ -80,12 +81,12 @@ impl Database {
         sandbox::shared().url_for(&self.name)
     }
 
-    /// A session of our own.
+    /// A session of the test's own.
     pub fn sql(&self) -> Sql {
         Sql::connect(sandbox::shared().port(), &self.name)
     }
 
-    /// From the next session on, the server's log has every statement.
+    /// From the next session on, the server logs every statement.
     pub fn log_statements(&self) {
         let name = &self.name;
         self.sql()
@@ -130,7 +131,7 @@ impl Bridge {
         bridge
     }
 
-    /// Listening, whatever PostgreSQL does.
+    /// Listening, whatever the state of PostgreSQL.
     #[track_caller]
     pub fn serve(postgres_url: &str, arguments: &[&str]) -> Self {
         let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", postgres_url]);
@@ -138,7 +139,7 @@ impl Bridge {
         Self::run(command)
     }
 
-    /// Whatever `command` starts, once it listens.
+    /// The bridge that `command` starts, once it listens.
     #[track_caller]
     pub fn run(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -155,7 +156,7 @@ impl Bridge {
         bridge
     }
 
-    /// Whether it comes to listen or not: it has no address.
+    /// Whether it will listen or not: it has no address.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stderr(Stdio::piped())
@@ -205,7 +206,7 @@ impl Bridge {
         self.log.wait_for(text)
     }
 
-    /// What the kernel tells of it in `file` (proc(5)).
+    /// The kernel's `file` about the process (proc(5)).
     pub fn proc(&self, file: &str) -> PathBuf {
         format!("/proc/{}/{file}", self.child.id()).into()
     }
@@ -263,7 +264,7 @@ fn eprintln_lines(lines: &[String]) {
     }
 }
 
-/// The lines of a stream as they come.
+/// The lines of a stream as they arrive.
 struct Log(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Log {

@@ -1,4 +1,4 @@
-//! Contract, section 5: plain HTTP on the WebSocket port, and who may upgrade.
+//! Contract, section 5: plain HTTP on the WebSocket port, and the permission to upgrade.
 
 use crate::{
     harness::{AT_ONCE, Bridge, NO_POSTGRES, bridge_and_database},

@@ -1,4 +1,5 @@
-//! Contract, section 3: what PostgreSQL sees of us, read from its own log and its own views.
+//! Contract, section 3: our sessions as PostgreSQL sees them, read from its own log and its own
+//! views.
 
 use serde_json::json;
 
@@ -16,7 +17,7 @@ fn logged(channel: &str) -> (Bridge, Database, String) {
     (bridge, database, channel)
 }
 
-/// The space tells it from `UNLISTEN`.
+/// The space distinguishes it from `UNLISTEN`.
 fn listens(channel: &str) -> usize {
     logged_by_postgres(&format!(" LISTEN \"{channel}\""))
 }
@@ -118,7 +119,7 @@ fn a_client_gone_before_listen_is_confirmed_leaves_nothing_listened_to() {
         client.send(&json!({"type": "subscribe", "channel": channel}));
         drop(client);
     }
-    // Behind whatever the bridge had to do for those.
+    // Behind every statement of the bridge for those clients.
     let mut fence = bridge.client();
     fence.subscribe("fence");
     wait_until("as many UNLISTEN as LISTEN", || {
@@ -162,7 +163,7 @@ fn many_channels_come_and_go_without_a_trace() {
     assert_eq!(client.payload(), "heard");
 }
 
-/// Channels by the ten thousand: a reconnect loses none, and tells each of its subscribers.
+/// Ten thousand channels: a reconnect loses none, and tells each of its subscribers.
 #[test]
 fn ten_thousand_channels_are_listened_to_again() {
     const CLIENTS: usize = 10;

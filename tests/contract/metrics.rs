@@ -85,7 +85,7 @@ fn a_lost_session_is_seen() {
     wait_until(up, || sample(&bridge, up) == 1.0);
 }
 
-/// An operator finds the meaning of each number, and no number that is not there.
+/// The documentation explains every metric, and names no other.
 #[test]
 fn the_documentation_names_every_metric_and_no_other() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);

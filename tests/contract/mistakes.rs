@@ -3,8 +3,8 @@
 //!
 //! | mistake | where it was made | test |
 //! | --- | --- | --- |
-//! | what is lost while away is lost in silence | sqlx 447, eventstore 309, porsager 391 | `outages::a_killed_server`, `reconnect::between_two_gaps_nothing_is_missing` |
-//! | the loss is told before LISTEN is repeated | sqlx 1102, 3585 | `what_is_notified_at_the_gap_is_heard` |
+//! | notifications during an outage are lost in silence | sqlx 447, eventstore 309, porsager 391 | `outages::a_killed_server`, `reconnect::between_two_gaps_nothing_is_missing` |
+//! | the loss is reported before LISTEN is repeated | sqlx 1102, 3585 | `notifications_at_the_gap_are_delivered` |
 //! | an end of the connection is not a loss | sqlx 2921, 3062 | `a_connection_that_is_closed_is_a_loss`, `a_connection_that_is_reset_is_a_loss`, `outages::a_terminated_session` |
 //! | a half-open connection is silent for ever | pgx 40, asyncpg 519, node-postgres 967, 3003, pg-boss 850 | `silence_of_postgres_is_probed_and_then_the_end`, `outages::a_link_that_became_a_black_hole` |
 //! | it gives up after a few seconds | pg-listen 56 | `it_never_gives_up` |
@@ -12,8 +12,8 @@
 //! | names are not quoted, or twice | sqlx 369, porsager 157, pgo 118 | `semantics::channel_names_are_exact_and_never_inject` |
 //! | a long name is cut, and matches nothing | bun 32089 | `protocol::bad_channels_are_refused_by_name_in_every_request`, `a_cut_channel_name_fails_its_listen_and_no_other_request` |
 //! | notifications wait for the next query | asyncpg 1089, pg-nano 5 | `a_notification_waits_for_no_query` |
-//! | one amid the answers to a query is a surprise | go-pg 1385 | `notifications_amid_the_answers_to_listen_are_heard`, `events_are_the_same_for_every_split_point` |
-//! | a transaction pooler loses all of them, and nobody notices | pgbouncer 655, npgsql 2782 | `pooler::a_transaction_pooler_is_recognised_at_the_start_and_nothing_is_promised`, `who_hears_nothing_is_not_up_and_says_so`, `whoever_serves_us_under_another_s_number_is_a_pooler` |
+//! | a notification amid the answers to a query is not expected | go-pg 1385 | `notifications_amid_the_answers_to_listen_are_heard`, `events_are_the_same_for_every_split_point` |
+//! | a transaction pooler loses all notifications unnoticed | pgbouncer 655, npgsql 2782 | `pooler::a_transaction_pooler_is_recognised_at_the_start_and_nothing_is_promised`, `who_hears_nothing_is_not_up_and_says_so`, `whoever_serves_us_under_another_s_number_is_a_pooler` |
 //! | a slow consumer holds up the rest | graphql-engine 6263 | `slow_reader::a_client_that_makes_no_progress_for_10_s_is_closed_with_4008_and_delays_nobody` |
 //! | equal payloads become one | lib/pq 823 | `semantics::equal_payloads_are_as_many_notifications`, `publishing::equal_publishes_of_many_clients_are_as_many_notifications` |
 
@@ -28,16 +28,16 @@ use crate::{
     witness::{Publisher, Witness},
 };
 
-/// Were it told before LISTEN is confirmed, one of them would be lost now and then.
+/// If the gap were sent before LISTEN is confirmed, a notification would be lost now and then.
 #[test]
-fn what_is_notified_at_the_gap_is_heard() {
+fn notifications_at_the_gap_are_delivered() {
     const CHANNELS: usize = 50;
     let (bridge, database) = bridge_and_database();
     let (mut client, mut sql) = (bridge.client(), database.sql());
     for channel in 0..CHANNELS {
         client.subscribe(&channel.to_string());
     }
-    // Few rounds, for each loss that follows another at once is mended later.
+    // Few rounds, since a loss right after another is repaired later.
     for _ in 0..4 {
         sql.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -85,7 +85,7 @@ fn a_connection_that_is_reset_is_a_loss() {
     is_a_loss(Fate::Reset);
 }
 
-/// Nor does it come too late after many failures: were the pause doubled each time, the next attempt
+/// The next attempt is soon even after many failures: if the pause doubled without a bound, it
 /// would be ten seconds away.
 #[test]
 fn it_never_gives_up() {
@@ -138,7 +138,7 @@ fn notifications_amid_the_answers_to_listen_are_heard() {
     }
 }
 
-/// What the table names is there.
+/// Every test that the table names exists.
 #[test]
 fn every_mistake_has_its_test() {
     let tests = [

@@ -1,7 +1,7 @@
-//! PostgreSQL is harmed in every way there is while somebody publishes all the time: clients are told
-//! of it, and hear again within two seconds of its return.
+//! PostgreSQL is harmed in every possible way while a session publishes all the time: clients are
+//! told of it, and receive notifications again within two seconds of its return.
 //!
-//! Once each in `cargo test`; `make outages` does each ten times, and waits for the slow ones.
+//! Once each in `cargo test`; `make outages` repeats each ten times, and includes the slow ones.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use crate::{
     witness::{Publisher, Witness},
 };
 
-/// How often each harm is done.
+/// The number of rounds of each harm.
 fn rounds() -> usize {
     let rounds = std::env::var("ALLE_OUTAGE_ROUNDS");
     rounds.map_or(1, |rounds| rounds.parse().unwrap())
 }
 
-/// Plays every round against a bridge that reaches the server by `url`, while somebody publishes
-/// there all the time and somebody listens.
+/// Plays every round against a bridge that reaches the server by `url`, while one session publishes
+/// all the time and one client listens.
 #[track_caller]
 fn every_round(
     server: &Sandbox,
@@ -36,7 +36,7 @@ fn every_round(
     }
 }
 
-/// Harm that ends the sessions; it returns at the moment when the server is there again.
+/// Harm that ends the sessions; it returns at the moment when the server is back.
 #[track_caller]
 fn every_outage_is_told(name: &str, harm: impl Fn(&Sandbox)) {
     let server = Sandbox::start().unwrap();
@@ -59,7 +59,7 @@ fn every_outage_is_told(name: &str, harm: impl Fn(&Sandbox)) {
 #[expect(clippy::print_stdout, reason = "`make outages` is there to be read")]
 fn report(name: &str, round: usize, took: Duration, limit: Duration) {
     println!("{name}, round {round}: heard again after {took:.1?}");
-    // On a busy machine nothing is in time; whoever counts rounds wants to know the time.
+    // On a busy machine nothing is in time; `make outages` reports the time instead.
     let is_measured = std::env::var_os("ALLE_OUTAGE_ROUNDS").is_some();
     assert!(
         !is_measured || took < limit,
@@ -98,7 +98,7 @@ fn a_killed_server() {
     });
 }
 
-/// Who only slept has missed nothing, and nobody is told anything.
+/// A server that only slept has lost nothing, and no client is told.
 #[test]
 fn a_server_frozen_for_a_moment() {
     let server = Sandbox::start().unwrap();
@@ -138,8 +138,9 @@ fn a_server_frozen_for_long() {
     });
 }
 
-/// What neither end hears of, for instance because a firewall forgot them: only the heartbeat can
-/// tell. (The same in no time: `silence_of_postgres_is_probed_and_then_the_end` of the hub.)
+/// A loss that neither end notices, for instance because a firewall forgot the connection: only the
+/// heartbeat can tell. (The same in no time: `silence_of_postgres_is_probed_and_then_the_end` of
+/// the hub.)
 #[test]
 #[ignore = "takes half a minute a round: make outages"]
 fn a_link_that_became_a_black_hole() {

@@ -1,4 +1,5 @@
-//! A pooler in transaction mode breaks LISTEN without a word; the bridge finds out and says it.
+//! A pooler in transaction mode breaks LISTEN without an error; the bridge finds out and reports
+//! it.
 
 use std::{
     fs,
@@ -45,7 +46,7 @@ impl Pooler {
             ),
         )
         .unwrap();
-        // It refuses to be root, and the user of the server is not.
+        // It refuses to run as root; the server's user is not root.
         let mut command = Command::new("pgbouncer");
         if data.uid() != fs::metadata(path).unwrap().uid() {
             chown(path, Some(data.uid()), Some(data.gid())).unwrap();
@@ -132,7 +133,7 @@ fn the_doctor_names_the_pooler_and_the_remedy() {
     assert!(text.contains("--pg-listen-url"), "{text}");
 }
 
-/// A finding without what differs from one machine and moment to the next.
+/// A finding without the parts that differ from one machine and moment to the next.
 fn timeless(line: &str) -> String {
     let line = match (line.find("PostgreSQL "), line.find(" at ")) {
         (Some(from), Some(_)) if line.contains("session ") => &line[..from],

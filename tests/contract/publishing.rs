@@ -1,4 +1,4 @@
-//! Contract, section 3: many clients publish at once. However their publishes are gathered into
+//! Contract, section 3: many clients publish at once. However their publishes are grouped into
 //! transactions, each is acknowledged once, delivered once, and in its client's order.
 
 use std::{collections::HashMap, thread};
@@ -13,8 +13,8 @@ use crate::{
 const CLIENTS: usize = 50;
 const PUBLISHES: usize = 100;
 
-/// Everybody publishes everything without waiting, then reads the answers; `payload` names what
-/// the publish of this number by this client carries. The answers, by client and number.
+/// All clients publish everything without waiting, then read the answers; `payload` gives the
+/// payload of a publish by its client and number. Returns the answers, by client and number.
 fn publish_all(
     bridge: &Bridge,
     payload: impl Fn(usize, usize) -> String + Sync,
@@ -93,8 +93,8 @@ fn equal_publishes_of_many_clients_are_as_many_notifications() {
     subscriber.expect_silence();
 }
 
-/// PostgreSQL is made to refuse what ends in 7: wherever it stands in a transaction, it alone is
-/// refused, and nothing of its transaction is lost, doubled or out of order.
+/// PostgreSQL is made to refuse payloads that end in 7: wherever one stands in a transaction, it
+/// alone is refused, and no other of that transaction is lost, doubled or out of order.
 #[test]
 fn a_publish_that_postgresql_refuses_harms_no_other() {
     let database = Database::create();

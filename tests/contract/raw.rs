@@ -9,7 +9,7 @@ use bytes::BytesMut;
 
 use crate::{harness::PATIENCE, patient::Patient};
 
-/// A connection and what was read from it and not used yet.
+/// A connection, and the bytes read from it and not used yet.
 pub struct Raw {
     pub stream: Patient,
     inbox: BytesMut,
@@ -71,7 +71,7 @@ impl Raw {
         self.write(&frame(first, payload));
     }
 
-    /// No more will come from us.
+    /// Shuts our side down: no more bytes will follow.
     pub fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -131,7 +131,7 @@ impl Raw {
         }
     }
 
-    /// The next frames as they come: many are cheaper to compare than to take apart.
+    /// The next frames as they arrive: many are cheaper to compare than to parse.
     #[track_caller]
     pub fn frames(&mut self, count: usize) -> Vec<u8> {
         let mut end = 0;
@@ -158,7 +158,7 @@ impl Raw {
         text
     }
 
-    /// The code of the close frame that comes next, after which the bridge hangs up.
+    /// The code of the next frame, a close frame, after which the bridge disconnects.
     #[track_caller]
     pub fn close_code(&mut self) -> u16 {
         let (first, payload) = self.frame();
@@ -168,7 +168,7 @@ impl Raw {
         u16::from_be_bytes([payload[0], payload[1]])
     }
 
-    /// The connection ends, by whatever means, and nothing comes before.
+    /// The connection ends, in whatever way, without another byte.
     #[track_caller]
     pub fn expect_end(&mut self) {
         assert!(!self.fill(), "{:?}", String::from_utf8_lossy(&self.inbox));
@@ -183,7 +183,7 @@ impl Raw {
         self.inbox.split_to(length).to_vec()
     }
 
-    /// Reads what comes, whatever it is; `false` at the end.
+    /// Reads more bytes; `false` at the end.
     #[track_caller]
     pub fn read_some(&mut self) -> bool {
         self.fill()
@@ -210,7 +210,7 @@ impl Raw {
     }
 }
 
-/// Where the payload of the frame at the start begins, and how long it is.
+/// The offset and the length of the payload of the first frame.
 fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     let short = *bytes.get(1)?;
     assert_eq!(short & 0x80, 0, "a server masks nothing");
@@ -227,7 +227,7 @@ fn header(bytes: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The payloads of texts, taken from the bytes they came in.
+/// The payloads of texts, taken from the bytes of their frames.
 #[track_caller]
 pub fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut texts = Vec::new();
@@ -240,7 +240,7 @@ pub fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     texts
 }
 
-/// What came last, to be shown.
+/// The last bytes, to be shown.
 fn tail(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(200)..]).into_owned()
 }

@@ -17,7 +17,7 @@ const COMMANDS: [&str; 6] = [
     "  quit / exit      - Exit the program",
 ];
 
-/// Where stdout is no terminal it has the notifications, and stderr the rest.
+/// If stdout is no terminal it has the notifications, and stderr the rest.
 #[test]
 fn the_session_of_the_readme_reads_as_it_is_printed_there() {
     let database = Database::create();

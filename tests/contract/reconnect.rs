@@ -1,4 +1,4 @@
-//! Contract, section 4: PostgreSQL goes away and comes back, and nobody is left in the dark.
+//! Contract, section 4: PostgreSQL is lost and comes back, and every client is told.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::{
     sql::Sql,
 };
 
-/// A server of its own, for it will be harmed, and a bridge on it.
+/// A server of its own, since it will be harmed, and a bridge on it.
 fn bridge_and_server() -> (Bridge, Sandbox) {
     let server = Sandbox::start().unwrap();
     (Bridge::start(&server.url()), server)
@@ -140,7 +140,7 @@ fn while_postgres_is_down_every_request_has_its_answer() {
 }
 
 #[test]
-fn what_was_unsubscribed_while_postgres_was_down_has_no_gap() {
+fn a_channel_unsubscribed_while_postgres_was_down_has_no_gap() {
     let (bridge, server) = bridge_and_server();
     let mut client = bridge.client();
     client.subscribe("left");
@@ -190,7 +190,7 @@ fn postgres_that_is_down_at_the_start_is_joined_later() {
 fn a_publish_in_flight_when_postgres_is_killed_has_an_unknown_outcome() {
     let (bridge, server) = bridge_and_server();
     let mut client = bridge.client();
-    // Its answer never comes, and it is in the socket.
+    // Its answer never arrives, and it is in the socket.
     server.pause().unwrap();
     client.send(&json!({"type": "notify", "channel": "c", "payload": "p", "id": 1}));
     client.expect_silence();
@@ -223,7 +223,7 @@ fn an_unsubscribe_is_answered_at_once_while_postgres_hangs() {
     assert_eq!(client.payload(), "heard");
 }
 
-/// Under fire: each request is answered once, and what was `notified` was committed.
+/// Under load: each request is answered once, and every publish that was `notified` was committed.
 #[test]
 fn publishes_during_an_outage_are_never_met_with_silence() {
     let (bridge, server) = bridge_and_server();
@@ -310,8 +310,8 @@ fn thousands_of_channels_are_listened_to_again() {
     assert_eq!(client.payload(), "last");
 }
 
-/// The clients' view of an outage while somebody publishes all the time: between `subscribed` or
-/// `gap` and the next one, nothing is missing.
+/// The clients' view of an outage while a session publishes all the time: between `subscribed` or
+/// `gap` and the next `gap`, nothing is missing.
 #[test]
 fn between_two_gaps_nothing_is_missing() {
     let (bridge, database) = bridge_and_database();

@@ -18,25 +18,25 @@ pub struct Relay {
 struct Shared {
     /// Of the connections that are open now; one of them counts for both ways.
     fate: Fate,
-    /// How often [`Relay::harm`] was called: who came before it shares its fate.
+    /// The number of calls of [`Relay::harm`]: an older connection shares its fate.
     generation: usize,
-    /// Nobody is let through.
+    /// No connection is let through.
     is_shut: bool,
-    /// How many were turned away.
+    /// The number of refused connections.
     refused: usize,
     /// Both sockets of connections in the black hole.
     swallowed: Vec<[TcpStream; 2]>,
 }
 
-/// What becomes of connections.
+/// The fate of connections.
 #[derive(Clone, Copy, Default)]
 pub enum Fate {
-    /// Both ends are told in order.
+    /// Both ends are closed in order.
     #[default]
     Close,
     /// Both ends get a reset.
     Reset,
-    /// Nothing is forwarded any more, either way, and nobody is told.
+    /// Nothing is forwarded any more, either way, and neither end is told.
     BlackHole,
 }
 
@@ -73,14 +73,14 @@ impl Relay {
         format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Does this to the connections open now; later ones are carried as usual.
+    /// Harms the connections open now; later ones are forwarded as usual.
     pub fn harm(&self, fate: Fate) {
         let mut state = self.state();
         state.fate = fate;
         state.generation += 1;
     }
 
-    /// Closes the connections open now, and turns away who comes until [`Self::open`].
+    /// Closes the connections open now, and refuses new ones until [`Self::open`].
     pub fn shut(&self) {
         self.state().is_shut = true;
         self.harm(Fate::Close);
@@ -90,7 +90,7 @@ impl Relay {
         self.state().is_shut = false;
     }
 
-    /// How many were turned away.
+    /// The number of refused connections.
     pub fn refused(&self) -> usize {
         self.state().refused
     }
@@ -100,7 +100,7 @@ impl Relay {
     }
 }
 
-/// Carries bytes both ways until an end is reached or harm is done.
+/// Forwards bytes both ways until an end is reached or harm is done.
 fn carry(mut streams: [TcpStream; 2], generation: usize, shared: &Mutex<Shared>) {
     for stream in &streams {
         stream.set_nodelay(true).unwrap();
@@ -128,7 +128,7 @@ fn carry(mut streams: [TcpStream; 2], generation: usize, shared: &Mutex<Shared>)
     }
 }
 
-/// Carries what there is; whether to go on.
+/// Forwards the bytes that have arrived; returns whether to continue.
 fn copy(
     from: &mut TcpStream,
     to: &mut TcpStream,
@@ -137,7 +137,7 @@ fn copy(
 ) -> bool {
     let mut buffer = [0; 16_384];
     let read = from.read(&mut buffer);
-    // What came in after the harm is lost with the rest.
+    // Bytes that arrived after the harm are lost with the rest.
     if shared.lock().unwrap().generation != generation {
         return false;
     }

@@ -1,4 +1,5 @@
-//! Contract, section 4: who comes back tells where it stood, and misses nothing or is told so.
+//! Contract, section 4: a client that comes back sends its position, and misses nothing or is told
+//! so.
 
 use std::{
     io,
@@ -16,7 +17,7 @@ use crate::{
     program::{Program, alle},
 };
 
-/// A client subscribed to `c` that stays, so that the channel does, and its answer.
+/// A client that stays subscribed to `c`, so that the channel stays listened to, and its answer.
 fn witness(bridge: &Bridge) -> (Client, Value) {
     let mut witness = bridge.client();
     let subscribed = witness.subscribe("c");
@@ -35,7 +36,7 @@ fn since(epoch: &Value, seq: u64) -> Value {
     json!({"type": "subscribe", "channel": "c", "id": 7, "since": {"epoch": epoch, "seq": seq}})
 }
 
-/// What a client gets that comes back to `c`: whether it was recovered, from where, and the seqs.
+/// The answer to a client that comes back to `c`: whether it recovered, its position, and the seqs.
 #[track_caller]
 fn come_back(bridge: &Bridge, epoch: &Value, seq: u64) -> (bool, u64, Vec<u64>) {
     let mut client = bridge.client();
@@ -60,7 +61,7 @@ fn come_back(bridge: &Bridge, epoch: &Value, seq: u64) -> (bool, u64, Vec<u64>) 
 }
 
 #[test]
-fn what_was_missed_follows_the_answer_then_what_is_new() {
+fn missed_notifications_follow_the_answer_and_precede_new_ones() {
     let (bridge, database) = bridge_and_database();
     let (mut witness, subscribed) = witness(&bridge);
     assert_eq!(subscribed.get("recovered"), None, "nobody asked");
@@ -185,7 +186,7 @@ fn after_a_gap_an_older_position_is_not_recovered_and_the_new_one_is() {
 }
 
 #[test]
-fn a_position_that_is_none_is_refused() {
+fn a_malformed_position_is_refused() {
     let (bridge, _database) = bridge_and_database();
     let mut client = bridge.client();
     for since in [

@@ -1,11 +1,11 @@
-//! Contract, section 3: what RFC 6455 demands, frame by frame.
+//! Contract, section 3: the demands of RFC 6455, frame by frame.
 
 use crate::{
     harness::{Bridge, NO_POSTGRES, bridge_and_database},
     raw::{BINARY, CLOSE, PING, PONG, Raw, TEXT, frame, upgrade_request},
 };
 
-/// A connection to a bridge without PostgreSQL, past the `status` that says so.
+/// A connection to a bridge without PostgreSQL, behind the `status` that reports that.
 fn connect(bridge: &Bridge) -> Raw {
     let mut raw = Raw::upgraded(bridge.address);
     assert!(raw.text().contains("status"));
@@ -158,7 +158,7 @@ fn text_that_is_no_utf_8_is_refused_before_its_frame_is_complete() {
 }
 
 #[test]
-fn what_follows_a_close_frame_is_not_read() {
+fn bytes_behind_a_close_frame_are_not_read() {
     let bridge = bridge();
     for behind in [
         frame(CLOSE, b"\x03\xe9"),
@@ -194,9 +194,9 @@ fn a_close_frame_without_a_code_is_answered() {
     raw.expect_end();
 }
 
-/// A script publishes and leaves; the answer it did not wait for is dropped, its request is not.
+/// A script publishes and leaves: the answer is dropped, the request is not.
 #[test]
-fn what_was_published_before_a_close_frame_is_published() {
+fn publishes_before_a_close_frame_are_committed() {
     let (bridge, _database) = bridge_and_database();
     let mut listener = bridge.client();
     listener.subscribe("c");
@@ -308,7 +308,7 @@ fn extensions_and_subprotocols_on_offer_are_declined() {
     assert_eq!(response.header("Sec-WebSocket-Protocol"), None);
 }
 
-/// Whatever the offer looks like (RFC 7692, 7.1), and a client may not compress all the same.
+/// Any form of the offer is declined (RFC 7692, 7.1), and compressed frames are refused.
 #[test]
 fn permessage_deflate_is_declined_and_its_bit_refused() {
     let bridge = bridge();

@@ -1,4 +1,4 @@
-//! Contract, section 3: what is delivered to whom, when, and in which order.
+//! Contract, section 3: the recipients, the time and the order of deliveries.
 
 use std::{
     io::{Read, Write},
@@ -30,7 +30,7 @@ fn every_notify_after_subscribed_is_delivered() {
 }
 
 #[test]
-fn a_subscriber_who_joins_a_listen_in_flight_misses_nothing_after_its_own_subscribed() {
+fn a_subscriber_that_joins_a_listen_in_flight_misses_nothing_after_its_own_subscribed() {
     let (bridge, database) = bridge_and_database();
     thread::scope(|scope| {
         for n in 0..8 {
@@ -84,7 +84,7 @@ fn nothing_of_a_channel_arrives_after_unsubscribed() {
             if message["channel"] == "kept" {
                 break;
             }
-            // What was read before `unsubscribed` is before it in the queue, too.
+            // Notifications read before `unsubscribed` precede it in the queue, too.
             assert_eq!(message["channel"], "gone", "{round}: {message}");
         }
     }
@@ -118,7 +118,7 @@ fn subscribing_twice_is_one_subscription() {
     client.expect_silence();
 }
 
-/// Each unsubscribe may overtake the LISTEN before it, or not: both are right, in the order asked.
+/// Each unsubscribe may overtake the LISTEN before it, or not: both are right, in the order sent.
 #[test]
 fn pipelined_requests_for_one_channel_are_answered_in_the_order_asked() {
     let (bridge, database) = bridge_and_database();
@@ -165,7 +165,7 @@ fn a_notification_arrives_only_after_its_commit() {
 }
 
 #[test]
-fn what_is_rolled_back_is_never_delivered() {
+fn notifications_of_a_rolled_back_transaction_are_never_delivered() {
     let (bridge, database) = bridge_and_database();
     let (mut client, mut sql) = (bridge.client(), database.sql());
     client.subscribe("c");
@@ -186,7 +186,7 @@ fn notified_means_committed() {
         let payload = round.to_string();
         sql.run("LISTEN c");
         assert_eq!(client.notify("c", &payload)["type"], "notified");
-        // The server sends what is committed ahead of the answer to the next query.
+        // The server sends committed notifications ahead of the answer to the next query.
         sql.run("SELECT 1");
         assert_eq!(sql.heard(), [("c".to_owned(), payload)]);
     }
@@ -422,7 +422,7 @@ fn each_channel_and_each_listen_has_an_epoch_of_its_own() {
 
 const BURST: usize = 10_000;
 
-/// 100 clients that keep reading; what they read is compared as bytes, for these are a million
+/// 100 clients that keep reading; their input is compared as bytes, since it has a million
 /// messages, and one client's as JSON.
 #[test]
 fn ten_thousand_notifications_of_one_transaction_reach_100_clients_once_and_in_order() {

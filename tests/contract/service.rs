@@ -19,7 +19,7 @@ use crate::{
     raw::{Raw, upgrade_request},
 };
 
-/// What systemd does with a socket: it is descriptor 3, and whom it is for is said.
+/// The part of systemd: the socket is descriptor 3, and its purpose is named.
 const ACTIVATE: &str =
     "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
 /// The same with two of them, and the names of both.
@@ -57,8 +57,8 @@ fn told(service_manager: &UnixDatagram) -> String {
     String::from_utf8(buffer[..bytes].to_vec()).unwrap()
 }
 
-/// One bridge stops, and the next one is started only when it is gone: a thousand clients that come
-/// back meanwhile wait in the socket, and none of them is refused.
+/// One bridge stops, and the next one is started only when the first is gone: a thousand clients
+/// that come back meanwhile wait in the socket, and none of them is refused.
 #[test]
 fn a_restart_under_socket_activation_refuses_nobody() {
     let database = Database::create();
@@ -95,7 +95,7 @@ fn a_restart_under_socket_activation_refuses_nobody() {
     assert_eq!(client.payload(), "heard");
 }
 
-/// While it drains, whoever comes waits for the successor instead of being refused.
+/// During a drain, new connections wait for the successor instead of being refused.
 #[test]
 fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -131,7 +131,7 @@ fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
     assert_eq!(newcomer.response("GET").status, 101);
 }
 
-/// What starts a bridge that is passed both, under the names of `LISTEN_FDNAMES`.
+/// The command that starts a bridge with both sockets, under the names of `LISTEN_FDNAMES`.
 fn passed_two(sockets: [&TcpListener; 2], names: &str) -> Command {
     let script = ACTIVATE_TWO.replace("{}", names);
     let mut command = wrapped(&script, &["serve", "-p", NO_POSTGRES]);
@@ -154,7 +154,7 @@ fn the_socket_named_admin_is_the_admin_address_wherever_it_stands() {
     }
 }
 
-/// It would be open to whoever the clients' is meant for, or the other way round.
+/// The admin address would be open to all clients, or the other way round.
 #[test]
 fn two_sockets_that_are_for_the_same_are_refused() {
     let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -211,9 +211,9 @@ fn sockets_for_another_process_are_not_ours() {
     }
 }
 
-/// Somebody meant to pass sockets, and nobody would know why none is taken.
+/// An operator meant to pass sockets, and would not know why none is used.
 #[test]
-fn a_number_of_sockets_that_is_none_is_said_once() {
+fn a_malformed_number_of_sockets_is_logged_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let arguments = ["serve", "-w", "127.0.0.1:0", "-p", NO_POSTGRES];
     for (count, is_said) in [

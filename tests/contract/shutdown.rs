@@ -25,7 +25,7 @@ use crate::{
     slow_reader::{deaf_client, flood},
 };
 
-/// How long a stop waits for those who do not answer. What ended sooner did not wait for them.
+/// The time that a stop waits for silent clients. A stop that ended sooner did not wait for them.
 const STOP: Duration = Duration::from_millis(4_500);
 
 #[test]
@@ -110,7 +110,7 @@ fn a_second_signal_ends_at_once() {
     flood(&bridge, &database, "flood", 500);
     let began = Instant::now();
     bridge.signal("TERM");
-    // Once it has acted on the first.
+    // After it has acted on the first.
     assert!(matches!(listener.end(), End::Closed(1001, _)));
     bridge.signal("TERM");
     bridge.wait_for_exit();
@@ -129,7 +129,7 @@ fn no_new_client_is_taken_while_it_ends() {
     if let Ok(stream) = TcpStream::connect(bridge.address) {
         let mut raw = Raw::on(stream);
         let request = crate::raw::upgrade_request(bridge.address, "/ws", "");
-        // A reset while we write is a refusal, too.
+        // A reset during our write is a refusal, too.
         if std::io::Write::write_all(&mut raw.stream, request.as_bytes()).is_ok() {
             assert_ne!(raw.status_or_end(), Some(101));
         }
@@ -155,7 +155,7 @@ fn a_client_gets_what_was_sent_to_it_before_the_close() {
     assert!(matches!(client.end(), End::Closed(1001, _)));
 }
 
-/// Who is drained has this long.
+/// The time of a drain.
 const DRAIN: Duration = Duration::from_secs(4);
 
 #[test]
@@ -214,7 +214,7 @@ fn a_second_signal_ends_a_drain_at_once() {
     bridge.wait_for_exit();
 }
 
-/// Whoever closes a terminal leaves no bridge behind; whoever else sends SIGHUP wants a reload.
+/// A closed terminal leaves no bridge behind; any other SIGHUP asks for a reload.
 #[test]
 fn a_terminal_that_is_closed_takes_its_bridge_along() {
     let open = |path: &OsStr| {
@@ -238,7 +238,7 @@ fn a_terminal_that_is_closed_takes_its_bridge_along() {
     drop(terminal);
     bridge.signal("HUP");
     bridge.wait_for_log("stopping");
-    // The shell sends one, too: that is no second signal, and the drain goes on to its end.
+    // The shell sends SIGHUP, too: that is no second signal, and the drain continues to its end.
     bridge.signal("HUP");
     assert_eq!(bridge.wait_for_exit().0, Some(0));
     let took = closed.elapsed();

@@ -1,4 +1,4 @@
-//! Contract, section 3: a client that does not read is its own loss.
+//! Contract, section 3: a client that does not read harms only itself.
 
 use std::{
     net::TcpStream,
@@ -14,10 +14,10 @@ use crate::{
     raw::{Raw, TEXT},
 };
 
-/// A subscriber with next to no buffer of its own, who reads only when asked to.
+/// A subscriber with almost no buffer of its own, which reads only on request.
 pub fn deaf_client(bridge: &Bridge, channels: &[&str]) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Before connecting, for it decides the window (tcp(7)).
+    // Before connecting, since it determines the window (tcp(7)).
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(&bridge.address.into()).unwrap();
     let mut client = Client::on(TcpStream::from(socket), bridge.address, "/ws");
@@ -27,9 +27,9 @@ pub fn deaf_client(bridge: &Bridge, channels: &[&str]) -> Client {
     client
 }
 
-/// Publishes `count` payloads of 7,000 bytes, each another one, and returns when a client that
-/// reads has them all: how long it waited for one of them at most. In portions, so that this one is
-/// never far behind.
+/// Publishes `count` different payloads of 7,000 bytes, and returns when a client that reads has
+/// them all: the longest time it waited for one of them. In portions, so that this client is never
+/// far behind.
 pub fn flood(bridge: &Bridge, database: &Database, channel: &str, count: usize) -> Duration {
     let (mut reader, mut sql) = (bridge.client(), database.sql());
     let mut longest = Duration::ZERO;
@@ -118,7 +118,7 @@ fn a_client_whose_backlog_is_over_16_mib_is_closed_with_4008_at_once() {
     assert_eq!(slow.end(), End::Closed(4008, "slow consumer".to_owned()));
 }
 
-/// What it was sent is complete up to the close: a slow consumer knows what it has.
+/// Its input is complete up to the close: a slow consumer knows what it has.
 #[test]
 fn a_slow_consumer_gets_a_prefix_of_what_was_published_and_then_the_close() {
     let (bridge, database, own) = bridge_database_and_channel();
@@ -156,7 +156,7 @@ fn a_client_that_reads_slowly_but_steadily_is_not_closed() {
 fn a_slow_reader_gets_answers_in_order_with_what_it_missed() {
     let (bridge, database) = bridge_and_database();
     let mut slow = deaf_client(&bridge, &["flood"]);
-    // It reads one of each portion, lest it be closed for reading none.
+    // It reads one of each portion, so that it is not closed for lack of progress.
     for _ in 0..10 {
         flood(&bridge, &database, "flood", 100);
         slow.expect_type("notification");
@@ -164,7 +164,7 @@ fn a_slow_reader_gets_answers_in_order_with_what_it_missed() {
     assert_eq!(slow.said_so_far().len(), 990);
 }
 
-/// 16 MB in one transaction, as fast as PostgreSQL can: what a client may be behind.
+/// 16 MB in one transaction, as fast as PostgreSQL can send: the most a client may be behind.
 #[test]
 fn a_client_that_keeps_reading_survives_a_burst_of_10_000_that_fills_its_queue() {
     let (bridge, database) = bridge_and_database();

@@ -1,4 +1,4 @@
-//! A session to PostgreSQL that owes nothing to the program under test: simple queries over TCP.
+//! A session to PostgreSQL, independent of the program under test: simple queries over TCP.
 
 use std::{
     io::{self, Read, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::harness::PATIENCE;
 
-/// An open session of the user `postgres`, who needs no password.
+/// An open session of the user `postgres`, which needs no password.
 pub struct Sql {
     stream: TcpStream,
     heard: Vec<(String, String)>,
@@ -19,7 +19,7 @@ impl Sql {
         Self::try_connect(port, database).unwrap()
     }
 
-    /// The same where there may be no server.
+    /// The same for a server that may be down.
     pub fn try_connect(port: u16, database: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
@@ -60,7 +60,7 @@ impl Sql {
         self.try_run(sql).unwrap()
     }
 
-    /// The outer error is the session's, and says nothing about what became of `sql`.
+    /// The outer error is the session's, and leaves the outcome of `sql` unknown.
     pub fn try_run(&mut self, sql: &[u8]) -> io::Result<Result<Vec<String>, String>> {
         let length = u32::try_from(sql.len() + 5).unwrap();
         let mut message = vec![b'Q'];
@@ -85,7 +85,7 @@ impl Sql {
         self.try_notify(channel, payload).unwrap();
     }
 
-    /// The same where the server may go or refuse.
+    /// The same for a server that may stop or refuse.
     pub fn try_notify(&mut self, channel: &str, payload: &str) -> io::Result<()> {
         let (channel, payload) = (literal(channel), literal(payload));
         let sql = format!("SELECT pg_notify({channel}, {payload})");

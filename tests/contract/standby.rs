@@ -1,4 +1,4 @@
-//! A primary and its standby: which of them the bridge takes, and what happens when they change
+//! A primary and its standby: the bridge's choice between them, and its reaction when they change
 //! places.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     witness::{Publisher, Witness},
 };
 
-/// A primary and its standby, which nobody harms.
+/// A primary and its standby, which no test harms.
 fn pair() -> &'static [Sandbox; 2] {
     static PAIR: OnceLock<[Sandbox; 2]> = OnceLock::new();
     PAIR.get_or_init(start_pair)
@@ -38,7 +38,7 @@ fn url([first, second]: [&Sandbox; 2], parameters: &str) -> String {
     format!("postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/postgres{parameters}")
 }
 
-/// The port of the server that `psql` takes.
+/// The port of the server that `psql` chooses.
 #[track_caller]
 fn psql_connects_to(url: &str) -> u16 {
     let output = Command::new("psql")
@@ -88,9 +88,9 @@ fn a_primary_that_is_read_only_will_do_among_several_hosts() {
     assert_eq!(client.payload(), "x");
 }
 
-/// It is found, as by psql; and that nobody can listen there is said.
+/// The bridge finds it, as psql does, and reports that it cannot listen there.
 #[test]
-fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {
+fn a_bridge_that_asks_for_a_standby_is_told_that_it_cannot_listen_there() {
     let [primary, standby] = pair();
     for order in [[primary, standby], [standby, primary]] {
         for wanted in ["standby", "read-only"] {
@@ -104,9 +104,9 @@ fn who_asks_for_a_standby_is_told_that_nobody_can_listen_there() {
     }
 }
 
-/// Where psql would be content with the standby, the bridge goes on to the primary.
+/// Where psql would accept the standby, the bridge goes on to the primary.
 #[test]
-fn who_takes_any_server_gets_the_one_where_one_can_listen() {
+fn a_bridge_that_takes_any_server_gets_the_one_where_it_can_listen() {
     let [primary, standby] = pair();
     for (order, best) in [
         ([primary, standby], standby),
@@ -124,7 +124,7 @@ fn who_takes_any_server_gets_the_one_where_one_can_listen() {
 }
 
 #[test]
-fn of_none_that_is_wanted_it_says_so() {
+fn without_a_server_of_the_kind_asked_for_it_says_so() {
     let [primary, standby] = pair();
     for (server, wanted, words) in [
         (standby, "read-write", "is not one that takes writes"),
@@ -140,7 +140,7 @@ fn of_none_that_is_wanted_it_says_so() {
     }
 }
 
-/// Nobody can listen there, whether somebody wants to or not.
+/// A standby cannot listen, whatever was asked for.
 #[test]
 fn a_standby_alone_is_not_ready_and_is_named() {
     let [_, standby] = pair();
@@ -167,7 +167,7 @@ fn the_doctor_names_the_standby_and_the_remedy() {
     assert!(text.contains("-> name the primary"), "{text}");
 }
 
-/// The primary dies while somebody publishes all the time, and the standby takes its place.
+/// The primary dies while a session publishes all the time, and the standby takes its place.
 #[test]
 fn the_bridge_follows_a_standby_that_is_promoted_under_load() {
     let [primary, standby] = start_pair();

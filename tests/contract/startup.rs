@@ -55,7 +55,7 @@ fn an_empty_variable_is_none() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_wrong_usage() {
+fn meaningless_settings_are_wrong_usage() {
     for arguments in [
         &["serve", "-p", "mysql://localhost/x"][..],
         &["serve", "-p", "postgresql://localhost:port/x"],
@@ -69,7 +69,7 @@ fn what_cannot_be_meant_is_wrong_usage() {
         &["serve", "argument"],
     ] {
         let mut arguments = arguments.to_vec();
-        // Should one of them be taken for right, nothing else is disturbed.
+        // If one of them were accepted, it would disturb nothing else.
         if !arguments.contains(&"-w") {
             arguments.extend(["-w", "127.0.0.1:0"]);
         }
@@ -127,7 +127,7 @@ fn an_address_of_other_machines_is_taken_and_warned_of() {
 
 #[test]
 fn a_server_that_is_down_is_logged_once_not_at_each_attempt() {
-    // A proxy in front of it, which hears a session begin and hangs up: it counts them.
+    // A proxy in front of it, which accepts a session and disconnects: it counts them.
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = proxy.local_addr().unwrap();
     let (sender, attempts) = channel();

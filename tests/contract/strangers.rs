@@ -1,4 +1,4 @@
-//! Contract, sections 2, 5 and 6: who may come in, what each may do, and how much of it.
+//! Contract, sections 2, 5 and 6: authentication, permissions and limits of clients.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
@@ -35,7 +35,7 @@ impl TokenFile {
         self.0.path().to_str().unwrap()
     }
 
-    /// A bridge that wants one of the tokens.
+    /// A bridge that requires one of the tokens.
     #[track_caller]
     fn serve(&self, more: &[&str]) -> Bridge {
         Bridge::serve(
@@ -52,7 +52,7 @@ fn upgrade(bridge: &Bridge, headers: &str) -> Response {
     raw.response("GET")
 }
 
-/// A client that came in, and was told that PostgreSQL is not there.
+/// A client that is connected, and was told that PostgreSQL is down.
 #[track_caller]
 fn unauthenticated(bridge: &Bridge) -> Client {
     let mut client = bridge.client();
@@ -76,7 +76,7 @@ fn notify(channel: &str) -> Value {
     json!({"type": "notify", "channel": channel, "payload": "p", "id": 1})
 }
 
-/// The code of the answer, whose channel and id are those asked.
+/// The code of the answer, whose channel and id are those of the request.
 #[track_caller]
 fn refusal(client: &mut Client, asked: &Value) -> String {
     client.send(asked);
@@ -104,7 +104,7 @@ fn without_an_option_every_channel_may_be_used_and_with_one_those_it_names() {
     }
     for channel in ["orders", "Orders.new", "alrts", "alerts ", "日", "日本語"] {
         assert_eq!(refusal(&mut client, &subscribe(channel)), "forbidden");
-        // What is not there can be left.
+        // A subscription that does not exist can be ended.
         assert_eq!(client.unsubscribe(channel)["channel"], channel);
     }
     assert_eq!(client.notify("orders.new", "p")["type"], "notified");
@@ -224,7 +224,7 @@ fn the_third_wrong_token_closes_with_4001() {
 }
 
 #[test]
-fn who_does_not_say_who_it_is_in_10_s_is_closed_with_4001() {
+fn a_client_that_does_not_authenticate_in_10_s_is_closed_with_4001() {
     let file = TokenFile::new("s3cret");
     let bridge = file.serve(&[]);
     let start = Instant::now();
@@ -246,7 +246,7 @@ fn auth_is_an_unknown_type_where_no_token_is_required() {
 }
 
 #[test]
-fn a_token_narrows_what_everybody_may() {
+fn a_token_narrows_the_permissions_of_all_clients() {
     let database = Database::create();
     let file = TokenFile::new("reader publish=\nann subscribe=a*,b publish=a\nroot\n");
     let arguments = ["--token-file", file.path(), "--allow-subscribe", "a?,b,c"];
@@ -302,7 +302,7 @@ fn with_a_token_a_page_of_any_host_may_come_and_allow_origin_narrows() {
 // ---- tokens read again
 
 #[test]
-fn at_sighup_the_tokens_are_read_again_and_who_lost_its_own_is_closed_with_4001() {
+fn at_sighup_the_tokens_are_read_again_and_a_client_that_lost_its_token_is_closed_with_4001() {
     let file = TokenFile::new("stays\ngoes\n");
     let bridge = file.serve(&[]);
     let mut stays = authenticated(&bridge, "stays");
@@ -336,7 +336,7 @@ fn at_sighup_a_bridge_without_a_token_file_says_so_and_stays() {
 }
 
 #[test]
-fn a_subscription_that_its_token_does_not_leave_any_more_ends_the_connection() {
+fn a_subscription_that_its_token_no_longer_permits_ends_the_connection() {
     let database = Database::create();
     let file = TokenFile::new("ann\nbob\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
@@ -352,7 +352,7 @@ fn a_subscription_that_its_token_does_not_leave_any_more_ends_the_connection() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_or_is_none_keeps_the_old_tokens_and_is_an_error_in_the_log() {
+fn an_unreadable_or_malformed_file_keeps_the_old_tokens_and_is_an_error_in_the_log() {
     let file = TokenFile::new("s3cret\n");
     let bridge = file.serve(&[]);
     let mut client = authenticated(&bridge, "s3cret");
@@ -444,7 +444,7 @@ fn other_machines_without_a_token_are_warned_of_once() {
 
 // ---- the command line's clients
 
-/// Somebody with this token, who listens to `orders` by now.
+/// A client with this token, which listens to `orders` by now.
 fn listener(url: &str, token: &str) -> Program {
     let mut command = alle_with(&["listen", "-w", url, "orders"]);
     command.env("ALLE_TOKEN", token);
@@ -500,7 +500,7 @@ fn listen_and_publish_end_with_1_where_their_token_is_wrong_or_missing() {
 }
 
 #[test]
-fn a_listener_whose_token_is_no_more_ends_with_1() {
+fn a_listener_whose_token_was_removed_ends_with_1() {
     let database = Database::create();
     let file = TokenFile::new("goes\nstays\n");
     let bridge = Bridge::start_with(&database.url(), &["--token-file", file.path()]);
@@ -563,7 +563,7 @@ fn clients_of_one_address_beyond_their_number_are_429_until_one_leaves() {
     crate::harness::wait_until("there is room again", || upgrade(&bridge, "").status == 101);
 }
 
-// ---- seen by whoever watches
+// ---- seen in the metrics
 
 #[test]
 fn each_refusal_is_counted() {

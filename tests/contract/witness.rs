@@ -1,4 +1,4 @@
-//! Somebody who publishes all the time, and a client who knows what it ought to hear of it.
+//! A session that publishes all the time, and a client that knows the numbers it has to receive.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{client::Client, harness::Bridge, sql::Sql};
 const CHANNEL: &str = "steady";
 
 /// Publishes 1, 2, 3, ... one after the other, in a session of its own, at the first of some
-/// servers that is there; stops when dropped.
+/// servers that is up; stops when dropped.
 pub struct Publisher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -27,7 +27,7 @@ struct Shared {
     ports: Vec<u16>,
     stop: AtomicBool,
     committed: AtomicU64,
-    /// Nobody knows what became of these.
+    /// The numbers whose outcome is unknown.
     unknown: Mutex<BTreeSet<u64>>,
 }
 
@@ -83,14 +83,15 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
-            // A server that answers no more keeps it for a while: not ours to wait for.
+            // A server that no longer answers holds it up for a while: the test does not wait for
+            // that.
             thread.thread().unpark();
         }
     }
 }
 
-/// A subscriber of the publisher that checks all it hears: unless it was told of a gap, each number
-/// that is committed follows the one before it.
+/// A subscriber of the publisher that checks every number: unless it was told of a gap, each
+/// committed number follows the one before it.
 pub struct Witness<'a> {
     client: Client,
     publisher: &'a Publisher,
@@ -98,7 +99,7 @@ pub struct Witness<'a> {
     last: Option<u64>,
 }
 
-/// What a witness heard.
+/// A message to a witness.
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     Number(u64),
@@ -121,7 +122,7 @@ impl<'a> Witness<'a> {
         witness
     }
 
-    /// The next thing that tells something.
+    /// The next message that matters.
     #[track_caller]
     fn hear(&mut self) -> Heard {
         loop {
@@ -147,7 +148,7 @@ impl<'a> Witness<'a> {
         }
     }
 
-    /// Hears numbers and nothing else until one is beyond `number`.
+    /// Receives numbers and nothing else until one is beyond `number`.
     #[track_caller]
     pub fn hear_a_number_after(&mut self, number: u64) {
         loop {
@@ -161,7 +162,7 @@ impl<'a> Witness<'a> {
         }
     }
 
-    /// Hears numbers until it is told that PostgreSQL is down.
+    /// Receives numbers until PostgreSQL is reported as down.
     #[track_caller]
     pub fn hear_of_the_outage(&mut self) {
         self.hear_numbers_until(&Heard::Down);
@@ -198,7 +199,7 @@ impl<'a> Witness<'a> {
     }
 }
 
-/// Longer than it takes until silence is taken for death.
+/// Longer than the time after which silence counts as a loss.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two notifications, about.
 const INTERVAL: Duration = Duration::from_millis(1);

@@ -28,12 +28,12 @@ impl Worst {
         }
     }
 
-    /// One more: as many subscriptions as it may have, as many unread answers, a message of which
-    /// the end is missing, and input behind that which is not worked off.
+    /// Adds one: as many subscriptions as it may have, as many unread answers, a message without
+    /// its end, and input behind that which is not yet processed.
     pub(crate) fn connect(&mut self) {
         let client = self.hub.handle_connected(None);
         self.input(client, UPGRADE.to_vec(), true);
-        // All of them share 20,000 channels: the names are not what a client costs.
+        // All of them share 20,000 channels: the names are not part of a client's cost.
         let group = self.clients % 20;
         self.clients += 1;
         let texts = (0..1_000)
@@ -44,7 +44,7 @@ impl Worst {
         // The first fragment of a message whose end never comes (RFC 6455, 5.4).
         begun[0] = 0x01;
         self.input(client, begun, true);
-        // Until the hub does not read it any more; or it is closed, for the bound of all.
+        // Until the hub no longer reads it, or closes it for the common bound.
         let pings = PING.repeat(16 * 1024 / PING.len());
         for _ in 0..10 {
             if self.hub.is_current(client) && !self.hub.is_paused(client) {
@@ -53,7 +53,7 @@ impl Worst {
         }
     }
 
-    /// Memory of clients' own, as the hub counts it.
+    /// Memory held for single clients, as the hub counts it.
     pub(crate) fn owned_bytes(&self) -> usize {
         self.hub.owned_bytes()
     }

@@ -13,7 +13,7 @@ use crate::environment::clean;
 
 /// A bridge that can be stopped and started again on the same port.
 pub struct Server {
-    /// Nobody else's, also while the bridge is stopped.
+    /// No other process gets it, even while the bridge is stopped.
     port: Deserted,
     database: String,
     arguments: Vec<String>,
@@ -39,12 +39,12 @@ pub fn start_server_with(arguments: &[&str]) -> Server {
 }
 
 impl Server {
-    /// Where the page is.
+    /// The URL of the page.
     pub fn page_url(&self) -> String {
         format!("http://{}/", self.port.address())
     }
 
-    /// Another session's NOTIFY.
+    /// NOTIFY from another session.
     pub fn notify(&self, channel: &str, payload: &str) {
         let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let sql = format!("SELECT pg_notify({}, {})", quote(channel), quote(payload));
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    /// Starts it where it was.
+    /// Starts it on the same port.
     pub fn start_again(&mut self) {
         let (url, arguments) = (sandbox::shared().url_for(&self.database), &self.arguments);
         self.process = Some(self.port.lend(|address| serve(address, &url, arguments)));

@@ -1,8 +1,8 @@
 //! A PostgreSQL that speaks the wire protocol: transactions, commit order, LISTEN and NOTIFY.
 //!
-//! What it does between two messages is cut into steps, so that anything may happen between a
-//! commit and its answer. A notification is read from the log of commits when its session is idle
-//! (or about to say ReadyForQuery), and is sent if the session listens to the channel *then*.
+//! Its work between two messages is cut into steps, so that any event may happen between a commit
+//! and its answer. A notification is read from the log of commits when its session is idle (or
+//! about to send ReadyForQuery), and is sent if the session listens to the channel *then*.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::{
     wire::{bound, text},
 };
 
-/// What all sessions share: the committed notifications, in commit order.
+/// The state that all sessions share: the committed notifications, in commit order.
 #[derive(Default)]
 pub struct Database {
     pub log: Vec<(String, String)>,
@@ -35,12 +35,12 @@ impl Database {
 #[derive(Default)]
 pub struct Process {
     inbox: VecDeque<u8>,
-    /// Said and not yet read by the frontend.
+    /// Sent and not yet read by the frontend.
     pub outbox: VecDeque<u8>,
     started: bool,
     /// Channel to the length of the log when its LISTEN was committed.
     pub listens: BTreeMap<String, usize>,
-    /// How far the log was read.
+    /// The position in the log up to which it was read.
     read: usize,
     /// The simple query whose CommandComplete was sent and whose transaction still commits.
     committing: Option<String>,
@@ -48,13 +48,13 @@ pub struct Process {
     transaction: Vec<(String, String)>,
     /// An error was sent: everything up to Sync is skipped.
     failed: bool,
-    /// The transaction at hand is committed, ReadyForQuery not yet sent.
+    /// The transaction in progress is committed, ReadyForQuery not yet sent.
     synced: bool,
-    /// No more is read: the last word is said.
+    /// The backend reads no more: it has sent its last message.
     pub ended: bool,
 }
 
-/// How often things go wrong, in percent.
+/// The rates of failures, in percent.
 #[derive(Clone, Copy, Debug)]
 pub struct Mood {
     pub refuse_listen: usize,
@@ -77,7 +77,7 @@ impl Process {
         self.inbox.extend(bytes);
     }
 
-    /// One thing a backend does; false if there is nothing to do.
+    /// One step of a backend; false if there is nothing to do.
     pub fn step(&mut self, database: &mut Database, mood: Mood, random: &mut Random) -> bool {
         if self.ended {
             return false;
@@ -220,7 +220,7 @@ impl Process {
                 self.say(b'D', &[0, 1, 0, 0, 0, 0]);
                 self.say(b'C', b"SELECT 1\0");
             }
-            tag => panic!("nobody sends {}", tag.escape_ascii()),
+            tag => panic!("no frontend sends {}", tag.escape_ascii()),
         }
     }
 
@@ -239,7 +239,7 @@ impl Process {
                 self.say(b'C', &[tag.as_bytes(), &[0]].concat());
                 self.committing = Some(sql);
             }
-            _ => panic!("nobody wrote {sql}"),
+            _ => panic!("no statement of ours: {sql}"),
         }
     }
 
@@ -261,8 +261,8 @@ impl Process {
     }
 }
 
-/// Whether this is about the channel by which the bridge proves that it hears: not the clients'
-/// business, and nothing is refused there.
+/// Whether this is about the channel by which the bridge proves that it receives notifications:
+/// clients do not see it, and it is never refused.
 pub fn is_probe(name_or_sql: &str) -> bool {
     name_or_sql.contains("alle probe ")
 }

@@ -1,4 +1,4 @@
-//! The far end of a client's socket: writes masked frames, reads the server's strictly.
+//! The far end of a client's socket: writes masked frames, parses the server's strictly.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,41 +13,42 @@ use crate::{
 pub struct Client {
     pub number: u32,
     pub view: View,
-    /// Written by us, not yet read by the hub; with what becomes whole at the end of each piece.
+    /// Written by us, not yet read by the hub; with the request that is complete at the end of each
+    /// piece.
     to_hub: VecDeque<(Vec<u8>, Whole)>,
-    /// Bytes at its front that the hub has, and has not worked off.
+    /// Bytes at its front that the hub has, and has not processed.
     left_bytes: usize,
-    /// Since when the hub has a part of what is at its front, where it has.
+    /// The time since which the hub has an incomplete piece from the front, if it has one.
     pub part_began: Option<Duration>,
-    /// The longest time that it had a part.
+    /// The longest time that it had an incomplete piece.
     pub part_time: Duration,
     /// In the socket, not yet read by us.
     pub socket: Vec<u8>,
-    /// So much fits into the socket.
+    /// The capacity of the socket.
     pub capacity: usize,
     /// The hub was told that the socket is full.
     pub is_full: bool,
     pub is_stalled: bool,
     /// Answers no ping.
     pub is_mute: bool,
-    /// We sent a close frame or worse: nothing is promised any more.
+    /// We sent a close frame or a violation: nothing is promised any more.
     pub is_closing: bool,
     pub stage: Stage,
     inbox: Vec<u8>,
     pub close_code: Option<u16>,
     pings: VecDeque<Vec<u8>>,
-    /// What became whole at the last write, for the trace.
+    /// The requests completed by the last write, for the trace.
     asked: Vec<Request>,
     next_id: u64,
     group: u32,
-    /// Channel and payload of the last publish, to be said again.
+    /// Channel and payload of the last publish, to be repeated.
     last_publish: Option<(String, String, bool)>,
     /// The hub has all of our HTTP head.
     pub is_upgraded: bool,
-    /// When the hub last got bytes of us, and the longest time it got none.
+    /// The last time the hub got bytes of us, and the longest time without any.
     pub fed_at: Duration,
     pub silence: Duration,
-    /// When the socket last took bytes, and the longest time it took none.
+    /// The last time the socket took bytes, and the longest time without any.
     pub moved_at: Duration,
     pub standstill: Duration,
     pub is_shut_down: bool,
@@ -60,12 +61,13 @@ pub enum Stage {
     Closed,
 }
 
-/// What a piece is once the hub has all of it.
+/// The meaning of a piece once the hub has all of it.
 enum Whole {
     Head,
     Request(Request),
     Control,
-    /// Our close frame, or what no client may send: from its first byte on nothing is promised.
+    /// Our close frame, or bytes that no client may send: from the first byte on nothing is
+    /// promised.
     Close,
 }
 
@@ -101,7 +103,7 @@ impl Client {
         }
     }
 
-    /// Asks for something, likely or not.
+    /// Sends a request, likely or not.
     pub fn ask(
         &mut self,
         channels: &[&str],
@@ -164,7 +166,7 @@ impl Client {
         }
     }
 
-    /// Asks to go on from there.
+    /// Subscribes from that position.
     pub fn resume(&mut self, since: Since) {
         self.next_id += 1;
         let id = self.next_id;
@@ -217,7 +219,7 @@ impl Client {
         self.to_hub.push_back((last, Whole::Close));
     }
 
-    /// Bytes that were not given to the hub yet.
+    /// Bytes not yet given to the hub.
     pub fn waiting_bytes(&self) -> usize {
         let bytes: usize = self.to_hub.iter().map(|(bytes, _)| bytes.len()).sum();
         bytes - self.left_bytes
@@ -287,7 +289,7 @@ impl Client {
         );
     }
 
-    /// The server will say nothing more, and all it said was read.
+    /// The server sends nothing more, and all of its bytes were read.
     pub fn check_end(&self) {
         assert!(self.inbox.is_empty(), "the end comes at a frame boundary");
         assert_eq!(self.stage, Stage::Closed, "the end follows a close frame");
@@ -303,7 +305,7 @@ impl Client {
         self.stage = Stage::Frames;
     }
 
-    /// Takes a frame of the server, if one is whole.
+    /// Takes a frame of the server, if one is complete.
     fn take_frame(&mut self, truth: &mut Truth, trace: &mut Vec<String>, keep: bool) -> bool {
         let Some((first, payload)) = take_frame(&mut self.inbox) else {
             return false;

@@ -1,5 +1,5 @@
-//! One run: everything that may happen between the hub, its clients and PostgreSQL, in an order
-//! and with a weight that follow from the seed.
+//! One run: all events between the hub, its clients and PostgreSQL, in an order and with weights
+//! that follow from the seed.
 
 #[path = "sessions.rs"]
 mod sessions;
@@ -36,7 +36,7 @@ enum Link {
     Ordered,
     Connected {
         process: Box<Process>,
-        /// Nothing comes through any more, and nobody is told.
+        /// Nothing is forwarded any more, and neither end is told.
         is_black_hole: bool,
     },
 }
@@ -73,15 +73,15 @@ enum Happening {
 pub struct World {
     random: Random,
     hub: Hub,
-    /// The instant of the start, and how long ago it was.
+    /// The instant of the start, and the time since.
     start: Instant,
     now: Duration,
     limits: Limits,
     is_small: bool,
     clients: BTreeMap<ClientId, Client>,
-    /// Names of clients that are gone; events may still come for them.
+    /// Ids of clients that are gone; events for them may still arrive.
     ghosts: Vec<ClientId>,
-    /// The positions of clients that disconnected; a new one may go on from there.
+    /// The positions of clients that disconnected; a new one may resume from there.
     positions: VecDeque<Vec<Since>>,
     client_count: u32,
     clients_max: usize,
@@ -91,7 +91,7 @@ pub struct World {
     reluctance: usize,
     links: [Link; 2],
     taps: [Tap; 2],
-    /// Bytes the hub offers for each session and that are not handed over.
+    /// Bytes that the hub offers for each session and that are not handed over.
     offered: [usize; 2],
     database: Database,
     seen_commits: usize,
@@ -117,7 +117,7 @@ impl World {
         let channels = NAMES[..2 + random.below(NAMES.len() - 1)].to_vec();
         let pinned = random.percent(30).then(|| channels[0]);
         let usual = Limits::default();
-        // A recovery that is more than a client may be owed is not sent.
+        // A recovery larger than a client's limit is not sent.
         let is_history_tight = limits.history_bytes_max < usual.history_bytes_max
             || limits.client_queue_bytes_max < usual.client_queue_bytes_max;
         let truth = Truth::new(is_limited, limits.history_frames_max, is_history_tight);
@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// Plays so many happenings, then lets all end well.
+    /// Plays this many happenings, then brings all to a good end.
     pub fn play(&mut self, steps: usize) {
         if self.random.percent(10) {
             // Ticks wrap after 49.7 days.
@@ -315,16 +315,16 @@ impl World {
             self.hub.handle_timeout();
             self.after();
         }
-        panic!("what is due is done, or put off: time does not stand still");
+        panic!("a due timeout is handled or postponed: time does not stand still");
     }
 
-    /// What is to be done after each call of the hub.
+    /// The work after each call of the hub.
     fn after(&mut self) {
         self.hub.handle_backend();
         self.look_at_writes();
         let mut resumed = VecDeque::new();
         loop {
-            // What the hub says of PostgreSQL happened before.
+            // The hub's reports about PostgreSQL are of earlier events.
             let Some(action) = self.hub.poll_action() else {
                 let Some(id) = resumed.pop_front() else {
                     break;
@@ -420,7 +420,7 @@ impl World {
         }
     }
 
-    /// Everything that is under way between the hub and PostgreSQL arrives.
+    /// All bytes on their way between the hub and PostgreSQL arrive.
     fn flow_backends(&mut self, mood: Mood) -> bool {
         let mut was_busy = false;
         for _ in 0..FLOW_TURNS_MAX {
@@ -442,15 +442,15 @@ impl World {
             }
             was_busy = true;
         }
-        panic!("a PostgreSQL of good will comes to an end");
+        panic!("a cooperating PostgreSQL comes to an end");
     }
 
-    /// Everything that is under way arrives.
+    /// All bytes on their way arrive.
     fn flow(&mut self, mood: Mood) {
         for turn in 0..FLOW_TURNS_MAX {
             let mut busy = false;
             if turn > 20 {
-                // A socket of a few bytes takes for ever.
+                // A socket of a few bytes would take for ever.
                 for client in self.clients.values_mut() {
                     client.capacity = client.capacity.saturating_mul(2);
                 }
@@ -482,7 +482,7 @@ impl World {
                 return;
             }
         }
-        panic!("two parties of good will come to an end");
+        panic!("two cooperating peers come to an end");
     }
 
     fn finish(&mut self) {
@@ -533,11 +533,18 @@ impl World {
         // The UNLISTENs of their channels are delayed.
         self.pass(UNLISTEN_DELAY_MAX);
         assert_eq!(self.hub.client_count(), 0, "every slot is free");
-        assert!(!self.hub.has_transmit(), "nothing is left for nobody");
+        assert!(
+            !self.hub.has_transmit(),
+            "no write is left without a client"
+        );
         self.flow(Mood::GOOD);
         self.hub.check_invariants();
         let listened: Vec<_> = self.taps[0].listened().collect();
-        assert_eq!(listened, Vec::from_iter(self.pinned), "heard by nobody");
+        assert_eq!(
+            listened,
+            Vec::from_iter(self.pinned),
+            "listened to without a subscriber"
+        );
         let is_bound = self.hub.history_bytes() <= self.limits.history_bytes_max;
         assert!(is_bound, "the history keeps to its bytes");
         if self.pinned.is_none() {
@@ -553,7 +560,7 @@ impl World {
     }
 }
 
-/// Whether clients may be closed for the limits, and requests refused.
+/// Whether clients may be closed, and requests refused, for the limits.
 fn limits(random: &mut Random) -> (Limits, bool, bool) {
     let mut limits = Limits::default();
     let mut is_small = false;
@@ -585,7 +592,7 @@ fn limits(random: &mut Random) -> (Limits, bool, bool) {
     (limits, is_small, is_limited)
 }
 
-/// Each run likes other things.
+/// Each run prefers other events.
 fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     use Happening as It;
     let usual = [
@@ -617,7 +624,7 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
         (It::Storm, 1),
     ];
     let usual = usual.map(|(it, weight)| (it, weight * random.pick(&[1, 2, 2, 4])));
-    // In some runs little goes wrong, so that much is under way when it does.
+    // In some runs few things go wrong, so that much is under way when one does.
     let trouble = random.pick(&[0, 1, 1, 3]);
     let rare = rare.map(|(it, weight)| (it, weight * trouble * random.pick(&[0, 1, 1, 3])));
     usual.into_iter().chain(rare).collect()

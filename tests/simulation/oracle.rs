@@ -1,9 +1,10 @@
-//! What must be true of every run.
+//! The invariants of every run.
 //!
-//! [`Tap`] reads what passes between the hub and PostgreSQL, and writes down in [`Truth`] when
-//! each LISTEN was confirmed and which notifications reached the hub after it. What a client is to
-//! see follows from that and from when its own requests reached the hub; [`View`] follows one
-//! client and compares. Every call of the hub is one step: "before" and "after" are by step.
+//! [`Tap`] reads the bytes between the hub and PostgreSQL, and records in [`Truth`] when each
+//! LISTEN was confirmed and which notifications reached the hub after it. The messages that a
+//! client must see follow from that and from when its own requests reached the hub; [`View`]
+//! follows one client and compares. Every call of the hub is one step: "before" and "after" are by
+//! step.
 
 #[path = "view.rs"]
 mod view;
@@ -51,17 +52,17 @@ pub struct Group {
     pub committed: u32,
     pub notified: u32,
     pub unknown: u32,
-    /// Answered in a way that means it never happened.
+    /// Answered with a code that means it was never committed.
     pub failed: u32,
     pub has_id: bool,
 }
 
-/// What happened between the hub and PostgreSQL.
+/// The events between the hub and PostgreSQL.
 #[derive(Default)]
 pub struct Truth {
     pub step: u64,
     fed: u64,
-    /// What clients were told, by type, code of an error and close code.
+    /// The messages to clients, by type, code of an error and close code.
     pub told: BTreeMap<String, u64>,
     /// Limits are so small that requests may be refused for them.
     is_limited: bool,
@@ -130,12 +131,12 @@ impl Truth {
         }
     }
 
-    /// A commit of a client's publish: in the order its client asked.
+    /// The commit of a client's publish: in the order that its client sent.
     pub fn note_commit(&mut self, payload: &str) {
         let Some(name) = group_name(payload) else {
             return;
         };
-        let group = self.groups.get_mut(name).expect("somebody asked for it");
+        let group = self.groups.get_mut(name).expect("a client asked for it");
         group.committed += 1;
         assert!(
             group.committed <= group.requested - group.failed,
@@ -148,7 +149,7 @@ impl Truth {
         *last = number;
     }
 
-    /// At the end: what was acknowledged is committed, once, and what was refused is not.
+    /// At the end: every acknowledged publish is committed, once, and no refused one is.
     pub fn check_publishes(&self) {
         for (name, group) in &self.groups {
             let most = group.requested - group.failed;
@@ -224,7 +225,7 @@ pub struct Tap {
     read: VecDeque<u8>,
     started: bool,
     asked: VecDeque<Ask>,
-    /// What was bound and not yet synced.
+    /// The pairs bound and not yet synced.
     bound: Vec<(String, String)>,
     failed: bool,
     listened: BTreeSet<String>,
@@ -249,7 +250,7 @@ impl Tap {
                         continue;
                     }
                     let name = group_name(&pair.1).expect("only clients publish here");
-                    let group = truth.groups.get_mut(name).expect("somebody asked for it");
+                    let group = truth.groups.get_mut(name).expect("a client asked for it");
                     group.emitted += 1;
                     assert!(
                         group.emitted <= group.requested,
@@ -365,7 +366,7 @@ impl Tap {
                 }
             }
             Some(Ask::Other) => {}
-            None => panic!("the simulated PostgreSQL answers what nobody asked"),
+            None => panic!("the simulated PostgreSQL answers without a request"),
         }
     }
 

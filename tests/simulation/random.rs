@@ -1,4 +1,4 @@
-//! SplitMix64: everything a run does follows from its seed.
+//! SplitMix64: the whole run follows from its seed.
 
 pub struct Random(u64);
 
@@ -28,7 +28,7 @@ impl Random {
         of[self.below(of.len())]
     }
 
-    /// How much of `bytes` moves now: mostly all, often little.
+    /// The number of `bytes` that move now: mostly all, often few.
     pub fn part(&mut self, bytes: usize) -> usize {
         match self.below(4) {
             0 => bytes.min(1 + self.below(8)),

@@ -1,4 +1,4 @@
-//! Between the hub and PostgreSQL: what moves, in which pieces, and what dies.
+//! Between the hub and PostgreSQL: the bytes that move, their pieces, and lost connections.
 
 use alle::internals::backend::Role;
 
@@ -69,7 +69,7 @@ impl World {
         worked
     }
 
-    /// What PostgreSQL has to say arrives, unless the hub does not want to read it now.
+    /// The answers of PostgreSQL arrive, unless the hub does not want to read now.
     pub(super) fn feed(&mut self, role: Role, all: bool) -> bool {
         let Link::Connected {
             process,
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// The connection is no more; the hub is told.
+    /// The connection is lost; the hub is told.
     pub(super) fn lose(&mut self, role: Role, why: &str) {
         self.truth.step += 1;
         self.note(|_| format!("the connection of the {role} session {why}"));
@@ -162,7 +162,7 @@ impl World {
         self.after();
     }
 
-    /// The server process may still do what it was asked, and nobody hears of it.
+    /// The server process may still carry out its requests, and no answer arrives.
     pub(super) fn end_link(&mut self, role: Role) {
         for _ in 0..self.random.pick(&[0, 3, 1_000]) {
             if !self.work(role, self.mood) {

@@ -1,4 +1,4 @@
-//! Between the hub and its clients: what moves, in which pieces, and what ends.
+//! Between the hub and its clients: the bytes that move, their pieces, and lost connections.
 
 use alle::internals::{delivery::outgoing::Written, hub::drive, id::ClientId};
 
@@ -47,7 +47,7 @@ impl World {
     }
 
     pub(super) fn send(&mut self, id: ClientId, bytes: usize) {
-        // The reactor does not read a client that the hub does not want to hear.
+        // The reactor does not read a client that the hub does not want to read.
         if bytes == 0 || self.hub.is_paused(id) {
             return;
         }
@@ -63,7 +63,7 @@ impl World {
         self.after();
     }
 
-    /// The hub goes on with what it left of the client's input.
+    /// The hub continues with the rest of the client's input.
     pub(super) fn resume(&mut self, id: ClientId) {
         if self.hub.unparsed_bytes(id) > 0 {
             self.truth.step += 1;
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    /// So many bytes were given to the hub: a request counts as asked when it was worked off.
+    /// The hub was given this many bytes: a request counts as sent once it was processed.
     fn note_parsed(&mut self, id: ClientId, bytes: usize) {
         let left = self.hub.unparsed_bytes(id);
         let Some(client) = self.clients.get_mut(&id) else {
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// The model knows why the server ends this connection.
+    /// The model knows the reason for which the server ends this connection.
     pub(super) fn check_close(&self, id: ClientId, code: Option<u16>) {
         let client = &self.clients[&id];
         let standstill = client.standstill.max(self.now - client.moved_at);
@@ -150,7 +150,7 @@ impl World {
         self.after();
     }
 
-    /// Nothing is left of the connection but where its client stood.
+    /// Nothing is left of the connection but the client's positions.
     pub(super) fn forget(&mut self, id: ClientId) -> bool {
         let Some(client) = self.clients.remove(&id) else {
             return false;
@@ -190,7 +190,7 @@ impl World {
         let mut note = String::new();
         let was_some = drive::transmit(&mut self.hub, |id, bytes| {
             let client = clients.get_mut(&id);
-            let client = client.expect("what is written is for somebody who is there");
+            let client = client.expect("bytes are written to a connected client");
             assert!(!client.is_full, "a full socket says when it takes more");
             let room = client.capacity.saturating_sub(client.socket.len());
             let taken = bytes.len().min(room);
@@ -222,5 +222,5 @@ impl World {
     }
 }
 
-/// So many clients are remembered.
+/// The number of clients that are remembered.
 const POSITIONS_MAX: usize = 8;

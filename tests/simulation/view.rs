@@ -1,4 +1,4 @@
-//! One client as it sees itself: what it asked, what it was told, and whether the two fit.
+//! One client from its own point of view: its requests, the answers, and whether the two agree.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +17,7 @@ pub enum Request {
     Simple(&'static str, u64),
 }
 
-/// A position some client had, or never anybody.
+/// A position that a client had once, or that never existed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Since {
     pub channel: String,
@@ -37,20 +37,20 @@ struct Pending {
 struct Position {
     listen: usize,
     seq: u64,
-    /// Up to here it is told again what it missed, whatever came live on other channels.
+    /// The end of its replay, whatever arrived live on other channels.
     replayed_to: u64,
-    /// A `status` down came, and nothing yet said that the channel is whole again.
+    /// A `status` down arrived, and no message yet said that the channel is complete again.
     doubtful: bool,
 }
 
-/// What one client was told, and what it still awaits.
+/// The messages of one client, and the answers it still awaits.
 #[derive(Default)]
 pub struct View {
     status: Option<bool>,
     positions: BTreeMap<String, Position>,
-    /// Subscribes and unsubscribes by channel, in the order asked.
+    /// Subscribes and unsubscribes by channel, in the order sent.
     pending: BTreeMap<String, VecDeque<Pending>>,
-    /// Publishes with an id by channel, in the order asked.
+    /// Publishes with an id by channel, in the order sent.
     publishes: BTreeMap<String, VecDeque<(u64, String)>>,
     silent: BTreeSet<String>,
     simple: BTreeMap<u64, &'static str>,
@@ -58,7 +58,7 @@ pub struct View {
 }
 
 impl View {
-    /// The request is whole, and the hub gets it in this step.
+    /// The request is complete, and reaches the hub in this step.
     pub fn ask(&mut self, request: &Request, truth: &mut Truth) {
         let step = truth.step;
         let mut pend = |channel: &str, is_subscribe, id, since: Option<Since>| {
@@ -89,7 +89,7 @@ impl View {
         }
     }
 
-    /// A message of the server, whole and in its turn.
+    /// A message of the server, complete and in its turn.
     pub fn hear(&mut self, message: &Value, truth: &mut Truth) {
         let kind = message["type"].as_str().expect("a message has a type");
         let channel = message["channel"].as_str().unwrap_or_default();
@@ -133,7 +133,7 @@ impl View {
 
     fn take_pending(&mut self, channel: &str, is_subscribe: bool, id: Option<u64>) -> Pending {
         let pending = self.pending.get_mut(channel).and_then(VecDeque::pop_front);
-        let pending = pending.expect("an answer nobody asked for");
+        let pending = pending.expect("an answer without a request");
         assert_eq!(
             (pending.is_subscribe, Some(pending.id)),
             (is_subscribe, id),
@@ -332,17 +332,20 @@ impl View {
         }
     }
 
-    /// Answers of one channel's publishes come in the order asked; what is refused at once may
+    /// The publishes of one channel are answered in the order sent; one that is refused at once may
     /// overtake those that still wait for PostgreSQL.
     fn take_publish(&mut self, channel: &str, id: Option<u64>, in_order: bool) -> String {
-        let publishes = self.publishes.get_mut(channel).expect("nobody published");
+        let publishes = self
+            .publishes
+            .get_mut(channel)
+            .expect("an answer without a publish");
         let at = publishes.iter().position(|&(it, _)| Some(it) == id);
-        let at = at.expect("an answer nobody asked for, or the second one");
+        let at = at.expect("an answer without a request, or the second one");
         assert!(at == 0 || !in_order, "publishes are answered in order");
         publishes.remove(at).expect("it is there").1
     }
 
-    /// All is quiet and PostgreSQL is up: what is unanswered or missing, if anything.
+    /// All is quiet and PostgreSQL is up: the first unanswered or missing message, if there is one.
     pub fn fault(&self, truth: &Truth) -> Option<String> {
         if let Some(pending) = self.pending.iter().find(|(_, it)| !it.is_empty()) {
             return Some(format!("never answered: {pending:?}"));
@@ -370,7 +373,7 @@ impl View {
         })
     }
 
-    /// Where it stands on each channel: from there it may go on another time.
+    /// Its position on each channel, from which it may resume another time.
     pub fn positions(&self, truth: &Truth) -> Vec<Since> {
         let positions = self.positions.iter().map(|(channel, position)| Since {
             channel: channel.clone(),

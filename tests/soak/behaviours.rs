@@ -1,4 +1,4 @@
-//! What hostile, broken and slow peers do, as data: bytes, and how a round is to end.
+//! Hostile, broken and slow peers, as data: the bytes they send, and the allowed ends of a round.
 //!
 //! Knows no socket.
 
@@ -23,21 +23,21 @@ pub struct Behaviour {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It reads until the bridge hangs up.
+    /// It reads until the bridge disconnects.
     Heard,
-    /// The same, and its opening leaves byte by byte.
+    /// The same, and its opening is sent byte by byte.
     HeardSlowly,
-    /// It goes as soon as everything is written.
+    /// It leaves as soon as everything is written.
     Vanish,
     /// The same, by a reset.
     Reset,
-    /// It reads nothing for a while, and then until the bridge hangs up.
+    /// It reads nothing for a while, and then until the bridge disconnects.
     Deaf,
 }
 
-/// How a round ends that its own side ends.
+/// The end of a round that its own side ends.
 pub const LEFT: &str = "left";
-/// It was deaf, and could read all that it had missed.
+/// It did not read for a while, and could read everything it had missed.
 pub const CAUGHT_UP: &str = "caught up";
 pub const HUNG_UP: &str = "hung up";
 pub const RESET: &str = "reset";

@@ -1,5 +1,5 @@
-//! All foes on one thread: each does as its behaviour says, again and again, and what it met with
-//! is held against what the bridge promises.
+//! All foes on one thread: each repeats its behaviour, and its observations are compared with the
+//! promises of the bridge.
 
 use std::{
     collections::BTreeMap,
@@ -28,12 +28,12 @@ pub struct Foes {
     thread: JoinHandle<()>,
 }
 
-/// What became of their rounds.
+/// The outcome of their rounds.
 #[derive(Clone, Default)]
 pub struct Told {
-    /// How often which behaviour began.
+    /// The number of rounds begun, by behaviour.
     pub begun: BTreeMap<&'static str, u64>,
-    /// How its rounds ended.
+    /// The ends of the rounds.
     pub ended: BTreeMap<&'static str, BTreeMap<String, u64>>,
     /// Errors the bridge told them, by code.
     pub refusals: BTreeMap<String, u64>,
@@ -41,7 +41,7 @@ pub struct Told {
 }
 
 impl Foes {
-    /// So many of each behaviour, deaf for as many seconds as `deaf` has.
+    /// This many of each behaviour; each stops reading for a number of seconds within `deaf`.
     pub fn start(
         address: SocketAddr,
         army: Vec<(Behaviour, usize)>,
@@ -79,7 +79,7 @@ impl Foes {
         self.told.lock().unwrap().clone()
     }
 
-    /// All at once, without a word.
+    /// Ends all of them at once, without a close frame.
     pub fn withdraw(self) -> Told {
         self.is_over.store(true, Ordering::SeqCst);
         self.thread.join().expect("foes do not panic");
@@ -87,7 +87,7 @@ impl Foes {
     }
 }
 
-/// What all foes share.
+/// The state that all foes share.
 struct Field<'a> {
     address: SocketAddr,
     deaf: [Duration; 2],
@@ -156,7 +156,7 @@ impl Foe<'_> {
         }
     }
 
-    /// Writes and reads what there is.
+    /// Writes and reads as far as possible.
     fn advance(&mut self, field: &mut Field<'_>) {
         let Some(round) = &mut self.round else { return };
         if let Some(verdict) = round.advance(self.behaviour, field) {
@@ -181,7 +181,8 @@ impl Foe<'_> {
 impl Round {
     fn begin(address: SocketAddr, key: usize, registry: &Registry) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // Before connecting, for it decides the window (tcp(7)): who stalls is soon noticed.
+        // Before connecting, since it determines the window (tcp(7)): a stalled reader is soon
+        // noticed.
         socket.set_recv_buffer_size(4_096)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -203,7 +204,7 @@ impl Round {
         })
     }
 
-    /// How the round ended, if it did.
+    /// The end of the round, if it has ended.
     fn advance(&mut self, behaviour: &Behaviour, field: &mut Field<'_>) -> Option<String> {
         self.write(behaviour);
         let is_written = self.written[0] == behaviour.opening.len()
@@ -245,7 +246,7 @@ impl Round {
                 match self.stream.write(left) {
                     Ok(written) => self.written[at] += written,
                     Err(error) if is_not_yet(&error) => return,
-                    // The bridge has ended it; what is to be read says how.
+                    // The bridge has ended the connection; the bytes still to be read tell how.
                     Err(_) => self.written[at] = part.len(),
                 }
                 if is_slow {
@@ -275,7 +276,7 @@ impl Round {
         }
     }
 
-    /// Takes answer and frames apart.
+    /// Parses the answer and the frames.
     fn hear(&mut self, field: &Field<'_>) -> Option<String> {
         if !self.is_upgraded {
             let end = self.inbox.windows(4).position(|it| it == b"\r\n\r\n")?;
@@ -306,8 +307,8 @@ impl Round {
     }
 }
 
-/// The first byte of the frame at the start of `bytes`, and where its payload is; `None` if it is
-/// not whole.
+/// The first byte of the frame at the start of `bytes`, and the range of its payload; `None` if it
+/// is incomplete.
 fn frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     let (start, length) = match *bytes.get(1)? {
         126 => {
@@ -347,7 +348,7 @@ fn pause(random: &mut Random) -> Duration {
 }
 
 const TICK: Duration = Duration::from_millis(10);
-/// Until a foe whom the bridge ought to show the door complains.
+/// The time until a foe complains that the bridge has not closed it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For who was deaf, to read what it missed.
+/// The time for a foe that did not read, to read what it missed.
 const CATCH_UP: Duration = Duration::from_secs(8);

@@ -1,4 +1,4 @@
-//! What a soak came to.
+//! The results of a soak.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -26,15 +26,15 @@ pub struct Report {
     pub descriptors_alone: usize,
     /// With the good clients only, after the siege.
     pub descriptors_gathered: usize,
-    /// When all were gone.
+    /// When all clients were gone.
     pub descriptors_end: usize,
     /// `/metrics` before and after the quiet phase, and at the end of the siege.
     pub metrics: [String; 3],
 }
 
 impl Report {
-    /// Good clients that the bridge closed, refused or lost: all that ended otherwise than by
-    /// their own will.
+    /// Good clients that the bridge closed, refused or lost: all connections that did not end by
+    /// the client's own will.
     pub fn good_ones_closed(&self) -> u64 {
         let closes = self.crowd.told.iter();
         let against_their_will =
@@ -42,7 +42,7 @@ impl Report {
         against_their_will.map(|(_, count)| count).sum()
     }
 
-    /// Of memory, once it was warm; `None` if that was too short a while to tell.
+    /// The trend of memory after the warm-up; `None` if the run was too short to tell.
     pub fn trend(&self) -> Option<Trend> {
         let is_long = self.vitals.lasted() >= self.warm_up() + MEASURED_MIN;
         is_long.then(|| self.vitals.trend(self.warm_up())).flatten()

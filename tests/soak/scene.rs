@@ -22,7 +22,7 @@ use crate::{
     vitals::{Vitals, descriptors, resident_kb},
 };
 
-/// How much of everything.
+/// The size of the soak.
 #[derive(Clone, Copy)]
 pub struct Scale {
     pub good: Size,
@@ -31,7 +31,7 @@ pub struct Scale {
     pub hostile: usize,
     /// How long a stalled one reads nothing: at least, at most.
     pub deaf: [Duration; 2],
-    /// Notifications of 7,000 bytes each 40 ms, to all who stall.
+    /// Notifications of 7,000 bytes each 40 ms, to all stalled clients.
     pub heavy: usize,
     /// `--client-queue`
     pub client_queue_bytes: usize,
@@ -51,7 +51,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Everybody good is there, and talks.
+    /// All good clients are connected and active.
     pub fn set_up(scale: Scale) -> Self {
         let mut random = Random::new(0);
         let server = Sandbox::start().unwrap();
@@ -164,7 +164,7 @@ impl Scene {
         self.bridge.get("/metrics").body
     }
 
-    /// Nothing happens but what goes on anyway.
+    /// Waits, without any harm.
     fn calm(&mut self, duration: Duration) {
         let until = Instant::now() + duration;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -173,7 +173,7 @@ impl Scene {
         }
     }
 
-    /// What comes late because PostgreSQL was away is not counted as slow.
+    /// Numbers that are late because PostgreSQL was down do not count as slow.
     fn harm(&mut self, name: &str, harm: impl FnOnce(&Sandbox)) {
         self.report.siege.merge(&self.ledger.take_latencies());
         harm(&self.server);
@@ -189,7 +189,7 @@ impl Scene {
         self.ledger.take_latencies();
     }
 
-    /// Everybody good gets all there is; then all go.
+    /// Every good client receives everything; then all leave.
     fn close(self) -> Report {
         let mut report = self.report;
         let alone = report.descriptors_alone;
@@ -199,7 +199,7 @@ impl Scene {
         }
         let open = alone + self.scale.good.clients;
         let is_over = self.crowd.is_over();
-        wait_until("no descriptor but those of who is there", || {
+        wait_until("no descriptor but those of connected clients", || {
             descriptors(&self.bridge) <= open || is_over
         });
         report.descriptors_gathered = descriptors(&self.bridge);
@@ -223,7 +223,7 @@ impl Scene {
     }
 }
 
-/// Its own ones: the requests that asked whether it is ready may still be closing.
+/// The bridge's own: the connections that asked whether it is ready may still be closing.
 fn fewest_descriptors(bridge: &Bridge) -> usize {
     let count = |_| {
         thread::park_timeout(Duration::from_millis(5));

@@ -25,14 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running browser with one page.
 pub struct Browser {
     child: Child,
-    /// What it writes; closed when the last of its processes is gone.
+    /// Its stderr; closed when the last of its processes is gone.
     stderr: Receiver<String>,
     /// Removed once all of its processes, which write to it, are gone.
     _profile: TempDir,
     socket: WebSocket<Patient>,
     session: Option<String>,
     next_id: u64,
-    /// What the page wrote to its console as an error, and what it threw.
+    /// The errors on the page's console, and the exceptions it threw.
     complaints: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Browser {
             "--disable-sync",
             "--disable-dev-shm-usage",
             "--remote-debugging-port=0",
-            // A name of somebody else's that leads here: DNS rebinding.
+            // A foreign name that was made to lead here: DNS rebinding.
             "--host-resolver-rules=MAP *.example 127.0.0.1",
         ]);
         if is_root() {
@@ -112,7 +112,7 @@ impl Browser {
     pub fn wait_for(&mut self, condition: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Answered when it holds, or after a while, for the page may be replaced meanwhile.
+            // Answered when it holds, or after a while, since the page may be replaced meanwhile.
             let expression = format!(
                 "new Promise((resolve) => {{
                     const holds = () => {{ try {{ return !!({condition}); }} catch {{ return false; }} }};
@@ -149,7 +149,7 @@ impl Browser {
         self.call("Input.insertText", &json!({"text": text}));
     }
 
-    /// Clicks the middle of what `selector` finds first, as a mouse would.
+    /// Clicks the middle of the first match of `selector`, as a mouse would.
     pub fn click(&mut self, selector: &str) {
         let middle = self.evaluate(&format!(
             "(() => {{
@@ -182,7 +182,7 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", &features);
     }
 
-    /// Errors of the page so far: what its script threw, what its content policy refused.
+    /// The page's errors so far: exceptions of its script, violations of its content policy.
     pub fn complaints(&mut self) -> &[String] {
         self.evaluate("1");
         &self.complaints
@@ -216,7 +216,7 @@ impl Browser {
         answer["result"].clone()
     }
 
-    /// One call and its answer; what the browser tells in between is noted or skipped.
+    /// One call and its answer; events of the browser in between are noted or skipped.
     fn try_call(&mut self, method: &str, parameters: &Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
@@ -241,7 +241,7 @@ impl Browser {
         let entry = &message["params"]["entry"];
         let is_error = message["method"] == "Runtime.exceptionThrown"
             || (message["method"] == "Log.entryAdded" && entry["level"] == "error");
-        // A server that went away is reported too, and is none of the page's faults.
+        // A lost server is reported too, and is no fault of the page.
         if is_error && entry["source"] != "network" && !message.to_string().contains("WebSocket") {
             self.complaints.push(message["params"].to_string());
         }

@@ -1,4 +1,5 @@
-//! Certificates made for one test: an authority, what it signs, and the files PostgreSQL wants.
+//! Certificates made for one test: an authority, the certificates it signs, and the files for
+//! PostgreSQL.
 
 use std::{
     fs,
@@ -10,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SignatureAlgorithm,
 };
 
-/// Who signs certificates.
+/// An authority that signs certificates.
 pub struct Authority {
     pub pem: String,
     issuer: Issuer<'static, KeyPair>,
@@ -51,7 +52,7 @@ impl Authority {
     }
 }
 
-/// A certificate that nobody but itself vouches for.
+/// A self-signed certificate.
 pub fn self_signed(names: &[&str], algorithm: &'static SignatureAlgorithm) -> Identity {
     let (params, key) = params("self", names, algorithm);
     let certificate = params.self_signed(&key).unwrap().pem();
@@ -72,8 +73,8 @@ fn params(
     (params, KeyPair::generate_for(algorithm).unwrap())
 }
 
-/// Writes `text` to `path` for its owner's eyes only; the owner is that of the directory, which is
-/// whom the server runs as.
+/// Writes `text` to `path`, readable by its owner alone; the owner is that of the directory, the
+/// user that runs the server.
 pub fn write_private(path: &Path, text: &str) {
     use std::os::unix::fs::MetadataExt;
     fs::write(path, text).unwrap();

@@ -1,7 +1,7 @@
-//! A port where nobody listens, for as long as a test says so.
+//! A port without a listener, for as long as a test needs it.
 //!
 //! Knows that a socket which is bound and does not listen refuses connections. Refuses to give the
-//! port up: whatever bound it next, in this test or beside it, would answer there.
+//! port up: another program, in this test or beside it, could bind it and answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -29,8 +29,7 @@ impl Deserted {
         self.address
     }
 
-    /// Lets `start` have somebody listen there after all; when that one is gone, the port is
-    /// deserted again.
+    /// Lets `start` run a listener there after all; when that is gone, the port is deserted again.
     ///
     /// SO_REUSEADDR permits it on Linux (socket(7)). Elsewhere the port is given up for it.
     pub(crate) fn lend<T>(&mut self, start: impl FnOnce(SocketAddr) -> T) -> T {

@@ -1,8 +1,8 @@
-//! The environment of a program under test: without what this process was given for itself.
+//! The environment of a program under test: without the variables of this process.
 
 use std::{env, process::Command};
 
-/// Takes from `command` all variables that are settings of `alle`, of libpq or of a service
+/// Removes from `command` all variables that are settings of `alle`, of libpq or of a service
 /// manager. To be called before a test sets its own.
 pub fn clean(command: &mut Command) {
     for (name, _) in env::vars_os() {
@@ -16,7 +16,7 @@ pub fn clean(command: &mut Command) {
     }
 }
 
-/// Where PostgreSQL's programs are is no setting of a test but of the machine.
+/// The place of PostgreSQL's programs is a setting of the machine, not of a test.
 const POSTGRES_PROGRAMS: &str = "ALLE_PG_BIN";
 const SETTINGS: [&str; 9] = [
     "LISTEN_CHANNELS",

@@ -1,4 +1,4 @@
-//! A bridge whose lines a test speaks itself: accepts WebSocket clients, one message at a time.
+//! A bridge whose messages a test sends itself: accepts WebSocket clients, one message at a time.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -49,7 +49,7 @@ impl MockBridge {
 }
 
 impl MockClient {
-    /// What it says next.
+    /// Its next message.
     #[track_caller]
     pub fn hear(&mut self) -> Value {
         loop {
@@ -61,12 +61,12 @@ impl MockClient {
         }
     }
 
-    /// Says `text`.
+    /// Sends `text`.
     pub fn say(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    /// Hears a `subscribe` for `channel` and confirms it; returns what was heard.
+    /// Receives a `subscribe` for `channel` and confirms it; returns the request.
     #[track_caller]
     pub fn confirm(&mut self, channel: &str) -> Value {
         let heard = self.hear();
@@ -81,7 +81,7 @@ impl MockClient {
         heard
     }
 
-    /// Closes in order: with a close frame.
+    /// Closes with a close frame.
     pub fn close(mut self, code: u16, reason: &str) {
         let frame = tungstenite::protocol::CloseFrame {
             code: code.into(),
@@ -95,7 +95,7 @@ impl MockClient {
         while self.socket.read().is_ok() {}
     }
 
-    /// Says nothing more until the client is gone.
+    /// Sends nothing more until the client is gone.
     pub fn wait_for_end(mut self) {
         while self.socket.read().is_ok() {}
     }

@@ -1,8 +1,8 @@
-//! A socket that waits for the other side, and lets nothing else end the wait but its time-out.
+//! A socket that waits for the other side, and ends the wait only at its time-out.
 //!
-//! Knows that a wait with a time-out is not taken up again after the process was stopped and went on
-//! (signal(7), "Interruption of system calls"): a shell's job control does that to a test, or
-//! whatever freezes a machine. Knows nothing of what goes over it.
+//! Knows that a wait with a time-out is not resumed after the process was stopped and continued
+//! (signal(7), "Interruption of system calls"): a shell's job control does that to a test, and so
+//! does a frozen machine. Knows nothing of the bytes.
 
 use std::{
     io::{self, ErrorKind, Read, Write},

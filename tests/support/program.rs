@@ -1,4 +1,4 @@
-//! Runs the real `alle` and reads what it writes, line by line, each wait with a time-out.
+//! Runs the real `alle` and reads its output, line by line, each wait with a time-out.
 
 #[path = "environment.rs"]
 pub mod environment;
@@ -40,12 +40,12 @@ pub struct Program {
     pub stdin: Option<ChildStdin>,
     pub stdout: Lines,
     pub stderr: Lines,
-    /// Reaped by nobody but us: until then its number is no other process's.
+    /// Reaped here alone: until then its number is no other process's.
     child: Mutex<Child>,
     ended: Receiver<()>,
 }
 
-/// The lines of one of its streams as they come.
+/// The lines of one of its streams as they arrive.
 pub struct Lines(Receiver<String>);
 
 impl Lines {
@@ -115,7 +115,7 @@ impl Program {
         let id = Pid::from_child(&child);
         thread::spawn(move || {
             let without_reaping = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            // An error is that of a program whose test failed and has reaped it.
+            // An error means that the test failed, and has reaped the program.
             let is_over = retry_on_intr(|| waitid(WaitId::Pid(id), without_reaping)).is_ok();
             is_over.then(|| sender.send(()))
         });
@@ -146,14 +146,14 @@ impl Program {
         );
     }
 
-    /// Waits until a signal has stopped it, which its parent is told.
+    /// Waits until a signal has stopped it, as its parent learns.
     pub fn wait_until_stopped(&self) {
         let id = Pid::from_child(&self.child.lock().unwrap());
         let stopped = WaitIdOptions::STOPPED;
         retry_on_intr(|| waitid(WaitId::Pid(id), stopped)).unwrap();
     }
 
-    /// Waits for its end, for the exit status.
+    /// Waits for its end; returns the exit status.
     #[track_caller]
     pub fn exit_code(&self) -> Option<i32> {
         self.ended.recv_timeout(PATIENCE).expect("the program ends");
@@ -171,7 +171,7 @@ impl Drop for Program {
     }
 }
 
-/// A pipe whose reader went away.
+/// A pipe whose reader is gone.
 pub fn closed_pipe() -> Stdio {
     let mut reader = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
     let writer = reader.stdin.take().unwrap();

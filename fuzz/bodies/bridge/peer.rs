@@ -1,4 +1,4 @@
-//! The far end of a client's socket: checks that what comes is what the contract promises.
+//! The far end of a client's socket: checks the server's bytes against the contract.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::{
     Script, channel,
 };
 
-/// A client as it sees itself.
+/// A client from its own point of view.
 #[derive(Default)]
 pub struct Peer {
-    /// The socket took less than it was given.
+    /// The socket took fewer bytes than it was given.
     pub is_full: bool,
     stage: Stage,
     inbox: Vec<u8>,
@@ -27,7 +27,7 @@ enum Stage {
     /// An HTTP response other than an upgrade: whatever follows is its body.
     Response,
     Frames,
-    /// A close frame came.
+    /// A close frame arrived.
     Closed,
     /// The server sends nothing more.
     Shutdown,
@@ -88,7 +88,7 @@ impl Peer {
         true
     }
 
-    /// Nothing is missing, nothing comes twice, nothing comes unasked.
+    /// Nothing is missing, nothing arrives twice, nothing arrives without a subscription.
     fn take_message(&mut self, payload: &[u8]) {
         let message: Value = serde_json::from_slice(payload).expect("a message is JSON");
         let text = |name: &str| message[name].as_str().map(str::to_owned);
@@ -123,7 +123,7 @@ impl Peer {
     }
 }
 
-/// A message of a client, or what looks like one.
+/// A message of a client, or bytes that look like one.
 pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
     let (kind, name) = (script.byte(), channel(script.byte()));
     let id = script.byte();

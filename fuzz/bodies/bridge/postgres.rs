@@ -16,7 +16,7 @@ pub struct Server {
     transaction: Vec<(String, String)>,
     said: Vec<u8>,
     listens: BTreeSet<String>,
-    /// It said something no PostgreSQL says: what the frontend believes is not its fault.
+    /// It sent bytes that no PostgreSQL sends: the frontend is not to blame for believing them.
     is_garbled: bool,
 }
 
@@ -73,7 +73,7 @@ impl Server {
         Some(committed)
     }
 
-    /// Somebody notified; it is said if we listen.
+    /// A session notified; it is reported if this one listens.
     pub fn notify(&mut self, channel: &str, payload: &[u8]) {
         if self.listens.contains(channel) {
             let body = [&[0, 0, 0, 9], channel.as_bytes(), &[0], payload, &[0]].concat();
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    /// Anything at all.
+    /// Any bytes at all.
     pub fn say(&mut self, bytes: &[u8]) {
         self.said.extend_from_slice(bytes);
         self.is_garbled |= !bytes.is_empty();
@@ -103,7 +103,7 @@ impl Server {
         });
         assert!(
             deserted.is_none() || self.is_garbled,
-            "{deserted:?} is heard by nobody"
+            "{deserted:?} is listened to without a subscriber"
         );
     }
 
@@ -126,7 +126,7 @@ impl Server {
                 );
             }
             "SELECT" => {}
-            _ => panic!("nobody wrote {sql}"),
+            _ => panic!("no statement of ours: {sql}"),
         }
         self.message(b'C', &[tag.as_bytes(), &[0]].concat());
     }
@@ -158,7 +158,7 @@ impl Server {
                 self.asked.push_back(Request::Notify(transaction));
             }
             b'P' | b'E' | b'X' => {}
-            tag => panic!("nobody sends {}", tag.escape_ascii()),
+            tag => panic!("no frontend sends {}", tag.escape_ascii()),
         }
         true
     }

@@ -1,4 +1,4 @@
-//! What the decoder's tables and its fuzzer keep of what it reads.
+//! The inputs as the decoder's tables and its fuzzer keep them.
 
 #![allow(
     unreachable_pub,
@@ -7,7 +7,7 @@
 
 use super::Input;
 
-/// What is kept of an [`Input`].
+/// An owned copy of an [`Input`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     Text(String),

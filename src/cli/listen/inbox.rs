@@ -1,4 +1,4 @@
-//! What the threads beside the loop have to say: lines of stdin, connections opened.
+//! Reports of the threads beside the loop: lines of stdin, opened connections.
 //!
 //! Bounded, and each arrival wakes the loop.
 
@@ -13,11 +13,11 @@ use crate::cli::connection::{ConnectError, Socket};
 
 /// One thing that happened on another thread.
 pub(super) enum Arrival {
-    /// A connection, still blocking, or why there is none.
+    /// A connection, still blocking, or the error.
     Opened(Result<Box<Socket>, ConnectError>),
     /// A line of stdin.
     Line(String),
-    /// Stdin has no more.
+    /// The end of stdin.
     InputEnd,
 }
 
@@ -41,7 +41,7 @@ impl Inbox {
         )
     }
 
-    /// Waits while it is full; `false` when nobody listens any more.
+    /// Waits while the inbox is full; `false` when the receiver is gone.
     pub(super) fn send(&self, arrival: Arrival) -> bool {
         self.sender.send(arrival).is_ok() && self.waker.wake().is_ok()
     }

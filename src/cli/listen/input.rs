@@ -1,6 +1,6 @@
-//! Lines typed on stdin, and what they mean.
+//! Lines typed on stdin, and their meaning.
 //!
-//! Stdin may be a file or a pipe, which no poll can wait for: a thread reads it. Knows no socket.
+//! Stdin may be a file or a pipe, for which no poll can wait: a thread reads it. Knows no socket.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@ use std::{
 
 use super::inbox::{Arrival, Inbox};
 
-/// Sends every line of stdin to `inbox`, then that it ended.
+/// Sends every line of stdin to `inbox`, then its end.
 pub(super) fn start(inbox: Inbox) {
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -35,7 +35,7 @@ pub(super) fn start(inbox: Inbox) {
     });
 }
 
-/// What a line asks for.
+/// The command on a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Typed<'a> {
     Subscribe(&'a str),
@@ -43,14 +43,14 @@ pub(super) enum Typed<'a> {
     List,
     Help,
     Quit,
-    /// Nothing at all.
+    /// An empty line.
     Empty,
     /// A command without its channel.
     Incomplete(&'a str),
     Unknown(&'a str),
 }
 
-/// Reads a line. A channel is the rest of it, so that names with spaces can be typed.
+/// Parses a line. The channel is the rest of the line, so that names with spaces can be typed.
 pub(super) fn parse(line: &str) -> Typed<'_> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));

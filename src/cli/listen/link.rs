@@ -1,7 +1,7 @@
 //! The connection of a listener over time: being opened, up, or down until the next attempt.
 //!
 //! Notices a bridge that fell silent, and spreads the attempts of many clients at random. Knows
-//! frames, no message.
+//! frames, not messages.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,9 +22,9 @@ use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
 use super::inbox::{Arrival, Inbox};
 use crate::cli::connection::{self, Socket, WsUrl};
 
-/// Where the connection is.
+/// The state of the connection.
 pub(super) enum Link {
-    /// A thread is at it.
+    /// A thread opens it.
     Opening,
     /// Open, not blocking, registered.
     Up(Box<Up>),
@@ -63,7 +63,8 @@ impl Up {
         })
     }
 
-    /// The next message, `None` when there is none yet; an error in words when there will be none.
+    /// The next message, `None` when there is none yet; the error text when the connection has
+    /// ended.
     pub(super) fn poll_message(&mut self, now: Instant) -> Result<Option<Utf8Bytes>, String> {
         loop {
             let frame = match self.socket.read() {
@@ -76,7 +77,7 @@ impl Up {
             match frame {
                 Frame::Text(text) => return Ok(Some(text)),
                 Frame::Close(frame) => {
-                    // The answer to it, which the server waits for.
+                    // The reply, for which the server waits.
                     let _ = self.socket.flush();
                     return Err(connection::closed_by_server(frame.as_ref()));
                 }
@@ -98,7 +99,7 @@ impl Up {
         }
     }
 
-    /// Asks a silent bridge whether it is there, gives up on one that does not answer.
+    /// Pings a silent bridge, and gives up on one that does not answer.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), String> {
         if now < self.deadline() {
             return Ok(());
@@ -120,13 +121,13 @@ impl Up {
         self.last_input + SILENCE_TIMEOUT + answer_timeout
     }
 
-    /// Says good-bye; whether it is heard no longer matters.
+    /// Sends a close frame; its arrival no longer matters.
     pub(super) fn close(&mut self) {
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
     }
 
-    /// Whether it held long enough for the next attempt to come at once.
+    /// Whether the connection lasted long enough for an immediate attempt to reconnect.
     pub(super) fn was_stable(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.connected_at) >= BACKOFF_MAX
     }

@@ -1,4 +1,4 @@
-//! What `alle listen` shows, word for word, and where.
+//! The texts of `alle listen`, and the stream of each.
 //!
 //! On a terminal everything goes to stdout, around a prompt. Otherwise stdout is for
 //! notifications alone and the rest is on stderr, where a lost connection is always reported.
@@ -12,7 +12,7 @@ use crate::cli::{connection::WsUrl, output::Output};
 pub(super) struct Screen<'a> {
     output: &'a mut Output,
     is_json: bool,
-    /// Where all but notifications goes.
+    /// The stream of everything but notifications.
     talk: Talk,
     prompt: Prompt,
 }
@@ -25,7 +25,7 @@ enum Talk {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Prompt {
-    /// Nobody is there to type.
+    /// No person types.
     Never,
     /// Not before the first texts are out.
     Later,
@@ -55,7 +55,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Whether anybody still reads.
+    /// Whether stdout still has a reader.
     pub(super) fn is_open(&self) -> bool {
         self.output.is_open()
     }
@@ -186,7 +186,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// The end of a turn: somebody may type.
+    /// The end of a turn: a person may type.
     pub(super) fn show_prompt(&mut self) {
         if self.prompt == Prompt::Hidden {
             self.output.text("> ");
@@ -194,7 +194,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// The end: what comes next on this terminal begins on a line of its own.
+    /// The end: the next text on this terminal begins on a line of its own.
     pub(super) fn finish(&mut self) {
         if self.prompt == Prompt::Shown {
             self.output.text("\n");

@@ -1,8 +1,8 @@
-//! What this client wants to hear, what it was promised, and how far it got on each channel.
+//! The channels that this client wants, their confirmations, and its position on each of them.
 //!
-//! Pure: requests come out as JSON for whoever holds the socket, answers go in as [`Message`]s and
-//! come out as [`Report`]s for the screen. After a lost connection everything wanted is asked for
-//! again from where it broke off, so that a gap is either filled by the bridge or reported.
+//! Pure: requests come out as JSON for the owner of the socket, answers go in as [`Message`]s and
+//! come out as [`Report`]s for the screen. After a lost connection every wanted channel is
+//! requested again from its position, so that a gap is either filled by the bridge or reported.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,9 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug)]
 struct Subscription {
-    /// Why it is asked for if the connection is lost now: `Again` once it was confirmed.
+    /// The origin of its next request if the connection is lost: `Again` once it was confirmed.
     origin: Origin,
-    /// Some if the bridge tells positions and confirmed it.
+    /// `Some` if the bridge confirmed it with a position.
     position: Option<Position>,
 }
 
@@ -32,45 +32,45 @@ enum Asked {
     Unsubscribe { channel: String },
 }
 
-/// Where a subscription comes from.
+/// The origin of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// The command line.
     Start,
     /// `sub`.
     Typed,
-    /// It stood before the connection was lost.
+    /// It was confirmed before the connection was lost.
     Again,
 }
 
-/// Something to show.
+/// An event to show.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Report {
     /// A notification.
     Notification { channel: String, payload: String },
-    /// What was typed is confirmed.
+    /// A typed subscribe is confirmed.
     Subscribed(String),
-    /// What was typed is confirmed.
+    /// A typed unsubscribe is confirmed.
     Unsubscribed(String),
-    /// Something may have been missed on a channel.
+    /// Notifications of a channel may be missing.
     Gap { channel: String, cause: GapCause },
-    /// A request failed, or a subscription is in trouble.
+    /// A request failed, or a subscription has an error.
     Error(String),
-    /// PostgreSQL went, or came back.
+    /// PostgreSQL was lost or is back.
     Postgres { is_up: bool },
 }
 
-/// What may have swallowed notifications.
+/// The cause of a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GapCause {
-    /// The bridge had no PostgreSQL.
+    /// The bridge was without PostgreSQL.
     Postgres,
-    /// We had no bridge.
+    /// The client was without the bridge.
     Connection,
 }
 
 impl Subscriptions {
-    /// Wants `channels`, not yet asked for.
+    /// Wants `channels`; none of them is requested yet.
     pub(super) fn new(channels: &[String]) -> Self {
         let start = |channel: &String| {
             (
@@ -89,7 +89,7 @@ impl Subscriptions {
         }
     }
 
-    /// There is a connection: what to ask for on it.
+    /// The connection is up. Returns the requests to send on it.
     pub(super) fn handle_connected(&mut self) -> Vec<String> {
         debug_assert!(
             self.requests.is_empty(),
@@ -111,7 +111,7 @@ impl Subscriptions {
         requests
     }
 
-    /// The connection is gone, and with it every subscription that was to be given up.
+    /// The connection is lost, and with it every subscription that was being ended.
     pub(super) fn handle_disconnected(&mut self) -> Vec<Report> {
         self.is_connected = false;
         let asked = std::mem::take(&mut self.requests).into_values();
@@ -123,7 +123,7 @@ impl Subscriptions {
             .collect()
     }
 
-    /// Wants `channel` too: what to send for it, if there is a connection.
+    /// Wants `channel` too. Returns the request to send, if there is a connection.
     pub(super) fn subscribe(&mut self, channel: &str) -> Option<String> {
         let typed = Subscription {
             origin: Origin::Typed,
@@ -146,7 +146,7 @@ impl Subscriptions {
         })
     }
 
-    /// Wants `channel` no more: what to send for it, `None` if it is done without.
+    /// No longer wants `channel`. Returns the request to send, `None` if none is needed.
     pub(super) fn unsubscribe(&mut self, channel: &str) -> Option<String> {
         self.channels.remove(channel);
         let id = self.next_id();
@@ -176,7 +176,7 @@ impl Subscriptions {
         })
     }
 
-    /// Takes in what the bridge said.
+    /// Handles a message of the bridge.
     pub(super) fn handle_message(&mut self, message: Message) -> Option<Report> {
         match message {
             Message::Notification {
@@ -240,7 +240,7 @@ impl Subscriptions {
         }
     }
 
-    /// A refused subscription is wanted no more, unless it stood before or is asked for again.
+    /// A refused subscription is dropped, unless it was confirmed before or is requested again.
     fn handle_refused(&mut self, id: u64) {
         let Some(Asked::Subscribe { channel, .. }) = self.requests.remove(&id) else {
             return;

@@ -178,6 +178,20 @@ fn a_closing_handshake_has_five_seconds() {
     assert!(!world.is_connected(ann));
 }
 
+/// The next look at an idle client is planned for its ping; what it does meanwhile brings it forward.
+#[test]
+fn who_was_idle_before_has_no_more_time_to_close() {
+    let mut world = World::connected();
+    let ann = world.client();
+    world.pass(Duration::from_secs(3));
+    world.input(ann, b"\x81\x00");
+    assert_eq!(world.frames_and_close(ann).1, Some(1002));
+    world.pass(Duration::from_millis(4_900));
+    assert!(world.is_connected(ann));
+    world.pass(Duration::from_millis(1_200));
+    assert!(!world.is_connected(ann));
+}
+
 #[test]
 fn subscriptions_have_a_limit() {
     let limits = Limits {

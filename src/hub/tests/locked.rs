@@ -71,7 +71,7 @@ fn a_listening_session_that_is_silent_takes_the_publishing_one_with_it() {
     assert_eq!(world.given_up, [1, 1]);
 }
 
-/// Whoever never ends is one of our sessions, and so is the one in its place.
+/// A session that never ends counts as one of ours, and so does the one in its place.
 #[test]
 fn no_second_session_is_given_up_before_the_first_has_ended() {
     let mut world = locked();
@@ -112,6 +112,22 @@ fn a_session_whose_connection_ended_is_replaced_at_once() {
     assert_eq!(world.given_up, [0, 1]);
 }
 
+/// A relay that loses what passes may keep the connection of such a session for ever.
+#[test]
+fn a_session_is_not_waited_for_once_the_one_in_its_place_works() {
+    let mut world = World::connected();
+    world.hold_leaving = true;
+    for round in 1..=3 {
+        world.hold_backend = true;
+        world.pass(seconds(26));
+        assert_eq!(world.given_up, [round; 2]);
+        world.hold_backend = false;
+        world.reconnect();
+        assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
+    }
+    assert_eq!(world.cancelled, [3; 2]);
+}
+
 #[test]
 fn readiness_ends_when_no_publish_commits_within_two_heartbeats() {
     let mut world = locked();
@@ -122,7 +138,7 @@ fn readiness_ends_when_no_publish_commits_within_two_heartbeats() {
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     assert!(ready.contains("lock for NOTIFY"), "{ready}");
 
-    // Neither does another session commit any.
+    // A new session commits no publish either.
     world.pass(seconds(31));
     assert_eq!(world.given_up, [0, 1]);
     assert!(readiness(&mut world).starts_with("HTTP/1.1 503"));

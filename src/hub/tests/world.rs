@@ -38,7 +38,7 @@ pub(super) struct World {
     /// The most units of work that a turn had.
     pub(super) units_max: usize,
     refuse_connections: bool,
-    /// Somebody holds the lock that all who notify wait for.
+    /// Another session holds the lock for NOTIFY.
     pub(super) is_locked: bool,
     /// Sessions that were given up do not end.
     pub(super) hold_leaving: bool,
@@ -425,7 +425,7 @@ impl World {
         self.settle();
     }
 
-    /// Whoever held the lock lets it go.
+    /// The lock for NOTIFY is free again.
     pub(super) fn unlock(&mut self) {
         self.is_locked = false;
         self.postgres_answers_all();

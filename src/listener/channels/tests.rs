@@ -164,7 +164,7 @@ fn a_held_channel_is_listened_to_again_and_has_a_gap() {
 }
 
 #[test]
-fn what_was_under_way_when_postgres_went_down_is_over() {
+fn requests_under_way_end_when_postgres_goes_down() {
     let mut channels = up();
     let listen = channels.ask_listen();
     channels.handle_down();

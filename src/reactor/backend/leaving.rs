@@ -1,7 +1,7 @@
 //! The sockets of a session that was given up: its own, whose end is waited for, and the one that
 //! asks the server for that end.
 //!
-//! Knows what is sent as bytes alone; when it is sent again is the backend's to say.
+//! Knows the requests as bytes alone; the backend says when one is sent again.
 
 use std::io;
 
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Leaver {
     stream: Stream,
     origin: Origin,
-    /// An event said so, and nothing since has said otherwise.
+    /// Since the last event that may have announced bytes, no read has found the socket empty.
     readable: bool,
     cancelling: Cancelling,
 }
@@ -94,7 +94,7 @@ impl Leaver {
         self.readable
     }
 
-    /// Reads at most one buffer, which is of no interest. Returns whether the session has ended.
+    /// Reads at most one buffer and drops the bytes. Returns whether the session has ended.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> bool {
         if !self.readable {
             return false;
@@ -138,7 +138,7 @@ fn secured(progress: Progress, request: Vec<u8>) -> Cancelling {
     match progress {
         Progress::Pending(securing) => Cancelling::Securing(securing, request),
         Progress::Secured(socket, _) => sent(Stream::Tls(socket), &request),
-        // The key is told to nobody else.
+        // The key is sent only over TLS, as the session had it.
         Progress::Plain(_) | Progress::Lost(_) | Progress::Failed(_) => Cancelling::None,
     }
 }

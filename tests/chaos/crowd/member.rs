@@ -1,5 +1,5 @@
-//! One client on a socket that does not wait: it connects, subscribes, publishes, changes its
-//! mind, and comes back with `since` whenever it was lost.
+//! One client on a non-blocking socket: it connects, subscribes, publishes, changes its
+//! subscriptions, and comes back with `since` whenever its connection was lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -32,9 +32,9 @@ use crate::{
 pub struct Member {
     pub key: usize,
     pub view: View,
-    /// Channels it wants to hear now.
+    /// Channels it wants now.
     pub wanted: BTreeSet<usize>,
-    /// Channels it does not want to hear for the moment.
+    /// Channels it does not want for the moment.
     resting: BTreeSet<usize>,
     streams: Vec<Stream>,
     /// The last number of each stream since publishing is to end.
@@ -43,7 +43,7 @@ pub struct Member {
     random: Random,
     next_id: u64,
     recent: VecDeque<String>,
-    /// The promise that was broken; it does nothing any more.
+    /// The promise that was broken; the client is idle from then on.
     pub fault: Option<String>,
 }
 
@@ -53,7 +53,7 @@ enum Connection {
     Open(Box<WebSocket<TcpStream>>),
 }
 
-/// What a handshake came to.
+/// The outcome of a handshake.
 type Shaken = Result<(WebSocket<TcpStream>, Response), HandshakeError<ClientHandshake<TcpStream>>>;
 
 impl Member {
@@ -76,7 +76,7 @@ impl Member {
         }
     }
 
-    /// What it does by itself.
+    /// Its own actions.
     pub fn tick(&mut self, registry: &Registry, shared: &Shared, epochs: &mut Epochs) {
         match &mut self.connection {
             Connection::Away { until } if *until <= Instant::now() => {
@@ -118,7 +118,7 @@ impl Member {
             }
             Connection::Open(socket) => {
                 if let Err(error) = socket.flush() {
-                    // What is to be read tells why.
+                    // The next read tells the reason.
                     let is_over = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
                     if !would_block(&error) && !is_over {
                         self.cut_off(shared);
@@ -130,7 +130,7 @@ impl Member {
         }
     }
 
-    /// Why it would miss what is published now, if it would.
+    /// Why it would miss a number published now, if it would.
     pub fn absent(&self) -> Option<String> {
         if !matches!(self.connection, Connection::Open(_)) {
             return Some("not connected".to_owned());
@@ -141,7 +141,7 @@ impl Member {
         None
     }
 
-    /// What is not answered or not heard, if anything.
+    /// The first unanswered request or missing number, if there is one.
     pub fn missing(&self, shared: &Shared) -> Option<String> {
         if let Some((id, asked)) = self.view.pending.first_key_value() {
             return Some(format!("{id} was never answered: {asked:?}"));
@@ -223,7 +223,7 @@ impl Member {
             .hear(&message, &shared.names, &shared.ledger, epochs)
     }
 
-    /// Against its will.
+    /// Cut off against its will.
     fn cut_off(&mut self, shared: &Shared) {
         self.view.count(CUT_OFF);
         self.lose(shared);
@@ -236,7 +236,7 @@ impl Member {
         self.connection = Connection::Away { until };
     }
 
-    /// Asks for everything wanted that it neither has nor has asked for.
+    /// Subscribes to every wanted channel without a subscription or a pending request.
     fn resubscribe(&mut self) {
         let asked = |channel: usize| {
             self.view.pending.values().any(
@@ -265,7 +265,7 @@ impl Member {
         self.ask(message, Asked::Subscribe { channel, since, at });
     }
 
-    /// Leaves a channel, or comes back to those it left.
+    /// Leaves a channel, or comes back to one that it left.
     fn change_mind(&mut self) {
         if !self.resting.is_empty() {
             self.wanted.append(&mut self.resting);
@@ -324,7 +324,7 @@ impl Member {
         message["id"] = json!(self.next_id);
         self.view.pending.insert(self.next_id, asked);
         if let Connection::Open(socket) = &mut self.connection {
-            // What fails now fails again when it is read from.
+            // A failed write shows up as a failed read.
             let _ = socket.send(Message::text(message.to_string()));
         }
     }
@@ -341,14 +341,14 @@ fn would_block(error: &Error) -> bool {
     matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// How a connection is tallied that ended without a closing handshake, or did not even begin (RFC
+/// The tally of a connection that ended without a closing handshake, or did not even begin (RFC
 /// 6455, 7.4.1).
 const CUT_OFF: &str = "close 1006";
 /// Between the first arrivals of two clients.
 const ARRIVAL: Duration = Duration::from_micros(500);
 const READ_BUFFER_BYTES: usize = 8 * 1024;
 const RECENT_MESSAGES: usize = 12;
-/// More is not asked while so much is unanswered.
+/// No further requests are sent while this many are unanswered.
 const PENDING_MAX: usize = 20;
 
 /// About every 10 s a client leaves a channel for about as long.

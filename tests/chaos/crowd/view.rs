@@ -1,5 +1,6 @@
-//! One client as it sees itself, over all its connections: what it asked, what it was told, and
-//! whether the two fit. What depends on the fate of a publish is kept for [`Audit`](crate::audit).
+//! One client from its own point of view, over all its connections: its requests, the answers, and
+//! whether the two agree. Checks that depend on the fate of a publish are left to
+//! [`Audit`](crate::audit).
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::ledger::{self, Entry, Ledger, Number, Outcome, Stream};
 
-/// What all clients were told of each epoch; they must have been told the same.
+/// The messages of each epoch, which must be the same for all clients.
 #[derive(Default)]
 pub struct Epochs(HashMap<String, Epoch>);
 
@@ -59,7 +60,7 @@ pub enum Asked {
     Ping,
 }
 
-/// Numbers that a client did not get.
+/// Numbers that a client did not receive.
 #[derive(Debug)]
 pub struct Skip {
     pub stream: Stream,
@@ -70,12 +71,12 @@ pub struct Skip {
     pub to: usize,
 }
 
-/// What a client got on a channel without being told that it may have missed something.
+/// A stretch of a channel in which the client was not told of a loss.
 #[derive(Debug)]
 pub struct Segment {
-    /// When it was told that it would hear everything; what is published later is in it.
+    /// The time of the promise that everything arrives; numbers published later belong to it.
     pub began: Instant,
-    /// What was committed before the latest publish in it is in it, too.
+    /// Numbers committed before the latest publish in it belong to it, too.
     pub latest_begun: Option<Instant>,
 }
 
@@ -89,17 +90,17 @@ pub struct Heard {
     /// The last number of each stream, and its segment.
     last: BTreeMap<Stream, (Number, usize)>,
     pub skips: Vec<Skip>,
-    /// Came after a higher one: only what had an unknown outcome may.
+    /// Arrived after a higher number, as only one with an unknown outcome may.
     pub late: Vec<(Stream, Number)>,
     left: BTreeSet<String>,
-    /// A `status` down came, and nothing yet said that the channel is whole again.
+    /// A `status` down arrived, and no message yet said that the channel is complete again.
     is_doubtful: bool,
-    /// When it asked to go on, and when it was told that it may: what is older than the one was
-    /// published while it was away, what is younger than the other comes live.
+    /// The times of the request to resume and of its answer: older numbers than the request were
+    /// published while the client was away, younger ones than the answer are live.
     resumed: Option<[Instant; 2]>,
 }
 
-/// What was told, by kind.
+/// The messages received, by kind.
 pub type Tally = BTreeMap<String, u64>;
 
 #[derive(Default)]
@@ -107,7 +108,7 @@ pub struct View {
     pub channels: BTreeMap<usize, Heard>,
     pub pending: BTreeMap<u64, Asked>,
     is_up: Option<bool>,
-    /// The latest `begun` of what came live on this connection.
+    /// The latest `begun` of the live numbers on this connection.
     latest_begun: Option<Instant>,
     pub tally: Tally,
     pub delivered: u64,
@@ -116,7 +117,7 @@ pub struct View {
 }
 
 impl View {
-    /// The connection is gone, and with it every answer.
+    /// The connection is lost, and with it every pending answer.
     pub fn disconnect(&mut self, ledger: &Ledger) {
         for asked in std::mem::take(&mut self.pending).into_values() {
             if let Asked::Notify { stream, number } = asked {
@@ -131,20 +132,20 @@ impl View {
         }
     }
 
-    /// Where to go on.
+    /// The position from which to resume.
     pub fn position(&self, channel: usize) -> Option<(String, u64)> {
         self.channels
             .get(&channel)
             .map(|heard| heard.position.clone())
     }
 
-    /// Whether it hears all of a channel, as far as it was told.
+    /// Whether it receives all of a channel, according to the messages so far.
     pub fn is_whole(&self, channel: usize) -> bool {
         let heard = self.channels.get(&channel);
         heard.is_some_and(|it| it.is_subscribed && !it.is_doubtful) && self.is_up != Some(false)
     }
 
-    /// The last number of a stream that came.
+    /// The last number received of a stream.
     pub fn last(&self, channel: usize, stream: Stream) -> Option<Number> {
         Some(self.channels.get(&channel)?.last.get(&stream)?.0)
     }
@@ -164,7 +165,7 @@ impl View {
         let kind = message["type"].as_str().ok_or("no type")?;
         self.count(message["code"].as_str().unwrap_or(kind));
         let channel = message["channel"].as_str();
-        let channel = channel.map(|name| names.get(name).ok_or("a channel nobody asked for"));
+        let channel = channel.map(|name| names.get(name).ok_or("a channel without a request"));
         let channel = channel.transpose()?.copied();
         let epoch = message["epoch"].as_str().unwrap_or_default();
         let seq = message["seq"].as_u64().unwrap_or(u64::MAX);
@@ -228,7 +229,9 @@ impl View {
         }
         heard.position.1 = seq;
         let (stream, number) = ledger::parse(payload).ok_or("not what was published")?;
-        let entry = ledger.hear(stream, number).ok_or("nobody published that")?;
+        let entry = ledger
+            .hear(stream, number)
+            .ok_or("a number that was never published")?;
         if ledger.channel(stream) != channel {
             return Err("published on another channel".to_owned());
         }
@@ -246,7 +249,7 @@ impl View {
             }
         }
         ledger.time(entry.begun);
-        // Across channels, too: what was committed before another was even begun comes first.
+        // Across channels, too: a number committed before another was begun comes first.
         let committed_by = entry
             .settled
             .filter(|_| entry.outcome == Outcome::Acknowledged);
@@ -348,7 +351,7 @@ impl View {
         }
     }
 
-    /// Answers of one stream's publishes come in the order asked, unless refused at once.
+    /// The publishes of one stream are answered in the order sent, unless refused at once.
     fn hear_published(
         &mut self,
         id: Option<u64>,
@@ -359,7 +362,7 @@ impl View {
         let asked = id.and_then(|id| self.pending.remove(&id));
         let Some(Asked::Notify { stream, number }) = asked else {
             return Err(format!(
-                "an answer nobody asked for, or the second: {asked:?}"
+                "an answer without a request, or the second: {asked:?}"
             ));
         };
         let is_older = |asked: &Asked| matches!(asked, Asked::Notify { stream: of, number: it } if *of == stream && *it < number);
@@ -370,7 +373,7 @@ impl View {
         Ok(())
     }
 
-    /// Answers of one channel come in the order asked.
+    /// The requests for one channel are answered in the order sent.
     fn take_of_channel(
         &mut self,
         of: usize,
@@ -394,7 +397,7 @@ impl View {
 }
 
 impl Heard {
-    /// Something may have been missed; from here on it is complete again.
+    /// Numbers may be missing; from here on it is complete again.
     fn begin(&mut self, epoch: &str, seq: u64) -> Result<(), String> {
         if self.position.0 != epoch {
             self.left.insert(std::mem::take(&mut self.position.0));
@@ -430,7 +433,7 @@ impl Heard {
         self.last.insert(stream, (number, to));
     }
 
-    /// Whether a number of a skip was committed where the client was to hear everything.
+    /// Whether a number of a skip was committed where the client was promised everything.
     pub fn is_lost_unseen(&self, skip: &Skip, entry: &Entry) -> bool {
         let ends_before = |segment: &Segment| segment.latest_begun < entry.settled;
         let first = skip.from.unwrap_or(0);

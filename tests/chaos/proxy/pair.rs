@@ -1,4 +1,4 @@
-//! One proxied connection: two sockets, and what is on its way from each to the other.
+//! One proxied connection: two sockets, and the bytes on their way between them.
 
 use std::{
     collections::VecDeque,
@@ -12,21 +12,21 @@ use socket2::SockRef;
 
 pub struct Pair {
     pub side: usize,
-    /// Who connected to us, and to whom we connected.
+    /// The peer that connected to us, and the peer to which we connected.
     pub ends: [TcpStream; 2],
     flows: [Flow; 2],
     pub delay: Duration,
     pub is_black_hole: bool,
-    /// After so many more bytes it is reset.
+    /// It is reset after this many more bytes.
     pub bytes_left: Option<usize>,
-    /// When something held may go on; what waits for a socket has an event to come.
+    /// The time at which held bytes may go on; bytes that wait for a socket have an event to come.
     due: Option<Instant>,
 }
 
 /// From one end to the other.
 #[derive(Default)]
 struct Flow {
-    /// What was read, and when it may go on.
+    /// Bytes read, and the time at which they may go on.
     held: VecDeque<(Instant, Vec<u8>)>,
     held_bytes: usize,
     is_at_end: bool,
@@ -46,7 +46,7 @@ impl Pair {
         }
     }
 
-    /// When [`pump`](Self::pump) has something to do, if nothing happens before.
+    /// The time of the next [`pump`](Self::pump), if nothing happens before.
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -61,7 +61,7 @@ impl Pair {
         }
     }
 
-    /// Moves what can be moved; true when both ends said their last word.
+    /// Moves all bytes that can be moved; true when both ends have ended.
     pub fn pump(&mut self, now: Instant) -> io::Result<bool> {
         self.due = None;
         if self.is_black_hole {

@@ -102,7 +102,7 @@ fn after_a_lost_connection_each_channel_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_was_recovered_is_no_gap() {
+fn a_recovered_channel_has_no_gap() {
     let mut subscriptions = started(&["a"]);
     let confirmed = r#"{"type":"subscribed","channel":"a","id":1,"epoch":"x","seq":4}"#;
     message(&mut subscriptions, confirmed);
@@ -114,7 +114,7 @@ fn what_was_recovered_is_no_gap() {
 }
 
 #[test]
-fn a_lost_connection_ends_what_was_to_be_given_up() {
+fn a_lost_connection_completes_an_unsubscribe() {
     let mut subscriptions = started(&["a"]);
     assert!(subscriptions.unsubscribe("a").is_some());
     assert_eq!(
