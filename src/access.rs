@@ -39,12 +39,18 @@ pub struct Permissions {
 }
 
 impl Access {
-    /// Checks the `Host` and `Origin` of any request.
-    pub fn check_origin(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
+    /// Checks the `Host` and `Origin` of any request, whose connection came to a loopback address
+    /// or to another one.
+    pub fn check_origin(
+        &self,
+        host: Option<&str>,
+        origin: Option<&str>,
+        is_to_loopback: bool,
+    ) -> Result<(), Refusal> {
         if self.is_token_required() {
             self.origins.check_with_token(host, origin)
         } else {
-            self.origins.check(host, origin)
+            self.origins.check(host, origin, is_to_loopback)
         }
     }
 

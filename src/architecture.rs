@@ -37,6 +37,7 @@
 //! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
 //! id  random  backoff        clients and moments; numbers from a seed; delays that double
+//! escape                     what strangers write, on one line and without commands
 //! ```
 //!
 //! # Parts
@@ -52,7 +53,8 @@
 //! | `delivery` | what is owed to whom, and what waits for its socket |
 //! | `publishing` | publishes until their outcome |
 //! | `work` | what a turn has done of what it may |
-//! | `eviction`, `address_limit`, `rate_limit` | who goes first, and what one may cost |
+//! | `eviction`, `address_limit`, `rate_limit`, `guessing` | who goes first, and what one may cost |
+//! | `endpoints`, `refusals` | whence a connection came, and where to; which refusals are logged |
 //! | `reaping`, `unparsed`, `answering` | what is left for the next turn |
 //! | `shutdown`, `deadlines`, `postgres` | how far the end has come; what is due; what is known of PostgreSQL |
 //!

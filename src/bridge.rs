@@ -1,6 +1,6 @@
 //! [`Bridge`]: configuration in, a running reactor out.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::{Arc, atomic::AtomicU64};
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -30,6 +30,8 @@ pub struct Bridge {
     config: BridgeConfig,
     owner: Owner,
     signals: bool,
+    exits: bool,
+    log_lines_dropped: Arc<AtomicU64>,
     managed: bool,
 }
 
@@ -40,6 +42,8 @@ impl Bridge {
             config,
             owner: Owner::default(),
             signals: false,
+            exits: false,
+            log_lines_dropped: Arc::default(),
             managed: false,
         }
     }
@@ -50,6 +54,22 @@ impl Bridge {
     #[must_use]
     pub fn with_signals(mut self) -> Self {
         self.signals = true;
+        self
+    }
+
+    /// With [`Self::with_signals`], a second signal ends the process, with status 0 and without a
+    /// word, whatever hangs: for a program that does nothing else.
+    #[must_use]
+    pub fn with_exit_on_second_signal(mut self) -> Self {
+        self.exits = true;
+        self
+    }
+
+    /// Tells `/metrics` how many lines the program's log dropped, where it drops some rather than
+    /// wait for whoever reads them.
+    #[must_use]
+    pub fn with_log_lines_dropped(mut self, count: Arc<AtomicU64>) -> Self {
+        self.log_lines_dropped = count;
         self
     }
 
@@ -83,25 +103,27 @@ impl Bridge {
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
         limits.clients_max.get_or_insert_with(startup::clients_max);
-        let origins_at = |address: SocketAddr| OriginPolicy {
-            loopback_bind: address.ip().is_loopback(),
-            allow_origins: self.config.allow_origins.clone(),
-            allow_hosts: self.config.allow_hosts.clone(),
+        let origins = OriginPolicy {
+            allow_origins: self.config.allow_origins,
+            allow_hosts: self.config.allow_hosts,
         };
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
+        let admin_origins = admin_address.is_some().then(|| origins.clone());
         let settings = Settings {
             limits,
             access: Access {
-                origins: origins_at(address),
+                origins,
                 everybody: self.config.permissions,
                 tokens,
             },
-            admin_origins: admin_address.map(origins_at),
+            admin_origins,
             page: self.config.playground.then_some(PLAYGROUND),
             channels,
             unlisten_delay: self.config.unlisten_delay,
-            seed: startup::seed().map_err(BridgeError::Io)?,
+            epoch_seed: startup::seed().map_err(BridgeError::Io)?,
+            backend_seed: startup::seed().map_err(BridgeError::Io)?,
+            log_lines_dropped: self.log_lines_dropped,
         };
         let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
@@ -112,6 +134,9 @@ impl Bridge {
         if self.signals {
             let drain = self.config.drain;
             reactor.handle_signals(drain).map_err(BridgeError::Io)?;
+            if self.exits {
+                reactor.exit_at_second_signal().map_err(BridgeError::Io)?;
+            }
             // A service manager sends reloads too.
             if self.managed || token_file.is_some() {
                 reactor

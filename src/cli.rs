@@ -25,36 +25,52 @@ use std::{env, process::ExitCode};
 
 use args::{Command, Environment, Invocation};
 use failure::Failure;
+use logs::Logs;
 use output::Output;
 use tracing::warn;
 
 /// Runs the command that was typed and turns its end into an exit status.
 pub(crate) fn main() -> ExitCode {
     let mut output = Output::new();
-    let ended = run(&mut output).and_then(|()| output.finish());
+    let mut logs = None;
+    let ended = run(&mut output, &mut logs).and_then(|()| output.finish());
+    // Where a line of the log cannot be written, no other can.
+    let is_readable = logs.is_none_or(|logs| logs.flush());
+    let complain = |line: &str| {
+        if is_readable {
+            output.complain(line);
+        }
+    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Run(reason)) => {
-            output.complain(&format!("alle: {reason}"));
+            complain(&format!("alle: {reason}"));
             ExitCode::from(EXIT_FAILED)
         }
+        Err(Failure::Unknown(reason)) => {
+            complain(&format!("alle: {reason}"));
+            ExitCode::from(EXIT_UNKNOWN)
+        }
         Err(Failure::Usage { reason, command }) => {
-            output.complain(&format!("alle: {reason}"));
-            output.complain(&format!("Usage: {}", usage::line(command)));
-            output.complain(&format!("Try '{}' for more.", usage::help_command(command)));
+            complain(&format!("alle: {reason}"));
+            complain(&format!("Usage: {}", usage::line(command)));
+            complain(&format!("Try '{}' for more.", usage::help_command(command)));
             ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
-fn run(output: &mut Output) -> Result<(), Failure> {
+fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     let environment = Environment::new(env::vars_os());
     let Invocation {
         log_filter,
         warnings,
         command,
     } = args::parse(env::args_os(), &environment)?;
-    logs::start(log_filter, env::var_os("NO_COLOR"));
+    let logs = logs.insert(
+        Logs::start(log_filter, env::var_os("NO_COLOR"))
+            .map_err(|error| Failure::Run(format!("cannot start the log: {error}")))?,
+    );
     for warning in warnings {
         // What `alle doctor` finds is read by a person, and its log is off by default.
         if matches!(command, Command::Doctor(_)) {
@@ -66,7 +82,7 @@ fn run(output: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Help(topic) => output.text(&usage::help(topic)),
         Command::Version => output.line(concat!("alle ", env!("CARGO_PKG_VERSION"))),
-        Command::Serve(config) => serve::run(*config)?,
+        Command::Serve(config) => serve::run(*config, logs)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output)?,
@@ -77,3 +93,4 @@ fn run(output: &mut Output) -> Result<(), Failure> {
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
+const EXIT_UNKNOWN: u8 = 3;

@@ -35,7 +35,8 @@ pub struct BridgeConfig {
     pub playground: bool,
     /// Origins, beside the server's own, whose pages may connect; `*` for all.
     pub allow_origins: Vec<String>,
-    /// Names, beside localhost, under which a client may reach a loopback address.
+    /// Names, beside localhost, under which a client may reach the server. Empty: any name, and on a
+    /// loopback address localhost alone.
     pub allow_hosts: Vec<String>,
     /// The channels that every client may subscribe and publish to; by default all.
     pub permissions: Permissions,
@@ -120,7 +121,7 @@ impl BridgeConfig {
         self
     }
 
-    /// Allows requests for these hosts on a loopback address.
+    /// Allows requests for these hosts and for localhost alone, on every address.
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;

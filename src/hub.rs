@@ -19,8 +19,10 @@ mod deadlines;
 #[doc(hidden)]
 pub mod drive;
 pub mod encode;
+mod endpoints;
 mod eviction;
 pub mod feed;
+mod guessing;
 mod http;
 mod input;
 mod listening;
@@ -29,6 +31,7 @@ mod postgres;
 mod publishing;
 mod rate_limit;
 mod reaping;
+mod refusals;
 mod settings;
 mod shutdown;
 #[cfg(test)]
@@ -38,11 +41,16 @@ pub mod work;
 
 use std::{
     collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 pub use self::{
     action::{Action, Disconnect},
+    endpoints::Endpoints,
     settings::Settings,
 };
 use self::{
@@ -53,11 +61,14 @@ use self::{
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
     deadlines::Deadlines,
     encode::append_message,
+    endpoints::EndpointsBySlot,
     eviction::Eviction,
+    guessing::Guessing,
     postgres::Postgres,
     publishing::Publishing,
     rate_limit::RateLimit,
     reaping::Reaping,
+    refusals::Refusals,
     shutdown::Shutdown,
     unparsed::Unparsed,
     work::Work,
@@ -94,7 +105,9 @@ pub struct Hub {
     admin_origins: Option<OriginPolicy>,
     /// The page at `GET /`, where there is one.
     page: Option<&'static str>,
+    /// Clients see what follows from it.
     seed: u64,
+    log_lines_dropped: Arc<AtomicU64>,
     clock: Clock,
     clients: Clients,
     channels: Channels,
@@ -102,7 +115,10 @@ pub struct Hub {
     publishing: Publishing,
     postgres: Postgres,
     upstream: Upstream,
+    endpoints: EndpointsBySlot,
     address_limit: AddressLimit,
+    guessing: Guessing,
+    refusals: Refusals,
     rate_limit: RateLimit,
     eviction: Eviction,
     deadlines: Deadlines,
@@ -139,7 +155,7 @@ enum Upstream {
 impl Hub {
     /// A bridge to PostgreSQL.
     pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
-        let backend = Backend::new(configs, settings.seed, now);
+        let backend = Backend::new(configs, settings.backend_seed, now);
         Self::start(settings, Upstream::Postgres(Box::new(backend)), now)
     }
 
@@ -162,8 +178,11 @@ impl Hub {
 
     fn start(settings: Settings, upstream: Upstream, now: Instant) -> Self {
         let limits = settings.limits;
-        let mut channels =
-            Channels::new(limits.channels_max, settings.unlisten_delay, settings.seed);
+        let mut channels = Channels::new(
+            limits.channels_max,
+            settings.unlisten_delay,
+            settings.epoch_seed,
+        );
         for channel in settings.channels {
             channels.pin(channel);
         }
@@ -172,7 +191,8 @@ impl Hub {
             access: settings.access,
             admin_origins: settings.admin_origins,
             page: settings.page,
-            seed: settings.seed,
+            seed: settings.epoch_seed,
+            log_lines_dropped: settings.log_lines_dropped,
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
@@ -180,6 +200,9 @@ impl Hub {
             publishing: Publishing::default(),
             postgres: Postgres::default(),
             upstream,
+            endpoints: EndpointsBySlot::default(),
+            guessing: Guessing::new(now),
+            refusals: Refusals::default(),
             address_limit: AddressLimit::new(limits.address_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
             eviction: Eviction::default(),
@@ -275,6 +298,7 @@ impl Hub {
             waiting_bytes: self.waiting_bytes(),
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
+            log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -356,7 +380,8 @@ impl Hub {
         };
         let channels = self.channels.poll_timeout();
         let shutdown = self.shutdown.poll_timeout();
-        [behind, deadlines, backend, channels, shutdown]
+        let refusals = self.refusals.poll_timeout();
+        [behind, deadlines, backend, channels, shutdown, refusals]
             .into_iter()
             .flatten()
             .min()
@@ -377,6 +402,7 @@ impl Hub {
         self.channels.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();
+        self.log_refusals();
     }
 
     /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and

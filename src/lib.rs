@@ -61,6 +61,7 @@ mod config;
 mod delivery;
 pub mod doctor;
 mod error;
+mod escape;
 mod handle;
 mod hub;
 mod id;
@@ -122,6 +123,9 @@ pub mod internals {
     }
     pub mod delivery {
         pub use crate::delivery::*;
+    }
+    pub mod escape {
+        pub use crate::escape::*;
     }
     pub mod hub {
         pub use crate::hub::*;

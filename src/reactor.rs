@@ -22,12 +22,15 @@ mod tls;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
@@ -125,6 +128,17 @@ impl Reactor {
             .register(&mut signals, token, Interest::READABLE)?;
         self.signals = Some(signals);
         self.drain = drain;
+        Ok(())
+    }
+
+    /// The second signal ends the process from within its handler: no part that hangs
+    /// holds it up. To be called after [`Self::handle_signals`].
+    pub(crate) fn exit_at_second_signal(&self) -> io::Result<()> {
+        let is_ending = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
+            flag::register(signal, Arc::clone(&is_ending))?;
+        }
         Ok(())
     }
 
@@ -344,7 +358,8 @@ impl Reactor {
         if let Some(admin) = &mut self.admin {
             // A probe is answered as usual; it soon returns the spare descriptor.
             if let Some(accepted) = admin.accept(&mut self.spare, now) {
-                let id = self.hub.handle_admin_connected();
+                let endpoints = accepted.endpoints();
+                let id = self.hub.handle_admin_connected(endpoints);
                 let registry = self.poll.registry();
                 self.clients
                     .add(accepted.stream, id, &mut self.hub, registry);
@@ -361,8 +376,7 @@ impl Reactor {
             let id = if accepted.is_excess {
                 self.hub.handle_excess()
             } else {
-                let address = accepted.stream.peer_addr().map(|peer| peer.ip());
-                self.hub.handle_connected(address.ok())
+                self.hub.handle_connected(accepted.endpoints())
             };
             // It may have displaced another client, whose descriptor is closed first, to stay
             // within the limit.

@@ -156,13 +156,12 @@ impl WebSocketServer {
             limits,
             access: Access {
                 origins: OriginPolicy {
-                    loopback_bind: address.ip().is_loopback(),
                     allow_origins: self.allow_origins,
                     allow_hosts: self.allow_hosts,
                 },
                 ..Access::default()
             },
-            seed: startup::seed().map_err(BridgeError::Io)?,
+            epoch_seed: startup::seed().map_err(BridgeError::Io)?,
             ..Settings::default()
         };
         let now = startup::now();

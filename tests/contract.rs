@@ -28,6 +28,8 @@ mod harness;
 mod http;
 #[path = "contract/listening.rs"]
 mod listening;
+#[path = "contract/logs.rs"]
+mod logs;
 #[path = "contract/metrics.rs"]
 mod metrics;
 #[path = "contract/mistakes.rs"]

@@ -423,12 +423,12 @@ const SOCKETS: [&str; 4] = [
     "std::net::UdpSocket",
     "std::os::unix::net",
 ];
-const CORE: [&str; 13] = [
-    "access", "backend", "backoff", "channel", "config", "delivery", "hub", "id", "message",
-    "metrics", "pg", "random", "ws",
+const CORE: [&str; 14] = [
+    "access", "backend", "backoff", "channel", "config", "delivery", "escape", "hub", "id",
+    "message", "metrics", "pg", "random", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 24] = [
+const LAYERS: [(&str, &[&str]); 25] = [
     ("access", &[]),
     (
         "hub",
@@ -440,7 +440,8 @@ const LAYERS: [(&str, &[&str]); 24] = [
     ("backend", &["backoff", "channel", "pg", "random"]),
     ("backoff", &[]),
     ("delivery", &["channel", "id", "metrics", "ws"]),
-    ("pg", &["channel"]),
+    ("pg", &["channel", "escape"]),
+    ("escape", &[]),
     ("ws", &[]),
     ("message", &["access", "channel"]),
     ("channel", &[]),

@@ -11,7 +11,7 @@ use alle::{
             fanout::SLICE_WRITES,
             outgoing::{Outgoing, Written},
         },
-        hub::{Hub, Settings, feed::Fed},
+        hub::{Endpoints, Hub, Settings, feed::Fed},
     },
 };
 
@@ -44,7 +44,7 @@ impl Server {
     /// One more client: a real upgrade, then a real subscribe for each channel, and it reads all
     /// answers.
     pub(crate) fn connect(&mut self, channels: &[impl AsRef<str>]) {
-        let client = self.hub.handle_connected(None);
+        let client = self.hub.handle_connected(Endpoints::default());
         let mut head = UPGRADE.to_vec();
         self.hub.handle_client_input(client, &mut head);
         self.turn();

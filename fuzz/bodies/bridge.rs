@@ -18,7 +18,7 @@ use alle::{
         access::{Access, tokens::Tokens},
         backend::{Order, Role},
         delivery::outgoing::Written,
-        hub::{Action, Disconnect, Hub, Settings, drive},
+        hub::{Action, Disconnect, Endpoints, Hub, Settings, drive},
         id::ClientId,
         pg::config::Config,
     },
@@ -114,7 +114,8 @@ impl Run {
             limits,
             access,
             channels: pinned.iter().cloned().collect(),
-            seed: u64::from(variant),
+            epoch_seed: u64::from(variant),
+            backend_seed: u64::from(variant),
             ..Settings::default()
         };
         let config = Config::parse("postgres://ann:pw@localhost/x", &|_| None)
@@ -249,7 +250,9 @@ impl Run {
     fn connect(&mut self) {
         if self.peers.len() < PEERS_MAX {
             let address = [192, 0, 2, u8::from(self.peers.len() % 3 == 0)];
-            let client = self.hub.handle_connected(Some(address.into()));
+            let client = self
+                .hub
+                .handle_connected(Endpoints::from_peer(address.into()));
             let twin = self.peers.insert(client, Peer::default());
             assert!(twin.is_none(), "no two clients have the same name");
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use alle::internals::{
     delivery::outgoing::Written,
-    hub::{Action, Hub, Settings, drive},
+    hub::{Action, Endpoints, Hub, Settings, drive},
     ws::{close::CloseReason, encoder::frame_bytes},
 };
 
@@ -48,7 +48,7 @@ pub fn echo(data: &[u8], cut: impl Fn(u8) -> usize) {
 fn play(data: &[u8], cut: impl Fn(u8) -> usize) -> (Vec<Seen>, Vec<Vec<u8>>, Option<u16>) {
     let now = Instant::now();
     let mut hub = Hub::with_messages(Settings::default(), now);
-    let client = hub.handle_connected(None);
+    let client = hub.handle_connected(Endpoints::default());
     let mut said = Vec::new();
     hub.handle_client_input(client, &mut upgrade_head());
     write(&mut hub, &mut said);

@@ -9,11 +9,10 @@ use std::fmt;
 /// The rules, as they were configured.
 #[derive(Clone, Debug, Default)]
 pub struct OriginPolicy {
-    /// Whether we listen on a loopback address only: then `Host` must name it.
-    pub loopback_bind: bool,
     /// Origins allowed besides our own, whole (`https://app.example`), or `*` for any.
     pub allow_origins: Vec<String>,
-    /// Hosts allowed on a loopback bind, with a port, or without for every port.
+    /// Hosts allowed besides the loopback's names, with a port, or without for every port. Where
+    /// there is one, the rule about `Host` holds on every address, not on the loopback alone.
     pub allow_hosts: Vec<String>,
 }
 
@@ -23,18 +22,27 @@ pub struct OriginPolicy {
 pub enum Refusal {
     /// The origin is neither ours nor allowed.
     Origin(String),
+    /// The origin is `null`, which names nobody.
+    OpaqueOrigin,
     /// The host is neither loopback nor allowed.
     Host(String),
 }
 
 impl OriginPolicy {
-    /// Checks the `Host` and `Origin` of any request.
+    /// Checks the `Host` and `Origin` of any request, whose connection came to a loopback address
+    /// or to another one.
     ///
     /// A request without `Host` passes the rule about it: only HTTP/1.0 knows such requests (health
     /// checks), no browser sends them and so no page can.
-    pub fn check(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        host: Option<&str>,
+        origin: Option<&str>,
+        is_to_loopback: bool,
+    ) -> Result<(), Refusal> {
         if let Some(host) = host {
-            if self.loopback_bind && !is_loopback(host) && !self.is_allowed_host(host) {
+            let is_judged = is_to_loopback || !self.allow_hosts.is_empty();
+            if is_judged && !is_loopback(host) && !self.is_allowed_host(host) {
                 return Err(Refusal::Host(printable(host)));
             }
         }
@@ -57,7 +65,11 @@ impl OriginPolicy {
     fn check_origin(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
         match origin {
             Some(origin) if !is_same(origin, host) && !self.is_allowed_origin(origin) => {
-                Err(Refusal::Origin(printable(origin)))
+                Err(if origin == "null" {
+                    Refusal::OpaqueOrigin
+                } else {
+                    Refusal::Origin(printable(origin))
+                })
             }
             Some(_) | None => Ok(()),
         }
@@ -87,9 +99,15 @@ impl fmt::Display for Refusal {
                 "origin '{origin}' is not allowed here; \
                  to allow it, start alle with `--allow-origin {origin}`"
             ),
+            // HTML, 7.1.1: a sandboxed frame, a file, a redirect across origins.
+            Self::OpaqueOrigin => f.write_str(
+                "origin 'null' is not allowed here: it names no page, and any page can send it \
+                 from a sandboxed frame; serve your page over http, for `--allow-origin null` \
+                 would let in every page of the world",
+            ),
             Self::Host(host) => write!(
                 f,
-                "host '{host}' is not allowed on a loopback address; \
+                "host '{host}' is not allowed here; \
                  to allow it, start alle with `--allow-host {host}`"
             ),
         }
@@ -114,15 +132,17 @@ fn is_loopback(host: &str) -> bool {
     })
 }
 
-/// Whether `origin` is a page served under `host`. A missing port is the default of the origin's
-/// scheme on both sides: a proxy that ends TLS passes `Host` on as it came.
+/// Whether `origin` is a page served under `host`, or a native client that names `host` itself:
+/// `ws` and `wss` are schemes that no browser sends there. A missing port is the default of the
+/// origin's scheme on both sides: a proxy that ends TLS passes `Host` on as it came.
 fn is_same(origin: &str, host: Option<&str>) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
     };
-    let default_port = if scheme.eq_ignore_ascii_case("http") {
+    let is_any_of = |schemes: [&str; 2]| schemes.iter().any(|it| it.eq_ignore_ascii_case(scheme));
+    let default_port = if is_any_of(["http", "ws"]) {
         80
-    } else if scheme.eq_ignore_ascii_case("https") {
+    } else if is_any_of(["https", "wss"]) {
         443
     } else {
         return false;
@@ -184,11 +204,12 @@ const SHOWN_CHARS_MAX: usize = 100;
 mod tests {
     use super::*;
 
-    fn loopback() -> OriginPolicy {
-        OriginPolicy {
-            loopback_bind: true,
-            ..OriginPolicy::default()
-        }
+    /// A connection that came to a loopback address, and one that came elsewhere.
+    const LOOPBACK: bool = true;
+    const ELSEWHERE: bool = false;
+
+    fn plain() -> OriginPolicy {
+        OriginPolicy::default()
     }
 
     #[test]
@@ -229,7 +250,7 @@ mod tests {
             "[::1]:8080",
             "[::1]:",
         ] {
-            assert_eq!(loopback().check(Some(host), None), Ok(()), "{host}");
+            assert_eq!(plain().check(Some(host), None, LOOPBACK), Ok(()), "{host}");
         }
         for host in [
             "",
@@ -261,20 +282,21 @@ mod tests {
             "localhost\0",
         ] {
             let expected = Err(Refusal::Host(printable(host)));
-            assert_eq!(loopback().check(Some(host), None), expected, "{host}");
+            assert_eq!(
+                plain().check(Some(host), None, LOOPBACK),
+                expected,
+                "{host}"
+            );
         }
-        assert_eq!(loopback().check(None, None), Ok(()));
-        assert_eq!(
-            OriginPolicy::default().check(Some("example.com"), None),
-            Ok(())
-        );
+        assert_eq!(plain().check(None, None, LOOPBACK), Ok(()));
+        assert_eq!(plain().check(Some("example.com"), None, ELSEWHERE), Ok(()));
     }
 
     #[test]
     fn allowed_hosts_are_whole_names_with_every_port_or_one() {
         let policy = OriginPolicy {
             allow_hosts: vec!["app.example".to_owned(), "api.example:8443".to_owned()],
-            ..loopback()
+            ..plain()
         };
         for host in [
             "app.example",
@@ -282,7 +304,7 @@ mod tests {
             "api.example:8443",
             "localhost",
         ] {
-            assert_eq!(policy.check(Some(host), None), Ok(()), "{host}");
+            assert_eq!(policy.check(Some(host), None, LOOPBACK), Ok(()), "{host}");
         }
         for host in [
             "api.example",
@@ -290,7 +312,41 @@ mod tests {
             "x.app.example",
             "app.example.evil",
         ] {
-            assert!(policy.check(Some(host), None).is_err(), "{host}");
+            assert!(policy.check(Some(host), None, LOOPBACK).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_named_hold_on_every_address() {
+        let named = OriginPolicy {
+            allow_hosts: vec!["app.example".to_owned()],
+            ..plain()
+        };
+        for (policy, host, is_to_loopback, is_allowed) in [
+            (&named, "app.example:8080", ELSEWHERE, true),
+            (&named, "app.example:8080", LOOPBACK, true),
+            (&named, "localhost", ELSEWHERE, true),
+            (&named, "192.0.2.1", ELSEWHERE, false),
+            (&named, "evil.example", ELSEWHERE, false),
+            (&named, "evil.example", LOOPBACK, false),
+            (&plain(), "evil.example", ELSEWHERE, true),
+            (&plain(), "evil.example", LOOPBACK, false),
+        ] {
+            let checked = policy.check(Some(host), None, is_to_loopback);
+            assert_eq!(checked.is_ok(), is_allowed, "{host} {is_to_loopback}");
+        }
+    }
+
+    #[test]
+    fn an_opaque_origin_is_refused_with_what_allowing_it_would_open() {
+        for host in [Some("null"), Some("localhost"), None] {
+            let refusal = plain().check(host, Some("null"), ELSEWHERE).unwrap_err();
+            assert_eq!(refusal, Refusal::OpaqueOrigin);
+            let text = refusal.to_string();
+            assert!(
+                text.contains("sandboxed") && text.contains("every page"),
+                "{text}"
+            );
         }
     }
 
@@ -306,16 +362,23 @@ mod tests {
             ("https://app.example", "app.example:443"),
             ("https://app.example:443", "app.example"),
             ("http://[::1]:8080", "[::1]:8080"),
+            ("ws://app.example:8080", "app.example:8080"),
+            ("WS://app.example", "app.example:80"),
+            ("wss://app.example", "app.example"),
+            ("wss://app.example:443", "app.example"),
         ] {
             assert_eq!(
-                OriginPolicy::default().check(Some(host), Some(origin)),
+                plain().check(Some(host), Some(origin), ELSEWHERE),
                 Ok(()),
                 "{origin}"
             );
         }
         for (origin, host) in [
-            ("null", "null"),
             ("", ""),
+            ("ws://app.example:8081", "app.example:8080"),
+            ("ws://app.example", "app.example:443"),
+            ("wss://evil.example", "app.example"),
+            ("wsx://app.example", "app.example"),
             ("http://", ""),
             ("://localhost", "localhost"),
             ("localhost", "localhost"),
@@ -336,14 +399,14 @@ mod tests {
         ] {
             let expected = Err(Refusal::Origin(printable(origin)));
             assert_eq!(
-                OriginPolicy::default().check(Some(host), Some(origin)),
+                plain().check(Some(host), Some(origin), ELSEWHERE),
                 expected,
                 "{origin}"
             );
         }
         let expected = Err(Refusal::Origin("http://localhost".to_owned()));
         assert_eq!(
-            OriginPolicy::default().check(None, Some("http://localhost")),
+            plain().check(None, Some("http://localhost"), ELSEWHERE),
             expected
         );
     }
@@ -352,7 +415,7 @@ mod tests {
     fn allowed_origins_are_whole_or_any() {
         let allowing = |origins: &[&str]| OriginPolicy {
             allow_origins: origins.iter().map(|&origin| origin.to_owned()).collect(),
-            ..loopback()
+            ..plain()
         };
         let policy = allowing(&["https://app.example", "null", "chrome-extension://abc"]);
         for origin in [
@@ -362,7 +425,7 @@ mod tests {
             "chrome-extension://abc",
         ] {
             assert_eq!(
-                policy.check(Some("localhost"), Some(origin)),
+                policy.check(Some("localhost"), Some(origin), LOOPBACK),
                 Ok(()),
                 "{origin}"
             );
@@ -373,18 +436,20 @@ mod tests {
             "https://app.example:8443",
         ] {
             assert!(
-                policy.check(Some("localhost"), Some(origin)).is_err(),
+                policy
+                    .check(Some("localhost"), Some(origin), LOOPBACK)
+                    .is_err(),
                 "{origin}"
             );
         }
         assert_eq!(
-            allowing(&["*"]).check(Some("localhost"), Some("null")),
+            allowing(&["*"]).check(Some("localhost"), Some("null"), LOOPBACK),
             Ok(())
         );
         // Allowing origins does not allow hosts: a rebound name is still refused.
         let expected = Err(Refusal::Host("evil.com".to_owned()));
         assert_eq!(
-            allowing(&["*"]).check(Some("evil.com"), Some("http://evil.com")),
+            allowing(&["*"]).check(Some("evil.com"), Some("http://evil.com"), LOOPBACK),
             expected
         );
     }
@@ -392,10 +457,10 @@ mod tests {
     #[test]
     fn where_a_token_decides_only_listed_origins_narrow() {
         let rebound = (Some("evil.example"), Some("https://page.example"));
-        assert_eq!(loopback().check_with_token(rebound.0, rebound.1), Ok(()));
+        assert_eq!(plain().check_with_token(rebound.0, rebound.1), Ok(()));
         let narrowed = OriginPolicy {
             allow_origins: vec!["https://app.example".to_owned()],
-            ..loopback()
+            ..plain()
         };
         for (origin, is_allowed) in [
             (None, true),
@@ -411,15 +476,17 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_option_and_nothing_dangerous() {
-        let refusal = loopback().check(Some("app.example:80"), None).unwrap_err();
+        let refusal = plain()
+            .check(Some("app.example:80"), None, LOOPBACK)
+            .unwrap_err();
         assert_eq!(
             refusal.to_string(),
-            "host 'app.example:80' is not allowed on a loopback address; \
+            "host 'app.example:80' is not allowed here; \
              to allow it, start alle with `--allow-host app.example:80`"
         );
         let origin = format!("http://\u{1b}[31m\r\n\u{202e}{}", "é".repeat(10_000));
-        let refusal = OriginPolicy::default()
-            .check(Some("localhost"), Some(&origin))
+        let refusal = plain()
+            .check(Some("localhost"), Some(&origin), ELSEWHERE)
             .unwrap_err();
         let text = refusal.to_string();
         assert!(text.contains("`--allow-origin http://?[31m???"));

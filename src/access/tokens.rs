@@ -33,6 +33,9 @@ struct Token {
 impl Tokens {
     /// The longest token, in bytes.
     pub const TOKEN_BYTES_MAX: usize = 512;
+    /// What is shorter can be guessed, in characters (RFC 6749, 10.10: 128 random bits; base64 has
+    /// 6 in a character, and a word of a language far less).
+    pub const SAFE_BYTES_MIN: usize = 16;
     /// The most tokens.
     pub const COUNT_MAX: usize = 10_000;
 
@@ -67,6 +70,12 @@ impl Tokens {
     /// The first token of such a file, for a client that has to present one.
     pub fn first(&self) -> &Secret {
         &self.tokens[0].secret
+    }
+
+    /// How many of them are shorter than [`Self::SAFE_BYTES_MIN`].
+    pub fn short_count(&self) -> usize {
+        let is_short = |it: &&Token| it.secret.expose().len() < Self::SAFE_BYTES_MIN;
+        self.tokens.iter().filter(is_short).count()
     }
 
     /// The id of a presented token. The cost does not depend on the number of tokens.
@@ -257,6 +266,18 @@ mod tests {
             let lines: Vec<_> = (0..count).map(|number| number.to_string()).collect();
             let parsed = Tokens::parse(&lines.join("\n"));
             assert_eq!(parsed.is_ok(), is_taken, "{count}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_less_than_16_characters_are_short() {
+        for (bytes, short) in [(15, 1), (16, 0), (17, 0)] {
+            let text = format!("{}\n{}", "x".repeat(bytes), "y".repeat(40));
+            assert_eq!(
+                Tokens::parse(&text).unwrap().short_count(),
+                short,
+                "{bytes}"
+            );
         }
     }
 

@@ -88,6 +88,10 @@ pub(crate) struct DemoOptions {
     /// Where to listen for WebSocket clients; `None` is the default address or, if that is taken,
     /// any port.
     pub(crate) ws_bind_addr: Option<String>,
+    /// Origins, beside the demo's own, whose pages may connect.
+    pub(crate) allow_origins: Vec<String>,
+    /// Names, beside localhost, under which it may be reached.
+    pub(crate) allow_hosts: Vec<String>,
 }
 
 /// Gives `arguments` (the program's name first) their meaning.
@@ -157,6 +161,8 @@ impl<'a> Meaning<'a> {
                 self.no_operands(operands)?;
                 Ok(Command::Demo(DemoOptions {
                     ws_bind_addr: settings.demo_addr,
+                    allow_origins: settings.bridge.allow_origins,
+                    allow_hosts: settings.bridge.allow_hosts,
                 }))
             }
             CommandName::Doctor => {

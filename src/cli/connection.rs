@@ -5,10 +5,11 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "the command line is a shell: it opens sockets and reads the clock"
+    reason = "the command line is a shell: it looks names up, on a thread, and reads the clock"
 )]
 
+mod handshake;
+mod race;
 mod stream;
 mod url;
 
@@ -16,102 +17,68 @@ use std::{
     error::Error as StdError,
     fmt,
     io::{self, ErrorKind},
-    net::{TcpStream, ToSocketAddrs},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
 use alle::internals::access::secret::Secret;
-use socket2::SockRef;
 use tungstenite::{
-    Error, HandshakeError, WebSocket,
-    client::IntoClientRequest,
-    handshake::client::ClientHandshake,
-    http::{HeaderValue, header::AUTHORIZATION},
-    protocol::{CloseFrame, WebSocketConfig},
+    WebSocket,
+    protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
-use self::stream::Stream;
 pub(crate) use self::url::WsUrl;
+use self::{handshake::HandshakeError, race::Failed, stream::Stream};
 
 /// An open connection.
 pub(crate) type Socket = WebSocket<Stream>;
 
-/// Opens a connection to `url`, blocking for at most `timeout` (the look-up of its name aside).
-/// The socket is handed over still blocking.
+/// Opens a connection to `url`, blocking for at most `timeout`: from the look-up of its name to the
+/// end of the handshake. The socket is handed over still blocking, and without a deadline.
 pub(crate) fn open(
     url: &WsUrl,
     token: Option<&Secret>,
     timeout: Duration,
 ) -> Result<Socket, ConnectError> {
     let deadline = Instant::now() + timeout;
-    let addresses = (url.host(), url.port())
-        .to_socket_addrs()
-        .map_err(ConnectError::Name)?;
-    let mut last_error = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, remaining(deadline)) {
-            Ok(stream) => return shake_hands(url, token, stream, deadline),
-            Err(error) => last_error = error,
-        }
-    }
-    Err(ConnectError::Tcp(last_error))
-}
-
-fn shake_hands(
-    url: &WsUrl,
-    token: Option<&Secret>,
-    stream: TcpStream,
-    deadline: Instant,
-) -> Result<Socket, ConnectError> {
-    let _ = stream.set_nodelay(true);
-    set_read_timeout(SockRef::from(&stream), deadline).map_err(ConnectError::Tcp)?;
-    let mut request = url
-        .uri()
-        .clone()
-        .into_client_request()
-        .map_err(ConnectError::Handshake)?;
-    if let Some(token) = token {
-        let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-        let value =
-            value.map_err(|error| ConnectError::Handshake(Error::HttpFormat(error.into())))?;
-        request.headers_mut().insert(AUTHORIZATION, value);
-    }
+    let addresses = look_up(url, deadline).map_err(ConnectError::Name)?;
+    let (tcp, address) = race::connect(addresses, deadline)
+        .map_err(|failed| ConnectError::Tcp(failed, Named::by(url)))?;
+    let _ = tcp.set_nodelay(true);
+    let at = |fault| ConnectError::Peer(address, Named::by(url), fault);
+    let mut stream = Stream::open(tcp, url, deadline).map_err(at)?;
+    let received = handshake::shake_hands(&mut stream, url, token)
+        .map_err(|error| at(PeerFault::Handshake(error)))?;
+    stream
+        .set_deadline(None)
+        .map_err(|error| at(PeerFault::Handshake(error.into())))?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX));
-    let tcp = mio::net::TcpStream::from_std(stream);
-    let stream = if url.is_secure() {
-        Stream::secure(tcp, url.host())?
-    } else {
-        Stream::Plain(tcp)
-    };
-    let mut handshake = ClientHandshake::start(stream, request, Some(config))
-        .map_err(ConnectError::Handshake)?
-        .handshake();
-    loop {
-        match handshake {
-            Ok((socket, _)) => return Ok(socket),
-            Err(HandshakeError::Failure(error)) => return Err(ConnectError::Handshake(error)),
-            Err(HandshakeError::Interrupted(_)) if Instant::now() >= deadline => {
-                return Err(ConnectError::Tcp(ErrorKind::TimedOut.into()));
-            }
-            Err(HandshakeError::Interrupted(mid)) => handshake = mid.handshake(),
-        }
+    let socket = WebSocket::from_partially_read(stream, received, Role::Client, Some(config));
+    Ok(socket)
+}
+
+/// The addresses of the host. A name is looked up on a thread of its own, which nobody can end: it
+/// is left behind where its answer takes too long.
+fn look_up(url: &WsUrl, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = (url.host().to_owned(), url.port());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
     }
-}
-
-/// Lets a read of `socket` block until `deadline`.
-pub(crate) fn set_read_timeout(socket: SockRef<'_>, deadline: Instant) -> io::Result<()> {
-    socket.set_read_timeout(Some(remaining(deadline)))
-}
-
-/// What is left until `deadline`, never zero: to a socket zero means for ever.
-fn remaining(deadline: Instant) -> Duration {
-    deadline
-        .saturating_duration_since(Instant::now())
-        .max(Duration::from_millis(1))
+    let (answer, answers) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
+        let addresses = (host, port).to_socket_addrs().map(Iterator::collect);
+        let _ = answer.send(addresses);
+    })?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    answers
+        .recv_timeout(left)
+        .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 /// Why there is no connection.
@@ -119,50 +86,110 @@ fn remaining(deadline: Instant) -> Duration {
 pub(crate) enum ConnectError {
     /// The host's name could not be looked up.
     Name(io::Error),
-    /// No address of it could be reached.
-    Tcp(io::Error),
+    /// No address of it could be reached: each with why.
+    Tcp(Vec<Failed>, Named),
+    /// Somebody is at this address, and it came to nothing.
+    Peer(SocketAddr, Named, PeerFault),
+}
+
+/// What is wrong with whoever took the connection.
+#[derive(Debug)]
+pub(crate) enum PeerFault {
     /// No TLS with it, or it is not whom we asked for.
     Tls(io::Error),
     /// What it answers is no TLS.
     #[cfg(feature = "tls")]
     NoTls,
-    /// Something is there but does not speak WebSocket to us.
-    Handshake(Error),
+    /// It does not speak WebSocket to us.
+    Handshake(HandshakeError),
+}
+
+/// How a URL names its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// By its only address: whoever knows the URL knows it.
+    ByAddress,
+    /// By a name, of one address or many.
+    ByName,
+}
+
+impl Named {
+    fn by(url: &WsUrl) -> Self {
+        if url.host().parse::<IpAddr>().is_ok() {
+            Self::ByAddress
+        } else {
+            Self::ByName
+        }
+    }
+
+    /// The address, where it is news, in front of what happened there.
+    fn write(self, address: &SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByAddress => Ok(()),
+            Self::ByName => write!(f, "{address}: "),
+        }
+    }
 }
 
 impl ConnectError {
     /// Whether the bridge refuses our token: asking again does not help.
     pub(crate) fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Handshake(Error::Http(response)) if response.status() == 401)
+        let Self::Peer(_, _, PeerFault::Handshake(error)) = self else {
+            return false;
+        };
+        matches!(error, HandshakeError::Refused { status: 401, .. })
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Name(error) if error.kind() == ErrorKind::TimedOut => {
+                f.write_str("its name was not looked up in time")
+            }
             Self::Name(error) => write!(f, "{error}"),
-            Self::Tcp(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                f.write_str("connection refused (is `alle serve` running there?)")
+            Self::Tcp(failed, _) if failed.is_empty() => f.write_str("the name has no address"),
+            Self::Tcp(failed, named) => {
+                for (count, (address, error)) in failed.iter().enumerate() {
+                    if count > 0 {
+                        f.write_str("; ")?;
+                    }
+                    named.write(address, f)?;
+                    if error.kind() == ErrorKind::ConnectionRefused {
+                        f.write_str("connection refused")?;
+                    } else if error.kind() == ErrorKind::TimedOut {
+                        f.write_str("no answer in time")?;
+                    } else {
+                        write!(f, "{error}")?;
+                    }
+                }
+                let is_refused = |it: &Failed| it.1.kind() == ErrorKind::ConnectionRefused;
+                if failed.iter().any(is_refused) {
+                    f.write_str(" (is `alle serve` running there?)")?;
+                }
+                Ok(())
             }
-            Self::Tcp(error) if error.kind() == ErrorKind::TimedOut => {
-                f.write_str("no answer in time")
+            Self::Peer(address, named, fault) => {
+                named.write(address, f)?;
+                fault.fmt(f)
             }
-            Self::Tcp(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for PeerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(error) if error.kind() == ErrorKind::TimedOut => {
+                f.write_str("it took the connection and did not finish the TLS handshake in time")
+            }
             Self::Tls(error) => write!(
                 f,
                 "TLS: {error} (whom to trust, the system says, or the file in SSL_CERT_FILE)"
             ),
             #[cfg(feature = "tls")]
             Self::NoTls => f.write_str("no TLS there, try ws://"),
-            Self::Handshake(Error::Http(response)) => {
-                write!(f, "the server answered {}", response.status())?;
-                let body = response.body().as_deref().unwrap_or_default();
-                match String::from_utf8_lossy(body).trim() {
-                    "" => Ok(()),
-                    body => write!(f, ": {}", body.chars().take(200).collect::<String>()),
-                }
-            }
-            Self::Handshake(error) => write!(f, "no WebSocket handshake: {error}"),
+            Self::Handshake(error) => error.fmt(f),
         }
     }
 }

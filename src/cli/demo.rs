@@ -42,7 +42,10 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Fail
         Some(typed) => typed.as_str(),
         None => default_or_free(output),
     };
-    let config = BridgeConfig::new(postgres_url.clone(), ws_bind_addr).with_playground(true);
+    let config = BridgeConfig::new(postgres_url.clone(), ws_bind_addr)
+        .with_playground(true)
+        .with_allow_origins(options.allow_origins.clone())
+        .with_allow_hosts(options.allow_hosts.clone());
     let bridge = Bridge::new(config).with_signals();
     let handle = bridge.handle();
     // Ends by itself: `local_addr` answers once the bridge is bound or has ended.

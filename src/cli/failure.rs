@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     },
     /// It failed while running: exit status 1.
     Run(String),
+    /// Whether it did what it was asked is unknown: exit status 3.
+    Unknown(String),
 }
 
 impl Failure {

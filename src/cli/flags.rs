@@ -152,6 +152,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "allow-origin",
         value: Value::List("ORIGIN", Settings::set_allow_origins),
+        commands: &[Serve, Demo],
         help: "Also accept the pages of ORIGIN, as in https://app.example; comma separated or \
                repeated",
         ..ROW
@@ -159,7 +160,10 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "allow-host",
         value: Value::List("HOST", Settings::set_allow_hosts),
-        help: "On a loopback address, also accept requests for HOST; comma separated or repeated",
+        commands: &[Serve, Demo],
+        default: Default::Described("localhost on a loopback address, any elsewhere"),
+        help: "Accept requests for HOST and for localhost alone, on every address; comma separated \
+               or repeated",
         ..ROW
     },
     Flag {

@@ -7,9 +7,10 @@
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
     io::{self, ErrorKind, IsTerminal, Write},
 };
+
+use alle::internals::escape::{escaped, escaped_where};
 
 use super::failure::Failure;
 
@@ -92,30 +93,11 @@ impl Output {
 /// controls it is escaped as well, as `\u{1b}`: a payload may come from anybody. For a file or a
 /// pipe everything else stays as it is.
 fn one_line(text: &str, for_terminal: bool) -> Cow<'_, str> {
-    let is_harmless = |letter: char| match letter {
-        '\n' | '\r' => false,
-        '\t' => true,
-        _ => !for_terminal || !commands_a_terminal(letter),
-    };
-    if text.chars().all(is_harmless) {
-        return Cow::Borrowed(text);
+    if for_terminal {
+        escaped(text)
+    } else {
+        escaped_where(text, |letter| matches!(letter, '\n' | '\r'))
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for letter in text.chars() {
-        if is_harmless(letter) {
-            escaped.push(letter);
-        } else {
-            let _ = write!(escaped, "{}", letter.escape_default());
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-/// Control characters, and those that change the direction of the text around them.
-fn commands_a_terminal(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(letter, '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::SockRef;
 use tungstenite::{Error, Message as Frame};
 
 use super::{
@@ -23,7 +22,7 @@ use super::{
     failure::Failure,
     output::Output,
     token,
-    wire::{self, Message, Request},
+    wire::{Message, Request},
 };
 
 /// Sends one notification and waits until PostgreSQL committed it.
@@ -44,21 +43,30 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
     let mut socket = connection::open(&ws_url, token.as_ref(), TIMEOUT)
         .map_err(|error| Failure::Run(format!("cannot connect to {ws_url}: {error}")))?;
     output.line(&format!("Publishing to channel '{channel}': {payload}"));
+    let id = random_id().map_err(|error| Failure::Run(format!("no random number: {error}")))?;
     let request = Request::Notify {
         channel: channel.as_str(),
         payload: &payload,
-        id: ID,
+        id: &id,
     };
-    let deadline = Instant::now() + TIMEOUT;
-    let _ = SockRef::from(socket.get_ref().tcp()).set_write_timeout(Some(TIMEOUT));
+    socket
+        .get_mut()
+        .set_deadline(Some(Instant::now() + TIMEOUT))
+        .map_err(|error| Failure::Run(error.to_string()))?;
+    // It may have gone out before that failed.
     socket
         .send(Frame::text(request.to_json()))
-        .map_err(|error| Failure::Run(format!("cannot send the notification: {error}")))?;
-    wait_for_answer(&mut socket, deadline)?;
+        .map_err(|error| unknown(&format!("cannot send the notification: {error}")))?;
+    wait_for_answer(&mut socket, channel.as_str(), &id)?;
     output.line("✓ Notification sent successfully");
     // Said as a courtesy; that it was committed does not depend on it.
     let _ = socket.close(None);
     Ok(())
+}
+
+/// The id of the only request. Nobody can answer it who did not read it.
+fn random_id() -> Result<String, getrandom::Error> {
+    Ok(format!("{:016x}", getrandom::u64()?))
 }
 
 /// Everything on stdin, without the line's end that `echo` adds.
@@ -83,14 +91,10 @@ fn payload_from_stdin() -> Result<String, Failure> {
     Ok(payload)
 }
 
-/// Reads until the answer to our request; whatever else the bridge says is not for us.
-fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure> {
+/// Reads until the answer to our request; whatever else the bridge says is not for us. Without an
+/// answer nobody knows what became of it.
+fn wait_for_answer(socket: &mut Socket, channel: &str, id: &str) -> Result<(), Failure> {
     loop {
-        if Instant::now() >= deadline {
-            return Err(unknown("no answer in 10 s"));
-        }
-        connection::set_read_timeout(SockRef::from(socket.get_ref().tcp()), deadline)
-            .map_err(|error| unknown(&error.to_string()))?;
         let text = match socket.read() {
             Ok(Frame::Text(text)) => text,
             Ok(Frame::Close(frame)) => {
@@ -99,21 +103,25 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
                 return Err(unknown(&connection::closed_by_server(frame.as_ref())));
             }
             Ok(Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_)) => continue,
-            Err(Error::Io(error))
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-            {
-                continue;
+            Err(Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                return Err(unknown("no answer in 10 s"));
             }
             Err(error) => return Err(unknown(&format!("connection lost: {error}"))),
         };
         match Message::parse(&text) {
-            Some(Message::Notified { id }) if wire::our_id(id.as_ref()) == Some(ID) => {
-                return Ok(());
-            }
+            Some(Message::Notified {
+                channel: answered,
+                id: Some(answer_id),
+            }) if answered == channel && answer_id == id => return Ok(()),
             // Without an id the bridge could not even read the request, and it is our only one.
-            Some(Message::Error { message, id, code })
-                if id.is_none() || wire::our_id(id.as_ref()) == Some(ID) =>
-            {
+            Some(Message::Error {
+                message,
+                id: answer_id,
+                code,
+            }) if answer_id.as_ref().is_none_or(|it| it == id) => {
+                if code == UNKNOWN_OUTCOME {
+                    return Err(unknown(&message));
+                }
                 token::check_admission(&code, &message)?;
                 return Err(Failure::Run(message));
             }
@@ -123,15 +131,15 @@ fn wait_for_answer(socket: &mut Socket, deadline: Instant) -> Result<(), Failure
 }
 
 fn unknown(reason: &str) -> Failure {
-    Failure::Run(format!(
+    Failure::Unknown(format!(
         "{reason}; whether the notification was sent is unknown"
     ))
 }
 
+/// The code of an answer that is lost with PostgreSQL.
+const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 /// For opening the connection, and again for the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The bridge takes no longer message; what PostgreSQL takes (7,999 bytes) it says itself.
 const STDIN_BYTES_MAX: u64 = 64 * 1024;
-
-const ID: u64 = 1;

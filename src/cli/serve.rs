@@ -2,12 +2,14 @@
 
 use alle::{Bridge, BridgeConfig, BridgeError};
 
-use super::{command::CommandName, failure::Failure};
+use super::{command::CommandName, failure::Failure, logs::Logs};
 
 /// Serves until a signal.
-pub(crate) fn run(config: BridgeConfig) -> Result<(), Failure> {
+pub(crate) fn run(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
     Bridge::new(config)
         .with_signals()
+        .with_exit_on_second_signal()
+        .with_log_lines_dropped(logs.dropped())
         .with_service_manager()
         .run()
         .map_err(|error| failure(&error, CommandName::Serve))

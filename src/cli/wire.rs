@@ -22,7 +22,7 @@ pub(crate) enum Request<'a> {
     Notify {
         channel: &'a str,
         payload: &'a str,
-        id: u64,
+        id: &'a str,
     },
 }
 
@@ -66,7 +66,10 @@ pub(crate) enum Message {
         id: Option<serde_json::Value>,
     },
     /// PostgreSQL committed a notification of ours.
-    Notified { id: Option<serde_json::Value> },
+    Notified {
+        channel: String,
+        id: Option<serde_json::Value>,
+    },
     /// A request failed, or a subscription has an error.
     Error {
         message: String,
@@ -138,9 +141,9 @@ mod tests {
                 Request::Notify {
                     channel: "a",
                     payload: "p",
-                    id: 2,
+                    id: "2",
                 },
-                r#"{"type":"notify","channel":"a","payload":"p","id":2}"#,
+                r#"{"type":"notify","channel":"a","payload":"p","id":"2"}"#,
             ),
         ] {
             assert_eq!(request.to_json(), json);

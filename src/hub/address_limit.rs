@@ -75,7 +75,7 @@ impl AddressLimit {
 }
 
 /// What one host has: an IPv4 address, or all of an IPv6 network of 64 bits (RFC 4291, 2.5.1).
-fn host(address: IpAddr) -> IpAddr {
+pub(super) fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -4,11 +4,12 @@
 //! has its head read, gets 503 with `Retry-After`, and a moment to take it; and a connection that
 //! says nothing keeps nobody out.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
     Disconnect, Hub,
     clients::{Clients, Kind, Phase},
+    endpoints::Endpoints,
     eviction::EvictionClass,
     http::Answer,
 };
@@ -21,18 +22,17 @@ use crate::{
 impl Hub {
     // ---- sockets that were accepted
 
-    /// A socket was accepted; `address` is its peer's, where it has one. If that makes too many
-    /// unfinished handshakes, the oldest of them is refused, and if there is no room, the most
-    /// dispensable connection goes.
-    pub fn handle_connected(&mut self, address: Option<IpAddr>) -> ClientId {
+    /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
+    /// refused, and if there is no room, the most dispensable connection goes.
+    pub fn handle_connected(&mut self, endpoints: Endpoints) -> ClientId {
         if self.clients.handshake_count() >= self.limits.handshakes_max {
             self.refuse_oldest_handshake();
         }
         if !self.is_below_room() {
             self.make_room();
         }
-        let id = self.insert(Kind::Client);
-        self.address_limit.note(id.slot, address);
+        let id = self.insert(Kind::Client, endpoints);
+        self.address_limit.note(id.slot, endpoints.peer);
         self.note(EvictionClass::Unfinished, id);
         id
     }
@@ -40,7 +40,7 @@ impl Hub {
     /// A socket was accepted though no descriptor is left for it: it is told so, within a second.
     pub fn handle_excess(&mut self) -> ClientId {
         self.metrics.connections_excess += 1;
-        let id = self.insert(Kind::Excess);
+        let id = self.insert(Kind::Excess, Endpoints::default());
         self.note(EvictionClass::Refused, id);
         self.note(EvictionClass::Unfinished, id);
         id
@@ -48,22 +48,23 @@ impl Hub {
 
     /// A socket was accepted at the admin address: it takes HTTP only and is no client. A peer that
     /// leaves connections open there keeps nobody out: beyond the most of them the oldest goes.
-    pub fn handle_admin_connected(&mut self) -> ClientId {
+    pub fn handle_admin_connected(&mut self, endpoints: Endpoints) -> ClientId {
         if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX {
             if let Some((oldest, _)) = self.oldest(EvictionClass::Admin) {
                 self.metrics.admin_evicted += 1;
                 self.drop_client(oldest.slot, Disconnect::Drop);
             }
         }
-        let id = self.insert(Kind::Admin);
+        let id = self.insert(Kind::Admin, endpoints);
         self.note(EvictionClass::Admin, id);
         id
     }
 
-    fn insert(&mut self, kind: Kind) -> ClientId {
+    fn insert(&mut self, kind: Kind, endpoints: Endpoints) -> ClientId {
         self.metrics.connections += 1;
         let now = self.clock.tick();
         let id = self.clients.insert(kind, now);
+        self.endpoints.note(id.slot, endpoints);
         self.delivery.attach(id.slot);
         self.rate_limit.fill(id.slot as usize, now);
         id
@@ -114,7 +115,7 @@ impl Hub {
             return;
         };
         self.metrics.handshakes_evicted += 1;
-        let answer = Answer::no_room("too many unfinished handshakes\n");
+        let answer = Answer::no_room("too many unfinished handshakes");
         self.respond(oldest.slot, &answer);
         self.note(EvictionClass::Refused, oldest);
     }

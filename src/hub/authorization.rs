@@ -10,8 +10,34 @@ use crate::{
         tokens::{TokenId, Tokens},
     },
     message::{ClientMessage, ErrorCode, Refusal, RequestId, ServerMessage},
-    ws::close::CloseReason,
+    ws::{close::CloseReason, response::Status},
 };
+
+/// Why a token lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenRefusal {
+    /// It is nobody's.
+    Wrong,
+    /// It was not looked at: too many wrong ones came from its address.
+    TooMany,
+}
+
+impl TokenRefusal {
+    /// For whom it came with a request.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Wrong => Status::Unauthorized,
+            Self::TooMany => Status::TooManyRequests,
+        }
+    }
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Wrong => "the token is wrong",
+            Self::TooMany => "too many wrong tokens from this address",
+        }
+    }
+}
 
 impl Hub {
     /// Where a connection stands that is upgraded with this token, or without one.
@@ -86,10 +112,15 @@ impl Hub {
             self.send_error(slot, *code, text, None, id);
             return;
         }
-        let token = token.ok().and_then(|it| self.access.authenticate(&it));
-        let Some(token) = token else {
-            self.refuse_token(slot, id);
+        let Ok(token) = token else {
             return;
+        };
+        let token = match self.authenticate(slot, &token) {
+            Ok(token) => token,
+            Err(refusal) => {
+                self.refuse_token(slot, refusal, id);
+                return;
+            }
         };
         let is_new = self.clients.authenticate(slot, token, self.clock.tick());
         self.answer(slot, &ServerMessage::Authenticated { id });
@@ -99,12 +130,40 @@ impl Hub {
         }
     }
 
-    fn refuse_token(&mut self, slot: u32, id: Option<&RequestId>) {
+    /// Who presents this token, unless it is nobody's or one of too many from its address.
+    pub(super) fn authenticate(
+        &mut self,
+        slot: u32,
+        token: &Secret,
+    ) -> Result<TokenId, TokenRefusal> {
+        let (peer, now) = (self.endpoints.peer(slot), self.clock.now());
+        if self.guessing.is_refused(peer, now) {
+            self.metrics.tokens_unread += 1;
+            return Err(TokenRefusal::TooMany);
+        }
+        let Some(token) = self.access.authenticate(token) else {
+            self.guessing.note_wrong(peer, now);
+            self.metrics.tokens_wrong += 1;
+            return Err(TokenRefusal::Wrong);
+        };
+        self.guessing.note_right(peer, now);
+        Ok(token)
+    }
+
+    fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
+        self.log_refusal(slot, refusal.status(), refusal.text());
+        let code = match refusal {
+            TokenRefusal::Wrong => ErrorCode::Unauthorized,
+            TokenRefusal::TooMany => ErrorCode::RateLimited,
+        };
+        self.send_error(slot, code, refusal.text(), None, id);
+        // Of a token that was not looked at nobody knows that it is wrong.
+        if refusal == TokenRefusal::TooMany {
+            return;
+        }
         let Some(failures) = self.clients.count_failure(slot) else {
             return;
         };
-        let text = "the token is wrong";
-        self.send_error(slot, ErrorCode::Unauthorized, text, None, id);
         if failures >= self.limits.auth_failures_max {
             self.close(slot, CloseReason::Unauthorized);
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Hub, clients::Kind, eviction::EvictionClass};
+use super::{Hub, authorization::TokenRefusal, clients::Kind, eviction::EvictionClass};
 use crate::{
     access::{secret::Secret, tokens::TokenId},
     metrics,
@@ -50,12 +50,17 @@ enum Audience {
 pub(super) struct Answer {
     status: Status,
     bytes: Vec<u8>,
+    /// Why the client is refused, for the log; `None` where it is not, or nobody cares.
+    refusal: Option<String>,
 }
 
 impl Hub {
     /// Gives the connection its answer, and ends it behind that.
     pub(super) fn respond(&mut self, slot: u32, answer: &Answer) {
         self.metrics.http_responses.add(answer.status.code());
+        if let Some(reason) = &answer.refusal {
+            self.log_refusal(slot, answer.status, reason);
+        }
         self.end_with(slot, |out| out.extend_from_slice(&answer.bytes));
     }
 
@@ -66,16 +71,21 @@ impl Hub {
             Reply::Respond(Answer::new(status, content_type, body, head_only))
         };
         if self.clients.kind(slot) == Kind::Excess {
-            return respond(Status::ServiceUnavailable, TEXT, "no descriptor is left\n");
+            return Reply::Respond(Answer::no_room("no descriptor is left"));
         }
+        let is_to_loopback = self.endpoints.is_to_loopback(slot);
         let is_admin = self.clients.kind(slot) == Kind::Admin;
         let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
-            Some(origins) => origins.check(request.host, request.origin),
-            None => self.access.check_origin(request.host, request.origin),
+            Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
+            None => {
+                let access = &self.access;
+                access.check_origin(request.host, request.origin, is_to_loopback)
+            }
         };
+        let refuse =
+            |status, reason: &str| Reply::Respond(Answer::refusal(status, reason, head_only));
         if let Err(refusal) = checked {
-            tracing::warn!("refused a request: {refusal}");
-            return respond(Status::Forbidden, TEXT, &format!("{refusal}\n"));
+            return refuse(Status::Forbidden, &refusal.to_string());
         }
         if request.method == Method::Other {
             let text = "GET and HEAD are taken here\n";
@@ -92,13 +102,13 @@ impl Hub {
                 Upgrade::None => {}
                 Upgrade::WebSocket { key } => return self.upgrade(slot, key, request),
                 Upgrade::WrongVersion => {
-                    let text = "WebSocket version 13 is spoken here\n";
-                    return respond(Status::UpgradeRequired, TEXT, text);
+                    let reason = "WebSocket version 13 is spoken here";
+                    return refuse(Status::UpgradeRequired, reason);
                 }
                 Upgrade::Malformed => {
-                    let text = "malformed WebSocket handshake\n";
-                    return respond(Status::BadRequest, TEXT, text);
+                    return refuse(Status::BadRequest, "malformed WebSocket handshake");
                 }
+                Upgrade::Dropped => return refuse(Status::UpgradeRequired, UPGRADE_DROPPED),
             }
         }
         let (status, content_type, body) = (path.answer)(self);
@@ -107,44 +117,81 @@ impl Hub {
 
     /// The answer to a sound opening handshake, which is a `GET`.
     fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
-        let (status, text) = if self.is_shutting_down() {
-            (Status::ServiceUnavailable, "shutting down\n")
+        let (status, reason) = if self.is_shutting_down() {
+            let answer = Answer::new(Status::ServiceUnavailable, TEXT, "shutting down\n", false);
+            return Reply::Respond(answer);
         } else if self.is_full() && self.oldest(EvictionClass::Unauthenticated).is_none() {
-            (Status::ServiceUnavailable, "too many clients\n")
+            (Status::ServiceUnavailable, "too many clients")
         } else if self.address_limit.is_full(slot) {
-            let text = "too many clients from this address\n";
-            (Status::TooManyRequests, text)
-        } else if let Ok(token) = self.token_of(request) {
-            let key = key.to_owned();
-            return Reply::Upgrade { key, token };
+            let reason = "too many clients from this address";
+            (Status::TooManyRequests, reason)
         } else {
-            tracing::debug!(client = slot, "refused a token");
-            (Status::Unauthorized, "the token is wrong\n")
+            match self.token_of(slot, request) {
+                Ok(token) => {
+                    let key = key.to_owned();
+                    return Reply::Upgrade { key, token };
+                }
+                Err(refusal) => (refusal.status(), refusal.text()),
+            }
         };
-        Reply::Respond(Answer::new(status, TEXT, text, false))
+        Reply::Respond(Answer::refusal(status, reason, false))
     }
 
     /// The token that the request brings. A browser's cannot bring one: it says so in a message.
-    fn token_of(&self, request: &Request<'_>) -> Result<Option<TokenId>, WrongToken> {
+    fn token_of(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+    ) -> Result<Option<TokenId>, TokenRefusal> {
         match request.bearer {
             Some(token) if self.access.is_token_required() => {
-                let token = self.access.authenticate(&Secret::new(token));
-                token.map(Some).ok_or(WrongToken)
+                self.authenticate(slot, &Secret::new(token)).map(Some)
             }
             Some(_) | None => Ok(None),
+        }
+    }
+
+    /// Says in the log why a client is refused, unless others of the kind were within the second.
+    pub(super) fn log_refusal(&mut self, slot: u32, status: Status, reason: &str) {
+        if self.refusals.note(status, self.clock.now()) {
+            let code = status.code();
+            match self.endpoints.peer(slot) {
+                Some(peer) => tracing::warn!("refused {peer} with {code}: {reason}"),
+                None => tracing::warn!("refused a client with {code}: {reason}"),
+            }
+        }
+    }
+
+    /// Says how many were refused without a word.
+    pub(super) fn log_refusals(&mut self) {
+        while let Some((code, count)) = self.refusals.poll(self.clock.now()) {
+            tracing::warn!("refused {count} more with {code} since");
         }
     }
 }
 
 impl Answer {
     /// Where no head is waited for any more.
-    pub(super) fn no_room(text: &str) -> Self {
-        Self::new(Status::ServiceUnavailable, TEXT, text, false)
+    pub(super) fn no_room(reason: &str) -> Self {
+        Self::refusal(Status::ServiceUnavailable, reason, false)
     }
 
     /// To a head that could not be read.
     pub(super) fn unreadable(status: Status) -> Self {
-        Self::new(status, TEXT, status.reason(), false)
+        let reason = if status == Status::HeaderFieldsTooLarge {
+            HEAD_TOO_LARGE
+        } else {
+            "the request is malformed"
+        };
+        Self::refusal(status, reason, false)
+    }
+
+    /// What the client does not get, and why; one line.
+    fn refusal(status: Status, reason: &str, head_only: bool) -> Self {
+        Self {
+            refusal: Some(reason.to_owned()),
+            ..Self::new(status, TEXT, &format!("{reason}\n"), head_only)
+        }
     }
 
     fn new(status: Status, content_type: &str, body: &str, head_only: bool) -> Self {
@@ -155,7 +202,11 @@ impl Answer {
             body,
         }
         .write(head_only, &mut bytes);
-        Self { status, bytes }
+        Self {
+            status,
+            bytes,
+            refusal: None,
+        }
     }
 }
 
@@ -173,9 +224,12 @@ fn upgrade_required() -> (Status, &'static str, Cow<'static, str>) {
     (Status::UpgradeRequired, TEXT, text.into())
 }
 
-/// A token that is nobody's.
-struct WrongToken;
-
+/// Told by the key, which nothing but a handshake has.
+const UPGRADE_DROPPED: &str = "a WebSocket handshake without Upgrade: a proxy in between did not \
+     pass it on (nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and \
+     proxy_set_header Connection \"upgrade\")";
+const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has more than 8 KiB \
+     or 100 fields";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 

@@ -1,6 +1,9 @@
 //! What a hub is started with.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -23,6 +26,11 @@ pub struct Settings {
     pub channels: Vec<Channel>,
     /// For how long a channel stays listened to after its last subscriber left.
     pub unlisten_delay: Duration,
-    /// Random: the first half of every epoch, and the jitter of reconnects.
-    pub seed: u64,
+    /// Random: the first half of every epoch, which clients see.
+    pub epoch_seed: u64,
+    /// Random and told to nobody, for what the sessions to PostgreSQL do: a notification that
+    /// proves something must not follow from anything that clients see.
+    pub backend_seed: u64,
+    /// Lines that the program's log dropped: counted elsewhere, told with the metrics.
+    pub log_lines_dropped: Arc<AtomicU64>,
 }

@@ -95,6 +95,13 @@ metrics! {
             errors: Tally<&'static str, { ErrorCode::LABELS.len() }> =
                 Tally::new(ErrorCode::LABELS)
         };
+    Counter alle_tokens_refused_total {reason} "Tokens that let nobody in, in requests and messages."
+        counted {
+            tokens_wrong: u64 = 0 => "wrong", "it is nobody's (401)";
+            tokens_unread: u64 = 0 => "too_many",
+                "it was not looked at: 20 wrong ones, and one more each second, had come from its \
+                 address (429)"
+        };
     Gauge alle_subscriptions "Links between clients and channels."
         now { subscriptions: usize };
 
@@ -132,6 +139,12 @@ metrics! {
         "From the turn that read a notification to the one that served its last subscriber."
         "Observed once a pass; 0 within one turn."
         counted { fan_out_latency: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
+
+    // The program.
+
+    Counter alle_log_lines_dropped_total "Lines of the log that were not written."
+        "More came than one cause may write in a second, or than stderr took."
+        now { log_lines_dropped: u64 };
 
     // The loop.
 

@@ -5,10 +5,11 @@
 
 mod refusal;
 
-use std::{borrow::Cow, error::Error, fmt};
+use std::{error::Error, fmt};
 
 pub use self::refusal::{Origin, Refusal};
 use super::text::text_until_nul;
+use crate::escape::escaped;
 
 /// What the server says in an ErrorResponse or a NoticeResponse.
 ///
@@ -85,30 +86,21 @@ impl fmt::Display for ServerError {
         write!(
             f,
             "{} {}: {}",
-            line(&self.severity),
-            line(&self.sqlstate),
-            line(&self.message)
+            escaped(&self.severity),
+            escaped(&self.sqlstate),
+            escaped(&self.message)
         )?;
         if let Some(detail) = &self.detail {
-            write!(f, "; {}", line(detail))?;
+            write!(f, "; {}", escaped(detail))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "; {}", line(hint))?;
+            write!(f, "; {}", escaped(hint))?;
         }
         Ok(())
     }
 }
 
 impl Error for ServerError {}
-
-/// No line break and no terminal escape of a server reaches a log.
-fn line(text: &str) -> Cow<'_, str> {
-    if text.contains(char::is_control) {
-        Cow::Owned(text.replace(char::is_control, " "))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
 
 /// A backend that does not speak the protocol, or not the part of it that we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,7 +220,7 @@ impl fmt::Display for AuthenticationError {
                 write!(
                     f,
                     "server asks for {}, which is not supported",
-                    line(method)
+                    escaped(method)
                 )
             }
             Self::MethodNotAllowed { method } => write!(
@@ -245,7 +237,7 @@ impl fmt::Display for AuthenticationError {
             Self::CleartextRefused => f.write_str(
                 "server asks for the password in clear text, which is not sent over a network",
             ),
-            Self::Scram { cause } => write!(f, "SCRAM exchange failed: {}", line(cause)),
+            Self::Scram { cause } => write!(f, "SCRAM exchange failed: {}", escaped(cause)),
             Self::ServerUnproven => {
                 f.write_str("server skipped its own proof at the end of the SCRAM exchange")
             }
@@ -289,7 +281,7 @@ impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(error) => error.fmt(f),
-            Self::NotBegun(text) => write!(f, "server cannot begin a session: {}", line(text)),
+            Self::NotBegun(text) => write!(f, "server cannot begin a session: {}", escaped(text)),
             Self::NotPostgres { protocol } => write!(
                 f,
                 "what answers there speaks {protocol}, not PostgreSQL's protocol"
@@ -324,7 +316,10 @@ mod tests {
         let error = ServerError::parse(body).unwrap();
         assert_eq!(error.severity, "ERROR");
         assert_eq!(error.sqlstate, "22023");
-        assert_eq!(error.to_string(), "ERROR 22023: too long [0m; detail; hint");
+        assert_eq!(
+            error.to_string(),
+            "ERROR 22023: too\\nlong\\u{1b}[0m; detail; hint"
+        );
         assert!(!error.is_fatal());
         assert!(ServerError::parse(b"SFATAL\0\0").unwrap().is_fatal());
         assert!(

@@ -171,6 +171,8 @@ struct Server {
     serving_pid: Option<i32>,
     queue_usage: Option<f64>,
     lock_holder: Option<i32>,
+    /// It sent a message that we do not know, which was logged.
+    is_foreign: bool,
 }
 
 impl Session {

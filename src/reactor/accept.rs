@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use super::{socket, source::Source};
+use crate::hub::Endpoints;
 
 /// A bound address: connections wait there until a reactor accepts them.
 #[derive(Debug)]
@@ -76,6 +77,17 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     /// It uses the spare descriptor, and has to return it.
     pub(super) is_excess: bool,
+}
+
+impl Accepted {
+    /// The addresses of both ends.
+    pub(super) fn endpoints(&self) -> Endpoints {
+        let ip = |address: io::Result<SocketAddr>| address.ok().map(|it| it.ip());
+        Endpoints {
+            peer: ip(self.stream.peer_addr()),
+            local: ip(self.stream.local_addr()),
+        }
+    }
 }
 
 /// The listening socket.

@@ -197,7 +197,7 @@ fn resolve(server: &Server, tls: &Tls, encryption: Encryption) -> Result<Resolve
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests {
     use std::{fs, process, time::Duration};
 
@@ -221,7 +221,8 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let mut resolver = Resolver::new(waker);
-        let pipe = std::env::temp_dir().join(format!("alle-resolve-{}", process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
         let made = process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
         let path = pipe.display();
@@ -235,7 +236,6 @@ mod tests {
         }
         // Opening its other end lets the first one go.
         drop(fs::OpenOptions::new().write(true).open(&pipe).unwrap());
-        fs::remove_file(&pipe).unwrap();
         let mut events = Events::with_capacity(1);
         let answer = loop {
             poll.poll(&mut events, Some(Duration::from_secs(10)))

@@ -59,6 +59,8 @@ pub enum Upgrade<'a> {
     WrongVersion,
     /// A handshake that breaks another rule of RFC 6455, 4.2.1, to be answered with 400.
     Malformed,
+    /// One whose `Upgrade` was lost on the way: nothing else has a `Sec-WebSocket-Key`.
+    Dropped,
 }
 
 /// Parses the request at the start of `input`: `None` if more bytes are needed, a status if no
@@ -96,7 +98,12 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     let bearer = single(headers, "Authorization")?.and_then(parse_bearer);
     let has_body = has_body(headers)?;
     let upgrade = if !has_token(headers, "Upgrade", "websocket") {
-        Upgrade::None
+        let has = |name| values(headers, name).next().is_some();
+        if has("Sec-WebSocket-Key") && !has("Upgrade") {
+            Upgrade::Dropped
+        } else {
+            Upgrade::None
+        }
     } else if method == Method::Get && is_http_1_1 && !has_body {
         parse_upgrade(headers)
     } else {

@@ -115,6 +115,21 @@ fn the_handshake_of_tungstenite_s_client() {
     );
 }
 
+/// As a proxy makes it that does not pass on the fields of its own connection.
+#[test]
+fn a_handshake_without_its_upgrade_is_told_by_its_key() {
+    for (fields, expected) in [
+        (&[CONNECTION, KEY_FIELD, VERSION][..], Upgrade::Dropped),
+        (&[("Connection", "close"), KEY_FIELD], Upgrade::Dropped),
+        (&[CONNECTION, VERSION], Upgrade::None),
+        (&[("Upgrade", "h2c"), KEY_FIELD], Upgrade::None),
+    ] {
+        let head = handshake(fields);
+        let request = parse_cut(head.as_bytes()).unwrap().unwrap();
+        assert_eq!(request.upgrade, expected, "{fields:?}");
+    }
+}
+
 /// A valid handshake with the named fields in place of its own.
 #[test]
 fn handshakes() {
@@ -139,7 +154,6 @@ fn handshakes() {
             websocket,
         ),
         (&[("Content-Length", "0")], websocket),
-        (&[("Upgrade", "(left out)")], Upgrade::None),
         (&[("Upgrade", "h2c")], Upgrade::None),
         (&[("Upgrade", "websockets")], Upgrade::None),
         (

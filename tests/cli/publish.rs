@@ -4,11 +4,13 @@ use std::{
     io::{Read, Write},
     process::Stdio,
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 
 use super::{
+    deserted::Deserted,
     mock_bridge::MockBridge,
     program::{Program, alle_with, closed_pipe},
 };
@@ -111,13 +113,13 @@ fn a_publisher_that_was_stopped_and_continued_still_gets_the_answer() {
 }
 
 #[test]
-fn a_close_before_the_answer_is_1_and_the_outcome_unknown() {
+fn a_close_before_the_answer_is_3_and_the_outcome_unknown() {
     let bridge = MockBridge::start();
     let program = publish(&bridge, "a", "b");
     let mut client = bridge.accept();
     client.hear();
     client.close(1001, "going away");
-    assert_eq!(program.exit_code(), Some(1));
+    assert_eq!(program.exit_code(), Some(3));
     assert_eq!(
         program.stderr.rest(),
         [
@@ -128,24 +130,103 @@ fn a_close_before_the_answer_is_1_and_the_outcome_unknown() {
 }
 
 #[test]
-fn a_lost_connection_is_1() {
+fn a_lost_connection_is_3() {
     let bridge = MockBridge::start();
     let program = publish(&bridge, "a", "b");
     let mut client = bridge.accept();
     client.hear();
     drop(client);
-    assert_eq!(program.exit_code(), Some(1));
+    assert_eq!(program.exit_code(), Some(3));
     assert!(program.stderr.next().contains("connection lost"));
 }
 
 #[test]
-fn silence_is_1_after_10_seconds() {
+fn silence_is_3_after_10_seconds() {
     let bridge = MockBridge::start();
     let program = publish(&bridge, "a", "b");
     let client = bridge.accept();
-    assert_eq!(program.exit_code(), Some(1));
+    assert_eq!(program.exit_code(), Some(3));
     assert!(program.stderr.next().starts_with("alle: no answer in 10 s"));
     client.wait_for_end();
+}
+
+/// A script may try again after 1: nothing was published. After 3 it must look first.
+#[test]
+fn an_outcome_that_nobody_knows_is_3() {
+    for (code, status) in [
+        ("unknown_outcome", 3),
+        ("postgres_down", 1),
+        ("forbidden", 1),
+    ] {
+        let bridge = MockBridge::start();
+        let program = publish(&bridge, "a", "b");
+        let mut client = bridge.accept();
+        let id = client.hear()["id"].clone();
+        client.say(
+            &json!({"type": "error", "code": code, "message": "so it is", "id": id}).to_string(),
+        );
+        assert_eq!(program.exit_code(), Some(status), "{code}");
+        assert!(program.stderr.next().contains("so it is"));
+    }
+}
+
+/// Before the request nobody can know its id, and another channel is not ours.
+#[test]
+fn an_answer_to_something_else_is_no_success() {
+    let bridge = MockBridge::start();
+    let program = publish(&bridge, "a", "b");
+    let mut client = bridge.accept();
+    for id in ["0", "1", "null", "\"1\"", "\"a\"", "\"publish\""] {
+        client.say(&format!(r#"{{"type":"notified","channel":"a","id":{id}}}"#));
+    }
+    client.say(r#"{"type":"notified","channel":"a"}"#);
+    let id = client.hear()["id"].clone();
+    client.say(&format!(r#"{{"type":"notified","channel":"b","id":{id}}}"#));
+    client.close(1000, "");
+    assert_eq!(program.exit_code(), Some(3));
+    assert_eq!(program.stdout.rest().len(), 2, "no success");
+}
+
+/// Whatever the peer gives now and then, it has 10 s for all of it.
+#[test]
+fn a_handshake_that_drips_is_1_after_10_seconds() {
+    let bridge = MockBridge::start();
+    let began = Instant::now();
+    let program = publish(&bridge, "a", "b");
+    let mut stream = bridge.accept_tcp();
+    let dripping = thread::spawn(move || {
+        let bytes = b"HTTP/1.1 101 Switching Protocols\r\nX: ".iter();
+        for byte in bytes.chain(std::iter::repeat(&b'y')) {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(500));
+        }
+    });
+    assert_eq!(program.exit_code(), Some(1));
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+    let error = program.stderr.next();
+    assert!(error.ends_with("did not answer in time"), "{error}");
+    dripping.join().unwrap();
+}
+
+/// It may lead to several machines.
+#[test]
+fn what_a_name_led_to_is_named() {
+    let nobody = Deserted::hold();
+    let port = nobody.address().port();
+    let url = format!("ws://localhost:{port}");
+    let program = Program::start(alle_with(&["publish", "-w", &url, "a", "b"]));
+    assert_eq!(program.exit_code(), Some(1));
+    let error = program.stderr.next();
+    assert!(
+        error.contains(&format!("127.0.0.1:{port}: connection refused")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -323,6 +323,71 @@ fn allowed_hosts_may_upgrade_and_others_still_may_not() {
     }
 }
 
+/// On every address of this machine, reached at the loopback's.
+#[test]
+fn a_wildcard_bind_judges_by_the_address_that_was_reached() {
+    let bridge = Bridge::serve(NO_POSTGRES, &["-w", "0.0.0.0:0"]);
+    for (host, status) in [("localhost", 101), ("evil.example", 403)] {
+        assert_eq!(upgrade_for_host(&bridge, host).status, status, "{host}");
+    }
+}
+
+#[test]
+fn hosts_that_are_named_hold_on_a_wildcard_bind_too() {
+    let arguments = ["-w", "0.0.0.0:0", "--allow-host", "bridge.example"];
+    let bridge = Bridge::serve(NO_POSTGRES, &arguments);
+    for (host, status) in [("bridge.example:443", 101), ("evil.example", 403)] {
+        assert_eq!(upgrade_for_host(&bridge, host).status, status, "{host}");
+    }
+}
+
+#[test]
+fn a_native_client_names_us_as_its_origin() {
+    let bridge = bridge();
+    for (origin, status) in [
+        (format!("ws://{}", bridge.address), 101),
+        (format!("wss://{}", bridge.address), 101),
+        ("ws://evil.example".to_owned(), 403),
+        ("null".to_owned(), 403),
+    ] {
+        let origin_field = format!("Origin: {origin}\r\n");
+        let request = upgrade_request(bridge.address, "/ws", &origin_field);
+        assert_eq!(
+            answer(&bridge, request.as_bytes()).status,
+            status,
+            "{origin}"
+        );
+    }
+}
+
+/// Whoever logs in elsewhere may bring cookies that are too large.
+#[test]
+fn a_head_that_is_too_large_is_in_the_log() {
+    let bridge = bridge();
+    let cookies = format!("Cookie: sso={}\r\n", "x".repeat(9_000));
+    let request = upgrade_request(bridge.address, "/ws", &cookies);
+    let response = answer(&bridge, request.as_bytes());
+    assert_eq!(response.status, 431);
+    assert!(response.body.contains("8 KiB"), "{}", response.body);
+    bridge.wait_for_log("with 431: the head of the request");
+}
+
+#[test]
+fn a_handshake_that_lost_its_upgrade_names_the_proxy() {
+    let bridge = bridge();
+    let request = upgrade_request(bridge.address, "/ws", "")
+        .replace("Upgrade: websocket\r\n", "")
+        .replace("Connection: Upgrade", "Connection: close");
+    let response = answer(&bridge, request.as_bytes());
+    assert_eq!(response.status, 426);
+    assert!(
+        response.body.contains("proxy_set_header Upgrade"),
+        "{}",
+        response.body
+    );
+    bridge.wait_for_log("proxy");
+}
+
 #[test]
 fn a_page_of_another_host_cannot_read_the_playground_either() {
     let bridge = Bridge::serve(NO_POSTGRES, &["--playground"]);

@@ -198,3 +198,16 @@ fn ten_thousand_channels_are_listened_to_again() {
         assert_eq!(client.payload(), "heard");
     }
 }
+
+/// Whoever hears of a channel must not be able to write what the bridge takes for proof.
+#[test]
+fn the_probe_does_not_follow_from_an_epoch() {
+    let database = Database::create();
+    database.log_statements();
+    let bridge = Bridge::start(&database.url());
+    let subscribed = bridge.client().subscribe("c");
+    let epoch = subscribed["epoch"].as_str().unwrap();
+    let shown = format!("alle probe {}", &epoch[..16]);
+    assert!(logged_by_postgres("alle probe ") > 0);
+    assert_eq!(logged_by_postgres(&shown), 0, "{shown}");
+}

@@ -442,6 +442,41 @@ fn other_machines_without_a_token_are_warned_of_once() {
     }
 }
 
+#[test]
+fn tokens_that_can_be_guessed_are_warned_of() {
+    for (token, warnings) in [("x".repeat(15), 1), ("x".repeat(16), 0)] {
+        let bridge = TokenFile::new(&token).serve(&[]);
+        let log = bridge.log();
+        let found = log.lines().filter(|line| line.contains("can be guessed"));
+        assert_eq!(found.count(), warnings, "{token}: {log}");
+        assert!(!log.contains(&token), "{log}");
+    }
+}
+
+/// For an operator, and for what watches a log and shuts out the address.
+#[test]
+fn who_guesses_is_in_the_log_and_does_not_fill_it() {
+    let bridge = TokenFile::new("one-of-enough-characters").serve(&[]);
+    let began = Instant::now();
+    for count in 0..200 {
+        let field = format!("Authorization: Bearer guess-{count}\r\n");
+        let status = upgrade(&bridge, &field).status;
+        assert!(matches!(status, 401 | 429), "{status}");
+    }
+    bridge.wait_for_log("more with 401 since");
+    let log = bridge.log();
+    let lines = log
+        .lines()
+        .filter(|it| it.contains("127.0.0.1 with 401"))
+        .count();
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(
+        (1..=1 + seconds).contains(&lines),
+        "{lines} in {seconds} s: {log}"
+    );
+    assert!(!log.contains("guess-"), "{log}");
+}
+
 // ---- the command line's clients
 
 /// A client with this token, which listens to `orders` by now.

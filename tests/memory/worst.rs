@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use alle::internals::{
     delivery::outgoing::Written,
-    hub::{Action, Hub, Settings, drive},
+    hub::{Action, Endpoints, Hub, Settings, drive},
     id::ClientId,
 };
 
@@ -31,7 +31,7 @@ impl Worst {
     /// Adds one: as many subscriptions as it may have, as many unread answers, a message without
     /// its end, and input behind that which is not yet processed.
     pub(crate) fn connect(&mut self) {
-        let client = self.hub.handle_connected(None);
+        let client = self.hub.handle_connected(Endpoints::default());
         self.input(client, UPGRADE.to_vec(), true);
         // All of them share 20,000 channels: the names are not part of a client's cost.
         let group = self.clients % 20;

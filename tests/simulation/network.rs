@@ -128,7 +128,8 @@ impl World {
                 .iter()
                 .map(|name| Channel::new(name).expect("a good name"))
                 .collect(),
-            seed: random.bits(),
+            epoch_seed: random.bits(),
+            backend_seed: random.bits(),
             ..Settings::default()
         };
         let config = Config::parse("postgres://ann@localhost/x", &|_| None).expect("a good URL");

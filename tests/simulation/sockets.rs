@@ -1,6 +1,10 @@
 //! Between the hub and its clients: the bytes that move, their pieces, and lost connections.
 
-use alle::internals::{delivery::outgoing::Written, hub::drive, id::ClientId};
+use alle::internals::{
+    delivery::outgoing::Written,
+    hub::{Endpoints, drive},
+    id::ClientId,
+};
 
 use super::World;
 use crate::client::{Client, Stage};
@@ -11,7 +15,7 @@ impl World {
             return;
         }
         self.truth.step += 1;
-        let id = self.hub.handle_connected(None);
+        let id = self.hub.handle_connected(Endpoints::default());
         self.client_count += 1;
         let (number, now) = (self.client_count, self.now);
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));

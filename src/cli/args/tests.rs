@@ -23,7 +23,7 @@ fn parse_with(words: &str, variables: &[(&str, &str)]) -> Result<Invocation, Str
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
     parse(arguments, &Environment::new(variables)).map_err(|failure| match failure {
-        Failure::Usage { reason, .. } | Failure::Run(reason) => reason,
+        Failure::Usage { reason, .. } | Failure::Run(reason) | Failure::Unknown(reason) => reason,
     })
 }
 
@@ -49,6 +49,16 @@ fn listen(words: &str, variables: &[(&str, &str)]) -> ListenOptions {
 fn assert_wrong(words: &str, variables: &[(&str, &str)], expected: &str) {
     let found = parse_words(words, variables);
     assert_eq!(found.unwrap_err(), expected, "{words} {variables:?}");
+}
+
+#[test]
+fn a_demo_takes_pages_and_hosts_as_serve_does() {
+    let words = "demo --allow-origin http://localhost:5173 --allow-host app.test";
+    let Ok(Command::Demo(options)) = parse_words(words, &[]) else {
+        panic!("{words}");
+    };
+    assert_eq!(options.allow_origins, ["http://localhost:5173"]);
+    assert_eq!(options.allow_hosts, ["app.test"]);
 }
 
 #[test]

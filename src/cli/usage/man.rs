@@ -171,11 +171,16 @@ fn escaped(text: &str) -> String {
 const DATE: &str = "2026-11-29";
 const LINE_BYTES_MAX: usize = 80;
 /// What the program ends with.
-const EXIT_STATUS: [(&str, &str); 3] = [
+const EXIT_STATUS: [(&str, &str); 4] = [
     (
         "0",
         "What was asked for is done, or the reader of stdout went away.",
     ),
     ("1", "It failed while running."),
     ("2", "It was asked in a way that cannot work."),
+    (
+        "3",
+        "Whether it did what was asked is unknown: a notification was handed over and its answer \
+         lost, so that it may have been sent.",
+    ),
 ];

@@ -103,6 +103,8 @@ const PUBLISH: Page = Page {
         ),
     ],
     notes: &[
+        "The exit status is 0 after PostgreSQL committed, 1 where nothing was sent, and 3 where the \
+         answer was lost and nobody knows.",
         "An operand that begins with a dash and is no number goes behind '--'.",
         "Over wss://, the certificate of the bridge must come from an authority that the system \
          trusts, or that is in the file named by SSL_CERT_FILE.",

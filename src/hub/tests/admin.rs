@@ -12,12 +12,8 @@ use crate::{
 
 /// A bridge whose admin address is a loopback one.
 pub(super) fn world_with_admin() -> World {
-    let loopback = OriginPolicy {
-        loopback_bind: true,
-        ..OriginPolicy::default()
-    };
     World::with_settings(Settings {
-        admin_origins: Some(loopback),
+        admin_origins: Some(OriginPolicy::default()),
         ..Settings::default()
     })
 }

@@ -402,3 +402,57 @@ fn a_page_is_not_asked_where_it_comes_from_when_it_has_to_have_a_token() {
     assert_eq!(World::connected().upgrade(None, foreign).1, "403");
     assert_eq!(with_tokens("ann").upgrade(None, foreign).1, "101");
 }
+
+/// The request asks for an upgrade with a token; the status of the answer.
+fn presented(world: &mut World, address: &str, token: &str) -> String {
+    let field = format!("Authorization: Bearer {token}\r\n");
+    world.upgrade(Some(address), &field).1
+}
+
+#[test]
+fn who_guesses_is_not_looked_at_and_others_are() {
+    let mut world = with_tokens("ann");
+    let guesser = "192.0.2.1";
+    for count in 0..20 {
+        assert_eq!(presented(&mut world, guesser, "eve"), "401", "{count}");
+    }
+    for token in ["eve", "ann"] {
+        assert_eq!(presented(&mut world, guesser, token), "429", "{token}");
+    }
+    assert_eq!(presented(&mut world, "192.0.2.2", "ann"), "101");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(presented(&mut world, guesser, "eve"), "401", "one more");
+    assert_eq!(presented(&mut world, guesser, "eve"), "429");
+    let metrics = world.hub.metrics();
+    assert_eq!((metrics.tokens_wrong, metrics.tokens_unread), (21, 3));
+}
+
+#[test]
+fn where_somebody_came_in_nobody_is_kept_out_by_guesses() {
+    let mut world = with_tokens("ann");
+    let proxy = "192.0.2.1";
+    assert_eq!(presented(&mut world, proxy, "ann"), "101");
+    for _ in 0..100 {
+        assert_eq!(presented(&mut world, proxy, "eve"), "401");
+    }
+    assert_eq!(presented(&mut world, proxy, "ann"), "101");
+}
+
+/// Such a client may come again later: its token may be a right one.
+#[test]
+fn a_message_from_where_somebody_guesses_is_not_looked_at_either() {
+    let mut world = with_tokens("ann");
+    let guesser = "192.0.2.1";
+    for _ in 0..20 {
+        presented(&mut world, guesser, "eve");
+    }
+    let (client, status) = world.upgrade(Some(guesser), "");
+    assert_eq!(status, "101");
+    for _ in 0..4 {
+        world.send(client, AUTH_ANN);
+        assert_eq!(codes(&mut world, client), ["rate_limited"]);
+    }
+    world.pass(Duration::from_secs(1));
+    world.send(client, AUTH_ANN);
+    assert_eq!(world.types(client), ["authenticated"]);
+}

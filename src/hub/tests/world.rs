@@ -4,7 +4,7 @@ mod shell;
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backend::{Configs, Role},
     config::Limits,
-    hub::{Hub, Settings},
+    hub::{Endpoints, Hub, Settings},
     id::ClientId,
     pg::config::Config,
     ws::encoder::frame_bytes,
@@ -104,7 +104,8 @@ impl World {
     fn start_with(settings: Settings, configs: Configs, is_deaf: bool) -> Self {
         let now = Instant::now();
         let settings = Settings {
-            seed: 0x5eed_5eed_5eed_5eed,
+            epoch_seed: 0x5eed_5eed_5eed_5eed,
+            backend_seed: 0xbac_bac_bac_bac,
             ..settings
         };
         let mut world = Self {
@@ -131,17 +132,20 @@ impl World {
     // ---- clients
 
     pub(super) fn connect(&mut self) -> ClientId {
-        self.connect_from(None)
+        self.connect_from(Endpoints::default())
     }
 
-    fn connect_from(&mut self, address: Option<IpAddr>) -> ClientId {
-        let client = self.hub.handle_connected(address);
+    pub(super) fn connect_from(&mut self, endpoints: Endpoints) -> ClientId {
+        let client = self.hub.handle_connected(endpoints);
         self.sockets.insert(client, Socket::default());
         client
     }
 
     pub(super) fn connect_admin(&mut self) -> ClientId {
-        let client = self.hub.handle_admin_connected();
+        let client = self.hub.handle_admin_connected(Endpoints {
+            peer: None,
+            local: Some(Ipv4Addr::LOCALHOST.into()),
+        });
         self.sockets.insert(client, Socket::default());
         self.settle();
         client
@@ -161,7 +165,10 @@ impl World {
 
     /// Asks for an upgrade with more header lines; the status of the answer.
     pub(super) fn upgrade(&mut self, address: Option<&str>, fields: &str) -> (ClientId, String) {
-        let client = self.connect_from(address.map(|it| it.parse().unwrap()));
+        let client = self.connect_from(Endpoints {
+            peer: address.map(|it| it.parse().unwrap()),
+            local: None,
+        });
         let head = format!(
             "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"

@@ -6,11 +6,14 @@
 use std::{mem, ops::Range, str::FromStr};
 
 use super::{Event, Kind, Phase, Request, Server, Session};
-use crate::pg::{
-    codec::{Span, columns, split_notification},
-    command,
-    error::{ProtocolError, ServerError, SessionError, bounded_text},
-    text::text_until_nul,
+use crate::{
+    escape::escaped,
+    pg::{
+        codec::{Span, columns, split_notification},
+        command,
+        error::{ProtocolError, ServerError, SessionError, bounded_text},
+        text::text_until_nul,
+    },
 };
 
 /// What one message came to.
@@ -197,7 +200,11 @@ impl Session {
                 Err(ProtocolError::Unexpected { tag }.into())
             }
             _ => {
-                tracing::warn!("skipped a message of unknown type '{}'", tag.escape_ascii());
+                // A server that sends one may send millions.
+                if !mem::replace(&mut self.server.is_foreign, true) {
+                    let tag = tag.escape_ascii();
+                    tracing::warn!("messages of an unknown type, as '{tag}', are skipped");
+                }
                 Ok(Step::Silent)
             }
         }
@@ -293,7 +300,7 @@ impl Server {
         let (name, body) = text_until_nul(body)?;
         let (value, rest) = text_until_nul(body)?;
         match name {
-            b"server_version" => self.version = Some(bounded_text(value)),
+            b"server_version" => self.version = Some(escaped(&bounded_text(value)).into_owned()),
             b"server_encoding" => self.encoding = Some(bounded_text(value)),
             b"in_hot_standby" => self.in_hot_standby = value == b"on",
             b"default_transaction_read_only" => self.is_read_only = value == b"on",
@@ -337,6 +344,16 @@ mod tests {
             assert_eq!(server.in_hot_standby, in_hot_standby, "{columns:?}");
             assert_eq!(server.is_read_only, is_read_only, "{columns:?}");
         }
+    }
+
+    /// It is in the log, and whatever answers on a port can say what it likes.
+    #[test]
+    fn a_version_ends_no_line_and_commands_no_terminal() {
+        let mut server = Server::default();
+        let body = b"server_version\x0015.1\n2026-01-01 forged\x1b[2J\0";
+        assert_eq!(server.handle_parameter(body), Some(()));
+        let version = server.version.as_deref();
+        assert_eq!(version, Some("15.1\\n2026-01-01 forged\\u{1b}[2J"));
     }
 
     fn failure(input: &[u8]) -> Option<SessionError> {

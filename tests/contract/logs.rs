@@ -1,0 +1,181 @@
+//! Contract, section 1: the log can neither hold the bridge nor be written by strangers.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Stdio},
+    sync::mpsc,
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    harness::{Bridge, NO_POSTGRES, PATIENCE, wait_until, wrapped},
+    raw::{Raw, TEXT},
+};
+
+/// It takes a listening socket, so that nobody has to read its address in the log.
+const ACTIVATE: &str =
+    "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+
+/// A bridge whose stderr is full from the start; killed when dropped.
+struct Stuck {
+    child: Child,
+    address: std::net::SocketAddr,
+    /// Reads nothing until somebody does.
+    stderr: UnixStream,
+}
+
+impl Stuck {
+    fn serve() -> Self {
+        let (stderr, mut full) = UnixStream::pair().unwrap();
+        full.set_nonblocking(true).unwrap();
+        loop {
+            match full.write(&[b'x'; 4_096]) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        full.set_nonblocking(false).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
+        command
+            .stdin(OwnedFd::from(listener.try_clone().unwrap()))
+            .stdout(Stdio::null())
+            .stderr(OwnedFd::from(full));
+        Self {
+            child: command.spawn().unwrap(),
+            address: listener.local_addr().unwrap(),
+            stderr,
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_holds_up_nobody() {
+    let mut bridge = Stuck::serve();
+    let mut client = Raw::upgraded(bridge.address);
+    for _ in 0..10 {
+        let mut stranger = Raw::open(bridge.address);
+        stranger.write(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+        assert_eq!(stranger.response("GET").status, 403);
+    }
+    client.send(TEXT, br#"{"type":"ping"}"#);
+    while !client.text().contains("pong") {}
+    drop(client);
+    bridge.signal(rustix::process::Signal::TERM);
+    let mut code = None;
+    let asked = Instant::now();
+    wait_until("the bridge ends", || {
+        let status = bridge.child.try_wait().unwrap();
+        status.inspect(|status| code = status.code()).is_some()
+    });
+    assert_eq!(code, Some(0));
+    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+}
+
+/// One cause has 50 lines a second; here it is a person at a keyboard who is in a hurry.
+#[test]
+fn lines_that_are_dropped_are_counted_in_the_log_and_on_the_page() {
+    let mut bridge = Stuck::serve();
+    Raw::upgraded(bridge.address);
+    let dropped = || {
+        let mut raw = Raw::open(bridge.address);
+        raw.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let page = raw.response("GET").body;
+        let sample = page
+            .lines()
+            .find_map(|line| line.strip_prefix("alle_log_lines_dropped_total "));
+        sample.unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(dropped(), 0);
+    wait_until("lines are dropped", || {
+        bridge.signal(rustix::process::Signal::HUP);
+        // Signals that come at once are one.
+        thread::yield_now();
+        dropped() > 0
+    });
+    let mut log = Vec::new();
+    let mut buffer = [0; 65_536];
+    bridge.stderr.set_read_timeout(Some(PATIENCE)).unwrap();
+    while !String::from_utf8_lossy(&log).contains("lines of this log were dropped") {
+        let bytes = bridge.stderr.read(&mut buffer).unwrap();
+        assert!(bytes > 0, "{}", String::from_utf8_lossy(&log));
+        log.extend_from_slice(&buffer[..bytes]);
+    }
+}
+
+/// A PostgreSQL that lets everybody in and then says this, whatever it is asked.
+fn talkative(words: Vec<u8>) -> (u16, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (said, all_said) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (words, said) = (words.clone(), said.clone());
+            thread::spawn(move || {
+                let _ = talk(stream.unwrap(), &words).map(|()| said.send(()));
+            });
+        }
+    });
+    (port, all_said)
+}
+
+fn talk(mut stream: TcpStream, words: &[u8]) -> std::io::Result<()> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut start_up = vec![0; u32::from_be_bytes(length) as usize - 4];
+    stream.read_exact(&mut start_up)?;
+    stream.write_all(&message(b'R', &[0; 4]))?;
+    stream.write_all(&message(b'S', b"server_version\x0018.0\0"))?;
+    stream.write_all(&message(b'Z', b"I"))?;
+    stream.write_all(words)?;
+    // As long as we do not go, nobody comes again.
+    let mut buffer = [0; 4_096];
+    thread::spawn(move || while stream.read(&mut buffer).is_ok_and(|bytes| bytes > 0) {});
+    Ok(())
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+    [&[tag][..], &length, body].concat()
+}
+
+#[test]
+fn a_server_cannot_fill_the_log() {
+    let (port, all_said) = talkative(message(0x1b, b"").repeat(1_000_000));
+    let url = format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable");
+    let bridge = Bridge::serve(&url, &[]);
+    for _ in 0..2 {
+        all_said.recv_timeout(PATIENCE).unwrap();
+    }
+    bridge.wait_for_log("unknown type");
+    let lines = bridge.log().lines().count();
+    assert!(lines <= 20, "{lines}: {}", bridge.log());
+}
+
+#[test]
+fn a_server_cannot_write_a_line_of_the_log() {
+    let error = message(
+        b'E',
+        b"SFATAL\0VFATAL\0C28000\0Mno\n2026-01-01 forged\r\x1b[2J\0\0",
+    );
+    let (port, _) = talkative(error);
+    let url = format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable");
+    let bridge = Bridge::serve(&url, &[]);
+    bridge.wait_for_log("no\\n2026-01-01 forged\\r\\u{1b}[2J");
+}
