@@ -19,11 +19,14 @@ mod fair_queue;
 mod heartbeat;
 pub mod interest;
 pub mod interests;
+mod leaving;
 mod probe;
 mod reconnect;
 mod resolving;
 mod role;
 mod route;
+mod silence;
+mod stall;
 mod ticket;
 mod transactions;
 mod warned;
@@ -36,8 +39,10 @@ use std::{
 
 use self::command::{Command, Notify, Published, Verb};
 use self::{
-    connection::{Aftermath, Connection, Due},
+    connection::{Aftermath, Connection},
+    leaving::Leaving,
     probe::Probe,
+    stall::Commits,
     ticket::Operation,
     transactions::Transactions,
     warned::Warned,
@@ -47,6 +52,7 @@ pub use self::{
     resolving::Configs,
     role::Role,
     route::{Encryption, Route},
+    stall::Stall,
 };
 use super::random::Random;
 use crate::{
@@ -68,6 +74,13 @@ pub enum Order {
     Connect(Role),
     /// Run the [`Backend::take_key_derivation`], off the loop; report `handle_key`.
     DeriveKey(Role),
+    /// The session is given up, and its connection stands: write the farewell of the
+    /// [`Backend::departure`] and keep the socket aside until the server ends it; report
+    /// `handle_left`.
+    Leave(Role),
+    /// Send the CancelRequest of the [`Backend::departure`] on a connection of its own, to where
+    /// the session that was given up is, and as secure; nothing is reported.
+    Cancel(Role),
     /// Drop the socket, and whatever else was ordered; nothing is reported.
     Disconnect(Role),
 }
@@ -88,6 +101,8 @@ pub enum Event<'a> {
     Committed(u64),
     /// How full PostgreSQL's queue of notifications is, from 0 to 1.
     QueueUsage(f64),
+    /// No publish commits; `None` once one does again.
+    Stalled(Option<Stall>),
     /// The listening session, or an attempt at it, has failed; why, if the server lets us in and is
     /// of no use.
     Unfit(Option<Unfit>),
@@ -111,7 +126,10 @@ pub enum Event<'a> {
 pub struct Backend {
     /// By role.
     connections: [Connection; 2],
+    /// Sessions that were given up, by role.
+    leaving: [Leaving; 2],
     probe: Probe,
+    commits: Commits,
     /// Publishes that wait or are under way; empty while the publishing session is not up.
     transactions: Transactions,
     warned: Warned,
@@ -132,7 +150,9 @@ impl Backend {
                 Connection::new(Role::Listening, listening, seed, now),
                 Connection::new(Role::Publishing, publishing, seed, now),
             ],
+            leaving: Default::default(),
             probe: Probe::new(seed),
+            commits: Commits::default(),
             transactions: Transactions::default(),
             warned: Warned::default(),
             random: Random::new(seed),
@@ -223,14 +243,6 @@ impl Backend {
         self.connection_mut(role).handle_input(input, now);
     }
 
-    /// The server is not being read for now: its silence says nothing of it.
-    pub fn handle_unread(&mut self, now: Instant) {
-        for connection in &mut self.connections {
-            connection.postpone_heartbeat(now);
-        }
-        self.probe.handle_unread(now);
-    }
-
     /// Reports everything that happened, in order, to `report`: a notification borrows the bytes
     /// it came in, which rules out returning it across the session's own bookkeeping.
     pub fn drain_events(&mut self, now: Instant, mut report: impl FnMut(Event<'_>)) {
@@ -241,7 +253,9 @@ impl Backend {
                     Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
                     Some(session::Event::Notification { channel, payload }) => {
                         if channel == self.probe.channel().as_str().as_bytes() {
-                            self.probe.handle_received(payload);
+                            if self.probe.handle_received(payload) {
+                                self.forget_leavers();
+                            }
                             self.note_proof();
                         } else {
                             self.probe.postpone(now);
@@ -339,30 +353,6 @@ impl Backend {
         }
     }
 
-    /// When [`Self::handle_timeout`] is wanted.
-    pub fn poll_timeout(&self) -> Instant {
-        let [listening, publishing] = &self.connections;
-        let sessions = listening.deadline().min(publishing.deadline());
-        self.probe
-            .deadline()
-            .map_or(sessions, |it| it.min(sessions))
-    }
-
-    /// Acts on the deadlines that have passed.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.probe.deadline().is_some_and(|it| it <= now) {
-            self.handle_probe_timeout(now);
-        }
-        for role in Role::ALL {
-            match self.connection_mut(role).handle_timeout(now) {
-                Some(Due::Resolve) => self.orders.push_back(Order::Resolve(role)),
-                Some(Due::Heartbeat) => self.send_heartbeat(role, now),
-                Some(Due::Failure(kind)) => self.fail(role, kind, now),
-                None => {}
-            }
-        }
-    }
-
     /// Ends both sessions by Terminate; the reactor writes it and closes.
     pub fn terminate(&mut self) {
         for connection in &mut self.connections {
@@ -378,20 +368,6 @@ impl Backend {
 
     fn connection_mut(&mut self, role: Role) -> &mut Connection {
         &mut self.connections[role.index()]
-    }
-
-    fn send_heartbeat(&mut self, role: Role, now: Instant) {
-        let ticket = Operation::Heartbeat.ticket();
-        let Some(session) = self.connection_mut(role).ready_session_mut() else {
-            return;
-        };
-        match role {
-            Role::Publishing => session.measure_queue(ticket),
-            Role::Listening => {
-                session.heartbeat(ticket);
-                self.begin_probe(now);
-            }
-        }
     }
 
     fn completed(
@@ -419,6 +395,9 @@ impl Backend {
                 Some(Event::Unlistened(key))
             }
             Operation::Publish => {
+                if self.commits.handle_progress(now) {
+                    self.note_stall();
+                }
                 let events = &mut self.events;
                 let members = self
                     .transactions
@@ -431,9 +410,18 @@ impl Backend {
                 self.handle_probe_answer(role, number, result, now);
                 None
             }
+            Operation::LockHolder => {
+                let holder = self.session(role)?.lock_holder();
+                if self.commits.handle_holder(holder) {
+                    self.note_stall();
+                }
+                None
+            }
             Operation::Heartbeat => {
                 let connection = self.connection_mut(role);
-                connection.handle_heartbeat_answer(now);
+                if let Some(heartbeat) = connection.heartbeat_mut() {
+                    heartbeat.handle_answer(now);
+                }
                 let usage = connection.session()?.queue_usage();
                 usage.map(Event::QueueUsage)
             }
@@ -444,6 +432,13 @@ impl Backend {
     /// is planned.
     fn fail(&mut self, role: Role, kind: FailureKind, now: Instant) {
         self.orders.push_back(Order::Disconnect(role));
+        if role == Role::Publishing {
+            self.commits.abandon();
+        }
+        self.end(role, kind, now);
+    }
+
+    fn end(&mut self, role: Role, kind: FailureKind, now: Instant) {
         if role == Role::Listening {
             self.events.push_back(Event::Unfit(kind.unfit()));
             self.probe.handle_lost();

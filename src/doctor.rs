@@ -97,6 +97,7 @@ impl Proof {
             | Event::Unfit(_)
             | Event::Committed(_)
             | Event::QueueUsage(_)
+            | Event::Stalled(_)
             | Event::Listened(..)
             | Event::Unlistened(_)
             | Event::Notification { .. }

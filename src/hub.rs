@@ -283,6 +283,7 @@ impl Hub {
             is_listening_up: self.channels.interests().is_up(),
             is_publishing_up: self.postgres.is_publishing_up,
             is_proved: self.postgres.is_proved,
+            is_stalled: self.postgres.stall.is_some(),
             queue_usage: self.postgres.queue_usage,
             clients_handshake: handshaking,
             clients_open: open,

@@ -249,6 +249,7 @@ impl Reactor {
                             .handle_event(role, event, backend, registry, now);
                     }
                 }
+                Some(Source::Leaving(role)) => self.backends.handle_leaving(role),
                 Some(Source::Listener) => {
                     if let Some(acceptor) = &mut self.acceptor {
                         acceptor.handle_event();

@@ -18,6 +18,8 @@ mod admin;
 mod authentication;
 #[path = "contract/client.rs"]
 mod client;
+#[path = "contract/commit_lock.rs"]
+mod commit_lock;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
 #[path = "contract/harness.rs"]

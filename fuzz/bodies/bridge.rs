@@ -343,6 +343,13 @@ impl Run {
                     assert!(is_free, "one socket at a time");
                     self.links[role.index()] = Link::Ordered;
                 }
+                Action::Backend(Order::Leave(role)) => {
+                    self.links[role.index()] = Link::None;
+                    let backend = self.hub.backend().expect("there is a PostgreSQL");
+                    backend.handle_left(role);
+                }
+                // What it would cancel ended with its connection.
+                Action::Backend(Order::Cancel(_)) => {}
                 Action::Backend(Order::Disconnect(role)) => self.links[role.index()] = Link::None,
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }

@@ -44,6 +44,7 @@ impl Backend {
                 [(self.probe.channel(), &nonce)],
                 Operation::Probe(number).ticket(),
             );
+            self.commits.expect(now);
         }
     }
 
@@ -69,6 +70,9 @@ impl Backend {
         result: Result<(), ServerError>,
         now: Instant,
     ) {
+        if role == Role::Publishing && self.commits.handle_answer() {
+            self.note_stall();
+        }
         match (role, result) {
             (Role::Listening, Ok(())) => {
                 self.probe.handle_listening();

@@ -220,24 +220,22 @@ impl Connection {
 
     /// Bytes from the server: any input is a sign of life.
     pub(super) fn handle_input(&mut self, input: &[u8], now: Instant) {
-        self.postpone_heartbeat(now);
+        if let Some(heartbeat) = self.heartbeat_mut() {
+            heartbeat.postpone(now);
+        }
         if let Some(session) = self.session_mut() {
             session.handle_input(input);
         }
     }
 
-    /// The server sent something, or it is not being read for now.
-    pub(super) fn postpone_heartbeat(&mut self, now: Instant) {
-        if let State::Ready { heartbeat, .. } = &mut self.state {
-            heartbeat.postpone(now);
-        }
+    /// The heartbeat of the session that is ready.
+    pub(super) fn heartbeat_mut(&mut self) -> Option<&mut Heartbeat> {
+        self.state.heartbeat_mut()
     }
 
-    /// The server answered a heartbeat.
-    pub(super) fn handle_heartbeat_answer(&mut self, now: Instant) {
-        if let State::Ready { heartbeat, .. } = &mut self.state {
-            heartbeat.handle_answer(now);
-        }
+    /// The session is silent, and cannot be given up yet.
+    pub(super) fn wait_on(&mut self, now: Instant) {
+        self.state.wait_on(now);
     }
 
     /// The session has started: it is ready from now on, unless the server will not do.

@@ -10,8 +10,14 @@ pub(super) struct Heartbeat(State);
 
 #[derive(Debug)]
 enum State {
-    Due { at: Instant },
-    Unanswered { deadline: Instant },
+    Due {
+        at: Instant,
+    },
+    Unanswered {
+        deadline: Instant,
+        /// Whatever else comes in until then.
+        deadline_max: Instant,
+    },
 }
 
 /// The action that the deadline asks for.
@@ -34,7 +40,7 @@ impl Heartbeat {
     pub(super) fn deadline(&self) -> Instant {
         match self.0 {
             State::Due { at } => at,
-            State::Unanswered { deadline } => deadline,
+            State::Unanswered { deadline, .. } => deadline,
         }
     }
 
@@ -44,6 +50,7 @@ impl Heartbeat {
             State::Due { .. } => {
                 self.0 = State::Unanswered {
                     deadline: now + HEARTBEAT_TIMEOUT,
+                    deadline_max: now + HEARTBEAT_TIMEOUT_MAX,
                 };
                 Pulse::Send
             }
@@ -51,11 +58,35 @@ impl Heartbeat {
         }
     }
 
-    /// The server sent something, or it is not being read: an answer may be on its way.
+    /// The server sent something, or waits for another session: an answer may be on its way.
     pub(super) fn postpone(&mut self, now: Instant) {
-        if let State::Unanswered { deadline } = &mut self.0 {
+        if let State::Unanswered {
+            deadline,
+            deadline_max,
+        } = &mut self.0
+        {
+            *deadline = (now + HEARTBEAT_TIMEOUT).min(*deadline_max);
+        }
+    }
+
+    /// The deadline has passed, and the session is waited for all the same.
+    pub(super) fn wait_on(&mut self, now: Instant) {
+        if let State::Unanswered { deadline, .. } = &mut self.0 {
             *deadline = now + HEARTBEAT_TIMEOUT;
         }
+    }
+
+    /// The server is not being read for now: its time begins again.
+    pub(super) fn restart(&mut self, now: Instant) {
+        if let State::Unanswered { deadline_max, .. } = &mut self.0 {
+            *deadline_max = now + HEARTBEAT_TIMEOUT_MAX;
+        }
+        self.postpone(now);
+    }
+
+    /// Whether nothing postpones the deadline any more.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        matches!(self.0, State::Unanswered { deadline_max, .. } if deadline_max <= now)
     }
 
     /// A heartbeat was answered: the next one is due after the interval.
@@ -66,9 +97,11 @@ impl Heartbeat {
 
 /// Bytes from the server do not replace a heartbeat: `idle_session_timeout` does not count them,
 /// and a middlebox forgets a connection on which we are silent.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// From the heartbeat, or the last input since, until the server counts as silent.
 pub(super) const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the heartbeat, whatever else comes in: 60 s after the last answer.
+const HEARTBEAT_TIMEOUT_MAX: Duration = Duration::from_secs(45);
 
 #[cfg(test)]
 mod tests {
@@ -112,5 +145,21 @@ mod tests {
         assert_eq!(heartbeat.handle_timeout(sent), Pulse::Send);
         heartbeat.postpone(sent + second);
         assert_eq!(heartbeat.deadline(), sent + second + HEARTBEAT_TIMEOUT);
+    }
+
+    #[test]
+    fn input_without_an_answer_is_life_until_a_latest_time() {
+        let start = start();
+        let mut heartbeat = Heartbeat::new(start);
+        let sent = heartbeat.deadline();
+        assert_eq!(heartbeat.handle_timeout(sent), Pulse::Send);
+        let latest = start + Duration::from_secs(60);
+        let before = latest - Duration::from_nanos(1);
+        heartbeat.postpone(before);
+        assert_eq!(heartbeat.deadline(), latest);
+        assert!(!heartbeat.is_exhausted(before) && heartbeat.is_exhausted(latest));
+        heartbeat.restart(before);
+        assert_eq!(heartbeat.deadline(), before + HEARTBEAT_TIMEOUT);
+        assert!(!heartbeat.is_exhausted(latest), "it was not read");
     }
 }

@@ -151,17 +151,18 @@ impl Probe {
         }
     }
 
-    /// The listening session received a notification on our channel.
-    pub(super) fn handle_received(&mut self, payload: &[u8]) {
+    /// The listening session received a notification on our channel. Returns whether it is the probe.
+    pub(super) fn handle_received(&mut self, payload: &[u8]) -> bool {
         match &self.state {
             State::Sent { nonce, .. } | State::Committed { nonce, .. }
                 if nonce.as_bytes() == payload =>
             {
                 self.state = State::Idle;
                 self.proof = Proof::Received;
+                true
             }
             // From a stranger, or of an abandoned probe.
-            State::Idle | State::Sent { .. } | State::Committed { .. } => {}
+            State::Idle | State::Sent { .. } | State::Committed { .. } => false,
         }
     }
 

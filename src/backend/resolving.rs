@@ -109,6 +109,8 @@ mod tests {
             Order::Resolve(role)
             | Order::Connect(role)
             | Order::DeriveKey(role)
+            | Order::Leave(role)
+            | Order::Cancel(role)
             | Order::Disconnect(role) => *role == ROLE,
         };
         orders.filter(is_ours).collect()

@@ -12,6 +12,7 @@ pub(super) enum Operation {
     /// The oldest transaction of publishes under way.
     Publish,
     Heartbeat,
+    LockHolder,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
 }
@@ -23,7 +24,8 @@ impl Operation {
             Self::Unlisten(key) => (1, key.0),
             Self::Publish => (2, 0),
             Self::Heartbeat => (3, 0),
-            Self::Probe(number) => (4, number),
+            Self::LockHolder => (4, 0),
+            Self::Probe(number) => (5, number),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -35,6 +37,7 @@ impl Operation {
             1 => Self::Unlisten(ChannelKey(number)),
             2 => Self::Publish,
             3 => Self::Heartbeat,
+            4 => Self::LockHolder,
             _ => Self::Probe(number),
         }
     }
@@ -46,7 +49,11 @@ mod tests {
 
     #[test]
     fn an_operation_comes_back_from_its_ticket() {
-        let mut operations = vec![Operation::Publish, Operation::Heartbeat];
+        let mut operations = vec![
+            Operation::Publish,
+            Operation::Heartbeat,
+            Operation::LockHolder,
+        ];
         for number in [0, 7, u32::MAX] {
             operations.extend([
                 Operation::Listen(ChannelKey(number)),

@@ -48,6 +48,7 @@ impl Hub {
             Event::Proved(proved) => self.postgres.is_proved = proved,
             Event::Unfit(unfit) => self.postgres.unfit = unfit,
             Event::Committed(members) => self.metrics.transaction_size.observe(members),
+            Event::Stalled(stall) => self.postgres.stall = stall,
             Event::QueueUsage(usage) => self.postgres.queue_usage = usage,
             Event::Listened(key, result) => self.handle_listened(key, result),
             Event::Unlistened(key) => self.channels.handle_unlistened(key),
@@ -244,20 +245,22 @@ impl Hub {
     }
 
     /// Why not every wanted channel is heard and publishable, if so.
-    pub(super) fn readiness(&self) -> Result<(), &'static str> {
+    pub(super) fn readiness(&self) -> Result<(), Cow<'static, str>> {
         let interests = self.channels.interests();
         if self.shutdown.has_begun() {
-            Err("shutting down")
+            Err("shutting down".into())
         } else if !interests.is_up() {
-            Err(self.postgres.absence())
+            Err(self.postgres.absence().into())
         } else if interests.unsettled_count() > 0 {
-            Err("channels are being listened to")
+            Err("channels are being listened to".into())
         } else if interests.refused_count() > 0 {
-            Err("PostgreSQL refused to listen to a channel")
+            Err("PostgreSQL refused to listen to a channel".into())
         } else if !self.postgres.is_publishing_up {
-            Err("the publishing session is not connected")
+            Err("the publishing session is not connected".into())
+        } else if let Some(stall) = self.postgres.stall {
+            Err(stall.to_string().into())
         } else if !self.postgres.is_proved {
-            Err("no notification of the publishing session was heard yet")
+            Err("no notification of the publishing session was heard yet".into())
         } else {
             Ok(())
         }

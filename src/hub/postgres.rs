@@ -3,7 +3,11 @@
 //!
 //! Knows no channel and no client.
 
-use crate::{backend::Unfit, channel::LengthUnit, message::PostgresStatus};
+use crate::{
+    backend::{Stall, Unfit},
+    channel::LengthUnit,
+    message::PostgresStatus,
+};
 
 /// The state of PostgreSQL as clients and probes see it.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub(super) struct Postgres {
     pub(super) is_publishing_up: bool,
     /// A publish was heard, as far as we know.
     pub(super) is_proved: bool,
+    /// No publish commits.
+    pub(super) stall: Option<Stall>,
     /// How full PostgreSQL's queue was when last measured, from 0 to 1.
     pub(super) queue_usage: f64,
     /// Why the last server that let us in would not do.
@@ -49,6 +55,7 @@ impl Default for Postgres {
             length_unit: LengthUnit::Utf8,
             is_publishing_up: false,
             is_proved: false,
+            stall: None,
             queue_usage: 0.0,
             unfit: None,
             announced: PostgresStatus::Down,

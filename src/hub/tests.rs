@@ -7,6 +7,7 @@ mod backend;
 mod bounds;
 mod frames;
 mod limits;
+mod locked;
 mod metrics;
 mod proof;
 mod server;

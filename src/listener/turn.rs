@@ -225,7 +225,8 @@ impl Callers {
             | Event::Proved(_)
             | Event::Unfit(_)
             | Event::Committed(_)
-            | Event::QueueUsage(_) => {}
+            | Event::QueueUsage(_)
+            | Event::Stalled(_) => {}
             Event::Listened(key, result) => {
                 if let Some(channel) = channels.handle_listened(key, result, now) {
                     arrivals.hand_over(Received::Gap(channel));

@@ -25,6 +25,9 @@ metrics! {
     Gauge alle_postgres_proved "Whether the last notification sent as a test was heard."
         "1 while the listening session is known to hear the publishing session."
         now { is_proved: bool };
+    Gauge alle_postgres_publishing_stalled "Whether no publish commits."
+        "1 while the last one, a test or a client's, is unanswered for 15 s: mostly another session holds the lock for NOTIFY."
+        now { is_stalled: bool };
     Gauge alle_postgres_notification_queue_usage
         "How full the queue of notifications was when last measured, from 0 to 1."
         "It is measured with each heartbeat; at 1 every `NOTIFY` of the whole server fails."

@@ -116,6 +116,21 @@ pub(super) fn queue_usage(out: &mut BytesMut) {
     simple("SELECT pg_notification_queue_usage()", out);
 }
 
+/// Asks which process holds the lock for NOTIFY: one row of one column, or none.
+pub(super) fn lock_holder(out: &mut BytesMut) {
+    simple(
+        "SELECT pid FROM pg_catalog.pg_locks \
+         WHERE locktype = 'object' AND database = 0 AND granted AND objid = 0 \
+         AND classid = 'pg_catalog.pg_database'::pg_catalog.regclass LIMIT 1",
+        out,
+    );
+}
+
+/// CancelRequest, for a connection of its own.
+pub(super) fn cancel_request(process_id: i32, secret_key: i32, out: &mut BytesMut) {
+    frontend::cancel_request(process_id, secret_key, out);
+}
+
 /// Terminate.
 pub(super) fn terminate(out: &mut BytesMut) {
     frontend::terminate(out);
@@ -180,6 +195,12 @@ mod tests {
     fn the_heartbeat_is_an_empty_query() {
         assert_eq!(bytes(heartbeat), &b"Q\0\0\0\x05\0"[..]);
         assert_eq!(bytes(terminate), &b"X\0\0\0\x04"[..]);
+    }
+
+    #[test]
+    fn a_cancel_request_names_the_process_and_its_secret() {
+        let expected = b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x09";
+        assert_eq!(bytes(|out| cancel_request(7, 9, out)), &expected[..]);
     }
 
     #[test]

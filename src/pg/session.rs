@@ -3,6 +3,7 @@
 //! Ties codec, authentication and commands together and counts who waits for which answer. Knows
 //! no socket, no clock, no reconnecting, and not what a channel is wanted for.
 
+mod departure;
 mod incoming;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
+pub use self::departure::Departure;
 use self::incoming::Step;
 use super::{
     auth::Authentication,
@@ -152,6 +154,7 @@ enum Kind {
     Notify,
     Heartbeat,
     QueueUsage,
+    LockHolder,
 }
 
 /// What the server told about itself.
@@ -162,9 +165,12 @@ struct Server {
     in_hot_standby: bool,
     is_read_only: bool,
     backend_pid: Option<i32>,
+    /// Proves to the server that a CancelRequest for the process is ours.
+    secret_key: Option<i32>,
     /// The process that answered us.
     serving_pid: Option<i32>,
     queue_usage: Option<f64>,
+    lock_holder: Option<i32>,
     /// It sent a message that we do not know, which was logged.
     is_foreign: bool,
 }
@@ -375,6 +381,17 @@ impl Session {
     /// Asks how full the queue of notifications is: a sign of life, too.
     pub fn measure_queue(&mut self, ticket: Ticket) {
         self.request(Kind::QueueUsage, ticket, command::queue_usage);
+    }
+
+    /// Asks which process holds the lock for NOTIFY.
+    pub fn find_lock_holder(&mut self, ticket: Ticket) {
+        self.server.lock_holder = None;
+        self.request(Kind::LockHolder, ticket, command::lock_holder);
+    }
+
+    /// The process that held that lock when last asked for.
+    pub fn lock_holder(&self) -> Option<i32> {
+        self.server.lock_holder
     }
 
     /// Takes leave, behind whatever is queued; the server closes the connection.

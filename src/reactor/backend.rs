@@ -2,16 +2,20 @@
 //!
 //! Knows nothing of what the bytes say; whether TLS carries them, the session learns once.
 
+mod leaving;
+
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Instant,
 };
 
 use mio::{Interest, Registry, Waker};
 
+use self::leaving::Leaver;
 use super::{
     resolve::{Answer, Question, Resolved, Resolver, Unresolved},
     socket::BackendSocket,
@@ -20,10 +24,11 @@ use super::{
 };
 use crate::backend::{Backend, Order, Role};
 
-/// Both sockets.
+/// The sockets of both sessions, and of those that were given up.
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
     sockets: [Stage; 2],
+    leavers: [Option<Leaver>; 2],
     resolvers: [Resolver; 2],
     waker: Arc<Waker>,
 }
@@ -35,17 +40,30 @@ enum Stage {
     None,
     Connecting {
         socket: BackendSocket,
+        address: SocketAddr,
         /// To be tried if this one fails.
         others: VecDeque<SocketAddr>,
         /// Where TLS is wanted.
         connector: Option<Connector>,
     },
-    Securing(Box<Securing>),
+    Securing(Box<Securing>, Origin),
     Connected {
         stream: Stream,
+        origin: Origin,
         /// An event said so and nothing since has said otherwise.
         readable: bool,
         writable: bool,
+    },
+}
+
+/// Where a connection leads, for another one to the same server.
+#[derive(Clone, Debug)]
+enum Origin {
+    Unix(PathBuf),
+    Tcp {
+        address: SocketAddr,
+        /// Where TLS was wanted.
+        connector: Option<Connector>,
     },
 }
 
@@ -60,6 +78,7 @@ impl BackendSockets {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             sockets: Default::default(),
+            leavers: Default::default(),
             resolvers: [waker.clone(), waker.clone()].map(Resolver::new),
             waker,
         }
@@ -93,6 +112,11 @@ impl BackendSockets {
                     self.ask(role, Question::Key(derivation), backend, now);
                 }
             }
+            Order::Leave(role) => {
+                self.resolvers[role.index()].abandon();
+                self.leave(role, backend, registry);
+            }
+            Order::Cancel(role) => self.cancel(role, backend, registry),
             Order::Disconnect(role) => {
                 self.resolvers[role.index()].abandon();
                 self.sockets[role.index()] = Stage::None;
@@ -118,13 +142,20 @@ impl BackendSockets {
         match &mut self.sockets[role.index()] {
             Stage::None => {}
             Stage::Connecting { .. } => self.check_connecting(role, backend, registry, now),
-            Stage::Securing(_) => self.secure(role, backend, now),
+            Stage::Securing(..) => self.secure(role, backend, now),
             Stage::Connected {
                 readable, writable, ..
             } => {
                 *readable |= event.is_readable() || event.is_read_closed() || event.is_error();
                 *writable |= event.is_writable();
             }
+        }
+    }
+
+    /// Takes note of an event of a session that was given up, or of the request for its end.
+    pub(crate) fn handle_leaving(&mut self, role: Role) {
+        if let Some(leaver) = &mut self.leavers[role.index()] {
+            leaver.handle_event();
         }
     }
 
@@ -157,11 +188,17 @@ impl BackendSockets {
         self.sockets
             .iter()
             .any(|stage| matches!(stage, Stage::Connected { readable: true, .. }))
+            || self.leavers.iter().flatten().any(Leaver::is_readable)
     }
 
     /// Reads at most one buffer of each session.
     pub(crate) fn read(&mut self, backend: &mut Backend, buffer: &mut [u8], now: Instant) {
         for role in Role::ALL {
+            let leaver = self.leavers[role.index()]
+                .take_if(|it| backend.departure(role).is_none() || it.read(buffer));
+            if leaver.is_some() {
+                backend.handle_left(role);
+            }
             let Stage::Connected {
                 stream, readable, ..
             } = &mut self.sockets[role.index()]
@@ -210,6 +247,30 @@ impl BackendSockets {
         }
     }
 
+    /// The socket of the session is kept aside.
+    fn leave(&mut self, role: Role, backend: &mut Backend, registry: &Registry) {
+        let stage = std::mem::take(&mut self.sockets[role.index()]);
+        let leaver = match (stage, backend.departure(role)) {
+            (Stage::Connected { stream, origin, .. }, Some(departure)) => {
+                Leaver::new(stream, origin, departure, role, registry).ok()
+            }
+            _ => None,
+        };
+        if leaver.is_none() {
+            backend.handle_left(role);
+        }
+        self.leavers[role.index()] = leaver;
+    }
+
+    fn cancel(&mut self, role: Role, backend: &Backend, registry: &Registry) {
+        let leaver = self.leavers[role.index()].as_mut();
+        if let (Some(leaver), Some(departure)) = (leaver, backend.departure(role)) {
+            if let Err(error) = leaver.cancel(departure, role, registry) {
+                tracing::debug!("{role} session: no CancelRequest was sent: {error}");
+            }
+        }
+    }
+
     fn connect(
         &mut self,
         backend: &mut Backend,
@@ -222,8 +283,8 @@ impl BackendSockets {
             if let Some(peer) = &server.peer {
                 socket.check_peer(peer)?;
             }
-            register(&mut socket, role, registry)?;
-            self.connected(role, Stream::Plain(socket));
+            register(&mut socket, Source::Backend(role), registry)?;
+            self.connected(role, Stream::Plain(socket), Origin::Unix(path));
             backend.handle_connected(role);
         } else {
             self.resolvers[role.index()].ask(Question::Server {
@@ -235,9 +296,10 @@ impl BackendSockets {
         Ok(())
     }
 
-    fn connected(&mut self, role: Role, stream: Stream) {
+    fn connected(&mut self, role: Role, stream: Stream, origin: Origin) {
         self.sockets[role.index()] = Stage::Connected {
             stream,
+            origin,
             readable: true,
             writable: true,
         };
@@ -255,12 +317,15 @@ impl BackendSockets {
         let mut addresses = VecDeque::from(resolved.addresses);
         while let Some(address) = addresses.pop_front() {
             let keepalive = &backend.config(role).keepalive;
-            let connecting = BackendSocket::connect_tcp(address, keepalive)
-                .and_then(|mut socket| register(&mut socket, role, registry).map(|()| socket));
+            let connecting =
+                BackendSocket::connect_tcp(address, keepalive).and_then(|mut socket| {
+                    register(&mut socket, Source::Backend(role), registry).map(|()| socket)
+                });
             match connecting {
                 Ok(socket) => {
                     self.sockets[role.index()] = Stage::Connecting {
                         socket,
+                        address,
                         others: addresses,
                         connector: resolved.connector,
                     };
@@ -284,6 +349,7 @@ impl BackendSockets {
     ) {
         let Stage::Connecting {
             socket,
+            address,
             others,
             connector,
         } = std::mem::take(&mut self.sockets[role.index()])
@@ -292,18 +358,25 @@ impl BackendSockets {
         };
         match (socket.check_connected(), connector) {
             (Ok(()), None) => {
-                self.connected(role, Stream::Plain(socket));
+                let connector = None;
+                let origin = Origin::Tcp { address, connector };
+                self.connected(role, Stream::Plain(socket), origin);
                 backend.handle_connected(role);
             }
             (Ok(()), Some(connector)) => {
                 let encryption = backend.route(role).encryption;
+                let origin = Origin::Tcp {
+                    address,
+                    connector: Some(connector.clone()),
+                };
                 let securing = Securing::new(socket, connector, encryption);
-                self.sockets[role.index()] = Stage::Securing(Box::new(securing));
+                self.sockets[role.index()] = Stage::Securing(Box::new(securing), origin);
                 self.secure(role, backend, now);
             }
             (Err(error), connector) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.sockets[role.index()] = Stage::Connecting {
                     socket,
+                    address,
                     others,
                     connector,
                 };
@@ -319,19 +392,20 @@ impl BackendSockets {
     }
 
     fn secure(&mut self, role: Role, backend: &mut Backend, now: Instant) {
-        let Stage::Securing(securing) = std::mem::take(&mut self.sockets[role.index()]) else {
+        let Stage::Securing(securing, origin) = std::mem::take(&mut self.sockets[role.index()])
+        else {
             return;
         };
         match securing.advance() {
             Progress::Pending(securing) => {
-                self.sockets[role.index()] = Stage::Securing(securing);
+                self.sockets[role.index()] = Stage::Securing(securing, origin);
             }
             Progress::Plain(socket) => {
-                self.connected(role, Stream::Plain(socket));
+                self.connected(role, Stream::Plain(socket), origin);
                 backend.handle_connected(role);
             }
             Progress::Secured(socket, end_point) => {
-                self.connected(role, Stream::Tls(socket));
+                self.connected(role, Stream::Tls(socket), origin);
                 backend.handle_secured(role, end_point);
             }
             Progress::Lost(error) => {
@@ -345,6 +419,13 @@ impl BackendSockets {
 }
 
 impl Stream {
+    fn socket_mut(&mut self) -> &mut BackendSocket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => socket.socket_mut(),
+        }
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
@@ -367,8 +448,8 @@ impl Stream {
     }
 }
 
-fn register(socket: &mut BackendSocket, role: Role, registry: &Registry) -> io::Result<()> {
-    let token = Source::Backend(role).token();
+fn register(socket: &mut BackendSocket, source: Source, registry: &Registry) -> io::Result<()> {
+    let token = source.token();
     registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
 }
 

@@ -12,7 +12,7 @@ use std::{
 use mio::{Events, Poll, Waker};
 
 use super::{backend::BackendSockets, source::Source};
-use crate::backend::{Backend, Role};
+use crate::backend::Backend;
 
 /// A [`Backend`] with its sockets and its poll. Drop it after [`Self::terminate`].
 pub(crate) struct BackendReactor {
@@ -62,9 +62,19 @@ impl BackendReactor {
         let (backend, sockets) = (&mut self.backend, &mut self.sockets);
         let registry = self.poll.registry();
         for event in &self.events {
-            match role_of(event) {
-                Some(role) => sockets.handle_event(role, event, backend, registry, now),
-                None => sockets.handle_wake(backend, registry, now),
+            match Source::from_token(event.token()) {
+                Some(Source::Backend(role)) => {
+                    sockets.handle_event(role, event, backend, registry, now);
+                }
+                Some(Source::Leaving(role)) => sockets.handle_leaving(role),
+                Some(
+                    Source::Listener
+                    | Source::AdminListener
+                    | Source::Waker
+                    | Source::Signals
+                    | Source::Client(_),
+                )
+                | None => sockets.handle_wake(backend, registry, now),
             }
         }
         sockets.read(backend, &mut self.buffer, now);
@@ -95,22 +105,7 @@ impl BackendReactor {
     }
 }
 
-/// The session of an event; `None` for the waker.
-fn role_of(event: &mio::event::Event) -> Option<Role> {
-    match Source::from_token(event.token()) {
-        Some(Source::Backend(role)) => Some(role),
-        Some(
-            Source::Listener
-            | Source::AdminListener
-            | Source::Waker
-            | Source::Signals
-            | Source::Client(_),
-        )
-        | None => None,
-    }
-}
-
 /// For every read.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// Two sockets and a waker.
-const EVENTS: usize = 4;
+/// Two sockets, two more of each session that was given up, and a waker.
+const EVENTS: usize = 8;

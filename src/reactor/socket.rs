@@ -8,9 +8,10 @@
 use std::os::{linux::net::SocketAddrExt as _, unix::net::SocketAddr as SocketAddrUnix};
 use std::{
     io::{self, Read, Write},
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     os::unix::ffi::OsStrExt as _,
     path::Path,
+    time::Duration,
 };
 
 use mio::{
@@ -136,6 +137,19 @@ impl BackendSocket {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
     }
 
+    /// Sends nothing more. What is on its way is lost soon, and not after the quarter of an hour
+    /// that the kernel takes, if the other end is gone.
+    pub(super) fn take_leave(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                #[cfg(target_os = "linux")]
+                SockRef::from(stream).set_tcp_user_timeout(Some(LEAVING_TIMEOUT))?;
+                stream.shutdown(Shutdown::Write)
+            }
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
     /// Whether the connection is made; `WouldBlock` while it is not yet known.
     pub(super) fn check_connected(&self) -> io::Result<()> {
         let Self::Tcp(stream) = self else {
@@ -221,6 +235,9 @@ impl Source for BackendSocket {
     }
 }
 
+/// Shorter than the time in which the next session may be found silent.
+#[cfg(target_os = "linux")]
+const LEAVING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Connections the kernel completes before we accept them.
 const BACKLOG: i32 = 4_096;
 /// Unsent bytes that the kernel holds for a socket.

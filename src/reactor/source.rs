@@ -12,6 +12,8 @@ pub(super) enum Source {
     Waker,
     Signals,
     Backend(Role),
+    /// Of what is left of a session of this role that was given up.
+    Leaving(Role),
     Client(ClientId),
 }
 
@@ -24,6 +26,8 @@ impl Source {
             Self::Signals => SIGNALS,
             Self::Backend(Role::Listening) => BACKEND_LISTENING,
             Self::Backend(Role::Publishing) => BACKEND_PUBLISHING,
+            Self::Leaving(Role::Listening) => LEAVING_LISTENING,
+            Self::Leaving(Role::Publishing) => LEAVING_PUBLISHING,
             Self::Client(ClientId { slot, generation }) => {
                 (generation as usize) << 32 | (slot as usize + FIRST_CLIENT) & SLOT_MASK
             }
@@ -38,6 +42,8 @@ impl Source {
             SIGNALS => Some(Self::Signals),
             BACKEND_LISTENING => Some(Self::Backend(Role::Listening)),
             BACKEND_PUBLISHING => Some(Self::Backend(Role::Publishing)),
+            LEAVING_LISTENING => Some(Self::Leaving(Role::Listening)),
+            LEAVING_PUBLISHING => Some(Self::Leaving(Role::Publishing)),
             _ => Some(Self::Client(ClientId {
                 slot: u32::try_from((token & SLOT_MASK).checked_sub(FIRST_CLIENT)?).ok()?,
                 generation: u32::try_from(token >> 32).ok()?,
@@ -52,6 +58,8 @@ const SIGNALS: usize = 2;
 const BACKEND_LISTENING: usize = 3;
 const BACKEND_PUBLISHING: usize = 4;
 const ADMIN_LISTENER: usize = 5;
+const LEAVING_LISTENING: usize = 6;
+const LEAVING_PUBLISHING: usize = 7;
 /// Slots of clients are numbered from here, in the lower half; their generation is the upper one.
 const FIRST_CLIENT: usize = 8;
 const SLOT_MASK: usize = (1 << 32) - 1;
@@ -70,6 +78,8 @@ mod tests {
             Source::Signals,
             Source::Backend(Role::Listening),
             Source::Backend(Role::Publishing),
+            Source::Leaving(Role::Listening),
+            Source::Leaving(Role::Publishing),
             client(0, 0),
             client(u32::MAX - 8, u32::MAX),
             client(7, 300),

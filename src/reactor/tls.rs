@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// What a handshake with one server needs; made off the reactor, for it reads files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connector {
     config: Arc<ClientConfig>,
     server_name: ServerName<'static>,
@@ -209,6 +209,12 @@ fn shake_hands(connection: &mut ClientConnection, socket: &mut BackendSocket) ->
 pub(super) struct TlsSocket {
     connection: Box<ClientConnection>,
     socket: BackendSocket,
+}
+
+impl TlsSocket {
+    pub(super) fn socket_mut(&mut self) -> &mut BackendSocket {
+        &mut self.socket
+    }
 }
 
 impl Read for TlsSocket {

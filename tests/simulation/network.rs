@@ -364,6 +364,13 @@ impl World {
                 assert!(is_free, "one socket at a time");
                 self.links[role.index()] = Link::Ordered;
             }
+            Order::Leave(role) => {
+                self.handle_order(Order::Disconnect(role));
+                let backend = self.hub.backend().expect("there is a PostgreSQL");
+                backend.handle_left(role);
+            }
+            // What it would cancel ended with its connection.
+            Order::Cancel(_) => {}
             Order::Disconnect(role) => {
                 self.end_link(role);
                 self.offered[role.index()] = 0;

@@ -6,7 +6,7 @@
 use std::{fmt, time::Instant};
 
 use crate::{
-    backend::heartbeat::Heartbeat,
+    backend::heartbeat::{HEARTBEAT_TIMEOUT, Heartbeat},
     pg::session::{KeyDerivation, Session},
 };
 
@@ -97,6 +97,30 @@ impl State {
             | Self::Locating { .. }
             | Self::Connecting { .. }
             | Self::Starting { .. } => None,
+        }
+    }
+
+    /// The heartbeat of the session that is ready.
+    pub(super) fn heartbeat_mut(&mut self) -> Option<&mut Heartbeat> {
+        match self {
+            Self::Ready { heartbeat, .. } => Some(heartbeat),
+            Self::Waiting { .. }
+            | Self::Resolving { .. }
+            | Self::Locating { .. }
+            | Self::Connecting { .. }
+            | Self::Starting { .. } => None,
+        }
+    }
+
+    /// The session, whose deadline has passed, is waited for all the same.
+    pub(super) fn wait_on(&mut self, now: Instant) {
+        match self {
+            Self::Starting { deadline, .. } => *deadline = now + HEARTBEAT_TIMEOUT,
+            Self::Ready { heartbeat, .. } => heartbeat.wait_on(now),
+            Self::Waiting { .. }
+            | Self::Resolving { .. }
+            | Self::Locating { .. }
+            | Self::Connecting { .. } => {}
         }
     }
 

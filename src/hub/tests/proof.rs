@@ -9,7 +9,7 @@ use super::world::World;
 const DOWN: &str = r#"{"type":"status","postgres":"down"}"#;
 const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"a"}"#;
 
-fn readiness(world: &mut World) -> String {
+pub(super) fn readiness(world: &mut World) -> String {
     let stranger = world.connect();
     world.input(stranger, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     world.received(stranger)

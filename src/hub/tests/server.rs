@@ -19,8 +19,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Reads whole messages; start-up, set-up and probes are answered at once, the rest waits.
-    pub(super) fn read(&mut self) -> Vec<u8> {
+    /// Reads whole messages; start-up, set-up and probes are answered at once, the rest waits, and
+    /// so does a probe that waits for a lock.
+    pub(super) fn read(&mut self, is_locked: bool) -> Vec<u8> {
         let mut answer = Vec::new();
         loop {
             let header = usize::from(self.connected);
@@ -35,6 +36,7 @@ impl Server {
             if !self.connected {
                 self.connected = true;
                 answer.extend(message(b'R', &[0; 4]));
+                answer.extend(message(b'K', &[0, 0, 0, 7, 0, 0, 0, 9]));
                 answer.extend(message(b'S', b"server_encoding\0UTF8\0"));
                 answer.extend(message(b'Z', b"I"));
                 continue;
@@ -56,7 +58,7 @@ impl Server {
                     }
                 }
                 b'B' => self.bound = bytes[15..].to_vec(),
-                b'S' if self.bound.starts_with(PROBE.as_bytes()) => {
+                b'S' if self.bound.starts_with(PROBE.as_bytes()) && !is_locked => {
                     let (channel, token) = self.bound.split_at(PROBE.len() + 16);
                     let token = &token[4..20];
                     let body = [&[0; 4], channel, b"\0", token, b"\0"].concat();

@@ -15,7 +15,7 @@ use super::{
     server::{Server, message},
 };
 use crate::{
-    backend::Role,
+    backend::{Configs, Role},
     config::Limits,
     hub::{Endpoints, Hub, Settings},
     id::ClientId,
@@ -38,6 +38,14 @@ pub(super) struct World {
     /// The most units of work that a turn had.
     pub(super) units_max: usize,
     refuse_connections: bool,
+    /// Another session holds the lock for NOTIFY.
+    pub(super) is_locked: bool,
+    /// Sessions that were given up do not end.
+    pub(super) hold_leaving: bool,
+    /// By role, how often a session was given up while its connection stood.
+    pub(super) given_up: [usize; 2],
+    /// By role, how often one was to be cancelled.
+    pub(super) cancelled: [usize; 2],
     /// What the publishing session says does not reach the listening one.
     pub(super) is_deaf: bool,
 }
@@ -77,9 +85,23 @@ impl World {
         Self::start(settings, false)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
     fn start(settings: Settings, is_deaf: bool) -> Self {
         let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
+        Self::start_with(settings, config.into(), is_deaf)
+    }
+
+    /// The publishing session goes another way than the listening one.
+    pub(super) fn with_another_way() -> Self {
+        let config = |url| Config::parse(url, &|_| None).unwrap();
+        let configs = Configs {
+            listening: config("postgres://ann@db/x"),
+            publishing: config("postgres://ann@pooler/x"),
+        };
+        Self::start_with(Settings::default(), configs, false)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn start_with(settings: Settings, configs: Configs, is_deaf: bool) -> Self {
         let now = Instant::now();
         let settings = Settings {
             epoch_seed: 0x5eed_5eed_5eed_5eed,
@@ -87,7 +109,7 @@ impl World {
             ..settings
         };
         let mut world = Self {
-            hub: Hub::new(settings, config, now),
+            hub: Hub::new(settings, configs, now),
             now,
             sockets: BTreeMap::new(),
             backends: Default::default(),
@@ -97,6 +119,10 @@ impl World {
             is_checked: true,
             units_max: 0,
             refuse_connections: false,
+            is_locked: false,
+            hold_leaving: false,
+            given_up: [0; 2],
+            cancelled: [0; 2],
             is_deaf,
         };
         world.pass(Duration::ZERO);
@@ -399,7 +425,20 @@ impl World {
         self.pass(time);
     }
 
-    fn backend_says(&mut self, role: Role, bytes: &[u8]) {
+    /// The session that was given up ends.
+    pub(super) fn given_up_ends(&mut self, role: Role) {
+        self.hub.backend().unwrap().handle_left(role);
+        self.hub.handle_backend();
+        self.settle();
+    }
+
+    /// The lock for NOTIFY is free again.
+    pub(super) fn unlock(&mut self) {
+        self.is_locked = false;
+        self.postgres_answers_all();
+    }
+
+    pub(super) fn backend_says(&mut self, role: Role, bytes: &[u8]) {
         if let Some(backend) = self.hub.backend() {
             backend.handle_input(role, bytes, self.now);
         }

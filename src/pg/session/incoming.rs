@@ -165,8 +165,10 @@ impl Session {
                 Ok(Step::Notification { channel, payload })
             }
             b'K' => {
-                let process_id = body.first_chunk().ok_or(malformed)?;
+                let (process_id, key) = body.split_first_chunk().ok_or(malformed)?;
                 self.server.backend_pid = Some(i32::from_be_bytes(*process_id));
+                let key = <[u8; 4]>::try_from(key).ok();
+                self.server.secret_key = key.map(i32::from_be_bytes);
                 Ok(Step::Silent)
             }
             b'Z' => match body {
@@ -178,9 +180,14 @@ impl Session {
                 self.server.handle_row(&columns(body).ok_or(malformed)?);
                 Ok(Step::Silent)
             }
-            b'D' if self.asks_for_queue_usage() => {
+            b'D' if self.asks_for(Kind::QueueUsage) => {
                 let columns = columns(body).ok_or(malformed)?;
                 self.server.queue_usage = columns.first().and_then(|text| parsed(text));
+                Ok(Step::Silent)
+            }
+            b'D' if self.asks_for(Kind::LockHolder) => {
+                let columns = columns(body).ok_or(malformed)?;
+                self.server.lock_holder = columns.first().and_then(|text| parsed(text));
                 Ok(Step::Silent)
             }
             // Answers on the way to ReadyForQuery: what they say, it says too.
@@ -211,9 +218,9 @@ impl Session {
         }
     }
 
-    fn asks_for_queue_usage(&self) -> bool {
+    fn asks_for(&self, kind: Kind) -> bool {
         let request = self.requests.front();
-        request.is_some_and(|request| request.kind == Kind::QueueUsage)
+        request.is_some_and(|request| request.kind == kind)
     }
 
     fn handle_error(&mut self, error: ServerError) -> Result<Step, SessionError> {

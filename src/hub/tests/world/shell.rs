@@ -87,6 +87,14 @@ impl World {
                 }
                 self.hub.handle_backend();
             }
+            Order::Leave(role) => {
+                self.backends[role.index()] = Server::default();
+                self.given_up[role.index()] += 1;
+                if !self.hold_leaving {
+                    backend.handle_left(role);
+                }
+            }
+            Order::Cancel(role) => self.cancelled[role.index()] += 1,
             Order::Disconnect(role) => self.backends[role.index()] = Server::default(),
             Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
@@ -104,7 +112,8 @@ impl World {
                 self.backends[role.index()].inbox.extend(bytes);
                 moved = true;
             }
-            let answer = self.backends[role.index()].read();
+            let is_locked = self.is_locked && role == Role::Publishing;
+            let answer = self.backends[role.index()].read(is_locked);
             if !answer.is_empty() {
                 if let Some(backend) = self.hub.backend() {
                     backend.handle_input(role, &answer, self.now);
