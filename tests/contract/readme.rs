@@ -128,7 +128,7 @@ fn the_tokens_and_patterns_of_the_readme_do_what_it_says_of_them() {
     for (token, subscribes, publishes) in [
         ("n0tTheRealOne-7f3a91c2", "orders.us", "anything"),
         ("9b1de4c05a774e1c", "orders.us", ""),
-        ("kZ8yTq2wXv5u", "orders.eu.1", "orders.eu.new"),
+        ("kZ8yTq2wXv5uJ0rB", "orders.eu.1", "orders.eu.new"),
     ] {
         let mut client = Client::connect_with(bridge.address, &format!("Bearer {token}"));
         client.subscribe(subscribes);
