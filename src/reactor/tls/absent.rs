@@ -14,7 +14,7 @@ use crate::{
     pg::config::{Server, Tls},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Connector(Infallible);
 
 impl Connector {
@@ -52,6 +52,13 @@ impl Securing {
 
 #[derive(Debug)]
 pub(super) struct TlsSocket(Infallible);
+
+impl TlsSocket {
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "as in `tls.rs`")]
+    pub(super) fn socket_mut(&mut self) -> &mut BackendSocket {
+        match self.0 {}
+    }
+}
 
 impl Read for TlsSocket {
     fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
