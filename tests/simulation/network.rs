@@ -327,6 +327,8 @@ impl World {
         loop {
             // The hub's reports about PostgreSQL are of earlier events.
             let Some(action) = self.hub.poll_action() else {
+                // What the hub asked PostgreSQL by now was asked before the next message is read.
+                self.look_at_writes();
                 let Some(id) = resumed.pop_front() else {
                     break;
                 };
