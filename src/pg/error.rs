@@ -104,6 +104,7 @@ impl Error for ServerError {}
 
 /// A backend that does not speak the protocol, or not the part of it that we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// A length no message of ours has.
     Length {
@@ -171,6 +172,7 @@ impl Error for ProtocolError {}
 
 /// Why we and the server do not believe each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AuthenticationError {
     /// The server wants a method we do not speak.
     MethodUnsupported {
@@ -204,6 +206,7 @@ pub enum AuthenticationError {
 
 /// Why SCRAM cannot be tied to the connection it runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BindingError {
     /// There is no TLS to tie it to.
     NoTls,
@@ -260,6 +263,7 @@ impl Error for AuthenticationError {}
 
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The server ended it.
     Server(ServerError),
@@ -292,7 +296,16 @@ impl fmt::Display for SessionError {
     }
 }
 
-impl Error for SessionError {}
+impl Error for SessionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Server(error) => Some(error),
+            Self::Protocol(error) => Some(error),
+            Self::Authentication(error) => Some(error),
+            Self::NotBegun(_) | Self::NotPostgres { .. } => None,
+        }
+    }
+}
 
 impl From<ProtocolError> for SessionError {
     fn from(error: ProtocolError) -> Self {

@@ -9,6 +9,7 @@ use std::{error::Error, fmt, path::PathBuf};
 /// No variant holds text that may be a piece of a password: an unencoded `/`, `@` or `&` in one
 /// shifts the later parts, so only the names and values of parameters are repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Neither a connection URI nor keywords and values.
     Scheme,
