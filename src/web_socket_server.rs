@@ -39,6 +39,8 @@ use crate::{
 ///             Incoming::Notify(channel, payload) => {
 ///                 pg_listener.notify(channel.as_str(), payload.as_str())
 ///             }
+///             // New in this version of alle.
+///             _ => Ok(()),
 ///         };
 ///         if let Err(error) = done {
 ///             eprintln!("{request:?}: {error}");

@@ -56,6 +56,7 @@ pub enum Received {
 ///         Received::Notification(it) => println!("[{}] {}", it.channel, it.payload),
 ///         Received::Gap(channel) => println!("something may be missing on {channel}"),
 ///         Received::Overflow => println!("we were too slow: something is missing"),
+///         other => println!("new in this version of alle: {other:?}"),
 ///     }
 /// }
 /// # Ok::<(), alle::ListenerError>(())
