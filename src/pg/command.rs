@@ -61,8 +61,9 @@ pub(super) fn sasl(data: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError>
 /// from `pg_settings` is passed over in silence.
 pub(super) fn set_up(out: &mut BytesMut) {
     simple(
-        "SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only'); \
-         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN \
+        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
+         pg_catalog.current_setting('transaction_read_only'); \
+         SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
          ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', \
          'idle_in_transaction_session_timeout', 'lock_timeout')",
         out,
@@ -91,7 +92,7 @@ pub(super) fn notify<'a>(
     out: &mut BytesMut,
 ) {
     const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
-    frontend::parse("", "SELECT pg_notify($1, $2)", [], out).expect(VALID);
+    frontend::parse("", "SELECT pg_catalog.pg_notify($1, $2)", [], out).expect(VALID);
     for (channel, payload) in notifications {
         let parameters = [channel.as_str(), payload.as_str()];
         let write = |text: &str, out: &mut BytesMut| {
@@ -113,7 +114,7 @@ pub(super) fn heartbeat(out: &mut BytesMut) {
 /// Asks how full the queue of notifications is, from 0 to 1. On the way the server forgets what
 /// every listener has read (PostgreSQL, "Session Information Functions").
 pub(super) fn queue_usage(out: &mut BytesMut) {
-    simple("SELECT pg_notification_queue_usage()", out);
+    simple("SELECT pg_catalog.pg_notification_queue_usage()", out);
 }
 
 /// Asks which process holds the lock for NOTIFY: one row of one column, or none.
@@ -181,7 +182,7 @@ mod tests {
     fn notifications_of_one_transaction_are_executed_one_by_one_before_one_sync() {
         let channel = Channel::new("c'").unwrap();
         let payloads = ["$1", "x"].map(|it| Payload::new(it).unwrap());
-        let expected: &[u8] = b"P\0\0\0\x20\0SELECT pg_notify($1, $2)\0\0\0\
+        let expected: &[u8] = b"P\0\0\0\x2b\0SELECT pg_catalog.pg_notify($1, $2)\0\0\0\
               B\0\0\0\x18\0\0\0\0\0\x02\0\0\0\x02c'\0\0\0\x02$1\0\0\
               E\0\0\0\x09\0\0\0\0\0\
               B\0\0\0\x17\0\0\0\0\0\x02\0\0\0\x02c'\0\0\0\x01x\0\0\

@@ -53,6 +53,31 @@ fn payloads(client: &mut Client, count: usize) -> Vec<String> {
     (0..count).map(|_| client.payload()).collect()
 }
 
+/// A `search_path` may put functions of the same names before PostgreSQL's (CVE-2018-1058).
+#[test]
+fn functions_of_the_same_name_in_the_search_path_are_not_called() {
+    let database = Database::create();
+    let mut sql = database.sql();
+    sql.run("CREATE SCHEMA app");
+    for function in [
+        "pg_notify(text, text) RETURNS void LANGUAGE sql AS 'SELECT'",
+        "pg_is_in_recovery() RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+        "pg_backend_pid() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+        "current_setting(text) RETURNS text LANGUAGE sql AS 'SELECT ''on''::text'",
+        "pg_notification_queue_usage() RETURNS float8 LANGUAGE sql AS 'SELECT 1.0::float8'",
+    ] {
+        sql.run(&format!("CREATE FUNCTION app.{function}"));
+    }
+    sql.run(&format!(
+        "ALTER DATABASE \"{}\" SET search_path = app, pg_catalog",
+        database.name
+    ));
+    let bridge = Bridge::start(&database.url());
+    let mut subscriber = subscriber(&bridge);
+    assert_eq!(bridge.client().notify("c", "heard")["type"], "notified");
+    assert_eq!(payloads(&mut subscriber, 1), ["heard"]);
+}
+
 #[test]
 fn unequal_publishes_of_many_clients_are_each_delivered_once_and_in_their_client_s_order() {
     let (bridge, _database) = bridge_and_database();
@@ -98,15 +123,14 @@ fn equal_publishes_of_many_clients_are_as_many_notifications() {
 #[test]
 fn a_publish_that_postgresql_refuses_harms_no_other() {
     let database = Database::create();
-    database.sql().run(&format!(
-        "CREATE FUNCTION public.pg_notify(channel text, payload text) RETURNS void
+    database.sql().run(
+        "ALTER FUNCTION pg_catalog.pg_notify RENAME TO pg_notify_as_ever;
+         CREATE FUNCTION pg_catalog.pg_notify(text, text) RETURNS void
          LANGUAGE plpgsql AS $$ BEGIN
-             IF payload LIKE '%7' THEN RAISE 'no sevens' USING ERRCODE = '22000'; END IF;
-             PERFORM pg_catalog.pg_notify(channel, payload);
-         END $$;
-         ALTER DATABASE {} SET search_path = public, pg_catalog",
-        database.name
-    ));
+             IF $2 LIKE '%7' THEN RAISE 'no sevens' USING ERRCODE = '22000'; END IF;
+             PERFORM pg_catalog.pg_notify_as_ever($1, $2);
+         END $$",
+    );
     let bridge = Bridge::start(&database.url());
     let mut subscriber = subscriber(&bridge);
     let answers = publish_all(&bridge, |client, number| format!("{client} {number}"));
