@@ -87,14 +87,29 @@ impl Bridge {
         Handle::new(Arc::clone(&self.owner.0))
     }
 
+    /// Everything in the configuration that would keep [`Self::run`] from starting. Reads the files
+    /// and asks for the addresses that it names; binds none, and connects to nothing.
+    pub fn check(&self) -> Vec<BridgeError> {
+        let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl);
+        let mut faults: Vec<_> = postgres.err().into_iter().collect();
+        faults.extend(self.channels().filter_map(Result::err));
+        let addresses = [
+            Some(&self.config.ws_bind_addr),
+            self.config.admin_addr.as_ref(),
+        ];
+        let addresses = addresses.into_iter().flatten();
+        faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
+        let token_file = self.config.token_file.clone().map(TokenFile::new);
+        let tokens = token_file.map(|mut file| file.read());
+        faults.extend(tokens.and_then(Result::err).map(BridgeError::TokenFile));
+        faults
+    }
+
     /// Serves on this thread until stopped. Returns an error only if the bridge cannot start: a
     /// PostgreSQL that is down or refuses the bridge is retried without end.
     pub fn run(self) -> Result<(), BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
-        let channels = self.config.channels.iter().map(|name| {
-            Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
-        });
-        let channels = channels.collect::<Result<_, _>>()?;
+        let channels = self.channels().collect::<Result<_, _>>()?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut token_file = self.config.token_file.map(TokenFile::new);
@@ -158,6 +173,13 @@ impl Bridge {
             reactor.set_service_manager(service_manager);
         }
         reactor.run().map_err(BridgeError::Io)
+    }
+
+    /// The channels that are listened to from the start.
+    fn channels(&self) -> impl Iterator<Item = Result<Channel, BridgeError>> {
+        self.config.channels.iter().map(|name| {
+            Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
+        })
     }
 
     /// The listeners for clients and for the admin address: as passed, else as configured.

@@ -4,12 +4,16 @@
 //! terminal. Knows the library by its public names alone: no bridge internals, no reactor.
 
 mod args;
+mod check;
 mod command;
+mod config;
+mod config_file;
 mod connection;
 mod demo;
 mod doctor;
 mod failure;
 mod flags;
+mod health;
 mod listen;
 mod logs;
 mod nearest;
@@ -73,7 +77,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     );
     for warning in warnings {
         // What `alle doctor` finds is read by a person, and its log is off by default.
-        if matches!(command, Command::Doctor(_)) {
+        if prints_findings(&command) {
             output.complain(&format!("alle: warning: {warning}"));
         } else {
             warn!("{warning}");
@@ -87,8 +91,24 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output)?,
         Command::Doctor(config) => doctor::run(&config, output)?,
+        Command::Check(options) => check::run(options, output)?,
+        Command::Config(settings) => config::run(&settings, output),
+        Command::Health(options) => health::run(&options, output)?,
     }
     Ok(())
+}
+
+/// Whether a person reads what it prints, rather than its log.
+fn prints_findings(command: &Command) -> bool {
+    match command {
+        Command::Doctor(_) | Command::Check(_) | Command::Config(_) | Command::Health(_) => true,
+        Command::Help(_)
+        | Command::Version
+        | Command::Serve(_)
+        | Command::Listen(_)
+        | Command::Publish(_)
+        | Command::Demo(_) => false,
+    }
 }
 
 const EXIT_FAILED: u8 = 1;

@@ -46,8 +46,7 @@ pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigE
 
 /// Listens on the first address of `HOST:PORT`.
 pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
-    let resolved = resolve(address);
-    let address = resolved.map_err(|error| ListenError::Address(address.to_owned(), error))?;
+    let address = resolve(address)?;
     Listener::bind(address).map_err(|error| ListenError::Bind(address, error))
 }
 
@@ -88,9 +87,14 @@ pub(crate) fn service_manager() -> Option<ServiceManager> {
 }
 
 /// The first address of `HOST:PORT`.
-fn resolve(address: &str) -> io::Result<SocketAddr> {
-    let first = address.to_socket_addrs()?.next();
-    first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+pub(crate) fn resolve(address: &str) -> Result<SocketAddr, ListenError> {
+    let resolved = address.to_socket_addrs();
+    let first = resolved.and_then(|mut addresses| {
+        addresses
+            .next()
+            .ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    });
+    first.map_err(|error| ListenError::Address(address.to_owned(), error))
 }
 
 /// 64 random bits.

@@ -20,6 +20,8 @@ mod authentication;
 mod client;
 #[path = "contract/commit_lock.rs"]
 mod commit_lock;
+#[path = "contract/configuration.rs"]
+mod configuration;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
 #[path = "contract/harness.rs"]

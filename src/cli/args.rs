@@ -1,11 +1,12 @@
 //! From `argv` and the environment to an [`Invocation`]: valid, or a sentence saying why not.
 //!
 //! Two steps. `typed` notes what was typed without judging which option belongs to which command,
-//! because options may stand before it; here each row of the table gets its value, flag before
-//! variable before default. Knows no single option, runs nothing and reads the environment only
+//! because options may stand before it; here each row of the table gets its value from the first of
+//! its `sources` that has one. Knows no single option, runs nothing and reads the environment only
 //! through its argument.
 
 mod environment;
+mod sources;
 mod typed;
 
 use std::ffi::OsString;
@@ -13,13 +14,16 @@ use std::ffi::OsString;
 use alle::{BridgeConfig, Channel};
 use tracing_subscriber::filter::Targets;
 
-pub(crate) use self::environment::Environment;
-use self::typed::Typed;
+pub(crate) use self::{
+    environment::Environment,
+    sources::{Given, Origin},
+};
+use self::{sources::Sources, typed::Typed};
 use super::{
     command::{CommandName, Topic},
     connection::WsUrl,
     failure::Failure,
-    flags::{self, Default, Flag, Variable},
+    flags::{self, Flag, Value, Variable},
     settings::{self, Settings},
     token::TokenSource,
 };
@@ -52,6 +56,39 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Check PostgreSQL.
     Doctor(Box<BridgeConfig>),
+    /// Check the configuration.
+    Check(CheckOptions),
+    /// Show the configuration.
+    Config(Vec<Setting>),
+    /// Ask a bridge whether it runs.
+    Health(HealthOptions),
+}
+
+/// `alle check`.
+#[derive(Debug)]
+pub(crate) struct CheckOptions {
+    /// What is right of it.
+    pub(crate) config: Box<BridgeConfig>,
+    /// What is not, a sentence each.
+    pub(crate) faults: Vec<String>,
+}
+
+/// One option and its value, as `alle config` shows it.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Its row.
+    pub(crate) flag: &'static Flag,
+    /// Its value; `None` if it has not even a default.
+    pub(crate) given: Option<Given>,
+}
+
+/// `alle health`.
+#[derive(Debug)]
+pub(crate) struct HealthOptions {
+    /// Where the bridge listens for who asks, `HOST:PORT`.
+    pub(crate) address: String,
+    /// Whether it is asked for its readiness, too.
+    pub(crate) ready: bool,
 }
 
 /// `alle listen`.
@@ -130,19 +167,43 @@ impl<'a> Meaning<'a> {
 
     fn invocation(&self) -> Result<Invocation, Failure> {
         self.check_options()?;
+        let wrong = |reason| self.wrong(reason);
+        let mut sources =
+            Sources::open(self.command, &self.typed, self.environment).map_err(wrong)?;
         let mut settings = Settings::default();
+        let mut faults = sources.faults().to_vec();
+        let mut shown = Vec::new();
         for flag in flags::of(self.command) {
-            self.apply(flag, &mut settings)
-                .map_err(|reason| self.wrong(reason))?;
+            let applied = sources
+                .given(flag)
+                .and_then(|given| given.map_or(Ok(()), |given| apply(flag, &given, &mut settings)));
+            faults.extend(applied.err());
+            if self.command == CommandName::Config && is_setting(flag) {
+                let given = sources.found(flag).map_err(wrong)?;
+                shown.push(Setting { flag, given });
+            }
         }
+        // `alle check` is there to say all of them.
+        if self.command != CommandName::Check {
+            if let Some(first) = faults.first() {
+                return Err(self.wrong(first));
+            }
+        }
+        let mut warnings = self.environment.unknown();
+        warnings.extend(sources.into_warnings());
         Ok(Invocation {
             log_filter: std::mem::take(&mut settings.log_filter),
-            warnings: self.environment.unknown(),
-            command: self.command(settings)?,
+            warnings,
+            command: self.command(settings, faults, shown)?,
         })
     }
 
-    fn command(&self, settings: Settings) -> Result<Command, Failure> {
+    fn command(
+        &self,
+        settings: Settings,
+        faults: Vec<String>,
+        shown: Vec<Setting>,
+    ) -> Result<Command, Failure> {
         let operands = self.typed.operands.as_slice();
         match self.command {
             CommandName::Listen => Ok(Command::Listen(ListenOptions {
@@ -169,6 +230,25 @@ impl<'a> Meaning<'a> {
                 self.no_operands(operands)?;
                 Ok(Command::Doctor(Box::new(settings.bridge)))
             }
+            CommandName::Check => {
+                self.no_operands(operands)?;
+                Ok(Command::Check(CheckOptions {
+                    config: Box::new(settings.bridge),
+                    faults,
+                }))
+            }
+            CommandName::Config => {
+                self.no_operands(operands)?;
+                Ok(Command::Config(shown))
+            }
+            CommandName::Health => {
+                self.no_operands(operands)?;
+                let bridge = settings.bridge;
+                Ok(Command::Health(HealthOptions {
+                    address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
+                    ready: settings.ready,
+                }))
+            }
         }
     }
 
@@ -186,40 +266,6 @@ impl<'a> Meaning<'a> {
             channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
             payload: payload.clone(),
         }))
-    }
-
-    /// Gives one row its value: as typed, or else from the variable, or else the default.
-    fn apply(&self, flag: &Flag, settings: &mut Settings) -> Result<(), String> {
-        let typed = self.typed.values(flag, self.command);
-        if !typed.is_empty() {
-            return flag.apply(settings, &typed);
-        }
-        if let Some((name, value)) = self.variable(flag)? {
-            return match flag.variable {
-                Variable::Content(.., set) => set(settings, &value),
-                Variable::None | Variable::OfName | Variable::Named(_) => flag
-                    .apply(settings, &[value])
-                    .map_err(|reason| format!("{reason} (from the variable {name})")),
-            };
-        }
-        match flag.default {
-            Default::Typed(value) => flag.apply(settings, &[value.to_owned()]),
-            Default::None | Default::Described(_) => Ok(()),
-        }
-    }
-
-    /// The name and the value of the variable, where it is set.
-    fn variable(&self, flag: &Flag) -> Result<Option<(String, String)>, String> {
-        let Some(name) = flag.variable() else {
-            return Ok(None);
-        };
-        let Some(value) = self.environment.text(&name)? else {
-            return Ok(None);
-        };
-        if value.is_empty() && matches!(flag.variable, Variable::Named(_)) {
-            return Ok(None);
-        }
-        Ok(Some((name.into_owned(), value)))
     }
 
     /// Every option must be one of this command.
@@ -243,6 +289,23 @@ impl<'a> Meaning<'a> {
     fn wrong(&self, reason: impl Into<String>) -> Failure {
         Failure::usage(self.command, reason)
     }
+}
+
+/// Gives the values of one row their effect.
+fn apply(flag: &Flag, given: &Given, settings: &mut Settings) -> Result<(), String> {
+    let last = given.values.last().map_or("", String::as_str);
+    match (&flag.variable, &given.origin) {
+        (Variable::Content(.., set), Origin::Variable(_)) => set(settings, last),
+        _ => flag
+            .apply(settings, &given.values)
+            .map_err(|reason| given.origin.blamed(&reason)),
+    }
+}
+
+/// Whether a row has a value that can be shown and written into a file.
+fn is_setting(flag: &Flag) -> bool {
+    let is_request = matches!(flag.value, Value::Request(_));
+    !is_request && !flag.help.is_empty() && flag.long != flags::CONFIG
 }
 
 #[cfg(test)]

@@ -16,16 +16,25 @@ pub(crate) enum CommandName {
     Demo,
     /// `alle doctor`.
     Doctor,
+    /// `alle check`.
+    Check,
+    /// `alle config`.
+    Config,
+    /// `alle health`.
+    Health,
 }
 
 impl CommandName {
     /// All commands, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Serve,
         Self::Listen,
         Self::Publish,
         Self::Demo,
         Self::Doctor,
+        Self::Check,
+        Self::Config,
+        Self::Health,
     ];
 
     /// The command that `word` names.
@@ -41,6 +50,9 @@ impl CommandName {
             Self::Publish => "publish",
             Self::Demo => "demo",
             Self::Doctor => "doctor",
+            Self::Check => "check",
+            Self::Config => "config",
+            Self::Health => "health",
         }
     }
 }

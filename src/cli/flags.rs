@@ -13,7 +13,7 @@ use alle::BridgeConfig;
 
 pub(crate) use self::row::{Default, Flag, Request, VARIABLE_PREFIX, Value, Variable};
 use super::{
-    command::CommandName::{self, Demo, Doctor, Listen, Publish, Serve},
+    command::CommandName::{self, Check, Config, Demo, Doctor, Health, Listen, Publish, Serve},
     settings::{self, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, Settings},
     token::{TOKEN_VARIABLE, TokenSource},
 };
@@ -40,6 +40,10 @@ fn replacing(option: &str, url: &str) -> Result<Option<String>, String> {
 
 const EVERY: &[CommandName] = &CommandName::ALL;
 const CLIENTS: &[CommandName] = &[Listen, Publish];
+/// Of the bridge, and of what looks at its configuration.
+const OF_SERVE: &[CommandName] = &[Serve, Check, Config];
+/// The option that names a file of the others.
+pub(crate) const CONFIG: &str = "config";
 
 /// What most rows are: an option of `alle serve` with the variable of its name.
 const ROW: Flag = Flag {
@@ -48,12 +52,20 @@ const ROW: Flag = Flag {
     value: Value::Request(Request::Help),
     variable: Variable::OfName,
     default: Default::None,
-    commands: &[Serve],
+    commands: OF_SERVE,
     help: "",
 };
 
 /// In the order in which they are shown.
 pub(crate) static FLAGS: &[Flag] = &[
+    Flag {
+        long: CONFIG,
+        value: Value::File(|_, _| {}),
+        commands: &[Serve, Doctor, Check, Config, Health],
+        help: "Read options from FILE, in TOML: a key for each, as max-clients = 100. A flag or a \
+               variable wins over it",
+        ..ROW
+    },
     Flag {
         short: Some('p'),
         long: "postgres-url",
@@ -65,7 +77,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         default: Default::Described(
             "postgresql://localhost/postgres, but for what PG* variables say",
         ),
-        commands: &[Serve, Doctor],
+        commands: &[Serve, Doctor, Check, Config],
         help: "PostgreSQL, by a connection string as for psql",
     },
     Flag {
@@ -75,7 +87,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         long: "postgres-url",
         value: Value::Secret("URL", |_, _| Ok(())),
         variable: Variable::None,
-        commands: &[Listen, Publish, Demo],
+        commands: &[Listen, Publish, Demo, Health],
         ..ROW
     },
     Flag {
@@ -84,7 +96,7 @@ pub(crate) static FLAGS: &[Flag] = &[
             it.bridge.postgres_listen_url = replacing("--pg-listen-url", url)?;
             Ok(())
         }),
-        commands: &[Serve, Doctor],
+        commands: &[Serve, Doctor, Check, Config],
         help: "PostgreSQL for the listening session alone, past a pooler",
         ..ROW
     },
@@ -94,7 +106,7 @@ pub(crate) static FLAGS: &[Flag] = &[
             it.bridge.postgres_publish_url = replacing("--pg-publish-url", url)?;
             Ok(())
         }),
-        commands: &[Serve, Doctor],
+        commands: &[Serve, Doctor, Check, Config],
         help: "PostgreSQL for the publishing session alone",
         ..ROW
     },
@@ -107,8 +119,8 @@ pub(crate) static FLAGS: &[Flag] = &[
         }),
         variable: Variable::Named("WS_BIND_ADDR"),
         default: Default::Typed(DEFAULT_WS_BIND_ADDR),
+        commands: &[Serve, Check, Config, Health],
         help: "Listen for WebSocket clients at HOST:PORT; port 0 picks a free one",
-        ..ROW
     },
     Flag {
         short: Some('w'),
@@ -137,6 +149,7 @@ pub(crate) static FLAGS: &[Flag] = &[
             it.bridge.admin_addr = Some(addr.to_owned());
             Ok(())
         }),
+        commands: &[Serve, Check, Config, Health],
         help: "Answer /healthz, /readyz and /metrics at HOST:PORT instead of on the port of the \
                clients",
         ..ROW
@@ -152,7 +165,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "allow-origin",
         value: Value::List("ORIGIN", Settings::set_allow_origins),
-        commands: &[Serve, Demo],
+        commands: &[Serve, Demo, Check, Config],
         help: "Also accept the pages of ORIGIN, as in https://app.example; comma separated or \
                repeated",
         ..ROW
@@ -160,7 +173,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "allow-host",
         value: Value::List("HOST", Settings::set_allow_hosts),
-        commands: &[Serve, Demo],
+        commands: &[Serve, Demo, Check, Config],
         default: Default::Described("localhost on a loopback address, any elsewhere"),
         help: "Accept requests for HOST and for localhost alone, on every address; comma separated \
                or repeated",
@@ -319,12 +332,19 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "ready",
+        value: Value::Switch(|it, is_on| it.ready = is_on),
+        commands: &[Health],
+        help: "Fail where the bridge runs but is not ready, too",
+        ..ROW
+    },
+    Flag {
         short: Some('l'),
         long: "log-level",
         value: Value::Filter(Settings::set_log_filter),
         variable: Variable::Named("RUST_LOG"),
         default: Default::Typed("alle=info,info"),
-        commands: &[Serve, Listen, Publish, Demo],
+        commands: &[Serve, Listen, Publish, Demo, Check, Config],
         help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {
@@ -334,7 +354,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         variable: Variable::Named("RUST_LOG"),
         // What it finds it prints.
         default: Default::Typed("off"),
-        commands: &[Doctor],
+        commands: &[Doctor, Health],
         help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) json: bool,
     /// Whether a lost connection is opened again.
     pub(crate) reconnect: bool,
+    /// Whether `alle health` asks for readiness, too.
+    pub(crate) ready: bool,
 }
 
 /// Nothing is set: the defaults of the command line are in its table, and come on top.
@@ -46,6 +48,7 @@ impl Default for Settings {
             token: TokenSource::None,
             json: false,
             reconnect: true,
+            ready: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows the kinds of values and the sentences that say what is wrong with one. Refuses to know
 //! which options there are.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use super::units::{self, UnitError};
 use crate::cli::{command::CommandName, settings::Settings};
@@ -173,6 +173,13 @@ impl Flag {
                     ),
                 }),
         }
+    }
+}
+
+/// By its name: a row is mostly functions.
+impl fmt::Debug for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.long)
     }
 }
 

@@ -61,7 +61,12 @@ pub(super) fn zsh() -> String {
         let operand = match command {
             CommandName::Listen => "'*:channel: '",
             CommandName::Publish => "'1:channel: ' '2:payload: '",
-            CommandName::Serve | CommandName::Demo | CommandName::Doctor => "",
+            CommandName::Serve
+            | CommandName::Demo
+            | CommandName::Doctor
+            | CommandName::Check
+            | CommandName::Config
+            | CommandName::Health => "",
         };
         let _ = writeln!(
             options,
@@ -111,7 +116,10 @@ pub(super) fn fish() -> String {
             CommandName::Listen
             | CommandName::Publish
             | CommandName::Demo
-            | CommandName::Doctor => format!("__fish_seen_subcommand_from {}", command.word()),
+            | CommandName::Doctor
+            | CommandName::Check
+            | CommandName::Config
+            | CommandName::Health => format!("__fish_seen_subcommand_from {}", command.word()),
         };
         for flag in flags::shown(command) {
             let short = flag.short.map(|it| format!(" -s {it}")).unwrap_or_default();

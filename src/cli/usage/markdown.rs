@@ -79,6 +79,16 @@ fn commands(flag: &Flag) -> String {
     if flag.commands.len() == CommandName::ALL.len() {
         return "all".to_owned();
     }
-    let words: Vec<_> = flag.commands.iter().map(|it| it.word()).collect();
+    // These two take whatever `alle serve` takes.
+    let named = flag.commands.iter().filter(|it| match it {
+        CommandName::Check | CommandName::Config => false,
+        CommandName::Serve
+        | CommandName::Listen
+        | CommandName::Publish
+        | CommandName::Demo
+        | CommandName::Doctor
+        | CommandName::Health => true,
+    });
+    let words: Vec<_> = named.map(|it| it.word()).collect();
     words.join(", ")
 }

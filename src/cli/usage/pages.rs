@@ -29,6 +29,9 @@ pub(super) fn page(command: CommandName) -> &'static Page {
         CommandName::Publish => &PUBLISH,
         CommandName::Demo => &DEMO,
         CommandName::Doctor => &DOCTOR,
+        CommandName::Check => &CHECK,
+        CommandName::Config => &CONFIG,
+        CommandName::Health => &HEALTH,
     }
 }
 
@@ -39,8 +42,9 @@ pub(super) const PROGRAM: Page = Page {
     about: "",
     operands: &[],
     notes: &[
-        "An option wins over its variable [IN_BRACKETS], the variable over the default. The \
-         variable of an option without a value takes true or false.",
+        "An option wins over its variable [IN_BRACKETS], the variable over the file of --config, \
+         the file over the default. The variable of an option without a value takes true or false. \
+         An option that holds a secret takes @FILE, too: what is in FILE.",
     ],
     examples: &[
         "alle demo",
@@ -139,4 +143,39 @@ const DOCTOR: Page = Page {
     operands: &[],
     notes: &["Exits with 0 if a bridge can work with this PostgreSQL, with 1 if not."],
     examples: &["alle doctor -p postgresql://app@db.example/app?sslmode=verify-full"],
+};
+
+const CHECK: Page = Page {
+    usage: "alle check [OPTIONS]",
+    summary: "Check the configuration, and say what it opens to strangers",
+    about: "Check the configuration of 'alle serve' with the same options, variables and file: say \
+            everything that is wrong with it, and what it opens to strangers. Connects to nothing; \
+            for PostgreSQL there is 'alle doctor'",
+    operands: &[],
+    notes: &["Exits with 0 if 'alle serve' can start with it, with 2 if not."],
+    examples: &["alle check --config /etc/alle/alle.toml"],
+};
+
+const CONFIG: Page = Page {
+    usage: "alle config [OPTIONS]",
+    summary: "Show the configuration, and where each value comes from",
+    about: "Show the value of every option that 'alle serve' would have with the same options, \
+            variables and file, and where it comes from. What is printed is a file for --config; \
+            secrets are masked, and stand in comments",
+    operands: &[],
+    notes: &[],
+    examples: &["alle config -w 0.0.0.0:8080 --max-clients 5000 > alle.toml"],
+};
+
+const HEALTH: Page = Page {
+    usage: "alle health [OPTIONS]",
+    summary: "Ask the bridge with this configuration whether it runs",
+    about: "Ask the bridge that was started with the same options, variables and file whether it \
+            runs, as the health check of a container",
+    operands: &[],
+    notes: &["Exits with 0 if it answers that it does, with 1 if not."],
+    examples: &[
+        "alle health --ready",
+        "alle health --admin-addr 127.0.0.1:9090",
+    ],
 };

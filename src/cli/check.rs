@@ -1,0 +1,157 @@
+//! `alle check`: what is wrong with a configuration, and what it opens to strangers.
+//!
+//! Owns the sentences on openness. Starts nothing, and leaves PostgreSQL to `alle doctor`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a command that does nothing else may wait for the addresses of a name"
+)]
+
+use std::net::{IpAddr, ToSocketAddrs};
+
+use alle::{Bridge, BridgeConfig, Globs};
+
+use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output};
+
+/// Prints every fault, and fails if there is one; otherwise prints what is open.
+pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Failure> {
+    let CheckOptions { config, mut faults } = options;
+    let exposures = exposures(&config);
+    let of_library = Bridge::new(*config).check();
+    faults.extend(of_library.iter().map(ToString::to_string));
+    for fault in &faults {
+        output.line(&format!("wrong: {fault}"));
+    }
+    for exposure in &exposures {
+        output.line(&format!("open: {exposure}"));
+    }
+    match faults.len() {
+        0 => {
+            output.line("'alle serve' can start with this configuration.");
+            Ok(())
+        }
+        count => Err(Failure::usage(
+            CommandName::Check,
+            format!("{count} of the settings cannot work"),
+        )),
+    }
+}
+
+/// What the configuration lets strangers do, a sentence each, and how to take it back.
+fn exposures(config: &BridgeConfig) -> Vec<String> {
+    let mut exposures = Vec::new();
+    let address = &config.ws_bind_addr;
+    let is_public = is_public(address);
+    let is_anybody = config.token_file.is_none();
+    if is_public && is_anybody {
+        exposures.push(format!(
+            "whoever reaches {address} may {}, without a token (--token-file)",
+            permissions(config)
+        ));
+    }
+    if is_anybody && config.allow_origins.iter().any(|it| it == "*") {
+        exposures.push(format!(
+            "any web page, in the browser of anybody who can reach {address}, may {} \
+             (--allow-origin, --token-file)",
+            permissions(config)
+        ));
+    }
+    if is_public {
+        exposures.push(format!(
+            "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
+             unless a proxy with TLS stands in front"
+        ));
+        if config.admin_addr.is_none() {
+            exposures.push(format!(
+                "/metrics and /readyz are answered to whoever reaches {address} (--admin-addr)"
+            ));
+        }
+        if config.playground {
+            exposures.push(format!(
+                "the playground page is shown to whoever reaches {address} (--playground)"
+            ));
+        }
+    }
+    if let Some(admin) = config.admin_addr.as_ref().filter(|it| self::is_public(it)) {
+        exposures.push(format!(
+            "/metrics and /readyz are answered to whoever reaches {admin} (--admin-addr)"
+        ));
+    }
+    exposures
+}
+
+/// What a client without a token of its own may do.
+fn permissions(config: &BridgeConfig) -> String {
+    let (all, none) = (Globs::default(), Globs::parse(""));
+    let of = |verb: &str, globs: &Globs, option: &str| {
+        (*globs != none).then(|| match *globs == all {
+            true => format!("{verb} every channel"),
+            false => format!("{verb} the channels of {option}"),
+        })
+    };
+    let permissions = &config.permissions;
+    let subscribe = of("subscribe to", &permissions.subscribe, "--allow-subscribe");
+    let publish = of("publish to", &permissions.publish, "--allow-publish");
+    match (subscribe, publish) {
+        (Some(subscribe), Some(publish)) => format!("{subscribe} and {publish}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "connect".to_owned(),
+    }
+}
+
+/// Whether other machines reach an address. One that is no address is a fault, and no exposure.
+fn is_public(address: &str) -> bool {
+    let resolved = address.to_socket_addrs().ok().and_then(|mut it| it.next());
+    resolved.is_some_and(|address| match address.ip() {
+        IpAddr::V4(ip) => !ip.is_loopback(),
+        IpAddr::V6(ip) => !ip.is_loopback(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(change: impl FnOnce(&mut BridgeConfig), address: &str) -> String {
+        let mut config = BridgeConfig::new("", address);
+        change(&mut config);
+        exposures(&config).join("\n")
+    }
+
+    #[test]
+    fn a_bridge_on_the_loopback_is_open_to_nobody() {
+        assert_eq!(found(|_| {}, "127.0.0.1:8080"), "");
+        assert_eq!(found(|_| {}, "[::1]:8080"), "");
+        assert_eq!(found(|it| it.playground = true, "127.0.0.1:0"), "");
+        assert_eq!(found(|_| {}, "no address"), "");
+    }
+
+    #[test]
+    fn a_bridge_on_every_address_says_what_strangers_may_do() {
+        let address = "0.0.0.0:8080";
+        let open = found(|_| {}, address);
+        for expected in [
+            "may subscribe to every channel and publish to every channel, without a token",
+            "clear text",
+            "/metrics",
+        ] {
+            assert!(open.contains(expected), "{expected:?} is not in {open}");
+        }
+        let reading = found(|it| it.permissions.publish = Globs::parse(""), address);
+        assert!(reading.contains("may subscribe to every channel, without"));
+        let some = found(|it| it.permissions.subscribe = Globs::parse("a.*"), address);
+        assert!(some.contains("subscribe to the channels of --allow-subscribe and publish"));
+        let with_token = found(|it| it.token_file = Some("t".into()), address);
+        assert!(!with_token.contains("without a token"), "{with_token}");
+        let apart = found(|it| it.admin_addr = Some("127.0.0.1:1".to_owned()), address);
+        assert!(!apart.contains("/metrics"), "{apart}");
+        let admin = found(|it| it.admin_addr = Some(address.to_owned()), "127.0.0.1:1");
+        assert!(admin.contains("/metrics and /readyz"), "{admin}");
+    }
+
+    #[test]
+    fn every_web_page_is_a_stranger_on_the_loopback_too() {
+        let open = found(|it| it.allow_origins = vec!["*".to_owned()], "127.0.0.1:1");
+        assert!(open.starts_with("any web page"), "{open}");
+    }
+}
