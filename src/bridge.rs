@@ -9,6 +9,7 @@ use crate::{
     error::BridgeError,
     handle::{Handle, Owner},
     hub::{Hub, Settings},
+    process,
     reactor::{Listener, Reactor},
     startup,
     token_file::TokenFile,
@@ -139,6 +140,7 @@ impl Bridge {
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
             backend_seed: startup::seed().map_err(BridgeError::Io)?,
             log_lines_dropped: self.log_lines_dropped,
+            process: Some(process::figures),
         };
         let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);

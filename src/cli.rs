@@ -85,7 +85,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     }
     match command {
         Command::Help(topic) => output.text(&usage::help(topic)),
-        Command::Version => output.line(concat!("alle ", env!("CARGO_PKG_VERSION"))),
+        Command::Version => output.line(&version()),
         Command::Serve(config) => serve::run(*config, logs)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
@@ -96,6 +96,20 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         Command::Health(options) => health::run(&options, output)?,
     }
     Ok(())
+}
+
+/// What is running, for a report of a fault.
+fn version() -> String {
+    let commit = env!("ALLE_BUILD_COMMIT");
+    let commit = (!commit.is_empty()).then(|| format!("commit {commit}"));
+    let rustc = concat!("rustc ", env!("ALLE_BUILD_RUSTC")).to_owned();
+    let tls = if cfg!(feature = "tls") {
+        "with TLS"
+    } else {
+        "without TLS"
+    };
+    let parts: Vec<_> = commit.into_iter().chain([rustc, tls.to_owned()]).collect();
+    format!("alle {} ({})", env!("CARGO_PKG_VERSION"), parts.join(", "))
 }
 
 /// Whether a person reads what it prints, rather than its log.

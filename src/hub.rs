@@ -85,7 +85,7 @@ use crate::{
     },
     id::{ClientId, Clock},
     message::ServerMessage,
-    metrics::{Gauges, Metrics},
+    metrics::{Gauges, Metrics, Process},
 };
 
 /// The whole bridge as a state machine.
@@ -108,6 +108,7 @@ pub struct Hub {
     /// Clients see what follows from it.
     seed: u64,
     log_lines_dropped: Arc<AtomicU64>,
+    process: Option<fn() -> Process>,
     clock: Clock,
     clients: Clients,
     channels: Channels,
@@ -193,6 +194,7 @@ impl Hub {
             page: settings.page,
             seed: settings.epoch_seed,
             log_lines_dropped: settings.log_lines_dropped,
+            process: settings.process,
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
@@ -279,6 +281,7 @@ impl Hub {
     fn gauges(&self) -> Gauges {
         let sizes = self.delivery.sizes();
         let (open, handshaking) = (self.clients.open_count(), self.clients.handshake_count());
+        let process = self.process.map(|figures| figures()).unwrap_or_default();
         Gauges {
             is_listening_up: self.channels.interests().is_up(),
             is_publishing_up: self.postgres.is_publishing_up,
@@ -299,6 +302,13 @@ impl Hub {
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
             log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
+            clients_max: self.limits.clients_max.unwrap_or(usize::MAX),
+            cpu_seconds: process.cpu_seconds,
+            start_seconds: process.start_seconds,
+            virtual_bytes: process.virtual_bytes,
+            resident_bytes: process.resident_bytes,
+            files_open: process.files_open,
+            files_max: process.files_max,
         }
     }
 

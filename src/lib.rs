@@ -71,6 +71,7 @@ mod listener;
 mod message;
 mod metrics;
 mod pg;
+mod process;
 mod queue;
 mod random;
 mod reactor;

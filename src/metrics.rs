@@ -6,12 +6,14 @@
 
 mod declare;
 mod histogram;
+mod process;
 mod table;
 mod tally;
 mod text;
 
 pub use self::{
     histogram::Histogram,
+    process::Process,
     table::{Gauges, Metrics},
     tally::Tally,
     text::{Build, CONTENT_TYPE},

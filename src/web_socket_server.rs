@@ -11,6 +11,7 @@ use crate::{
     error::BridgeError,
     handle::{Handle, Owner},
     hub::{Hub, Settings, custom_protocol::RawMessage},
+    process,
     queue::{
         notifications::Notifications,
         requests::{self, IncomingRequests, RequestSender},
@@ -164,6 +165,7 @@ impl WebSocketServer {
                 ..Access::default()
             },
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
+            process: Some(process::figures),
             ..Settings::default()
         };
         let now = startup::now();

@@ -61,11 +61,17 @@ fn help_is_on_stdout_and_a_success() {
         );
     }
     assert_eq!(run(alle("help listen")), run(alle("listen -h")));
-    let version = concat!("alle ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(
-        run(alle("listen -V")),
-        (Some(0), version.to_owned(), String::new())
-    );
+    let (code, stdout, stderr) = run(alle("listen -V"));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let version = concat!("alle ", env!("CARGO_PKG_VERSION"), " (");
+    let built = stdout.strip_prefix(version).expect("the version is named");
+    let compiler = built.contains("rustc 1.");
+    let tls = if cfg!(feature = "tls") {
+        ", with TLS)\n"
+    } else {
+        ", without TLS)\n"
+    };
+    assert!(compiler && built.ends_with(tls), "{stdout}");
 }
 
 #[test]

@@ -428,7 +428,7 @@ const CORE: [&str; 14] = [
     "message", "metrics", "pg", "random", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 25] = [
+const LAYERS: [(&str, &[&str]); 26] = [
     ("access", &[]),
     (
         "hub",
@@ -470,6 +470,7 @@ const LAYERS: [(&str, &[&str]); 25] = [
     ("config", &["access"]),
     ("token_file", &["access"]),
     ("surroundings", &["pg"]),
+    ("process", &["metrics"]),
     (
         "startup",
         &["backend", "config", "pg", "reactor", "surroundings"],
@@ -485,6 +486,7 @@ const LAYERS: [(&str, &[&str]); 25] = [
             "error",
             "handle",
             "hub",
+            "process",
             "reactor",
             "startup",
             "token_file",
@@ -493,7 +495,7 @@ const LAYERS: [(&str, &[&str]); 25] = [
     (
         "web_socket_server",
         &[
-            "access", "config", "error", "handle", "hub", "queue", "reactor", "startup",
+            "access", "config", "error", "handle", "hub", "process", "queue", "reactor", "startup",
         ],
     ),
     (

@@ -9,6 +9,7 @@ use crate::{
     access::{Access, origins::OriginPolicy},
     channel::Channel,
     config::Limits,
+    metrics::Process,
 };
 
 /// Who may connect, what they see, and what they may cost.
@@ -33,4 +34,6 @@ pub struct Settings {
     pub backend_seed: u64,
     /// Lines that the program's log dropped: counted elsewhere, told with the metrics.
     pub log_lines_dropped: Arc<AtomicU64>,
+    /// Tells what the process costs, for the metrics: counted by the operating system.
+    pub process: Option<fn() -> Process>,
 }

@@ -70,6 +70,8 @@ metrics! {
             clients_open: usize => "open", "messages flow";
             clients_closing: usize => "closing", "about to end"
         };
+    Gauge alle_clients_max "The most clients there may be." "`--max-clients`, or what the limit of open files allows."
+        now { clients_max: usize };
     Counter alle_connections_total "TCP connections taken."
         counted { connections: u64 = 0 };
     Counter alle_handshakes_total "Opening handshakes completed."
@@ -158,6 +160,21 @@ metrics! {
     Counter alle_slices_total "Slices of passes."
         "A slice counts if its pass goes on from an earlier turn."
         counted { slices: u64 = 0 };
+
+    // The process, under the names of Prometheus's client libraries. On Linux.
+
+    Counter process_cpu_seconds_total "Processor time used, of user and system, in seconds."
+        now { cpu_seconds: Option<f64> };
+    Gauge process_start_time_seconds "When the process was started, in seconds since 1970."
+        now { start_seconds: Option<f64> };
+    Gauge process_virtual_memory_bytes "Address space that is mapped."
+        now { virtual_bytes: Option<u64> };
+    Gauge process_resident_memory_bytes "Memory in RAM."
+        now { resident_bytes: Option<u64> };
+    Gauge process_open_fds "Descriptors in use."
+        now { files_open: Option<u64> };
+    Gauge process_max_fds "The most descriptors that may be in use."
+        now { files_max: Option<u64> };
 }
 
 impl Metrics {

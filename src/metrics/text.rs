@@ -106,6 +106,15 @@ impl Samples for f64 {
     }
 }
 
+/// Where it is unknown there is no sample.
+impl<S: Samples> Samples for Option<S> {
+    fn append_to(&self, page: &mut Page, value: &str) {
+        if let Some(known) = self {
+            known.append_to(page, value);
+        }
+    }
+}
+
 impl Samples for bool {
     fn append_to(&self, page: &mut Page, value: &str) {
         page.sample(value, u8::from(*self));

@@ -71,6 +71,22 @@ fn a_notification_is_seen_from_postgres_to_its_subscribers() {
     }
 }
 
+/// Each client is a descriptor, and the number of them that is left is the limit's.
+#[test]
+fn the_process_counts_its_descriptors_and_its_places() {
+    let bridge = Bridge::serve(NO_POSTGRES, &["--max-clients", "7"]);
+    assert_eq!(sample(&bridge, "alle_clients_max"), 7.0);
+    let before = sample(&bridge, "process_open_fds");
+    let _clients = [(); 5].map(|()| bridge.client());
+    // Connections that asked for the page may still be about to end.
+    wait_until("five more", || {
+        sample(&bridge, "process_open_fds") >= before + 5.0
+    });
+    assert!(sample(&bridge, "process_max_fds") >= before + 5.0);
+    assert!(sample(&bridge, "process_resident_memory_bytes") > 100_000.0);
+    assert!(sample(&bridge, "process_start_time_seconds") > 1e9);
+}
+
 #[test]
 fn a_lost_session_is_seen() {
     let (bridge, database) = bridge_and_database();
@@ -95,7 +111,7 @@ fn the_documentation_names_every_metric_and_no_other() {
     let rows = documentation
         .lines()
         .filter_map(|line| line.strip_prefix("| `"));
-    let rows = rows.filter(|row| row.starts_with("alle_"));
+    let rows = rows.filter(|row| row.starts_with("alle_") || row.starts_with("process_"));
     let documented = rows.map(|row| {
         let (name, rest) = row.split_once('`').unwrap();
         let name = name.split('{').next().unwrap();

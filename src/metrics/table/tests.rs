@@ -31,7 +31,9 @@ fn the_page_is_well_formed_and_complete_from_the_start() {
             assert!(is_of(family, sample), "{line}");
             count += 1;
         }
-        assert!(count > 0, "{name} has no sample");
+        // What the operating system does not tell has none.
+        let is_told = !name.starts_with("process_");
+        assert_eq!(count > 0, is_told, "{name}");
     }
     assert_eq!(lines.next(), None);
 }
