@@ -68,11 +68,12 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     let environment = Environment::new(env::vars_os());
     let Invocation {
         log_filter,
+        log_format,
         warnings,
         command,
     } = args::parse(env::args_os(), &environment)?;
     let logs = logs.insert(
-        Logs::start(log_filter, env::var_os("NO_COLOR"))
+        Logs::start(log_filter, log_format, env::var_os("NO_COLOR"))
             .map_err(|error| Failure::Run(format!("cannot start the log: {error}")))?,
     );
     for warning in warnings {

@@ -29,6 +29,25 @@ pub fn escaped_where(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, s
     Cow::Owned(shown)
 }
 
+/// `json` with the characters for which `is_escaped` holds written out as JSON has it (RFC 8259, 7):
+/// they can be in its strings alone, and mean the same there.
+pub fn escaped_in_json(json: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !json.contains(&is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for letter in json.chars() {
+        if is_escaped(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(letter);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Control characters but the tab, the other ends of a line, and those that turn the direction of
 /// the text around them.
 pub fn is_command(letter: char) -> bool {
@@ -58,6 +77,8 @@ mod tests {
         ] {
             assert_eq!(escaped(text), shown);
         }
+        let json = escaped_in_json("{\"a\":\"\u{202e}b\u{85}\"}", is_command);
+        assert_eq!(json, "{\"a\":\"\\u202eb\\u0085\"}");
         assert!(matches!(escaped("plain"), Cow::Borrowed("plain")));
         assert_eq!(escaped_where("a\nb\x1b", |it| it == '\n'), "a\\nb\x1b");
     }

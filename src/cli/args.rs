@@ -24,6 +24,7 @@ use super::{
     connection::WsUrl,
     failure::Failure,
     flags::{self, Flag, Value, Variable},
+    logs::LogFormat,
     settings::{self, Settings},
     token::TokenSource,
 };
@@ -33,6 +34,8 @@ use super::{
 pub(crate) struct Invocation {
     /// Which log lines are written.
     pub(crate) log_filter: Targets,
+    /// How they look.
+    pub(crate) log_format: LogFormat,
     /// What is probably a mistake, a sentence each, but keeps nothing from running.
     pub(crate) warnings: Vec<String>,
     /// What to do.
@@ -144,6 +147,7 @@ pub(crate) fn parse(
     };
     Ok(Invocation {
         log_filter: Targets::new(),
+        log_format: LogFormat::default(),
         warnings: Vec::new(),
         command: request,
     })
@@ -193,6 +197,7 @@ impl<'a> Meaning<'a> {
         warnings.extend(sources.into_warnings());
         Ok(Invocation {
             log_filter: std::mem::take(&mut settings.log_filter),
+            log_format: settings.log_format,
             warnings,
             command: self.command(settings, faults, shown)?,
         })

@@ -358,6 +358,14 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {
+        long: "log-format",
+        value: Value::Text("FORMAT", Settings::set_log_format),
+        default: Default::Typed("text"),
+        commands: &[Serve, Demo, Check, Config],
+        help: "Write a log line as text, or as a JSON object: FORMAT is text or json",
+        ..ROW
+    },
+    Flag {
         short: Some('h'),
         long: "help",
         value: Value::Request(Request::Help),

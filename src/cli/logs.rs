@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use alle::internals::escape::{escaped_where, is_command};
+use alle::internals::escape::{escaped_in_json, escaped_where, is_command};
 use tracing_subscriber::{
     Layer,
     filter::{FilterExt, Targets},
@@ -29,21 +29,43 @@ use self::{queue::Queue, rate::Rate};
 #[derive(Clone, Debug)]
 pub(crate) struct Logs {
     queue: Arc<Queue>,
+    format: LogFormat,
     is_coloured: bool,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// For a program: a JSON object (RFC 8259) a line.
+    Json,
 }
 
 impl Logs {
     /// Writes what `filter` lets through from now on; `no_color` as in <https://no-color.org>.
-    pub(crate) fn start(filter: Targets, no_color: Option<OsString>) -> io::Result<Self> {
+    pub(crate) fn start(
+        filter: Targets,
+        format: LogFormat,
+        no_color: Option<OsString>,
+    ) -> io::Result<Self> {
+        let is_for_person = format == LogFormat::Text && io::stderr().is_terminal();
         let logs = Self {
             queue: Arc::default(),
-            is_coloured: io::stderr().is_terminal() && no_color.is_none_or(|it| it.is_empty()),
+            format,
+            is_coloured: is_for_person && no_color.is_none_or(|it| it.is_empty()),
         };
         queue::spawn_writer(Arc::clone(&logs.queue))?;
+        let filter = filter.and(Rate::new(Arc::clone(&logs.queue)));
         let lines = fmt::layer()
             .with_writer(logs.clone())
-            .with_ansi(logs.is_coloured)
-            .with_filter(filter.and(Rate::new(Arc::clone(&logs.queue))));
+            .with_ansi(logs.is_coloured);
+        let lines = match format {
+            LogFormat::Text => lines.with_filter(filter).boxed(),
+            // The text of an event beside its other fields, as log shippers look for it.
+            LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        };
         // Fails only where a subscriber exists already; there is none, this runs first and once.
         let _ = tracing::subscriber::set_global_default(registry().with(lines));
         Ok(logs)
@@ -75,11 +97,16 @@ impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        // The escapes that are left are our colours.
-        let is_coloured = self.0.is_coloured;
-        let one_line = escaped_where(text, |it| {
-            is_command(it) && !(is_coloured && it == '\u{1b}')
-        });
+        let one_line = match self.0.format {
+            // The escapes that are left are our colours.
+            LogFormat::Text => {
+                let is_coloured = self.0.is_coloured;
+                escaped_where(text, |it| {
+                    is_command(it) && !(is_coloured && it == '\u{1b}')
+                })
+            }
+            LogFormat::Json => escaped_in_json(text, is_command),
+        };
         self.0.queue.push(&one_line);
         Ok(line.len())
     }

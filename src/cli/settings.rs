@@ -11,6 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{
     connection::WsUrl,
+    logs::LogFormat,
     token::{TOKEN_VARIABLE, TokenSource},
 };
 
@@ -19,6 +20,8 @@ use super::{
 pub(crate) struct Settings {
     /// Which log lines are written.
     pub(crate) log_filter: Targets,
+    /// How they look.
+    pub(crate) log_format: LogFormat,
     /// The bridge to start, or the PostgreSQL to examine. URL and address are judged by the
     /// library.
     pub(crate) bridge: BridgeConfig,
@@ -42,6 +45,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             log_filter: Targets::new(),
+            log_format: LogFormat::default(),
             bridge: BridgeConfig::new("", ""),
             demo_addr: None,
             ws_url: WsUrl::parse(DEFAULT_WS_URL).expect("the default is the URL of a bridge"),
@@ -79,6 +83,15 @@ impl Settings {
                 return Err(format!("log level '{directives}' is malformed: {error}"));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn set_log_format(&mut self, format: &str) -> Result<(), String> {
+        self.log_format = match format {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => return Err(format!("--log-format takes text or json, not '{format}'")),
+        };
         Ok(())
     }
 

@@ -152,6 +152,8 @@ impl Bridge {
         let mut bridge = Self::spawn(command);
         let line = bridge.wait_for_log("listening on ws://");
         let address = line.rsplit("ws://").next().unwrap();
+        // In JSON, more follows.
+        let address = address.split('"').next().unwrap();
         bridge.address = address.trim().parse().unwrap();
         bridge
     }

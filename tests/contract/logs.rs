@@ -179,3 +179,25 @@ fn a_server_cannot_write_a_line_of_the_log() {
     let bridge = Bridge::serve(&url, &[]);
     bridge.wait_for_log("no\\n2026-01-01 forged\\r\\u{1b}[2J");
 }
+
+/// What a stranger sends is in a string of it, and commands nothing.
+#[test]
+fn a_log_in_json_is_an_object_a_line_whatever_strangers_send() {
+    let bridge = Bridge::serve(NO_POSTGRES, &["--log-format", "json"]);
+    let mut raw = Raw::open(bridge.address);
+    let origin = "https://evil\"\\.example";
+    let address = bridge.address;
+    raw.write(
+        format!("GET /ws HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\n\r\n").as_bytes(),
+    );
+    assert_eq!(raw.response("GET").status, 403);
+    let line = bridge.wait_for_log("evil");
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(object["level"], "WARN");
+    assert!(object["timestamp"].is_string(), "{line}");
+    let message = object["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("refused 127.0.0.1 with 403: "),
+        "{line}"
+    );
+}

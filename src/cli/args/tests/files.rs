@@ -35,6 +35,7 @@ fn a_key_means_what_its_option_with_that_value_means() {
             ("http://a,http://b", "['http://a', 'http://b']"),
             ("http://a,http://b", "'http://a,http://b'"),
             ("debug", "\"debug\""),
+            ("json", "'json'"),
             ("", "''"),
             ("", "[]"),
             ("true", "true"),

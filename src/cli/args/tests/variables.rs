@@ -38,6 +38,7 @@ fn a_variable_means_what_its_option_with_that_value_means() {
                 "http://a,b",
                 "ws://x",
                 "debug",
+                "json",
                 "",
                 "-",
                 "µ",
