@@ -30,12 +30,14 @@ use std::{env, process::ExitCode};
 use args::{Command, Environment, Invocation};
 use failure::Failure;
 use logs::Logs;
-use output::Output;
+use output::{Look, Output};
 use tracing::warn;
 
 /// Runs the command that was typed and turns its end into an exit status.
 pub(crate) fn main() -> ExitCode {
-    let mut output = Output::new();
+    let variable = |name| env::var_os(name);
+    let look = Look::new(variable("NO_COLOR").as_deref(), variable("TERM").as_deref());
+    let mut output = Output::new(look);
     let mut logs = None;
     let ended = run(&mut output, &mut logs).and_then(|()| output.finish());
     // Where a line of the log cannot be written, no other can.
@@ -73,7 +75,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         command,
     } = args::parse(env::args_os(), &environment)?;
     let logs = logs.insert(
-        Logs::start(log_filter, log_format, env::var_os("NO_COLOR"))
+        Logs::start(log_filter, log_format, output.look().is_coloured)
             .map_err(|error| Failure::Run(format!("cannot start the log: {error}")))?,
     );
     for warning in warnings {

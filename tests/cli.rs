@@ -13,6 +13,8 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "cli/at_a_terminal.rs"]
+mod at_a_terminal;
 #[path = "support/deserted.rs"]
 #[expect(dead_code, reason = "the playground's tests need the rest")]
 mod deserted;
@@ -28,16 +30,33 @@ mod patient;
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
+#[path = "support/terminal.rs"]
+mod terminal;
 #[path = "cli/variables.rs"]
 mod variables;
 #[cfg(not(feature = "tls"))]
 #[path = "cli/without_tls.rs"]
 mod without_tls;
 
-use std::{fs::File, process::Stdio};
+use std::{
+    fs::File,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use deserted::Deserted;
-use program::{Program, alle, closed_pipe, run};
+use program::{PATIENCE, Program, alle, closed_pipe, run};
+
+/// Looks now and then until `holds`.
+#[track_caller]
+fn wait_until(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it never came");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
 
 #[test]
 fn help_is_on_stdout_and_a_success() {

@@ -107,6 +107,10 @@ pub(crate) struct ListenOptions {
     pub(crate) json: bool,
     /// Whether a lost connection is opened again.
     pub(crate) reconnect: bool,
+    /// No greeting and no confirmations.
+    pub(crate) quiet: bool,
+    /// The time before each notification.
+    pub(crate) timestamps: bool,
 }
 
 /// `alle publish`.
@@ -217,6 +221,8 @@ impl<'a> Meaning<'a> {
                 channels: settings::channels(operands).map_err(|reason| self.wrong(reason))?,
                 json: settings.json,
                 reconnect: settings.reconnect,
+                quiet: settings.quiet,
+                timestamps: settings.timestamps,
             })),
             CommandName::Publish => self.publish(settings, operands),
             CommandName::Serve => {

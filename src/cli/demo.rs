@@ -49,9 +49,10 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Fail
     let bridge = Bridge::new(config).with_signals();
     let handle = bridge.handle();
     // Ends by itself: `local_addr` answers once the bridge is bound or has ended.
+    let look = output.look();
     let guide = thread::spawn(move || {
         if let Some(address) = handle.local_addr() {
-            Output::new().text(&things_to_try(&program(), &postgres_url, address));
+            Output::new(look).text(&things_to_try(&program(), &postgres_url, address));
         }
     });
     let served = bridge.run();

@@ -325,6 +325,20 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "timestamps",
+        value: Value::Switch(|it, is_on| it.timestamps = is_on),
+        commands: &[Listen],
+        help: "Print the time before each notification, in UTC",
+        ..ROW
+    },
+    Flag {
+        long: "quiet",
+        value: Value::Switch(|it, is_on| it.quiet = is_on),
+        commands: &[Listen],
+        help: "Print notifications, warnings and errors alone: no greeting, no confirmations",
+        ..ROW
+    },
+    Flag {
         long: "no-reconnect",
         value: Value::Switch(|it, is_on| it.reconnect = !is_on),
         commands: &[Listen],

@@ -1,35 +1,41 @@
 //! `alle listen`: one loop over a socket, stdin and signals.
 //!
 //! Decides nothing about subscriptions ([`subscriptions`]) and shows nothing itself ([`screen`]).
+//! On a terminal the line is edited by [`editor`], between keys that [`keyboard`] reads and the
+//! screen; elsewhere neither is there.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the command line is a shell: it reads the clock, once a turn"
 )]
 
+mod completion;
+mod editor;
 mod inbox;
 mod input;
+mod keyboard;
 mod link;
 mod screen;
 mod subscriptions;
+mod typing;
 
 use std::{
     io::{self, ErrorKind, IsTerminal},
     ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool, mpsc::Receiver},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use alle::internals::access::secret::Secret;
 use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook_mio::v1_0::Signals;
 
 use self::{
     inbox::{Arrival, Inbox},
-    input::Typed,
+    keyboard::Keyboard,
     link::{Link, Up},
-    screen::Screen,
+    screen::{Back, Screen, ScreenOptions},
     subscriptions::{Report, Subscriptions},
 };
 use super::{
@@ -52,10 +58,30 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
         .register(&mut signals, SIGNALS, Interest::READABLE)
         .map_err(no_loop)?;
     let token = options.token.read(CommandName::Listen)?;
-    let mut screen = Screen::new(output, options.json);
+    let is_terminal = io::stdin().is_terminal();
+    let shown = ScreenOptions {
+        is_json: options.json,
+        is_quiet: options.quiet,
+        has_timestamps: options.timestamps,
+    };
+    let mut screen = Screen::new(output, shown, is_terminal, keyboard::columns());
+    let mut keyboard = None;
+    if is_terminal {
+        signals.add_signal(SIGCONT).map_err(no_loop)?;
+        if screen.has_editor() {
+            signals.add_signal(SIGTSTP).map_err(no_loop)?;
+            signals.add_signal(SIGWINCH).map_err(no_loop)?;
+        }
+        let opened = Keyboard::open(screen.has_editor(), poll.registry(), KEYBOARD);
+        keyboard = Some(opened.map_err(no_loop)?);
+    }
+    let is_in_front = keyboard.as_ref().is_some_and(Keyboard::is_in_front);
+    if !is_in_front {
+        screen.leave_front(false);
+    }
     screen.connecting(&options.ws_url);
     link::open(&options.ws_url, token.as_ref(), &inbox);
-    let listener = Listener {
+    let mut listener = Listener {
         subscriptions: Subscriptions::new(&options.channels),
         options,
         token,
@@ -64,11 +90,18 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
         stage: Stage::Connecting,
         attempt: 0,
         is_behind: false,
+        was_refused: false,
+        keyboard,
+        is_in_front,
+        look_at: Instant::now(),
+        typed: Vec::new(),
         poll,
         inbox,
         arrivals,
     };
-    listener.run(&mut signals)
+    let ended = listener.run(&mut signals);
+    listener.screen.finish();
+    ended
 }
 
 /// SIGINT and SIGTERM reach the loop; a second one ends the program wherever it hangs.
@@ -92,6 +125,16 @@ struct Listener<'a> {
     attempt: u32,
     /// Whether the last turn used up its budget: no event announces the rest.
     is_behind: bool,
+    /// Whether a channel was refused since the connection was lost.
+    was_refused: bool,
+    /// Where stdin is a terminal.
+    keyboard: Option<Keyboard>,
+    /// Whether that terminal was ours when the screen was last told.
+    is_in_front: bool,
+    /// When to look again whether it is.
+    look_at: Instant,
+    /// The start of a line, from a terminal that edits it.
+    typed: Vec<u8>,
     poll: Poll,
     inbox: Inbox,
     arrivals: Receiver<Arrival>,
@@ -114,7 +157,7 @@ enum Stage {
 type Flow = ControlFlow<()>;
 
 impl Listener<'_> {
-    fn run(mut self, signals: &mut Signals) -> Result<(), Failure> {
+    fn run(&mut self, signals: &mut Signals) -> Result<(), Failure> {
         let mut events = Events::with_capacity(16);
         let mut timeout = Some(Duration::ZERO);
         loop {
@@ -125,7 +168,7 @@ impl Listener<'_> {
                 Ok(()) | Err(_) => {}
             }
             let now = Instant::now();
-            if signals.pending().next().is_some() || self.turn(now)?.is_break() {
+            if self.handle_signals(signals, now).is_break() || self.turn(now)?.is_break() {
                 break;
             }
             timeout = self.timeout(now);
@@ -137,21 +180,41 @@ impl Listener<'_> {
         Ok(())
     }
 
+    fn handle_signals(&mut self, signals: &mut Signals, now: Instant) -> Flow {
+        for signal in signals.pending() {
+            match signal {
+                SIGCONT => self.handle_continued(now),
+                SIGTSTP => self.handle_stop(now),
+                SIGWINCH => self.handle_resized(),
+                _ => return Flow::Break(()),
+            }
+        }
+        Flow::Continue(())
+    }
+
     /// How long the loop may wait.
     fn timeout(&self, now: Instant) -> Option<Duration> {
-        let deadline = match &self.link {
-            _ if self.is_behind => now,
-            Link::Up(up) => up.deadline(),
-            Link::Down { retry_at } => *retry_at,
-            Link::Opening => return None,
+        let of_link = match &self.link {
+            _ if self.is_behind => Some(now),
+            Link::Up(up) => Some(up.deadline()),
+            Link::Down { retry_at } => Some(*retry_at),
+            Link::Opening => None,
         };
+        let deadline = of_link.into_iter().chain(self.look_deadline()).min()?;
         Some(deadline.saturating_duration_since(now))
     }
 
     /// Does everything that needs no wait, up to a budget.
     fn turn(&mut self, now: Instant) -> Result<Flow, Failure> {
         self.is_behind = false;
+        if self.options.timestamps {
+            self.screen.set_time(SystemTime::now());
+        }
         for taken in 1..=ARRIVALS_PER_TURN_MAX {
+            // Its answer wakes the loop.
+            if self.subscriptions.is_busy() {
+                break;
+            }
             let Ok(arrival) = self.arrivals.try_recv() else {
                 break;
             };
@@ -160,13 +223,17 @@ impl Listener<'_> {
                 return Ok(Flow::Break(()));
             }
         }
+        self.look_around(now);
+        if self.read_keyboard(now)?.is_break() {
+            return Ok(Flow::Break(()));
+        }
         self.read(now)?;
         self.handle_timeouts(now)?;
         self.announce();
+        self.screen.end_turn();
         if !self.screen.is_open() {
             return Ok(Flow::Break(()));
         }
-        self.screen.show_prompt();
         Ok(Flow::Continue(()))
     }
 
@@ -175,7 +242,6 @@ impl Listener<'_> {
             Arrival::Opened(Ok(socket)) => self.handle_opened(*socket, now)?,
             Arrival::Opened(Err(error)) => self.handle_not_opened(&error, now)?,
             Arrival::Line(line) => return self.handle_line(&line, now),
-            Arrival::InputEnd if io::stdin().is_terminal() => return Ok(Flow::Break(())),
             Arrival::InputEnd => {}
         }
         Ok(Flow::Continue(()))
@@ -188,7 +254,9 @@ impl Listener<'_> {
             self.stage = Stage::Starting;
             self.screen.connected(&self.options.channels);
             // Not earlier: commands of a script need a connection.
-            input::start(self.inbox.clone());
+            if self.keyboard.is_none() {
+                input::start(self.inbox.clone());
+            }
         }
         for request in self.subscriptions.handle_connected() {
             self.send(Some(request), now)?;
@@ -203,34 +271,6 @@ impl Listener<'_> {
         }
         self.retry_later(now);
         Ok(())
-    }
-
-    fn handle_line(&mut self, line: &str, now: Instant) -> Result<Flow, Failure> {
-        self.screen.line_typed();
-        match input::parse(line) {
-            Typed::Subscribe(channel) => {
-                let request = self.subscriptions.subscribe(channel);
-                self.send(request, now)?;
-            }
-            Typed::Unsubscribe(channel) => {
-                let request = self.subscriptions.unsubscribe(channel);
-                if request.is_none() {
-                    self.screen
-                        .report(&Report::Unsubscribed(channel.to_owned()));
-                }
-                self.send(request, now)?;
-            }
-            Typed::List => self.screen.list(self.subscriptions.list()),
-            Typed::Help => self.screen.commands(),
-            Typed::Quit => {
-                self.screen.exiting();
-                return Ok(Flow::Break(()));
-            }
-            Typed::Empty => {}
-            Typed::Incomplete(word) => self.screen.incomplete(word),
-            Typed::Unknown(line) => self.screen.unknown(line),
-        }
-        Ok(Flow::Continue(()))
     }
 
     /// Handles messages of the bridge up to a budget, so that signals and stdin get their turn.
@@ -255,6 +295,7 @@ impl Listener<'_> {
             }
             if let Some(report) = self.subscriptions.handle_message(message) {
                 self.screen.report(&report);
+                self.handle_refused(&report)?;
             }
             if !self.screen.is_open() {
                 return Ok(());
@@ -266,6 +307,20 @@ impl Listener<'_> {
             return Ok(());
         };
         up.flush().or_else(|reason| self.handle_lost(&reason, now))
+    }
+
+    /// Without a person who could name another channel, nothing would ever be heard.
+    fn handle_refused(&mut self, report: &Report) -> Result<(), Failure> {
+        if !matches!(report, Report::Refused { .. }) {
+            return Ok(());
+        }
+        self.was_refused = true;
+        if self.keyboard.is_none() && self.subscriptions.is_empty() {
+            return Err(Failure::Run(
+                "no channel is left to listen to: the bridge refused each of them".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn handle_timeouts(&mut self, now: Instant) -> Result<(), Failure> {
@@ -296,6 +351,7 @@ impl Listener<'_> {
         }
         if self.stage == Stage::Live {
             self.stage = Stage::Resuming;
+            self.was_refused = false;
         }
         self.retry_later(now);
         Ok(())
@@ -315,7 +371,13 @@ impl Listener<'_> {
         }
         match self.stage {
             Stage::Starting => self.screen.waiting(),
-            Stage::Resuming => self.screen.back(),
+            Stage::Resuming => self.screen.back(if self.subscriptions.is_empty() {
+                Back::None
+            } else if self.was_refused {
+                Back::Some
+            } else {
+                Back::All
+            }),
             Stage::Connecting | Stage::Live => {}
         }
         self.stage = Stage::Live;
@@ -338,6 +400,7 @@ fn no_loop(error: io::Error) -> Failure {
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 const SIGNALS: Token = Token(2);
+const KEYBOARD: Token = Token(3);
 
 const ARRIVALS_PER_TURN_MAX: usize = 64;
 const MESSAGES_PER_TURN_MAX: usize = 256;

@@ -8,7 +8,6 @@ mod queue;
 mod rate;
 
 use std::{
-    ffi::OsString,
     io::{self, IsTerminal, Write},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -44,17 +43,14 @@ pub(crate) enum LogFormat {
 }
 
 impl Logs {
-    /// Writes what `filter` lets through from now on; `no_color` as in <https://no-color.org>.
-    pub(crate) fn start(
-        filter: Targets,
-        format: LogFormat,
-        no_color: Option<OsString>,
-    ) -> io::Result<Self> {
+    /// Writes what `filter` lets through from now on, coloured for a terminal where
+    /// `is_coloured`.
+    pub(crate) fn start(filter: Targets, format: LogFormat, is_coloured: bool) -> io::Result<Self> {
         let is_for_person = format == LogFormat::Text && io::stderr().is_terminal();
         let logs = Self {
             queue: Arc::default(),
             format,
-            is_coloured: is_for_person && no_color.is_none_or(|it| it.is_empty()),
+            is_coloured: is_coloured && is_for_person,
         };
         queue::spawn_writer(Arc::clone(&logs.queue))?;
         let filter = filter.and(Rate::new(Arc::clone(&logs.queue)));

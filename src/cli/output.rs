@@ -7,6 +7,7 @@
 
 use std::{
     borrow::Cow,
+    ffi::OsStr,
     io::{self, ErrorKind, IsTerminal, Write},
 };
 
@@ -20,6 +21,54 @@ pub(crate) struct Output {
     stdout: State,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
+    look: Look,
+}
+
+/// What the environment says of the terminal and of the person at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Colours are welcome.
+    pub(crate) is_coloured: bool,
+    /// The terminal can do nothing but go on writing.
+    pub(crate) is_dumb: bool,
+}
+
+impl Look {
+    /// By the variables NO_COLOR (<https://no-color.org>) and TERM.
+    pub(crate) fn new(no_color: Option<&OsStr>, term: Option<&OsStr>) -> Self {
+        let is_dumb = term.is_none_or(|it| it.is_empty() || it == "dumb");
+        Self {
+            is_coloured: !is_dumb && no_color.is_none_or(OsStr::is_empty),
+            is_dumb,
+        }
+    }
+}
+
+/// The role of a part of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    /// The name of a channel.
+    Channel,
+    Good,
+    Warning,
+    Bad,
+    /// Of less interest.
+    Faint,
+}
+
+impl Style {
+    /// The parameters of "select graphic rendition" (ECMA-48).
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Channel => "36",
+            Self::Good => "32",
+            Self::Warning => "33",
+            Self::Bad => "31",
+            Self::Faint => "2",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -33,12 +82,18 @@ enum State {
 
 impl Output {
     /// Nothing written yet.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(look: Look) -> Self {
         Self {
             stdout: State::Open,
             stdout_is_terminal: io::stdout().is_terminal(),
             stderr_is_terminal: io::stderr().is_terminal(),
+            look,
         }
+    }
+
+    /// What the environment says of the terminal.
+    pub(crate) fn look(&self) -> Look {
+        self.look
     }
 
     /// Whether a person reads stdout.
@@ -71,7 +126,24 @@ impl Output {
 
     /// Writes one line to stdout.
     pub(crate) fn line(&mut self, line: &str) {
-        self.text(&format!("{}\n", one_line(line, self.stdout_is_terminal)));
+        let line = self.styled(&[(Style::Plain, line)]);
+        self.text(&line);
+    }
+
+    /// One line for stdout, to be written as [`text`](Self::text).
+    pub(crate) fn styled(&self, parts: &[(Style, &str)]) -> String {
+        let mut line = String::new();
+        for (style, part) in parts {
+            let part = one_line(part, self.stdout_is_terminal);
+            let is_coloured = self.stdout_is_terminal && self.look.is_coloured;
+            if is_coloured && *style != Style::Plain {
+                line.push_str(&format!("\x1b[{}m{part}\x1b[0m", style.code()));
+            } else {
+                line.push_str(&part);
+            }
+        }
+        line.push('\n');
+        line
     }
 
     /// Writes one line to stderr.
@@ -103,6 +175,25 @@ fn one_line(text: &str, for_terminal: bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_can_and_people_who_did_not_decline() {
+        let look = |no_color: Option<&str>, term: Option<&str>| {
+            let look = Look::new(no_color.map(OsStr::new), term.map(OsStr::new));
+            (look.is_coloured, look.is_dumb)
+        };
+        for (no_color, term, expected) in [
+            (None, Some("xterm"), (true, false)),
+            (Some(""), Some("xterm"), (true, false)),
+            (Some("1"), Some("xterm"), (false, false)),
+            (Some("0"), Some("xterm"), (false, false)),
+            (None, Some("dumb"), (false, true)),
+            (None, Some(""), (false, true)),
+            (None, None, (false, true)),
+        ] {
+            assert_eq!(look(no_color, term), expected, "{no_color:?} {term:?}");
+        }
+    }
 
     #[test]
     fn a_line_stays_one_line_and_cannot_command_a_terminal() {

@@ -22,7 +22,7 @@ use super::{
     failure::Failure,
     output::Output,
     token,
-    wire::{Message, Request},
+    wire::{Message, Request, RequestId},
 };
 
 /// Sends one notification and waits until PostgreSQL committed it.
@@ -47,7 +47,7 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
     let request = Request::Notify {
         channel: channel.as_str(),
         payload: &payload,
-        id: &id,
+        id: RequestId::Text(&id),
     };
     socket
         .get_mut()
@@ -118,6 +118,7 @@ fn wait_for_answer(socket: &mut Socket, channel: &str, id: &str) -> Result<(), F
                 message,
                 id: answer_id,
                 code,
+                ..
             }) if answer_id.as_ref().is_none_or(|it| it == id) => {
                 if code == UNKNOWN_OUTCOME {
                     return Err(unknown(&message));

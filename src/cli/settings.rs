@@ -38,6 +38,10 @@ pub(crate) struct Settings {
     pub(crate) reconnect: bool,
     /// Whether `alle health` asks for readiness, too.
     pub(crate) ready: bool,
+    /// No greeting and no confirmations.
+    pub(crate) quiet: bool,
+    /// The time before each notification.
+    pub(crate) timestamps: bool,
 }
 
 /// Nothing is set: the defaults of the command line are in its table, and come on top.
@@ -53,6 +57,8 @@ impl Default for Settings {
             json: false,
             reconnect: true,
             ready: false,
+            quiet: false,
+            timestamps: false,
         }
     }
 }

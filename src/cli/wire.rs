@@ -22,8 +22,18 @@ pub(crate) enum Request<'a> {
     Notify {
         channel: &'a str,
         payload: &'a str,
-        id: &'a str,
+        id: RequestId<'a>,
     },
+}
+
+/// The id of a publish.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum RequestId<'a> {
+    /// One of many on a connection.
+    Number(u64),
+    /// One that nobody guesses.
+    Text(&'a str),
 }
 
 impl Request<'_> {
@@ -73,6 +83,7 @@ pub(crate) enum Message {
     /// A request failed, or a subscription has an error.
     Error {
         message: String,
+        channel: Option<String>,
         id: Option<serde_json::Value>,
         #[serde(default)]
         code: String,
@@ -141,9 +152,17 @@ mod tests {
                 Request::Notify {
                     channel: "a",
                     payload: "p",
-                    id: "2",
+                    id: RequestId::Text("2"),
                 },
                 r#"{"type":"notify","channel":"a","payload":"p","id":"2"}"#,
+            ),
+            (
+                Request::Notify {
+                    channel: "a",
+                    payload: "",
+                    id: RequestId::Number(3),
+                },
+                r#"{"type":"notify","channel":"a","payload":"","id":3}"#,
             ),
         ] {
             assert_eq!(request.to_json(), json);

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::{
     mock_bridge::{MockBridge, MockClient},
-    program::{Lines, Program, alle, environment::clean},
+    program::{Lines, Program, alle},
 };
 
 /// Word for word as in the README.
-const TRANSCRIPT: &str = "\
+pub const TRANSCRIPT: &str = "\
 Connecting to WebSocket: URL
 Listening on channels: orders, alerts
 
@@ -126,7 +126,7 @@ fn commands_on_stdin_are_answered_when_the_bridge_confirmed_them() {
     assert_eq!(program.stderr.next(), "Commands:");
     program
         .stderr
-        .until("  quit / exit      - Exit the program");
+        .until("  clear            - Clear the screen");
     program.type_line("frobnicate");
     assert_eq!(
         program.stderr.next(),
@@ -151,7 +151,11 @@ fn a_bad_name_gets_the_bridges_error_and_it_goes_on() {
         &json!({"type": "error", "code": "bad_channel", "id": id, "message": "too long"})
             .to_string(),
     );
-    assert_eq!(program.stderr.next(), "Error: too long");
+    let name = "x".repeat(64);
+    assert_eq!(
+        program.stderr.next(),
+        format!("✗ Channel '{name}' was refused and is off the list: too long")
+    );
     program.type_line("list");
     assert_eq!(program.stderr.next(), "Subscribed channels:");
     assert_eq!(program.stderr.next(), "  - orders");
@@ -321,63 +325,97 @@ fn without_channels_it_says_so() {
     );
 }
 
-/// `script` lends a terminal: it types its stdin there and prints the screen.
-fn on_a_terminal(bridge: &MockBridge, words: &str) -> Program {
-    let line = format!(
-        "{} listen -w {} {words}",
-        env!("CARGO_BIN_EXE_alle"),
-        bridge.url()
-    );
-    let mut command = Command::new("script");
-    clean(&mut command);
-    command.args([
-        "--quiet",
-        "--return",
-        "--echo",
-        "never",
-        "--command",
-        &line,
-        "/dev/null",
-    ]);
-    Program::start(command)
+/// It used to say that it had subscribed to the same channels, and to hear nothing for ever.
+#[test]
+fn without_a_person_it_ends_with_1_when_no_channel_is_left() {
+    let bridge = MockBridge::start();
+    let program = listen(&bridge, "orders alerts");
+    let mut client = bridge.accept();
+    for channel in ["alerts", "orders"] {
+        let id = client.hear()["id"].clone();
+        client.say(
+            &json!({"type": "error", "code": "forbidden", "id": id, "message": "not yours"})
+                .to_string(),
+        );
+        program.stderr.until(&format!(
+            "✗ Channel '{channel}' was refused and is off the list: not yours"
+        ));
+    }
+    assert_eq!(program.exit_code(), Some(1));
+    let expected = "alle: no channel is left to listen to: the bridge refused each of them";
+    assert_eq!(program.stderr.rest(), [expected]);
 }
 
 #[test]
-fn on_a_terminal_all_is_on_one_screen_around_a_prompt() {
+fn a_channel_refused_on_the_way_back_is_told_and_the_others_stay() {
     let bridge = MockBridge::start();
-    let mut program = on_a_terminal(&bridge, "orders,alerts");
+    let program = listen(&bridge, "orders alerts");
     let mut client = bridge.accept();
     client.confirm("alerts");
     client.confirm("orders");
-    let shown: Vec<String> = program.stdout.until("Waiting for notifications...\r");
-    let shown = shown.join("\n").replace('\r', "") + "\n";
-    assert_eq!(shown.replace(&bridge.url(), "URL"), TRANSCRIPT);
-    assert_eq!(program.stdout.next(), "\r");
-    client.say(&notification("orders", "\x1b]0;evil\x07"));
-    assert_eq!(
-        program.stdout.next(),
-        "> \r\x1b[K[orders] \\u{1b}]0;evil\\u{7}\r"
+    wait_for_start(&program.stderr);
+    client.close(1012, "restart");
+    let mut client = bridge.accept();
+    let id = client.hear()["id"].clone();
+    client.say(
+        &json!({"type": "error", "code": "forbidden", "id": id, "message": "not yours"})
+            .to_string(),
     );
-    program.type_line("sub notifications");
-    client.confirm("notifications");
-    // After one prompt or two, as fast as the answer comes.
-    let line = program.stdout.next();
-    assert!(
-        line.ends_with("✓ Subscribed to channel 'notifications'\r"),
-        "{line:?}"
-    );
-    program.type_line("quit");
-    assert_eq!(program.stdout.next(), "> Exiting...\r");
-    assert_eq!(program.exit_code(), Some(0));
+    client.confirm("orders");
+    program
+        .stderr
+        .until("✗ Channel 'alerts' was refused and is off the list: not yours");
+    program
+        .stderr
+        .until("✓ Connected again, and subscribed to the channels that are left");
 }
 
 #[test]
-fn the_end_of_stdin_on_a_terminal_ends_it_with_0() {
+fn quiet_says_only_what_is_heard_and_what_went_wrong() {
     let bridge = MockBridge::start();
-    let mut program = on_a_terminal(&bridge, "orders");
+    let mut program = listen(&bridge, "orders --quiet");
     let mut client = bridge.accept();
     client.confirm("orders");
-    program.stdout.until("Waiting for notifications...\r");
-    drop(program.stdin.take());
-    assert_eq!(program.exit_code(), Some(0));
+    program.type_line("sub other");
+    client.confirm("other");
+    client.say(&notification("orders", "p"));
+    assert_eq!(program.stdout.next(), "[orders] p");
+    client.say(r#"{"type":"gap","channel":"orders","epoch":"F","seq":0}"#);
+    assert!(
+        program
+            .stderr
+            .next()
+            .starts_with("! possible gap on channel")
+    );
+    program.type_line("quit");
+    assert!(program.stderr.rest().is_empty());
+}
+
+#[test]
+fn timestamps_stand_before_notifications() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = listening(&bridge, "--timestamps");
+    client.say(&notification("orders", "p"));
+    let line = program.stdout.next();
+    let (time, rest) = line.split_once(' ').unwrap();
+    assert_eq!(rest, "[orders] p");
+    let shape: String = time
+        .chars()
+        .map(|it| if it.is_ascii_digit() { '0' } else { it })
+        .collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000Z");
+}
+
+/// Its end would be run as a command of its own.
+#[test]
+fn a_line_that_is_too_long_is_refused_whole() {
+    let bridge = MockBridge::start();
+    let (mut program, _client) = listening(&bridge, "");
+    program.type_line(&format!("{} quit", "x".repeat(64 * 1024)));
+    assert_eq!(
+        program.stderr.next(),
+        "Error: the line is too long for a command"
+    );
+    program.type_line("list");
+    assert_eq!(program.stderr.next(), "Subscribed channels:");
 }

@@ -1,20 +1,45 @@
 //! The texts of `alle listen`, and the stream of each.
 //!
-//! On a terminal everything goes to stdout, around a prompt. Otherwise stdout is for
-//! notifications alone and the rest is on stderr, where a lost connection is always reported.
+//! On a terminal everything goes to stdout, around the line that is being typed. Otherwise stdout
+//! is for notifications alone and the rest is on stderr, where a lost connection is always
+//! reported. Refuses to know the terminal's modes and the clock.
 
-use std::io::{self, IsTerminal};
+mod front;
+mod timestamp;
 
-use super::subscriptions::{GapCause, Report};
-use crate::cli::{connection::WsUrl, output::Output};
+use std::time::SystemTime;
+
+use self::front::Front;
+use super::{
+    editor::{Completion, Input},
+    subscriptions::{GapCause, Report},
+};
+use crate::cli::{
+    connection::WsUrl,
+    output::{Output, Style},
+};
 
 /// The screen, or the files that stand for it.
 pub(super) struct Screen<'a> {
     output: &'a mut Output,
-    is_json: bool,
+    options: ScreenOptions,
     /// The stream of everything but notifications.
     talk: Talk,
-    prompt: Prompt,
+    front: Front,
+    /// What this turn shows on a terminal: written at its end, around the line that is typed.
+    page: String,
+    time: SystemTime,
+}
+
+/// What is shown, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ScreenOptions {
+    /// Messages as they came.
+    pub(super) is_json: bool,
+    /// No greeting and no confirmations.
+    pub(super) is_quiet: bool,
+    /// The time before each notification.
+    pub(super) has_timestamps: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,24 +48,32 @@ enum Talk {
     Stderr,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prompt {
-    /// No person types.
-    Never,
-    /// Not before the first texts are out.
-    Later,
-    Hidden,
-    Shown,
+/// The channels of a connection that is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Back {
+    /// The same as before.
+    All,
+    /// Some were refused.
+    Some,
+    /// There is none.
+    None,
 }
 
 impl<'a> Screen<'a> {
-    /// Nothing shown yet.
-    pub(super) fn new(output: &'a mut Output, is_json: bool) -> Self {
-        let is_person = output.stdout_is_terminal() && !is_json;
-        let prompt = if is_person && io::stdin().is_terminal() {
-            Prompt::Later
+    /// Nothing shown yet. `is_typed_at` says that stdin is a terminal.
+    pub(super) fn new(
+        output: &'a mut Output,
+        options: ScreenOptions,
+        is_typed_at: bool,
+        columns: usize,
+    ) -> Self {
+        let is_person = output.stdout_is_terminal() && !options.is_json;
+        let front = if !is_person || !is_typed_at {
+            Front::nobody()
+        } else if output.look().is_dumb {
+            Front::plain()
         } else {
-            Prompt::Never
+            Front::editor(columns)
         };
         let talk = if is_person {
             Talk::Stdout
@@ -49,10 +82,17 @@ impl<'a> Screen<'a> {
         };
         Self {
             output,
-            is_json,
+            options,
             talk,
-            prompt,
+            front,
+            page: String::new(),
+            time: SystemTime::UNIX_EPOCH,
         }
+    }
+
+    /// Whether the line is edited here, and not by the terminal.
+    pub(super) fn has_editor(&self) -> bool {
+        self.front.has_editor()
     }
 
     /// Whether stdout still has a reader.
@@ -60,24 +100,36 @@ impl<'a> Screen<'a> {
         self.output.is_open()
     }
 
+    /// From now on it is this late.
+    pub(super) fn set_time(&mut self, time: SystemTime) {
+        self.time = time;
+    }
+
     pub(super) fn connecting(&mut self, url: &WsUrl) {
-        self.say(&format!("Connecting to WebSocket: {url}"));
+        if !self.options.is_quiet {
+            self.say(&format!("Connecting to WebSocket: {url}"));
+        }
     }
 
     /// The first connection stands and `channels` are asked for.
     pub(super) fn connected(&mut self, channels: &[String]) {
+        if self.options.is_quiet {
+            return;
+        }
         if channels.is_empty() {
             self.say("Listening on channels: none yet (try: sub <channel>)");
         } else {
             self.say(&format!("Listening on channels: {}", channels.join(", ")));
         }
         self.say("");
-        self.commands();
+        for line in COMMANDS {
+            self.say(line);
+        }
         self.say("");
         self.say("Press Ctrl+C to stop");
         self.say("");
         for channel in channels {
-            self.say(&format!("✓ Subscribing to channel '{channel}'"));
+            self.good(&format!("Subscribing to channel '{channel}'"));
         }
         if !channels.is_empty() {
             self.say("");
@@ -86,13 +138,15 @@ impl<'a> Screen<'a> {
 
     /// Every first subscription has its answer.
     pub(super) fn waiting(&mut self) {
-        self.say("Waiting for notifications...");
-        self.say("");
-        self.allow_prompt();
+        if !self.options.is_quiet {
+            self.say("Waiting for notifications...");
+            self.say("");
+        }
+        self.front.allow();
     }
 
     pub(super) fn commands(&mut self) {
-        for line in COMMANDS {
+        for line in COMMANDS.iter().chain(&FURTHER_COMMANDS) {
             self.say(line);
         }
     }
@@ -114,54 +168,86 @@ impl<'a> Screen<'a> {
         }
     }
 
-    pub(super) fn incomplete(&mut self, word: &str) {
-        self.say(&format!("Which channel? {word} <channel>"));
+    /// Leaves nothing but the prompt on a terminal.
+    pub(super) fn clear(&mut self) {
+        self.page.clear();
+        self.front.clear(&mut self.page);
+    }
+
+    pub(super) fn incomplete(&mut self, usage: &str) {
+        let missing = if usage.ends_with("<payload>") {
+            "Which channel, and what?"
+        } else {
+            "Which channel?"
+        };
+        self.say(&format!("{missing} {usage}"));
+    }
+
+    pub(super) fn too_long(&mut self) {
+        self.bad("Error: ", "the line is too long for a command");
     }
 
     pub(super) fn unknown(&mut self, line: &str) {
         self.say(&format!("Unknown command '{line}', help shows them all"));
     }
 
+    pub(super) fn not_sent(&mut self) {
+        self.bad("Error: ", "there is no connection: nothing was sent");
+    }
+
     pub(super) fn exiting(&mut self) {
-        self.say("Exiting...");
+        if !self.options.is_quiet {
+            self.say("Exiting...");
+        }
     }
 
     pub(super) fn report(&mut self, report: &Report) {
         match report {
             // With --json the message itself was printed.
-            Report::Notification { .. } if self.is_json => {}
-            Report::Notification { channel, payload } => {
-                self.hide_prompt();
-                self.output.line(&format!("[{channel}] {payload}"));
-            }
+            Report::Notification { .. } if self.options.is_json => {}
+            Report::Notification { channel, payload } => self.notification(channel, payload),
             Report::Subscribed(channel) => {
-                self.say(&format!("✓ Subscribed to channel '{channel}'"));
+                self.good(&format!("Subscribed to channel '{channel}'"));
             }
             Report::Unsubscribed(channel) => {
-                self.say(&format!("✓ Unsubscribed from channel '{channel}'"));
+                self.good(&format!("Unsubscribed from channel '{channel}'"));
             }
+            Report::Published(channel) => {
+                self.good(&format!("Published to channel '{channel}'"));
+            }
+            Report::Unanswered(channel) => self.warn(&format!(
+                "the notification on channel '{channel}' may have been sent: the connection was \
+                 lost before the answer"
+            )),
             Report::Gap { channel, cause } => {
                 let cause = match cause {
                     GapCause::Postgres => "PostgreSQL was away",
                     GapCause::Connection => "the connection was lost",
                 };
-                self.say(&format!(
-                    "! possible gap on channel '{channel}': notifications may have been missed \
+                self.warn(&format!(
+                    "possible gap on channel '{channel}': notifications may have been missed \
                      while {cause}"
                 ));
             }
-            Report::Error(message) => self.say(&format!("Error: {message}")),
-            Report::Postgres { is_up: true } => self.say("✓ PostgreSQL is back"),
+            Report::Refused { channel, message } => self.bad(
+                "✗ ",
+                &format!("Channel '{channel}' was refused and is off the list: {message}"),
+            ),
+            Report::Error { channel, message } => match channel {
+                Some(channel) => self.bad("Error: ", &format!("channel '{channel}': {message}")),
+                None => self.bad("Error: ", message),
+            },
+            Report::Postgres { is_up: true } => self.good("PostgreSQL is back"),
             Report::Postgres { is_up: false } => {
-                self.say("! PostgreSQL is down, the bridge keeps trying");
-                self.allow_prompt();
+                self.warn("PostgreSQL is down, the bridge keeps trying");
+                self.front.allow();
             }
         }
     }
 
     /// With `--json`, a message as it came. Line breaks in JSON are only ever between its tokens.
     pub(super) fn message(&mut self, json: &str) {
-        if self.is_json {
+        if self.options.is_json {
             self.output.line(&json.replace(['\n', '\r'], " "));
         }
     }
@@ -170,8 +256,12 @@ impl<'a> Screen<'a> {
         self.complain(&format!("! Connection lost: {reason}; reconnecting..."));
     }
 
-    pub(super) fn back(&mut self) {
-        self.complain("✓ Connected again, and subscribed to the same channels");
+    pub(super) fn back(&mut self, back: Back) {
+        self.complain(match back {
+            Back::All => "✓ Connected again, and subscribed to the same channels",
+            Back::Some => "✓ Connected again, and subscribed to the channels that are left",
+            Back::None => "✓ Connected again; there is no channel (try: sub <channel>)",
+        });
     }
 
     pub(super) fn strange(&mut self, text: &str) {
@@ -179,59 +269,135 @@ impl<'a> Screen<'a> {
         self.complain(&format!("! Not a message of a bridge: {start}"));
     }
 
-    /// A line was typed: the prompt is above it now.
+    /// A line was typed, and the terminal has shown it.
     pub(super) fn line_typed(&mut self) {
-        if self.prompt != Prompt::Never {
-            self.prompt = Prompt::Hidden;
+        self.front.line_typed();
+    }
+
+    /// Takes the keys of a person.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.front.push(bytes);
+    }
+
+    /// What the keys mean, one after the other.
+    pub(super) fn poll_input(&mut self, complete: impl Fn(&str) -> Completion) -> Option<Input> {
+        self.front.poll(complete, &mut self.page)
+    }
+
+    /// How a word may go on.
+    pub(super) fn choices(&mut self, choices: &[String]) {
+        const SHOWN_MAX: usize = 100;
+        for choice in choices.iter().take(SHOWN_MAX) {
+            self.say(&format!("  {}", choice.trim_end()));
+        }
+        if choices.len() > SHOWN_MAX {
+            self.say(&format!("  ... and {} more", choices.len() - SHOWN_MAX));
         }
     }
 
+    pub(super) fn resize(&mut self, columns: usize) {
+        self.front.resize(columns, &mut self.page);
+    }
+
     /// The end of a turn: a person may type.
-    pub(super) fn show_prompt(&mut self) {
-        if self.prompt == Prompt::Hidden {
-            self.output.text("> ");
-            self.prompt = Prompt::Shown;
-        }
+    pub(super) fn end_turn(&mut self) {
+        self.front.show(&mut self.page);
+        self.flush();
+    }
+
+    /// The terminal is no longer ours, or soon will not be: no prompt until it
+    /// [is again](Self::return_to_front). `is_ours` while the line on it is still as we left it.
+    pub(super) fn leave_front(&mut self, is_ours: bool) {
+        self.front.leave(is_ours, &mut self.page);
+        self.flush();
+    }
+
+    /// The terminal is ours again.
+    pub(super) fn return_to_front(&mut self) {
+        self.front.return_to();
     }
 
     /// The end: the next text on this terminal begins on a line of its own.
     pub(super) fn finish(&mut self) {
-        if self.prompt == Prompt::Shown {
-            self.output.text("\n");
-            self.prompt = Prompt::Hidden;
+        self.leave_front(true);
+    }
+
+    fn notification(&mut self, channel: &str, payload: &str) {
+        let time = if self.options.has_timestamps {
+            format!("{} ", timestamp::utc(self.time))
+        } else {
+            String::new()
+        };
+        let name = format!("[{channel}]");
+        let line = self.output.styled(&[
+            (
+                if time.is_empty() {
+                    Style::Plain
+                } else {
+                    Style::Faint
+                },
+                &time,
+            ),
+            (Style::Channel, &name),
+            (Style::Plain, " "),
+            (Style::Plain, payload),
+        ]);
+        self.write(&line);
+    }
+
+    fn good(&mut self, text: &str) {
+        if !self.options.is_quiet {
+            self.say_in(Style::Good, "✓ ", text);
         }
     }
 
-    fn allow_prompt(&mut self) {
-        if self.prompt == Prompt::Later {
-            self.prompt = Prompt::Hidden;
-        }
+    fn warn(&mut self, text: &str) {
+        self.say_in(Style::Warning, "! ", text);
+    }
+
+    fn bad(&mut self, mark: &str, text: &str) {
+        self.say_in(Style::Bad, mark, text);
     }
 
     fn say(&mut self, line: &str) {
+        self.say_in(Style::Plain, "", line);
+    }
+
+    fn say_in(&mut self, style: Style, mark: &str, text: &str) {
         match self.talk {
             Talk::Stdout => {
-                self.hide_prompt();
-                self.output.line(line);
+                let line = self.output.styled(&[(style, mark), (Style::Plain, text)]);
+                self.write(&line);
             }
-            Talk::Stderr => self.output.complain(line),
+            Talk::Stderr => self.output.complain(&format!("{mark}{text}")),
+        }
+    }
+
+    /// Writes to stdout: at once, or on a terminal at the end of the turn.
+    fn write(&mut self, line: &str) {
+        if self.talk == Talk::Stdout {
+            self.front.hide(&mut self.page);
+            self.page.push_str(line);
+        } else {
+            self.output.text(line);
         }
     }
 
     fn complain(&mut self, line: &str) {
-        self.hide_prompt();
+        self.front.hide(&mut self.page);
+        self.flush();
         self.output.complain(line);
     }
 
-    /// Back to the start of the line, and clear it.
-    fn hide_prompt(&mut self) {
-        if self.prompt == Prompt::Shown {
-            self.output.text("\r\x1b[K");
-            self.prompt = Prompt::Hidden;
+    fn flush(&mut self) {
+        if !self.page.is_empty() {
+            let page = std::mem::take(&mut self.page);
+            self.output.text(&page);
         }
     }
 }
 
+/// As the greeting has them.
 const COMMANDS: [&str; 6] = [
     "Commands:",
     "  sub <channel>    - Subscribe to a channel",
@@ -239,4 +405,10 @@ const COMMANDS: [&str; 6] = [
     "  list             - List subscribed channels",
     "  help             - Show this help",
     "  quit / exit      - Exit the program",
+];
+/// As `help` has them too.
+const FURTHER_COMMANDS: [&str; 3] = [
+    "  pub <channel> <payload>",
+    "                   - Publish a notification",
+    "  clear            - Clear the screen",
 ];

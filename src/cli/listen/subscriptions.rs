@@ -4,14 +4,16 @@
 //! come out as [`Report`]s for the screen. After a lost connection every wanted channel is
 //! requested again from its position, so that a gap is either filled by the bridge or reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cli::wire::{self, Message, Position, Request};
+use crate::cli::wire::{self, Message, Position, Request, RequestId};
 
 /// Every channel wanted, and every request without an answer yet.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     channels: BTreeMap<String, Subscription>,
+    /// The names that were ever wanted or published to, to be offered again.
+    names: BTreeSet<String>,
     /// By id; empty while there is no connection.
     requests: BTreeMap<u64, Asked>,
     is_connected: bool,
@@ -22,6 +24,8 @@ pub(super) struct Subscriptions {
 struct Subscription {
     /// The origin of its next request if the connection is lost: `Again` once it was confirmed.
     origin: Origin,
+    /// Whether it was confirmed on this connection.
+    is_live: bool,
     /// `Some` if the bridge confirmed it with a position.
     position: Option<Position>,
 }
@@ -30,6 +34,7 @@ struct Subscription {
 enum Asked {
     Subscribe { channel: String, origin: Origin },
     Unsubscribe { channel: String },
+    Publish { channel: String },
 }
 
 /// The origin of a subscription.
@@ -54,8 +59,17 @@ pub(super) enum Report {
     Unsubscribed(String),
     /// Notifications of a channel may be missing.
     Gap { channel: String, cause: GapCause },
+    /// PostgreSQL committed a typed notification.
+    Published(String),
+    /// The answer to a typed notification is lost with the connection.
+    Unanswered(String),
+    /// The bridge refuses a channel, and it is no longer wanted.
+    Refused { channel: String, message: String },
     /// A request failed, or a subscription has an error.
-    Error(String),
+    Error {
+        channel: Option<String>,
+        message: String,
+    },
     /// PostgreSQL was lost or is back.
     Postgres { is_up: bool },
 }
@@ -77,12 +91,14 @@ impl Subscriptions {
                 channel.clone(),
                 Subscription {
                     origin: Origin::Start,
+                    is_live: false,
                     position: None,
                 },
             )
         };
         Self {
             channels: channels.iter().map(start).collect(),
+            names: channels.iter().take(NAMES_MAX).cloned().collect(),
             requests: BTreeMap::new(),
             is_connected: false,
             next_id: 1,
@@ -114,11 +130,15 @@ impl Subscriptions {
     /// The connection is lost, and with it every subscription that was being ended.
     pub(super) fn handle_disconnected(&mut self) -> Vec<Report> {
         self.is_connected = false;
+        for subscription in self.channels.values_mut() {
+            subscription.is_live = false;
+        }
         let asked = std::mem::take(&mut self.requests).into_values();
         asked
             .filter_map(|asked| match asked {
                 Asked::Subscribe { .. } => None,
                 Asked::Unsubscribe { channel } => Some(Report::Unsubscribed(channel)),
+                Asked::Publish { channel } => Some(Report::Unanswered(channel)),
             })
             .collect()
     }
@@ -127,8 +147,10 @@ impl Subscriptions {
     pub(super) fn subscribe(&mut self, channel: &str) -> Option<String> {
         let typed = Subscription {
             origin: Origin::Typed,
+            is_live: false,
             position: None,
         };
+        self.know(channel);
         self.channels.entry(channel.to_owned()).or_insert(typed);
         let id = self.next_id();
         let asked = Asked::Subscribe {
@@ -161,6 +183,39 @@ impl Subscriptions {
         })
     }
 
+    /// Publishes `payload`. Returns the request to send, `None` if there is no connection.
+    pub(super) fn publish(&mut self, channel: &str, payload: &str) -> Option<String> {
+        self.know(channel);
+        let id = self.next_id();
+        self.is_connected.then(|| {
+            let asked = Asked::Publish {
+                channel: channel.to_owned(),
+            };
+            self.requests.insert(id, asked);
+            Request::Notify {
+                channel,
+                payload,
+                id: RequestId::Number(id),
+            }
+            .to_json()
+        })
+    }
+
+    /// Whether so many requests wait for their answers that further ones have to wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.requests.len() >= REQUESTS_MAX
+    }
+
+    /// Whether no channel is wanted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// The names that may be meant, sorted.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// The channels wanted, sorted, and whether each was ever confirmed.
     pub(super) fn list(&self) -> impl Iterator<Item = (&str, bool)> {
         self.channels
@@ -172,7 +227,7 @@ impl Subscriptions {
     pub(super) fn is_settled(&self) -> bool {
         !self.requests.values().any(|asked| match asked {
             Asked::Subscribe { origin, .. } => *origin != Origin::Typed,
-            Asked::Unsubscribe { .. } => false,
+            Asked::Unsubscribe { .. } | Asked::Publish { .. } => false,
         })
     }
 
@@ -199,6 +254,7 @@ impl Subscriptions {
                 let origin = self.answered_subscribe(wire::our_id(id.as_ref()), &channel)?;
                 let subscription = self.channels.get_mut(&channel)?;
                 subscription.origin = Origin::Again;
+                subscription.is_live = true;
                 subscription.position = wire::position(epoch, seq);
                 match origin {
                     Origin::Start => None,
@@ -214,12 +270,12 @@ impl Subscriptions {
                 self.answered_unsubscribe(wire::our_id(id.as_ref()), &channel);
                 Some(Report::Unsubscribed(channel))
             }
-            Message::Error { message, id, .. } => {
-                if let Some(id) = wire::our_id(id.as_ref()) {
-                    self.handle_refused(id);
-                }
-                Some(Report::Error(message))
-            }
+            Message::Error {
+                message,
+                channel,
+                id,
+                ..
+            } => Some(self.handle_error(wire::our_id(id.as_ref()), channel, message)),
             Message::Gap {
                 channel,
                 epoch,
@@ -236,26 +292,46 @@ impl Subscriptions {
             Message::Status { postgres } => Some(Report::Postgres {
                 is_up: postgres == "up",
             }),
-            Message::Notified { .. } | Message::Other => None,
+            Message::Notified { channel, id } => {
+                self.handle_notified(wire::our_id(id.as_ref())?, channel)
+            }
+            Message::Other => None,
         }
     }
 
-    /// A refused subscription is dropped, unless it was confirmed before or is requested again.
-    fn handle_refused(&mut self, id: u64) {
-        let Some(Asked::Subscribe { channel, .. }) = self.requests.remove(&id) else {
-            return;
-        };
-        let is_asked_again = self.requests.values().any(|asked| match asked {
-            Asked::Subscribe { channel: other, .. } => *other == channel,
-            Asked::Unsubscribe { .. } => false,
-        });
-        let stood = self
-            .channels
-            .get(&channel)
-            .is_some_and(|known| known.origin == Origin::Again);
-        if !is_asked_again && !stood {
-            self.channels.remove(&channel);
+    fn handle_notified(&mut self, id: u64, channel: String) -> Option<Report> {
+        let asked = self.requests.get(&id);
+        if !matches!(asked, Some(Asked::Publish { channel: it }) if *it == channel) {
+            return None;
         }
+        self.requests.remove(&id);
+        Some(Report::Published(channel))
+    }
+
+    /// A refused subscription is dropped, unless it stands since before or is requested again.
+    fn handle_error(
+        &mut self,
+        id: Option<u64>,
+        channel: Option<String>,
+        message: String,
+    ) -> Report {
+        let channel = match id.and_then(|id| self.requests.remove(&id)) {
+            Some(Asked::Subscribe { channel, .. }) => {
+                let is_asked_again = self.requests.values().any(|asked| match asked {
+                    Asked::Subscribe { channel: other, .. } => *other == channel,
+                    Asked::Unsubscribe { .. } | Asked::Publish { .. } => false,
+                });
+                let stands = self.channels.get(&channel).is_some_and(|it| it.is_live);
+                if !is_asked_again && !stands && self.channels.remove(&channel).is_some() {
+                    self.names.remove(&channel);
+                    return Report::Refused { channel, message };
+                }
+                Some(channel)
+            }
+            Some(Asked::Unsubscribe { channel } | Asked::Publish { channel }) => Some(channel),
+            None => channel,
+        };
+        Report::Error { channel, message }
     }
 
     /// Ends the request this answers: by id, or the oldest one for `channel` if there is none.
@@ -265,7 +341,7 @@ impl Subscriptions {
                 channel: other,
                 origin,
             } if other == channel => Some((*id, *origin)),
-            Asked::Subscribe { .. } | Asked::Unsubscribe { .. } => None,
+            Asked::Subscribe { .. } | Asked::Unsubscribe { .. } | Asked::Publish { .. } => None,
         };
         let mut of_channel = self
             .requests
@@ -278,7 +354,7 @@ impl Subscriptions {
 
     fn answered_unsubscribe(&mut self, id: Option<u64>, channel: &str) {
         let is_answered = |known: &u64, asked: &Asked| match asked {
-            Asked::Subscribe { .. } => false,
+            Asked::Subscribe { .. } | Asked::Publish { .. } => false,
             Asked::Unsubscribe { channel: other } => {
                 other == channel && id.is_none_or(|id| id == *known)
             }
@@ -296,12 +372,23 @@ impl Subscriptions {
         self.channels.get_mut(channel)?.position.as_mut()
     }
 
+    /// A name that is too long for a channel would be offered in vain.
+    fn know(&mut self, channel: &str) {
+        if self.names.len() < NAMES_MAX && channel.len() <= CHANNEL_BYTES_MAX {
+            self.names.insert(channel.to_owned());
+        }
+    }
+
     fn next_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         id
     }
 }
+
+const NAMES_MAX: usize = 1_000;
+const CHANNEL_BYTES_MAX: usize = 63;
+const REQUESTS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,12 @@ const LISTEN: Page = Page {
          notifications go there.",
         "Over wss://, the certificate of the bridge must come from an authority that the system \
          trusts, or that is in the file named by SSL_CERT_FILE.",
-        "Commands on stdin: sub CHANNEL, unsub CHANNEL, list, help, quit.",
+        "Commands on stdin: sub CHANNEL, unsub CHANNEL, pub CHANNEL PAYLOAD, list, clear, help, \
+         quit. On a terminal the line can be edited, recalled with the arrows and Ctrl-R, and \
+         completed with Tab; in the background the program keeps listening. The variables NO_COLOR \
+         and TERM=dumb are heeded.",
+        "A channel that the bridge refuses is named and no longer asked for. If stdin is no \
+         terminal and none is left, the exit status is 1.",
     ],
     examples: &[
         "alle listen orders alerts",

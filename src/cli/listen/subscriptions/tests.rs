@@ -43,7 +43,7 @@ fn the_first_subscriptions_are_settled_silently_and_typed_ones_reported() {
 }
 
 #[test]
-fn a_refused_subscription_is_forgotten_and_one_that_stood_is_not() {
+fn a_refused_subscription_is_forgotten_and_one_that_stands_is_not() {
     let mut subscriptions = started(&["a"]);
     message(
         &mut subscriptions,
@@ -51,12 +51,88 @@ fn a_refused_subscription_is_forgotten_and_one_that_stood_is_not() {
     );
     subscriptions.subscribe("a");
     subscriptions.subscribe("bad");
-    for id in [2, 3] {
-        let refused = format!(r#"{{"type":"error","message":"no","id":{id}}}"#);
-        let report = message(&mut subscriptions, &refused);
-        assert_eq!(report, Some(Report::Error("no".to_owned())));
-    }
+    let stands = Report::Error {
+        channel: Some("a".to_owned()),
+        message: "no".to_owned(),
+    };
+    assert_eq!(refuse(&mut subscriptions, 2), Some(stands));
+    assert_eq!(refuse(&mut subscriptions, 3), Some(refused("bad")));
     assert_eq!(subscriptions.list().collect::<Vec<_>>(), [("a", true)]);
+}
+
+fn refuse(subscriptions: &mut Subscriptions, id: u64) -> Option<Report> {
+    let text = format!(r#"{{"type":"error","message":"no","id":{id}}}"#);
+    message(subscriptions, &text)
+}
+
+fn refused(channel: &str) -> Report {
+    Report::Refused {
+        channel: channel.to_owned(),
+        message: "no".to_owned(),
+    }
+}
+
+/// It was confirmed, but on another connection: nothing more would be heard of it.
+#[test]
+fn a_subscription_refused_when_it_is_renewed_is_forgotten() {
+    let mut subscriptions = started(&["a"]);
+    message(
+        &mut subscriptions,
+        r#"{"type":"subscribed","channel":"a","id":1,"epoch":"E","seq":3}"#,
+    );
+    subscriptions.handle_disconnected();
+    subscriptions.handle_connected();
+    assert_eq!(refuse(&mut subscriptions, 2), Some(refused("a")));
+    assert!(subscriptions.is_empty());
+}
+
+#[test]
+fn a_publish_is_answered_or_said_to_be_unanswered() {
+    let mut subscriptions = started(&[]);
+    let request = subscriptions.publish("c", "p").unwrap();
+    assert_eq!(
+        request,
+        r#"{"type":"notify","channel":"c","payload":"p","id":1}"#
+    );
+    for not_ours in [
+        r#"{"type":"notified","channel":"other","id":1}"#,
+        r#"{"type":"notified","channel":"c","id":2}"#,
+        r#"{"type":"notified","channel":"c"}"#,
+    ] {
+        assert_eq!(message(&mut subscriptions, not_ours), None);
+    }
+    let notified = r#"{"type":"notified","channel":"c","id":1}"#;
+    let report = message(&mut subscriptions, notified);
+    assert_eq!(report, Some(Report::Published("c".to_owned())));
+    assert_eq!(message(&mut subscriptions, notified), None, "answered once");
+    subscriptions.publish("c", "p");
+    let lost = subscriptions.handle_disconnected();
+    assert_eq!(lost, [Report::Unanswered("c".to_owned())]);
+    assert_eq!(subscriptions.publish("c", "p"), None, "no connection");
+}
+
+#[test]
+fn at_256_unanswered_requests_further_ones_wait() {
+    let mut subscriptions = started(&[]);
+    for _ in 0..REQUESTS_MAX {
+        assert!(!subscriptions.is_busy());
+        subscriptions.publish("c", "p");
+    }
+    assert!(subscriptions.is_busy());
+    subscriptions.handle_disconnected();
+    assert!(!subscriptions.is_busy());
+}
+
+#[test]
+fn names_are_offered_again_but_not_those_that_were_refused() {
+    let mut subscriptions = started(&["a"]);
+    subscriptions.subscribe("b");
+    subscriptions.publish("c", "");
+    subscriptions.publish(&"x".repeat(64), "");
+    subscriptions.unsubscribe("a");
+    assert_eq!(subscriptions.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+    refuse(&mut subscriptions, 2);
+    assert_eq!(subscriptions.names().collect::<Vec<_>>(), ["a", "c"]);
 }
 
 #[test]
