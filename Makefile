@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static packages monitoring test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -33,6 +33,13 @@ static: ## the program as one static binary, also for a container FROM scratch: 
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin alle \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/static
 	@cp target/static/*/release/alle target/alle && ls -lh target/alle
+
+packages: static ## the Debian package: made, installed, upgraded, purged; and lints of all that is deployed
+	@scripts/packages
+
+monitoring: setup ## the alerts and the board, by a real Prometheus that scrapes a bridge in each state
+	@scripts/setup prometheus
+	cargo test --locked --test contract monitoring -- --include-ignored
 
 test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo fmt --check

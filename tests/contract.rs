@@ -36,6 +36,8 @@ mod logs;
 mod metrics;
 #[path = "contract/mistakes.rs"]
 mod mistakes;
+#[path = "contract/monitoring.rs"]
+mod monitoring;
 #[path = "contract/outages.rs"]
 mod outages;
 #[path = "support/patient.rs"]
