@@ -1,5 +1,8 @@
 //! What we say to the backend: the only SQL text, and the only quoting, of the program.
 //!
+//! Functions, tables, types and operators are named with their schema: a role may have others of
+//! the same name before `pg_catalog` in its search_path.
+//!
 //! Each function appends complete frontend messages to a buffer. Knows nothing of answers, order
 //! or time.
 
@@ -63,9 +66,9 @@ pub(super) fn set_up(out: &mut BytesMut) {
     simple(
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
          pg_catalog.current_setting('transaction_read_only'); \
-         SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
-         ('idle_session_timeout', 'statement_timeout', 'transaction_timeout', \
-         'idle_in_transaction_session_timeout', 'lock_timeout')",
+         SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+         WHERE name OPERATOR(pg_catalog.=) ANY ('{idle_session_timeout, statement_timeout, \
+         transaction_timeout, idle_in_transaction_session_timeout, lock_timeout}'::pg_catalog.text[])",
         out,
     );
 }
@@ -121,8 +124,9 @@ pub(super) fn queue_usage(out: &mut BytesMut) {
 pub(super) fn lock_holder(out: &mut BytesMut) {
     simple(
         "SELECT pid FROM pg_catalog.pg_locks \
-         WHERE locktype = 'object' AND database = 0 AND granted AND objid = 0 \
-         AND classid = 'pg_catalog.pg_database'::pg_catalog.regclass LIMIT 1",
+         WHERE locktype OPERATOR(pg_catalog.=) 'object' AND granted \
+         AND database OPERATOR(pg_catalog.=) 0 AND objid OPERATOR(pg_catalog.=) 0 \
+         AND classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_database'::pg_catalog.regclass LIMIT 1",
         out,
     );
 }

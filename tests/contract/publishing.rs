@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    harness::{Bridge, Database, bridge_and_database},
+    harness::{Bridge, Database, bridge_and_database, wait_until},
 };
 
 const CLIENTS: usize = 50;
@@ -76,6 +76,43 @@ fn functions_of_the_same_name_in_the_search_path_are_not_called() {
     let mut subscriber = subscriber(&bridge);
     assert_eq!(bridge.client().notify("c", "heard")["type"], "notified");
     assert_eq!(payloads(&mut subscriber, 1), ["heard"]);
+}
+
+/// Without its operator, the bridge would not lift the time-out that ends idle sessions.
+#[test]
+fn operators_of_the_same_name_in_the_search_path_are_not_called() {
+    let database = Database::create();
+    let mut sql = database.sql();
+    let version: u32 = sql.one("SHOW server_version_num").parse().unwrap();
+    if version < 140_000 {
+        return; // There is no such time-out.
+    }
+    sql.run(&format!(
+        "CREATE SCHEMA app;
+         CREATE FUNCTION app.never(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+         CREATE OPERATOR app.= (LEFTARG = text, RIGHTARG = text, FUNCTION = app.never);
+         ALTER DATABASE \"{0}\" SET search_path = app, pg_catalog;
+         ALTER DATABASE \"{0}\" SET idle_session_timeout = '1s'",
+        database.name
+    ));
+    let sessions = format!(
+        "SELECT pid FROM pg_stat_activity
+         WHERE datname = '{}' AND application_name LIKE 'alle%' ORDER BY pid",
+        database.name
+    );
+    let bridge = Bridge::start(&database.url());
+    let ours = sql.run(&sessions);
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    let mut later = database.sql();
+    let idle = later.one("SELECT pg_backend_pid()");
+    wait_until("an idle session that began later is ended", || {
+        sql.run(&format!(
+            "SELECT 1 FROM pg_stat_activity WHERE pid = {idle}"
+        ))
+        .is_empty()
+    });
+    assert_eq!(sql.run(&sessions), ours);
+    assert_eq!(bridge.client().notify("c", "heard")["type"], "notified");
 }
 
 #[test]
