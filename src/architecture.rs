@@ -37,6 +37,7 @@
 //! config                     plain data to start with, and the limits
 //! access                     who may come in, and who may subscribe and publish where
 //! id  random  backoff        clients and moments; numbers from a seed; delays that double
+//! race                       which address of a name is connected to next
 //! escape                     what strangers write, on one line and without commands
 //! ```
 //!

@@ -73,6 +73,7 @@ mod metrics;
 mod pg;
 mod process;
 mod queue;
+mod race;
 mod random;
 mod reactor;
 mod sandbox;
@@ -142,6 +143,9 @@ pub mod internals {
     }
     pub mod pg {
         pub use crate::pg::*;
+    }
+    pub mod race {
+        pub use crate::race::*;
     }
     pub mod sandbox {
         pub use crate::sandbox::*;

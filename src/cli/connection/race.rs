@@ -9,12 +9,12 @@
 )]
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind},
     net::SocketAddr,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
+use alle::internals::race::Race;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 /// An address, and why there is no connection to it.
@@ -27,14 +27,21 @@ pub(super) fn connect(
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Vec<Failed>> {
     let poll = Poll::new().map_err(|error| all(&addresses, &error))?;
-    let mut race = Race {
+    let now = Instant::now();
+    let mut runners = Runners {
         poll,
-        waiting: interleaved(addresses),
+        race: Race::new(
+            addresses.iter().copied(),
+            deadline.saturating_duration_since(now),
+            now,
+        ),
         running: Vec::new(),
         failed: Vec::new(),
     };
-    let (mut stream, address) = race.run(deadline).map_err(|error| race.lost(&error))?;
-    let is_blocking = race
+    let (mut stream, address) = runners
+        .run(deadline)
+        .map_err(|error| runners.lost(&addresses, &error))?;
+    let is_blocking = runners
         .poll
         .registry()
         .deregister(&mut stream)
@@ -45,41 +52,33 @@ pub(super) fn connect(
     }
 }
 
-struct Race {
+/// The sockets of a race.
+struct Runners {
     poll: Poll,
-    /// Not tried yet.
-    waiting: VecDeque<SocketAddr>,
+    race: Race,
     /// Each with its token.
     running: Vec<(usize, SocketAddr, TcpStream)>,
     failed: Vec<Failed>,
 }
 
-impl Race {
+impl Runners {
     /// The winner. Where there is none, why the race is over for those still in it.
     fn run(&mut self, deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
         let mut events = Events::with_capacity(EVENTS);
-        let mut next_at = Instant::now();
         loop {
             let now = Instant::now();
             if now >= deadline {
                 return Err(ErrorKind::TimedOut.into());
             }
-            if now >= next_at || self.running.is_empty() {
-                if let Some(address) = self.waiting.pop_front() {
-                    self.start(address);
-                    next_at = now + NEXT_AFTER;
-                    continue;
-                }
+            while let Some(address) = self.race.poll_start(now) {
+                self.start(address, now);
             }
-            if self.running.is_empty() {
+            if self.race.is_over() {
                 return Err(ErrorKind::NotFound.into());
             }
-            let until = if self.waiting.is_empty() {
-                deadline
-            } else {
-                deadline.min(next_at)
-            };
-            match self.poll.poll(&mut events, Some(until - now)) {
+            let until = self.race.deadline().min(deadline);
+            let wait = until.saturating_duration_since(now);
+            match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 Ok(()) | Err(_) => {}
             }
@@ -91,7 +90,7 @@ impl Race {
         }
     }
 
-    fn start(&mut self, address: SocketAddr) {
+    fn start(&mut self, address: SocketAddr, now: Instant) {
         let token = self.failed.len() + self.running.len();
         let started = TcpStream::connect(address).and_then(|mut stream| {
             let registry = self.poll.registry();
@@ -100,8 +99,13 @@ impl Race {
         });
         match started {
             Ok(stream) => self.running.push((token, address, stream)),
-            Err(error) => self.failed.push((address, error)),
+            Err(error) => self.fail(address, error, now),
         }
+    }
+
+    fn fail(&mut self, address: SocketAddr, error: io::Error, now: Instant) {
+        self.race.handle_failed(address, now);
+        self.failed.push((address, error));
     }
 
     /// The connection of this token if it is open.
@@ -118,19 +122,24 @@ impl Race {
             Err(error) if error.kind() == ErrorKind::NotConnected => None,
             Err(error) => {
                 self.running.swap_remove(at);
-                self.failed.push((address, error));
+                self.fail(address, error, Instant::now());
                 None
             }
             Ok(()) => Some((self.running.swap_remove(at).2, address)),
         }
     }
 
-    /// Why each has failed, now that the rest has for this reason.
-    fn lost(&mut self, error: &io::Error) -> Vec<Failed> {
-        let running = self.running.drain(..).map(|(_, address, _)| address);
-        let rest: Vec<_> = running.chain(self.waiting.drain(..)).collect();
-        self.failed.extend(all(&rest, error));
-        std::mem::take(&mut self.failed)
+    /// Why each of the addresses has failed, now that the rest has for this reason.
+    fn lost(&mut self, addresses: &[SocketAddr], error: &io::Error) -> Vec<Failed> {
+        let mut failed = std::mem::take(&mut self.failed);
+        let has_failed = |it: &&SocketAddr| failed.iter().any(|(address, _)| address == *it);
+        let rest: Vec<_> = addresses
+            .iter()
+            .filter(|it| !has_failed(it))
+            .copied()
+            .collect();
+        failed.extend(all(&rest, error));
+        failed
     }
 }
 
@@ -139,31 +148,11 @@ fn all(addresses: &[SocketAddr], error: &io::Error) -> Vec<Failed> {
     addresses.iter().map(failed).collect()
 }
 
-/// The families in turn, beginning with that of the first address, each in its own order (RFC
-/// 8305, 4).
-fn interleaved(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut one, mut other): (VecDeque<_>, VecDeque<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_ipv6);
-    let mut order = VecDeque::with_capacity(one.len() + other.len());
-    while let Some(address) = one.pop_front() {
-        order.push_back(address);
-        std::mem::swap(&mut one, &mut other);
-        if one.is_empty() {
-            std::mem::swap(&mut one, &mut other);
-        }
-    }
-    order
-}
-
-/// The next address is tried beside those before it (RFC 8305, 5).
-const NEXT_AFTER: Duration = Duration::from_millis(250);
 const EVENTS: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::{net::TcpListener, time::Duration};
 
     use super::*;
 
@@ -188,33 +177,6 @@ mod tests {
             queue.push(stream);
         }
         (listener, queue, address)
-    }
-
-    #[test]
-    fn families_take_turns() {
-        for (addresses, order) in [
-            ("", ""),
-            ("[::1]:1", "[::1]:1"),
-            (
-                "[::1]:1 [::2]:1 1.1.1.1:1 1.1.1.2:1",
-                "[::1]:1 1.1.1.1:1 [::2]:1 1.1.1.2:1",
-            ),
-            (
-                "1.1.1.1:1 1.1.1.2:1 1.1.1.3:1 [::1]:1",
-                "1.1.1.1:1 [::1]:1 1.1.1.2:1 1.1.1.3:1",
-            ),
-            (
-                "1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1",
-                "1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1",
-            ),
-        ] {
-            let parse = |text: &str| -> Vec<SocketAddr> {
-                text.split_whitespace()
-                    .map(|it| it.parse().unwrap())
-                    .collect()
-            };
-            assert_eq!(interleaved(parse(addresses)), parse(order), "{addresses}");
-        }
     }
 
     #[test]
