@@ -10,6 +10,7 @@
 //! After each `handle_*`, [`Backend::ask`] or [`Backend::publish`]: [`Backend::drain_events`], then
 //! [`Backend::poll_order`], [`Backend::poll_transmit`] and [`Backend::poll_timeout`].
 
+mod boundary;
 mod bring_up;
 pub mod command;
 mod connection;
@@ -20,6 +21,7 @@ mod heartbeat;
 pub mod interest;
 pub mod interests;
 mod leaving;
+mod opening;
 mod probe;
 mod reconnect;
 mod resolving;
@@ -38,88 +40,32 @@ use std::{
 };
 
 use self::command::{Command, Notify, Published, Verb};
+pub use self::{
+    boundary::{Event, Order},
+    failure::{Failure, FailureKind, Step, Unfit, Unreached},
+    resolving::Configs,
+    role::Role,
+    route::{Encryption, Route},
+    stall::Stall,
+};
 use self::{
     connection::{Aftermath, Connection},
     leaving::Leaving,
+    opening::Opening,
     probe::Probe,
     stall::Commits,
     ticket::Operation,
     transactions::Transactions,
     warned::Warned,
 };
-pub use self::{
-    failure::{Failure, FailureKind, Unfit},
-    resolving::Configs,
-    role::Role,
-    route::{Encryption, Route},
-    stall::Stall,
-};
 use super::random::Random;
 use crate::{
-    channel::{ChannelKey, LengthUnit},
+    channel::LengthUnit,
     pg::{
         config::{Config, Server},
         session::{self, Protection, ServerError, Session, Ticket},
     },
 };
-
-/// An order to the reactor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Resolve the [`Backend::connection_string`] anew; report `handle_resolved` or
-    /// `handle_unresolved`.
-    Resolve(Role),
-    /// Connect to the [`Backend::server`] by the [`Backend::route`]; report `handle_located` and
-    /// then `handle_connected` or `handle_secured`, or `handle_tls_failed` or `handle_lost`.
-    Connect(Role),
-    /// Run the [`Backend::take_key_derivation`], off the loop; report `handle_key`.
-    DeriveKey(Role),
-    /// The session is given up, and its connection stands: write the farewell of the
-    /// [`Backend::departure`] and keep the socket aside until the server ends it; report
-    /// `handle_left`.
-    Leave(Role),
-    /// Send the CancelRequest of the [`Backend::departure`] on a connection of its own, to where
-    /// the session that was given up is, and as secure; nothing is reported.
-    Cancel(Role),
-    /// Drop the socket, and whatever else was ordered; nothing is reported.
-    Disconnect(Role),
-}
-
-/// A report to the owner of the sessions.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// The session takes commands, and its server counts in this unit.
-    Up(Role, LengthUnit),
-    /// The session is gone.
-    Down(Role),
-    /// The session that came up goes on in clear text: TLS was asked for and failed.
-    TlsGivenUp(Role),
-    /// Whether the listening session, which is up, is known to receive notifications of the
-    /// publishing one.
-    Proved(bool),
-    /// A transaction of this many publishes was committed.
-    Committed(u64),
-    /// How full PostgreSQL's queue of notifications is, from 0 to 1.
-    QueueUsage(f64),
-    /// No publish commits; `None` once one does again.
-    Stalled(Option<Stall>),
-    /// The listening session, or an attempt at it, has failed; why, if the server lets us in and is
-    /// of no use.
-    Unfit(Option<Unfit>),
-    /// LISTEN was answered.
-    Listened(ChannelKey, Result<(), ServerError>),
-    /// UNLISTEN was answered.
-    Unlistened(ChannelKey),
-    /// Somebody notified a channel; the bytes may be anything.
-    Notification {
-        /// The channel.
-        channel: &'a [u8],
-        /// The payload.
-        payload: &'a [u8],
-    },
-    /// The publish of this number ended.
-    Published(u32, Published),
-}
 
 /// Both sessions.
 #[derive(Debug)]
@@ -128,9 +74,14 @@ pub struct Backend {
     connections: [Connection; 2],
     /// Sessions that were given up, by role.
     leaving: [Leaving; 2],
+    /// Of sessions of which nobody knows that they are not up, by role.
+    opening: [Opening; 2],
     probe: Probe,
+    /// Why the last probe was refused, until one is heard.
+    refusal: Option<ServerError>,
     commits: Commits,
-    /// Publishes that wait or are under way; empty while the publishing session is not up.
+    /// Publishes that wait or are under way; empty while the publishing session is neither up nor
+    /// being opened.
     transactions: Transactions,
     warned: Warned,
     random: Random,
@@ -151,6 +102,8 @@ impl Backend {
                 Connection::new(Role::Publishing, publishing, seed, now),
             ],
             leaving: Default::default(),
+            opening: Role::ALL.map(|_| Opening::begin(now)),
+            refusal: None,
             probe: Probe::new(seed),
             commits: Commits::default(),
             transactions: Transactions::default(),
@@ -200,6 +153,11 @@ impl Backend {
     pub fn round_timeout(&self) -> Duration {
         let [listening, publishing] = &self.connections;
         listening.round_timeout().max(publishing.round_timeout())
+    }
+
+    /// Why PostgreSQL refused the last probe, until one is heard.
+    pub fn refusal(&self) -> Option<&ServerError> {
+        self.refusal.as_ref()
     }
 
     /// Why the last round of attempts failed, until the session is up.
@@ -255,8 +213,9 @@ impl Backend {
                         if channel == self.probe.channel().as_str().as_bytes() {
                             if self.probe.handle_received(payload) {
                                 self.forget_leavers();
+                                self.note_refusal(None);
                             }
-                            self.note_proof();
+                            self.note_proof(now);
                         } else {
                             self.probe.postpone(now);
                             report(Event::Notification { channel, payload });
@@ -319,9 +278,10 @@ impl Backend {
         }
     }
 
-    /// Asks the publishing session for a publish. Without a session it fails at once.
+    /// Asks the publishing session for a publish. It fails at once unless it [can be
+    /// taken](Self::can_publish).
     pub fn publish(&mut self, notify: Notify) {
-        if self.is_up(Role::Publishing) {
+        if self.can_publish() {
             self.transactions.push(notify);
         } else {
             let event = Event::Published(notify.number, Published::NotSent);
@@ -398,6 +358,9 @@ impl Backend {
                 if self.commits.handle_progress(now) {
                     self.note_stall();
                 }
+                if let Err(error) = &result {
+                    self.handle_publish_refused(&error.sqlstate.clone(), now);
+                }
                 let events = &mut self.events;
                 let members = self
                     .transactions
@@ -452,9 +415,15 @@ impl Backend {
                     }
                     self.events.push_back(Event::Down(role));
                 }
-                if role == Role::Publishing {
-                    self.probe.abandon();
-                    self.note_publisher_missing();
+                self.give_up_opening(role);
+                match role {
+                    // PostgreSQL is down, and clients are told so.
+                    Role::Listening => self.give_up_opening(Role::Publishing),
+                    Role::Publishing => {
+                        self.probe.abandon();
+                        self.await_publisher(now);
+                        self.note_publisher_missing(now);
+                    }
                 }
             }
         }

@@ -60,8 +60,12 @@ struct Proof {
 
 impl Examination {
     fn run(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + self.sessions.backend().round_timeout() + MARGIN;
-        while !self.is_decided() && Instant::now() < deadline {
+        let began = Instant::now();
+        // It grows with the addresses that are found.
+        let deadline =
+            |sessions: &BackendReactor| began + sessions.backend().round_timeout() + MARGIN;
+        while !self.is_decided() && Instant::now() < deadline(&self.sessions) {
+            let deadline = deadline(&self.sessions);
             let proof = &mut self.proof;
             let react = |backend: &mut Backend, now| proof.note_events(backend, now);
             self.sessions.turn(Some(deadline), react)?;
@@ -78,9 +82,10 @@ impl Examination {
             // This query precedes the proof, and so does its answer.
             it.queue_usage().is_some()
         });
+        let is_judged = self.proof.heard_after.is_some() || backend.refusal().is_some();
         has_failed(Role::Listening) && is_settled(Role::Publishing)
             || has_failed(Role::Publishing) && is_settled(Role::Listening)
-            || self.proof.heard_after.is_some() && is_measured
+            || is_judged && is_measured
     }
 }
 
@@ -92,6 +97,8 @@ impl Proof {
             Event::Proved(true) => *heard_after = up_at.map(|up_at| now - up_at),
             Event::Up(Role::Listening, _)
             | Event::Down(_)
+            | Event::Absent(_)
+            | Event::Refused(_)
             | Event::TlsGivenUp(_)
             | Event::Proved(false)
             | Event::Unfit(_)

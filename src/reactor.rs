@@ -243,10 +243,8 @@ impl Reactor {
                     self.clients.handle_event(client, event, &mut self.hub);
                 }
                 Some(Source::Backend(role)) => {
-                    let registry = self.poll.registry();
                     if let Some(backend) = self.hub.backend() {
-                        self.backends
-                            .handle_event(role, event, backend, registry, now);
+                        self.backends.handle_event(role, event, backend, now);
                     }
                 }
                 Some(Source::Leaving(role)) => self.backends.handle_leaving(role),
@@ -273,8 +271,7 @@ impl Reactor {
             self.hub.stop();
         }
         if let Some(backend) = self.hub.backend() {
-            self.backends
-                .handle_wake(backend, self.poll.registry(), now);
+            self.backends.handle_wake(backend, now);
         }
     }
 

@@ -53,6 +53,8 @@ mod protocol;
 mod publishing;
 #[path = "contract/raw.rs"]
 mod raw;
+#[path = "contract/reach.rs"]
+mod reach;
 #[path = "contract/readme.rs"]
 mod readme;
 #[path = "contract/reconnect.rs"]

@@ -335,6 +335,9 @@ impl Run {
                     let config = backend.config(role).clone();
                     backend.handle_resolved(role, config, self.now);
                 }
+                Action::Backend(Order::Open(..) | Order::Close(..)) => {
+                    unreachable!("no server is looked up")
+                }
                 Action::Backend(Order::DeriveKey(_)) => {
                     unreachable!("this server asks for no password");
                 }

@@ -26,10 +26,11 @@ impl Backend {
                 }
             }
             Role::Publishing => {
-                self.bring_up(role);
+                self.bring_up(role, now);
                 self.begin_probe(now);
             }
         }
+        self.hurry_other(role, now);
     }
 
     /// The publishing session notifies the channel of the probe, if it is up.
@@ -50,13 +51,13 @@ impl Backend {
 
     /// The proof may have changed. The listening session counts as up once it has received a
     /// probe, or once nothing can prove that it would.
-    pub(super) fn note_proof(&mut self) {
+    pub(super) fn note_proof(&mut self, now: Instant) {
         let proof = self.probe.proof();
         if proof == Proof::Pending {
             return;
         }
         if !self.is_up(Role::Listening) {
-            self.bring_up(Role::Listening);
+            self.bring_up(Role::Listening, now);
         }
         let is_proved = proof == Proof::Received;
         self.events.push_back(Event::Proved(is_proved));
@@ -77,7 +78,7 @@ impl Backend {
             (Role::Listening, Ok(())) => {
                 self.probe.handle_listening();
                 self.begin_probe(now);
-                self.note_publisher_missing();
+                self.note_publisher_missing(now);
             }
             (Role::Publishing, Ok(())) => self.probe.handle_committed(number, now),
             (_, Err(error)) if error.sqlstate == READ_ONLY_TRANSACTION => {
@@ -89,9 +90,11 @@ impl Backend {
                 self.fail(role, kind, now);
             }
             (Role::Publishing, Err(error)) => {
-                tracing::warn!("whether notifications are heard could not be tested: {error}");
-                self.probe.handle_refused(number);
-                self.note_proof();
+                if self.probe.handle_refused(number) {
+                    self.look_at_queue(&error.sqlstate);
+                    self.note_refusal(Some(error));
+                    self.note_proof(now);
+                }
             }
         }
     }
@@ -101,22 +104,61 @@ impl Backend {
         if self.probe.handle_timeout() {
             self.fail_as_deaf(now);
         } else {
-            self.note_proof();
+            self.note_proof(now);
         }
     }
 
     /// While no publishing session is to be had, the listening one is used unproved.
-    pub(super) fn note_publisher_missing(&mut self) {
+    pub(super) fn note_publisher_missing(&mut self, now: Instant) {
         let is_unproved = self.connection(Role::Listening).is_unproved();
         if is_unproved && self.probe.is_listening() && self.failure(Role::Publishing).is_some() {
             self.probe.handle_impossible();
-            self.note_proof();
+            self.note_proof(now);
         }
     }
 
-    fn bring_up(&mut self, role: Role) {
+    /// PostgreSQL refused a publish. If no probe would get through either, that is to be known now
+    /// and not after a heartbeat.
+    pub(super) fn handle_publish_refused(&mut self, sqlstate: &str, now: Instant) {
+        self.look_at_queue(sqlstate);
+        let is_for_all = [INSUFFICIENT_PRIVILEGE, QUEUE_FULL].contains(&sqlstate);
+        if is_for_all && self.probe.proof() == Proof::Received {
+            self.begin_probe(now);
+        }
+    }
+
+    /// A queue that is full is measured at once: that makes the server forget what every listener
+    /// has read.
+    fn look_at_queue(&mut self, sqlstate: &str) {
+        let publishing = &mut self.connections[Role::Publishing.index()];
+        let session = publishing.ready_session_mut();
+        if let Some(session) =
+            session.filter(|it| sqlstate == QUEUE_FULL && !it.is_measuring_queue())
+        {
+            session.measure_queue(Operation::Heartbeat.ticket());
+        }
+    }
+
+    /// PostgreSQL refuses to notify, or no longer does.
+    pub(super) fn note_refusal(&mut self, refusal: Option<ServerError>) {
+        if self.refusal == refusal {
+            return;
+        }
+        match &refusal {
+            Some(error) => tracing::warn!("PostgreSQL refuses to notify: {error}"),
+            None => tracing::info!("PostgreSQL notifies again"),
+        }
+        self.refusal.clone_from(&refusal);
+        self.events.push_back(Event::Refused(refusal));
+    }
+
+    fn bring_up(&mut self, role: Role, now: Instant) {
         if let Some(unit) = self.connection_mut(role).bring_up() {
+            self.end_opening(role);
             self.events.push_back(Event::Up(role, unit));
+            if role == Role::Listening {
+                self.await_publisher(now);
+            }
             if self.tls_given_up(role).is_some() {
                 self.events.push_back(Event::TlsGivenUp(role));
             }
@@ -134,5 +176,8 @@ impl Backend {
     }
 }
 
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// `program_limit_exceeded`: of a NOTIFY, the queue is full.
+const QUEUE_FULL: &str = "54000";
 /// `read_only_sql_transaction`: also the answer of a standby to LISTEN and NOTIFY.
 const READ_ONLY_TRANSACTION: &str = "25006";

@@ -3,21 +3,26 @@
 //! Owns the state, the route, the heartbeat, and what one attempt leaves to the next. Answers with
 //! values and carries nothing out; knows neither the other session nor the purpose of a request.
 
+mod addresses;
+mod connecting;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
     time::{Duration, Instant},
 };
 
-use self::state::State;
+pub(super) use self::connecting::Step;
+use self::{addresses::Addresses, state::State};
 use super::{
     downgrade::Downgrade,
-    failure::{Failure, FailureClass, FailureKind, Unfit},
+    failure::{Failure, FailureClass, FailureKind, Unfit, address_behind},
     heartbeat::{Heartbeat, Pulse},
     reconnect::Reconnect,
     role::Role,
-    route::Route,
+    route::{Reached, Route},
 };
 use crate::{
     channel::LengthUnit,
@@ -44,12 +49,15 @@ pub(super) struct Connection {
     round_at: Instant,
     /// Where this attempt leads, or the next one.
     route: Route,
+    addresses: Addresses,
     /// The failures of this round, in order; empty while the session is up.
     round: Vec<Failure>,
     /// The last failure of the last round; `None` while there was none, and while the session is
     /// up.
     failure: Option<Failure>,
-    /// The last log line about a round: an equal one is not written again.
+    /// The condition for the next round to succeed.
+    class: FailureClass,
+    /// The gist of the last log line about a round: an equal one is not written again.
     logged: Option<String>,
     reconnect: Reconnect,
     downgrade: Downgrade,
@@ -60,6 +68,8 @@ pub(super) struct Connection {
 pub(super) enum Due {
     /// The settings are to be resolved; a round begins with them.
     Resolve,
+    /// The race of the addresses goes on: see [`Connection::poll_race`].
+    Race,
     /// A heartbeat is to be sent.
     Heartbeat,
     /// The connection is to be failed.
@@ -86,8 +96,10 @@ impl Connection {
             config,
             state: State::Waiting { until: now },
             round_at: now,
+            addresses: Addresses::default(),
             round: Vec::new(),
             failure: None,
+            class: FailureClass::default(),
             logged: None,
             reconnect: Reconnect::default(),
             downgrade: Downgrade::default(),
@@ -126,6 +138,19 @@ impl Connection {
         self.session_mut().filter(|_| is_ready)
     }
 
+    /// Whether an attempt is under way, or begins now.
+    pub(super) fn is_attempting(&self, now: Instant) -> bool {
+        match self.state {
+            State::Waiting { until } => until <= now,
+            State::Resolving { .. }
+            | State::Locating { .. }
+            | State::Connecting { .. }
+            | State::Securing { .. }
+            | State::Starting { .. } => true,
+            State::Ready { .. } => false,
+        }
+    }
+
     /// Whether there is neither a session nor an attempt at one.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { .. })
@@ -154,11 +179,12 @@ impl Connection {
 
     /// The longest that a round of attempts may take: the settings are looked up; each server may be
     /// tried with TLS and without, and both ways again where any kind of server will do in the end,
-    /// each time looked up and connected to.
+    /// each time looked up and connected to, at each of its addresses as far as they are known.
     pub(super) fn round_timeout(&self) -> Duration {
         let servers = u32::try_from(self.config.servers.len()).unwrap_or(1);
         let attempts = servers.saturating_mul(ATTEMPTS_PER_SERVER);
-        let steps = attempts.saturating_mul(2).saturating_add(1);
+        let per_attempt = self.addresses.found_max().saturating_mul(2);
+        let steps = attempts.saturating_mul(per_attempt).saturating_add(1);
         self.connect_timeout().saturating_mul(steps)
     }
 
@@ -182,18 +208,9 @@ impl Connection {
         begins
     }
 
-    /// The server is found, and the socket is being connected: its time begins.
-    pub(super) fn handle_located(&mut self, now: Instant) {
-        if matches!(self.state, State::Locating { .. }) {
-            self.state = State::Connecting {
-                deadline: now + self.connect_timeout(),
-            };
-        }
-    }
-
     /// The socket is connected, by TLS or without.
     pub(super) fn handle_connected(&mut self, protection: Protection) {
-        let (State::Locating { deadline } | State::Connecting { deadline }) = self.state else {
+        let (State::Locating { deadline } | State::Securing { deadline, .. }) = self.state else {
             return;
         };
         let is_secure = protection != Protection::None;
@@ -291,6 +308,7 @@ impl Connection {
             server,
             if *is_secure { " over TLS" } else { "" },
         );
+        self.addresses.handle_up();
         self.round.clear();
         self.failure = None;
         self.logged = None;
@@ -307,27 +325,35 @@ impl Connection {
         if self.deadline() > now {
             return None;
         }
-        let timed_out = |text| FailureKind::connection(io::ErrorKind::TimedOut, text);
+        let step = self.state.step();
+        let timeout = self.connect_timeout();
         Some(match &mut self.state {
             State::Waiting { .. } => {
-                let deadline = now + self.connect_timeout();
+                let deadline = now + timeout;
                 self.state = State::Resolving { deadline };
                 Due::Resolve
             }
             State::Resolving { .. } | State::Locating { .. } => {
                 Due::Failure(FailureKind::Settings(ConfigError::LookupHangs))
             }
-            State::Connecting { .. } => Due::Failure(timed_out("timed out")),
-            State::Starting { session, .. } => Due::Failure(match session.key_iterations() {
-                Some(iterations) => {
-                    let error = AuthenticationError::IterationsTooMany { iterations };
-                    FailureKind::Session(Box::new(error.into()))
-                }
-                None => timed_out("timed out"),
-            }),
+            State::Connecting { .. } => Due::Race,
+            State::Securing { .. } | State::Starting { .. } => {
+                let iterations = self.session().and_then(Session::key_iterations);
+                Due::Failure(match (iterations, step) {
+                    (Some(iterations), _) => {
+                        let error = AuthenticationError::IterationsTooMany { iterations };
+                        FailureKind::Session(Box::new(error.into()))
+                    }
+                    (None, Some(step)) => FailureKind::Unanswered(step, timeout),
+                    (None, None) => FailureKind::connection(io::ErrorKind::TimedOut, "timed out"),
+                })
+            }
             State::Ready { heartbeat, .. } => match heartbeat.handle_timeout(now) {
                 Pulse::Send => Due::Heartbeat,
-                Pulse::Silent => Due::Failure(timed_out("went silent")),
+                Pulse::Silent => Due::Failure(FailureKind::connection(
+                    io::ErrorKind::TimedOut,
+                    "went silent",
+                )),
             },
         })
     }
@@ -342,18 +368,30 @@ impl Connection {
     ) -> Aftermath {
         let is_admitted = self.session().is_some_and(Session::is_admitted);
         let reached = kind.reached(is_admitted, self.is_secure());
-        let address = self.server().to_string();
+        let kind = kind.at_step(self.state.step());
+        let server = self.server();
+        let (address, taken) = (server.to_string(), self.addresses.taken());
+        let taken_at = address_behind(server, taken);
         let reason = kind.reason_against_tls();
         let password_file = self.server().password_file.clone();
         self.round.push(Failure {
             address,
+            taken_at,
             password_file: password_file.filter(|_| kind.is_password_refused()),
             kind,
         });
+        let is_silent = reached == Reached::Nobody && !self.is_up();
+        if is_silent && self.addresses.pass_over() {
+            self.locate(now);
+            return Aftermath::NextRoute;
+        }
         match self.route.next(reached, &self.config) {
             Some(next) if !self.is_up() => {
                 let gives_up = self.route.gives_up_tls(next);
                 self.downgrade.handle_attempt(gives_up.then_some(reason));
+                if next.server != self.route.server {
+                    self.addresses.leave();
+                }
                 self.route = next;
                 self.locate(now);
                 Aftermath::NextRoute
@@ -365,12 +403,13 @@ impl Connection {
     }
 
     fn locate(&mut self, now: Instant) {
+        self.addresses.handle_ended();
         self.state = State::Locating {
             deadline: now + self.connect_timeout(),
         };
     }
 
-    /// For connecting to one server and starting a session there, together; and for a look-up.
+    /// For connecting to one address and starting a session there, together; and for a look-up.
     fn connect_timeout(&self) -> Duration {
         self.config.connect_timeout.unwrap_or(CONNECT_TIMEOUT)
     }
@@ -380,8 +419,10 @@ impl Connection {
         self.log_round();
         let classes = self.round.iter().map(|failure| failure.kind.class());
         let class = classes.max().unwrap_or(FailureClass::Passing);
+        self.class = class;
         self.failure = self.round.pop();
         self.round.clear();
+        self.addresses.leave();
         self.route = Route::first(&self.config, random.bits());
         self.downgrade.handle_attempt(None);
         let ready_for = self.state.ready_at().map(|ready_at| now - ready_at);
@@ -402,11 +443,18 @@ impl Connection {
 
     /// A server that is away for hours is worth one line, not one each two seconds.
     fn log_round(&mut self) {
-        let texts: Vec<_> = self.round.iter().map(Failure::log_text).collect();
-        let text = texts.join("; ");
-        if self.logged.as_ref() != Some(&text) {
-            tracing::warn!("{} session: {text}; retrying", self.role);
-            self.logged = Some(text);
+        let join = |text: fn(&Failure) -> String| {
+            let texts: Vec<_> = self.round.iter().map(text).collect();
+            texts.join("; ")
+        };
+        let gist = join(Failure::gist);
+        if self.logged.as_ref() != Some(&gist) {
+            tracing::warn!(
+                "{} session: {}; retrying",
+                self.role,
+                join(Failure::log_text)
+            );
+            self.logged = Some(gist);
         }
     }
 }
@@ -416,83 +464,3 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPTS_PER_SERVER: u32 = 4;
 /// Between two looks at settings that were refused: files are read, no server is asked.
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    fn connection(url: &str, now: Instant) -> Connection {
-        let config = Config::parse(url, &|_| None).unwrap();
-        Connection::new(Role::Listening, config, 7, now)
-    }
-
-    fn refused() -> FailureKind {
-        FailureKind::connection(io::ErrorKind::ConnectionRefused, "failed: refused")
-    }
-
-    /// Begins a round with the settings that it has.
-    fn begin_round(connection: &mut Connection, now: Instant) {
-        assert!(matches!(connection.handle_timeout(now), Some(Due::Resolve)));
-        connection.handle_resolved(connection.config.clone(), 7, now);
-        connection.handle_located(now);
-    }
-
-    /// Fails the attempt as refused. Returns whether the next one is made at once.
-    fn refuse(connection: &mut Connection, now: Instant) -> bool {
-        match connection.fail(refused(), &mut Random::new(7), now) {
-            Aftermath::NextRoute => true,
-            Aftermath::NextRound { ended } => {
-                assert!(ended.is_none(), "no session was up");
-                false
-            }
-        }
-    }
-
-    #[test]
-    fn a_round_tries_each_server_and_waits_then() {
-        let now = start();
-        let mut connection = connection("postgres://u@a,b/x?sslmode=disable", now);
-        begin_round(&mut connection, now);
-        assert_eq!(connection.server().to_string(), "a:5432");
-        assert!(refuse(&mut connection, now));
-        assert_eq!(connection.server().to_string(), "b:5432");
-        assert!(connection.failure().is_none(), "the round goes on");
-        assert!(!refuse(&mut connection, now));
-        assert!(connection.is_waiting() && connection.deadline() > now);
-        assert_eq!(connection.failure().unwrap().address, "b:5432");
-        assert_eq!(connection.server().to_string(), "a:5432");
-    }
-
-    #[test]
-    fn an_attempt_is_given_the_time_that_the_configuration_says() {
-        let now = start();
-        for (parameters, timeout) in [
-            ("sslmode=disable", CONNECT_TIMEOUT),
-            ("connect_timeout=7", Duration::from_secs(7)),
-        ] {
-            let mut connection = connection(&format!("postgres://u@a/x?{parameters}"), now);
-            begin_round(&mut connection, now);
-            let deadline = now + timeout;
-            assert_eq!(connection.deadline(), deadline);
-            connection.handle_connected(Protection::None);
-            assert!(connection.session().is_some() && !connection.is_secure());
-            assert_eq!(connection.deadline(), deadline, "starting is part of it");
-            let before = deadline - Duration::from_nanos(1);
-            assert!(connection.handle_timeout(before).is_none());
-            let due = connection.handle_timeout(deadline);
-            assert!(matches!(due, Some(Due::Failure(_))), "{due:?}");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_is_not_asked_for_begins_no_session() {
-        let mut connection = connection("postgres://u@a/x", start());
-        connection.handle_connected(Protection::None);
-        assert!(connection.session().is_none() && connection.is_waiting());
-    }
-}

@@ -2,22 +2,30 @@
 //!
 //! Knows what each failure says of the server and of the route; not when the next attempt is made.
 
+mod unanswered;
+
 use std::{
     fmt, io,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use self::unanswered::{NoneOf, kind_of};
+pub use self::unanswered::{Step, Unreached};
 use super::route::Reached;
 use crate::pg::{
-    config::ConfigError,
+    config::{ConfigError, Host, Server},
     session::{Refusal, SessionError},
 };
 
 /// A failure, and the server where it happened.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The server.
+    /// The server, as it is named.
     pub address: String,
+    /// The address of that name that took the connection.
+    pub taken_at: Option<IpAddr>,
     /// What was wrong with it.
     pub kind: FailureKind,
     /// Where the password was found that the server refused.
@@ -31,6 +39,10 @@ pub enum FailureKind {
     Settings(ConfigError),
     /// The connection; the words complete the sentence "connection ...".
     Connection(io::ErrorKind, String),
+    /// No address of the server takes a connection.
+    Unreached(Vec<Unreached>),
+    /// The connection was made, and the server did not answer in this time.
+    Unanswered(Step, Duration),
     /// TLS; the words say why.
     Tls(String),
     /// The server did not let us in, or we did not trust it, or it ended the session.
@@ -66,15 +78,53 @@ pub(super) enum FailureClass {
 }
 
 impl Failure {
+    /// What was wrong, without the server.
+    pub fn reason(&self) -> String {
+        match &self.kind {
+            FailureKind::Settings(error) => error.to_string(),
+            FailureKind::Connection(_, text) => format!("connection {text}"),
+            FailureKind::Unreached(unreached) => {
+                let name = self.names_addresses();
+                format!("connection failed: {}", NoneOf { unreached, name })
+            }
+            FailureKind::Unanswered(step, timeout) => {
+                format!(
+                    "connection {} within {} s",
+                    step.text(),
+                    timeout.as_secs_f64()
+                )
+            }
+            FailureKind::Tls(text) => format!("connection failed: {text}"),
+            FailureKind::Session(error) => {
+                format!("{error}{}", FoundIn(self.password_file.as_deref()))
+            }
+            FailureKind::TargetMismatch(target) => format!("server is not {target}"),
+            FailureKind::Unfit(unfit) => unfit.text().to_owned(),
+        }
+    }
+
+    /// The kind of error that a socket would have.
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match &self.kind {
+            FailureKind::Connection(kind, _) => *kind,
+            FailureKind::Unreached(unreached) => kind_of(unreached),
+            FailureKind::Unanswered(..) => io::ErrorKind::TimedOut,
+            FailureKind::Settings(_)
+            | FailureKind::Tls(_)
+            | FailureKind::Session(_)
+            | FailureKind::TargetMismatch(_)
+            | FailureKind::Unfit(_) => io::ErrorKind::Other,
+        }
+    }
+
     /// What to do about it, in words, where that is known.
     pub fn remedy(&self) -> Option<&'static str> {
         match &self.kind {
-            FailureKind::Connection(io::ErrorKind::ConnectionRefused, _) => {
-                Some("start PostgreSQL there, or check the host, the port and listen_addresses")
+            FailureKind::Connection(kind, _) if *kind == io::ErrorKind::ConnectionRefused => {
+                Some(unanswered::START_IT)
             }
-            FailureKind::Connection(io::ErrorKind::TimedOut, _) => {
-                Some("check the host, and the firewalls in between")
-            }
+            FailureKind::Unreached(unreached) => Some(unanswered::remedy(unreached)),
+            FailureKind::Unanswered(step, _) => Some(step.remedy()),
             FailureKind::Connection(..) | FailureKind::Tls(_) | FailureKind::TargetMismatch(_) => {
                 Some("check the host, and what lies between")
             }
@@ -86,26 +136,80 @@ impl Failure {
 
     /// The sentence for the log; the remedy is part of it where the server was reached.
     pub(super) fn log_text(&self) -> String {
-        let address = &self.address;
+        self.sentence(self.names_addresses())
+    }
+
+    /// The same without the addresses of a name, which may be others each time.
+    pub(super) fn gist(&self) -> String {
+        self.sentence(false)
+    }
+
+    fn sentence(&self, names_addresses: bool) -> String {
+        let address = self.place(names_addresses);
         let remedy = || match self.remedy() {
             Some(remedy) => format!(" ({remedy})"),
             None => String::new(),
         };
+        let connection = format!("connection to PostgreSQL at {address}");
         match &self.kind {
-            FailureKind::Connection(_, text) => {
-                format!("connection to PostgreSQL at {address} {text}")
+            FailureKind::Connection(_, text) => format!("{connection} {text}"),
+            FailureKind::Unreached(unreached) => {
+                let name = names_addresses;
+                format!("{connection} failed: {}", NoneOf { unreached, name })
             }
-            FailureKind::Tls(text) => {
-                format!("connection to PostgreSQL at {address} failed: {text}")
+            FailureKind::Unanswered(step, timeout) => {
+                let within = timeout.as_secs_f64();
+                format!("{connection} {} within {within} s{}", step.text(), remedy())
             }
-            FailureKind::Settings(_) | FailureKind::Session(_) | FailureKind::Unfit(_) => {
-                format!("{self}{}", remedy())
+            FailureKind::Tls(text) => format!("{connection} failed: {text}"),
+            FailureKind::Settings(error) => format!("PostgreSQL settings: {error}"),
+            FailureKind::Session(error) => {
+                let found = FoundIn(self.password_file.as_deref());
+                format!("PostgreSQL at {address}: {error}{found}{}", remedy())
+            }
+            FailureKind::Unfit(unfit) => {
+                format!("PostgreSQL at {address} {}{}", unfit.text(), remedy())
             }
             FailureKind::TargetMismatch(target) => {
                 format!("PostgreSQL at {address} is not {target}, as target_session_attrs demands")
             }
         }
     }
+
+    /// The server, and the address of its name that took the connection.
+    fn place(&self, names_addresses: bool) -> String {
+        match self.taken_at {
+            Some(ip) if names_addresses => format!("{} ({ip})", self.address),
+            Some(_) | None => self.address.clone(),
+        }
+    }
+
+    /// Whether the server is named by something else than the address that was tried.
+    fn names_addresses(&self) -> bool {
+        match &self.kind {
+            FailureKind::Unreached(unreached) => {
+                let [only] = &unreached[..] else { return true };
+                !self.address.contains(&only.address.ip().to_string())
+            }
+            FailureKind::Settings(_)
+            | FailureKind::Connection(..)
+            | FailureKind::Unanswered(..)
+            | FailureKind::Tls(_)
+            | FailureKind::Session(_)
+            | FailureKind::TargetMismatch(_)
+            | FailureKind::Unfit(_) => true,
+        }
+    }
+}
+
+/// The address that took a connection, where it is not what the server is named by.
+pub(super) fn address_behind(server: &Server, taken: Option<SocketAddr>) -> Option<IpAddr> {
+    let ip = taken?.ip();
+    let Host::Tcp(name) = &server.host else {
+        return None;
+    };
+    let is_named_by_it = name.is_empty() || name.parse() == Ok(ip);
+    (!is_named_by_it).then_some(ip)
 }
 
 impl fmt::Display for Failure {
@@ -113,17 +217,16 @@ impl fmt::Display for Failure {
         if let FailureKind::Settings(error) = &self.kind {
             return write!(f, "PostgreSQL settings: {error}");
         }
-        write!(f, "PostgreSQL at {}", self.address)?;
+        write!(f, "PostgreSQL at {}", self.place(true))?;
         match &self.kind {
-            FailureKind::Settings(_) => Ok(()),
-            FailureKind::Connection(_, text) => write!(f, ": connection {text}"),
-            FailureKind::Tls(text) => write!(f, ": connection failed: {text}"),
-            FailureKind::Session(error) => {
-                let found = FoundIn(self.password_file.as_deref());
-                write!(f, ": {error}{found}")
-            }
-            FailureKind::TargetMismatch(target) => write!(f, ": server is not {target}"),
             FailureKind::Unfit(unfit) => write!(f, " {}", unfit.text()),
+            FailureKind::Settings(_)
+            | FailureKind::Connection(..)
+            | FailureKind::Unreached(_)
+            | FailureKind::Unanswered(..)
+            | FailureKind::Tls(_)
+            | FailureKind::Session(_)
+            | FailureKind::TargetMismatch(_) => write!(f, ": {}", self.reason()),
         }
     }
 }
@@ -145,15 +248,27 @@ impl FailureKind {
         Self::Connection(kind, text.to_owned())
     }
 
+    /// The same, if the connection ended at this step of an attempt.
+    pub(super) fn at_step(self, step: Option<Step>) -> Self {
+        match (self, step) {
+            (Self::Connection(kind, text), Some(step)) => {
+                Self::Connection(kind, format!("{text} {}", step.moment()))
+            }
+            (kind, _) => kind,
+        }
+    }
+
     /// Why TLS is given up, where the same server is tried in clear text next.
     pub(super) fn reason_against_tls(&self) -> String {
         match self {
             Self::Connection(_, text) => format!("the connection {text}"),
             Self::Tls(text) => text.clone(),
             Self::Session(error) => format!("under it the server refused us: {error}"),
-            Self::Settings(_) | Self::TargetMismatch(_) | Self::Unfit(_) => {
-                "the server will not do".to_owned()
-            }
+            Self::Settings(_)
+            | Self::Unreached(_)
+            | Self::Unanswered(..)
+            | Self::TargetMismatch(_)
+            | Self::Unfit(_) => "the server will not do".to_owned(),
         }
     }
 
@@ -161,7 +276,7 @@ impl FailureKind {
     /// had believed who we are, `is_secure` whether TLS carried what it said.
     pub(super) fn reached(&self, is_admitted: bool, is_secure: bool) -> Reached {
         match self {
-            Self::Connection(..) => Reached::Nobody,
+            Self::Connection(..) | Self::Unreached(_) | Self::Unanswered(..) => Reached::Nobody,
             Self::Tls(_) => Reached::Tls,
             Self::TargetMismatch(_) | Self::Unfit(_) => Reached::Unsuitable,
             Self::Settings(_) => Reached::End,
@@ -190,6 +305,8 @@ impl FailureKind {
             Self::Unfit(unfit) => Some(*unfit),
             Self::Settings(_)
             | Self::Connection(..)
+            | Self::Unreached(_)
+            | Self::Unanswered(..)
             | Self::Tls(_)
             | Self::Session(_)
             | Self::TargetMismatch(_) => None,
@@ -208,9 +325,12 @@ impl FailureKind {
             // A standby may be promoted, and deafness has many causes.
             Self::Unfit(Unfit::Standby | Unfit::Deaf) => FailureClass::Passing,
             // It costs no server anything to look again.
-            Self::Settings(_) | Self::Connection(..) | Self::Tls(_) | Self::TargetMismatch(_) => {
-                FailureClass::Passing
-            }
+            Self::Settings(_)
+            | Self::Connection(..)
+            | Self::Unreached(_)
+            | Self::Unanswered(..)
+            | Self::Tls(_)
+            | Self::TargetMismatch(_) => FailureClass::Passing,
         }
     }
 }
@@ -252,6 +372,7 @@ mod tests {
     fn failure(kind: FailureKind) -> Failure {
         Failure {
             address: "db:5432".to_owned(),
+            taken_at: None,
             kind,
             password_file: None,
         }
@@ -276,12 +397,27 @@ mod tests {
 
     #[test]
     fn the_log_names_the_server_and_what_to_do_about_it() {
-        let timed_out = FailureKind::connection(io::ErrorKind::TimedOut, "timed out");
+        let silent = FailureKind::connection(io::ErrorKind::TimedOut, "went silent");
+        let unreached = |last: u8| Unreached {
+            address: SocketAddr::from(([10, 0, 0, last], 5432)),
+            kind: io::ErrorKind::TimedOut,
+            why: "no answer within 5 s".to_owned(),
+        };
         for (kind, begin, end) in [
             (
-                timed_out,
-                "connection to PostgreSQL at db:5432 timed out",
-                "timed out",
+                silent,
+                "connection to PostgreSQL at db:5432 went silent",
+                "silent",
+            ),
+            (
+                FailureKind::Unreached(vec![unreached(1), unreached(2)]),
+                "connection to PostgreSQL at db:5432 failed: 10.0.0.1: no answer",
+                "10.0.0.2: no answer within 5 s",
+            ),
+            (
+                FailureKind::Unanswered(Step::Greeting, Duration::from_millis(2500)),
+                "connection to PostgreSQL at db:5432 was accepted, and nothing was answered within 2.5 s",
+                "without a server behind it)",
             ),
             (
                 FailureKind::TargetMismatch("a primary"),
@@ -302,6 +438,18 @@ mod tests {
             let text = failure(kind).log_text();
             assert!(text.starts_with(begin) && text.ends_with(end), "{text}");
         }
+    }
+
+    /// A name may have its addresses in another order each time: that is no news for the log.
+    #[test]
+    fn the_gist_of_a_failure_is_the_same_whichever_address_it_was() {
+        let at = |last: u8| Failure {
+            taken_at: Some(IpAddr::from([10, 0, 0, last])),
+            ..failure(FailureKind::Unanswered(Step::Tls, Duration::from_secs(5)))
+        };
+        assert!(at(1).log_text().contains("db:5432 (10.0.0.1) was accepted"));
+        assert_ne!(at(1).log_text(), at(2).log_text());
+        assert_eq!(at(1).gist(), at(2).gist());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct Probe {
     /// The listening session is listening to `channel`.
     is_listening: bool,
     proof: Proof,
+    /// The listening session received a probe once.
+    has_received: bool,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(super) enum Proof {
     Received,
     /// Nothing, and nothing can be known without a publishing session.
     Impossible,
+    /// Nothing more: the server refused to notify the last probe.
+    Refused,
 }
 
 impl Probe {
@@ -63,6 +67,7 @@ impl Probe {
             number: 0,
             is_listening: false,
             proof: Proof::Pending,
+            has_received: false,
         }
     }
 
@@ -120,11 +125,15 @@ impl Probe {
         self.state = State::Idle;
     }
 
-    /// The server refused to notify the probe of this number: nothing can be proved.
-    pub(super) fn handle_refused(&mut self, number: u32) {
-        if number == self.number {
-            self.handle_impossible();
+    /// The server refused to notify the probe of this number. Returns whether it was under way:
+    /// nothing is proved any more.
+    pub(super) fn handle_refused(&mut self, number: u32) -> bool {
+        let is_under_way = number == self.number && matches!(self.state, State::Sent { .. });
+        if is_under_way {
+            self.state = State::Idle;
+            self.proof = Proof::Refused;
         }
+        is_under_way
     }
 
     /// There is no session that could publish: nothing can be proved.
@@ -159,6 +168,7 @@ impl Probe {
             {
                 self.state = State::Idle;
                 self.proof = Proof::Received;
+                self.has_received = true;
                 true
             }
             // From a stranger, or of an abandoned probe.
@@ -192,6 +202,7 @@ impl Probe {
         self.state = State::Idle;
         self.is_listening = false;
         self.proof = Proof::Pending;
+        self.has_received = false;
     }
 
     /// When [`Self::handle_timeout`] is wanted.
@@ -206,9 +217,10 @@ impl Probe {
     /// A session that received a probe before is trusted for as long as a heartbeat may take: to
     /// end it costs every client a gap.
     fn receipt_timeout(&self) -> Duration {
-        match self.proof {
-            Proof::Received => RECEIPT_TIMEOUT_AGAIN,
-            Proof::Pending | Proof::Impossible => RECEIPT_TIMEOUT,
+        if self.has_received {
+            RECEIPT_TIMEOUT_AGAIN
+        } else {
+            RECEIPT_TIMEOUT
         }
     }
 }
@@ -317,19 +329,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_probe_proves_nothing_and_takes_nothing_back() {
+    fn a_refused_probe_takes_the_proof_back_until_one_is_received() {
         let (mut probe, number, payload) = sent(start());
-        probe.handle_refused(number);
-        assert_eq!(probe.proof(), Proof::Impossible);
+        assert!(probe.handle_refused(number) && !probe.handle_refused(number));
+        assert_eq!(probe.proof(), Proof::Refused);
         probe.handle_received(payload.as_str().as_bytes());
-        assert_eq!(probe.proof(), Proof::Impossible);
+        assert_eq!(probe.proof(), Proof::Refused);
 
         let (_, payload) = probe.begin(2, start()).unwrap();
         probe.handle_received(payload.as_str().as_bytes());
         assert_eq!(probe.proof(), Proof::Received);
         let (number, _) = probe.begin(3, start()).unwrap();
-        probe.handle_refused(number);
-        assert_eq!(probe.proof(), Proof::Received);
+        assert!(!probe.handle_refused(number - 1), "of another session");
+        assert!(probe.handle_refused(number));
+        assert_eq!(probe.proof(), Proof::Refused);
         probe.handle_lost();
         assert_eq!(probe.proof(), Proof::Pending);
     }

@@ -3,9 +3,9 @@
 //! Each is ordered and comes back as a value; the files and threads behind it are the reactor's.
 //! Where the attempt then leads is `route`'s.
 
-use std::time::Instant;
+use std::{net::SocketAddr, time::Instant};
 
-use super::{Backend, FailureKind, Order, Role};
+use super::{Backend, FailureKind, Order, Role, connection::Step, failure::Unreached};
 use crate::pg::{
     config::{Config, ConfigError, ConnectionString},
     session::{KeyDerivation, SaltedPassword},
@@ -58,9 +58,39 @@ impl Backend {
         }
     }
 
-    /// The server is found, and the socket is being connected: its time begins.
-    pub fn handle_located(&mut self, role: Role, now: Instant) {
-        self.connection_mut(role).handle_located(now);
+    /// The server is found at these addresses, of which [`Order::Open`] tells the ones to be
+    /// connected to: their time begins.
+    pub fn handle_located(&mut self, role: Role, addresses: &[SocketAddr], now: Instant) {
+        self.connection_mut(role).handle_located(addresses, now);
+        self.advance_race(role, now);
+    }
+
+    /// The address took no connection.
+    pub fn handle_unopened(&mut self, role: Role, unreached: Unreached, now: Instant) {
+        self.connection_mut(role).handle_unopened(unreached, now);
+        self.advance_race(role, now);
+    }
+
+    /// The address took the connection, as the first of those that were opened. The others are to
+    /// be closed; [`Self::handle_connected`] or [`Self::handle_secured`] follows.
+    pub fn handle_opened(&mut self, role: Role, address: SocketAddr) {
+        self.connection_mut(role).handle_opened(address);
+    }
+
+    /// The server agreed to TLS.
+    pub fn handle_tls_begun(&mut self, role: Role) {
+        self.connection_mut(role).handle_tls_begun();
+    }
+
+    /// Orders what the addresses of the server want now.
+    pub(super) fn advance_race(&mut self, role: Role, now: Instant) {
+        while let Some(step) = self.connection_mut(role).poll_race(now) {
+            match step {
+                Step::Open(address) => self.orders.push_back(Order::Open(role, address)),
+                Step::Close(address) => self.orders.push_back(Order::Close(role, address)),
+                Step::Over(kind) => self.fail(role, kind, now),
+            }
+        }
     }
 
     /// What [`Order::DeriveKey`] is about, once; `None` if the session is gone.
@@ -108,6 +138,8 @@ mod tests {
         let is_ours = |order: &Order| match order {
             Order::Resolve(role)
             | Order::Connect(role)
+            | Order::Open(role, _)
+            | Order::Close(role, _)
             | Order::DeriveKey(role)
             | Order::Leave(role)
             | Order::Cancel(role)
@@ -134,7 +166,6 @@ mod tests {
         assert_eq!(backend.server(ROLE).to_string(), "two:5432");
         let password = backend.server(ROLE).password.as_ref();
         assert_eq!(password.unwrap().as_bytes(), b"new");
-        backend.handle_located(ROLE, now);
         backend.handle_lost(ROLE, "failed", now);
         // The same round goes on as it began.
         let next = [Order::Disconnect(ROLE), Order::Connect(ROLE)];
@@ -226,12 +257,129 @@ mod tests {
         let found = backend.config(ROLE).clone();
         backend.handle_resolved(ROLE, found, now);
         let located = now + Duration::from_secs(2);
-        backend.handle_located(ROLE, located);
+        backend.handle_located(ROLE, &addresses(1), located);
         backend.handle_timeout(located + Duration::from_millis(2_999));
         assert!(backend.failure(ROLE).is_none());
         backend.handle_timeout(located + Duration::from_secs(3));
         let failure = backend.failure(ROLE).unwrap().to_string();
-        assert_eq!(failure, "PostgreSQL at db:5432: connection timed out");
+        let why = "connection failed: 10.0.0.1: no answer within 3 s";
+        assert_eq!(failure, format!("PostgreSQL at db:5432: {why}"));
+    }
+
+    fn addresses(count: u8) -> Vec<SocketAddr> {
+        let address = |last| SocketAddr::from(([10, 0, 0, last], 5432));
+        (1..=count).map(address).collect()
+    }
+
+    /// A backend whose listening session has found its server at so many addresses.
+    fn located(text: &str, count: u8) -> (Backend, Vec<SocketAddr>, Instant) {
+        let (mut backend, now) = begun(text);
+        let found = backend.config(ROLE).clone();
+        backend.handle_resolved(ROLE, found, now);
+        assert_eq!(orders(&mut backend), [Order::Connect(ROLE)]);
+        let addresses = addresses(count);
+        backend.handle_located(ROLE, &addresses, now);
+        (backend, addresses, now)
+    }
+
+    #[test]
+    fn an_address_that_does_not_answer_is_raced_by_the_next_one() {
+        let (mut backend, all, now) = located("postgres://u@db", 2);
+        assert_eq!(orders(&mut backend), [Order::Open(ROLE, all[0])]);
+        let then = now + Duration::from_millis(250);
+        assert!(backend.poll_timeout() <= then);
+        backend.handle_timeout(then);
+        assert_eq!(orders(&mut backend), [Order::Open(ROLE, all[1])]);
+        backend.handle_opened(ROLE, all[1]);
+        backend.handle_connected(ROLE);
+        assert!(backend.session(ROLE).is_some());
+        // The time of the address that took the connection, not of the one before it.
+        backend.handle_timeout(now + Duration::from_secs(5));
+        assert!(backend.session(ROLE).is_some());
+        backend.handle_timeout(then + Duration::from_secs(5));
+        assert!(backend.session(ROLE).is_none());
+    }
+
+    #[test]
+    fn an_address_that_accepts_and_stays_mute_is_passed_over() {
+        let (mut backend, all, now) = located("postgres://u@db,other?sslmode=disable", 2);
+        backend.handle_opened(ROLE, all[0]);
+        backend.handle_connected(ROLE);
+        orders(&mut backend);
+        let mut at = now + Duration::from_secs(5);
+        backend.handle_timeout(at);
+        let again = [Order::Disconnect(ROLE), Order::Connect(ROLE)];
+        assert_eq!(orders(&mut backend), again);
+        assert_eq!(backend.server(ROLE).to_string(), "db:5432", "the same name");
+        backend.handle_located(ROLE, &all, at);
+        assert_eq!(orders(&mut backend), [Order::Open(ROLE, all[1])]);
+        let unreached = Unreached {
+            address: all[1],
+            kind: std::io::ErrorKind::ConnectionRefused,
+            why: "refused".to_owned(),
+        };
+        backend.handle_unopened(ROLE, unreached, at);
+        assert_eq!(orders(&mut backend), again);
+        assert_eq!(backend.server(ROLE).to_string(), "other:5432", "in turn");
+        backend.handle_lost(ROLE, "failed", at);
+        at += wait_for_round(&mut backend, at);
+        let found = backend.config(ROLE).clone();
+        backend.handle_resolved(ROLE, found, at);
+        orders(&mut backend);
+        backend.handle_located(ROLE, &all, at);
+        let last = [Order::Open(ROLE, all[1])];
+        assert_eq!(
+            orders(&mut backend),
+            last,
+            "the mute one comes last from now on"
+        );
+    }
+
+    #[test]
+    fn how_far_an_attempt_got_is_told() {
+        let failure = |backend: &Backend| backend.failure(ROLE).unwrap().to_string();
+        let at_db = "PostgreSQL at db:5432 (10.0.0.1): connection";
+        let cases: [(&str, &[u8], &str); 4] = [
+            (
+                "disable",
+                b"",
+                "was accepted, and nothing was answered within 5 s",
+            ),
+            (
+                "disable",
+                b"R\0\0\0\x08\0\0\0\x03",
+                "was accepted, and the authentication was not finished within 5 s",
+            ),
+            (
+                "disable",
+                b"R\0\0\0\x08\0\0\0\0",
+                "was accepted and the authentication passed, and no session began within 5 s",
+            ),
+            (
+                "disable",
+                b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I",
+                "was made, and the first query of the session was not answered within 5 s",
+            ),
+        ];
+        for (mode, input, expected) in cases {
+            let url = format!("postgres://u:p@db?sslmode={mode}");
+            let (mut backend, all, now) = located(&url, 1);
+            backend.handle_opened(ROLE, all[0]);
+            backend.handle_secured(ROLE, None);
+            backend.handle_input(ROLE, input, now);
+            backend.drain_events(now, |_| {});
+            backend.handle_timeout(now + Duration::from_secs(5));
+            assert_eq!(failure(&backend), format!("{at_db} {expected}"));
+        }
+        let (mut backend, all, now) = located("postgres://u@db?sslmode=require", 1);
+        backend.handle_opened(ROLE, all[0]);
+        backend.handle_tls_begun(ROLE);
+        backend.handle_lost(ROLE, "was closed by the server", now);
+        let closed = format!("{at_db} was closed by the server during the TLS handshake");
+        assert_eq!(failure(&backend), closed);
+        let (mut backend, _, now) = located("postgres://u@db", 0);
+        backend.handle_timeout(now);
+        assert!(failure(&backend).ends_with("connection failed: the name has no address"));
     }
 
     /// A backend that was asked for a key of so many iterations.
@@ -239,7 +387,6 @@ mod tests {
         let (mut backend, now) = begun("postgres://u:pw@db?connect_timeout=3&sslmode=disable");
         let found = backend.config(ROLE).clone();
         backend.handle_resolved(ROLE, found, now);
-        backend.handle_located(ROLE, now);
         backend.handle_connected(ROLE);
         let request = |code: u32, data: &[u8]| {
             let length = u32::try_from(8 + data.len()).unwrap();

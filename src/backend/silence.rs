@@ -26,7 +26,11 @@ impl Backend {
         let [listening, publishing] = &self.connections;
         let sessions = listening.deadline().min(publishing.deadline());
         let leaving = self.leaving.iter().filter_map(|it| it.deadline());
-        let others = [self.probe.deadline(), self.commits.deadline()];
+        let others = [
+            self.probe.deadline(),
+            self.commits.deadline(),
+            self.opening_deadline(),
+        ];
         leaving
             .chain(others.into_iter().flatten())
             .fold(sessions, Instant::min)
@@ -41,12 +45,14 @@ impl Backend {
             self.note_stall();
             self.find_lock_holder();
         }
+        self.handle_opening_timeout(now);
         for role in Role::ALL {
             if self.leaving[role.index()].handle_timeout(now) {
                 self.orders.push_back(Order::Cancel(role));
             }
             match self.connection_mut(role).handle_timeout(now) {
                 Some(Due::Resolve) => self.orders.push_back(Order::Resolve(role)),
+                Some(Due::Race) => self.advance_race(role, now),
                 Some(Due::Heartbeat) => self.send_heartbeat(role, now),
                 Some(Due::Failure(kind)) => self.handle_silence(role, kind, now),
                 None => {}
@@ -154,10 +160,8 @@ impl Backend {
     /// Whether one session's answers say something of the other's silence.
     fn go_the_same_way(&self) -> bool {
         let [listening, publishing] = &self.connections;
-        let (one, other) = (listening.server(), publishing.server());
         let is_relayed = |role| self.session(role).is_some_and(Session::is_relayed);
-        (&one.host, &one.address) == (&other.host, &other.address)
-            && one.port == other.port
+        listening.server().is_at(publishing.server())
             && listening.config().database == publishing.config().database
             && !Role::ALL.into_iter().any(is_relayed)
     }

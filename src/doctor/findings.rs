@@ -212,8 +212,22 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
         );
         return finding(Verdict::Good, subject, text);
     }
+    if let Some(refusal) = backend.refusal() {
+        let text = format!("the server refuses to notify: {refusal}");
+        let finding = finding(Verdict::Bad, subject, text);
+        return match refusal.sqlstate.as_str() {
+            "42501" => finding.with_remedy(
+                "GRANT EXECUTE ON FUNCTION pg_catalog.pg_notify(text, text) to the role",
+            ),
+            "54000" => finding.with_remedy(
+                "the queue is full: end the session in pg_stat_activity that listens and stays in \
+                 a transaction",
+            ),
+            _ => finding,
+        };
+    }
     if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
-        let text = "the server refused to notify, or did not commit it in time";
+        let text = "the server did not commit a notification in time";
         return finding(Verdict::Bad, subject, text).with_remedy("see why with -l warn");
     }
     let text = "not tried without both sessions, or the notification did not arrive";

@@ -382,7 +382,11 @@ impl Hub {
     }
 
     fn publish(&mut self, slot: u32, channel: Channel, payload: Payload, id: Option<RequestId>) {
-        if !self.postgres.is_publishing_up {
+        let can_publish = match &self.upstream {
+            Upstream::Postgres(backend) => backend.can_publish(),
+            Upstream::Program | Upstream::Busy => self.postgres.is_publishing_up,
+        };
+        if !can_publish {
             let text = "PostgreSQL is not connected";
             let code = ErrorCode::PostgresDown;
             self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());

@@ -43,6 +43,9 @@ impl Hub {
             Event::Down(Role::Listening) => self.handle_listening_down(),
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),
             Event::Down(Role::Publishing) => self.handle_publishing(false),
+            Event::Absent(Role::Listening) => self.announce(PostgresStatus::Down),
+            Event::Absent(Role::Publishing) => {}
+            Event::Refused(refusal) => self.postgres.refusal = refusal,
             Event::TlsGivenUp(Role::Listening) => self.metrics.listening_tls_given_up += 1,
             Event::TlsGivenUp(Role::Publishing) => self.metrics.publishing_tls_given_up += 1,
             Event::Proved(proved) => self.postgres.is_proved = proved,
@@ -259,6 +262,8 @@ impl Hub {
             Err("the publishing session is not connected".into())
         } else if let Some(stall) = self.postgres.stall {
             Err(stall.to_string().into())
+        } else if let Some(refusal) = &self.postgres.refusal {
+            Err(format!("PostgreSQL refuses to notify: {refusal}").into())
         } else if !self.postgres.is_proved {
             Err("no notification of the publishing session was heard yet".into())
         } else {

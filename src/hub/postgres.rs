@@ -7,6 +7,7 @@ use crate::{
     backend::{Stall, Unfit},
     channel::LengthUnit,
     message::PostgresStatus,
+    pg::session::ServerError,
 };
 
 /// The state of PostgreSQL as clients and probes see it.
@@ -18,12 +19,15 @@ pub(super) struct Postgres {
     pub(super) is_publishing_up: bool,
     /// A publish was heard, as far as we know.
     pub(super) is_proved: bool,
+    /// Why the last probe was refused, until one is heard.
+    pub(super) refusal: Option<ServerError>,
     /// No publish commits.
     pub(super) stall: Option<Stall>,
     /// How full PostgreSQL's queue was when last measured, from 0 to 1.
     pub(super) queue_usage: f64,
     /// Why the last server that let us in would not do.
     pub(super) unfit: Option<Unfit>,
+    /// `Up` also while nothing was told, since nothing has failed.
     announced: PostgresStatus,
 }
 
@@ -55,10 +59,11 @@ impl Default for Postgres {
             length_unit: LengthUnit::Utf8,
             is_publishing_up: false,
             is_proved: false,
+            refusal: None,
             stall: None,
             queue_usage: 0.0,
             unfit: None,
-            announced: PostgresStatus::Down,
+            announced: PostgresStatus::Up,
         }
     }
 }

@@ -9,6 +9,7 @@ mod frames;
 mod limits;
 mod locked;
 mod metrics;
+mod opening;
 mod proof;
 mod server;
 mod shutdown;

@@ -45,9 +45,8 @@ pub(super) fn spawn(
     requests: mpsc::Receiver<Request>,
     started: Reply,
 ) -> Result<(Arc<Waker>, JoinHandle<()>), ListenerError> {
-    let now = Instant::now();
-    let backend = Backend::new(config, seed, now);
-    let deadline = now + backend.round_timeout() + MARGIN;
+    let began = Instant::now();
+    let backend = Backend::new(config, seed, began);
     let sessions = BackendReactor::new(backend).map_err(ListenerError::Io)?;
     let waker = sessions.waker();
     let listening = Listening {
@@ -61,7 +60,7 @@ pub(super) fn spawn(
         },
         starting: Some(Starting {
             reply: started,
-            deadline,
+            began,
         }),
     };
     let thread = thread::Builder::new()
@@ -93,7 +92,7 @@ struct Callers {
 /// The first attempt to connect.
 struct Starting {
     reply: Reply,
-    deadline: Instant,
+    began: Instant,
 }
 
 /// The sending end of the queue; however the thread ends, the receiver learns of it.
@@ -121,7 +120,7 @@ impl Listening {
     }
 
     fn turn(&mut self) -> io::Result<Flow> {
-        let starting = self.starting.as_ref().map(|starting| starting.deadline);
+        let starting = self.starting.as_ref().map(|it| self.deadline(it));
         let until = [self.callers.channels.poll_timeout(), starting];
         let callers = &mut self.callers;
         let react = |backend: &mut Backend, now| callers.react(backend, now);
@@ -134,18 +133,24 @@ impl Listening {
         }
     }
 
+    /// It grows with the addresses that are found.
+    fn deadline(&self, starting: &Starting) -> Instant {
+        starting.began + self.sessions.backend().round_timeout() + MARGIN
+    }
+
     /// Reports the result of the first round of attempts to its caller, once it is known.
     fn start(&mut self, now: Instant) -> Flow {
-        let Some(Starting { reply, deadline }) = &self.starting else {
+        let Some(starting) = &self.starting else {
             return Flow::GoOn;
         };
+        let reply = &starting.reply;
         let backend = self.sessions.backend();
         let mut failures = Role::ALL.into_iter().map(|role| backend.failure(role));
         if let Some(failure) = failures.find_map(|failure| failure) {
             answer(reply, Err(error_of(failure)));
             return Flow::End;
         }
-        if now >= *deadline {
+        if now >= self.deadline(starting) {
             let error = ListenerError::Connection {
                 address: backend.config(Role::Listening).address(),
                 error: io::ErrorKind::TimedOut.into(),
@@ -221,6 +226,8 @@ impl Callers {
             Event::Down(Role::Listening) => channels.handle_down(),
             Event::Up(Role::Publishing, _)
             | Event::Down(Role::Publishing)
+            | Event::Absent(_)
+            | Event::Refused(_)
             | Event::TlsGivenUp(_)
             | Event::Proved(_)
             | Event::Unfit(_)
@@ -245,9 +252,11 @@ impl Callers {
 fn error_of(failure: &Failure) -> ListenerError {
     let address = failure.address.clone();
     let error = match &failure.kind {
-        FailureKind::Connection(kind, text) => io::Error::new(*kind, format!("connection {text}")),
-        FailureKind::Tls(text) => io::Error::other(format!("connection failed: {text}")),
-        FailureKind::TargetMismatch(target) => io::Error::other(format!("server is not {target}")),
+        FailureKind::Connection(..)
+        | FailureKind::Unreached(_)
+        | FailureKind::Unanswered(..)
+        | FailureKind::Tls(_)
+        | FailureKind::TargetMismatch(_) => io::Error::new(failure.io_kind(), failure.reason()),
         FailureKind::Unfit(unfit) => io::Error::other(format!("server {}", unfit.text())),
         FailureKind::Settings(error) => return ListenerError::Url(error.clone()),
         FailureKind::Session(error) => {

@@ -5,6 +5,7 @@
 
 mod departure;
 mod incoming;
+mod start_up;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +13,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-pub use self::departure::Departure;
 use self::incoming::Step;
+pub use self::{departure::Departure, start_up::StartUp};
 use super::{
     auth::Authentication,
     codec::Codec,
@@ -85,6 +86,8 @@ pub struct Session {
     server: Server,
     /// Stays once it is true, also when the session is over.
     is_admitted: bool,
+    /// The server sent something.
+    is_answered: bool,
 }
 
 /// What happened; borrows the bytes of a notification from the session.
@@ -206,6 +209,7 @@ impl Session {
             requests: VecDeque::new(),
             server: Server::default(),
             is_admitted: false,
+            is_answered: false,
         }
     }
 
@@ -311,6 +315,7 @@ impl Session {
 
     /// Takes what the socket read.
     pub fn handle_input(&mut self, input: &[u8]) {
+        self.is_answered |= !input.is_empty();
         match self.phase {
             Phase::Authenticating(_)
             | Phase::Starting

@@ -5,7 +5,6 @@
 mod leaving;
 
 use std::{
-    collections::VecDeque,
     io::{self, Read, Write},
     net::SocketAddr,
     path::PathBuf,
@@ -17,12 +16,12 @@ use mio::{Interest, Registry, Waker};
 
 use self::leaving::Leaver;
 use super::{
-    resolve::{Answer, Question, Resolved, Resolver, Unresolved},
+    resolve::{Answer, Question, Resolver, Unresolved},
     socket::BackendSocket,
     source::Source,
     tls::{Connector, Progress, Securing, TlsSocket},
 };
-use crate::backend::{Backend, Order, Role};
+use crate::backend::{Backend, Order, Role, Unreached};
 
 /// The sockets of both sessions, and of those that were given up.
 #[derive(Debug)]
@@ -38,11 +37,9 @@ pub(crate) struct BackendSockets {
 enum Stage {
     #[default]
     None,
+    /// The first one that is connected goes on.
     Connecting {
-        socket: BackendSocket,
-        address: SocketAddr,
-        /// To be tried if this one fails.
-        others: VecDeque<SocketAddr>,
+        sockets: Vec<(SocketAddr, BackendSocket)>,
         /// Where TLS is wanted.
         connector: Option<Connector>,
     },
@@ -107,6 +104,12 @@ impl BackendSockets {
                     backend.handle_unreachable(role, &refused(&error), error.kind(), now);
                 }
             }
+            Order::Open(role, address) => self.open(role, address, backend, registry, now),
+            Order::Close(role, address) => {
+                if let Stage::Connecting { sockets, .. } = &mut self.sockets[role.index()] {
+                    sockets.retain(|(of, _)| *of != address);
+                }
+            }
             Order::DeriveKey(role) => {
                 if let Some(derivation) = backend.take_key_derivation(role) {
                     self.ask(role, Question::Key(derivation), backend, now);
@@ -136,12 +139,11 @@ impl BackendSockets {
         role: Role,
         event: &mio::event::Event,
         backend: &mut Backend,
-        registry: &Registry,
         now: Instant,
     ) {
         match &mut self.sockets[role.index()] {
             Stage::None => {}
-            Stage::Connecting { .. } => self.check_connecting(role, backend, registry, now),
+            Stage::Connecting { .. } => self.check_connecting(role, backend, now),
             Stage::Securing(..) => self.secure(role, backend, now),
             Stage::Connected {
                 readable, writable, ..
@@ -160,7 +162,7 @@ impl BackendSockets {
     }
 
     /// Goes on with what threads found out by now.
-    pub(crate) fn handle_wake(&mut self, backend: &mut Backend, registry: &Registry, now: Instant) {
+    pub(crate) fn handle_wake(&mut self, backend: &mut Backend, now: Instant) {
         for role in Role::ALL {
             let Some(answer) = self.resolvers[role.index()].poll() else {
                 continue;
@@ -169,8 +171,11 @@ impl BackendSockets {
                 Answer::Settings(Ok(config)) => backend.handle_resolved(role, *config, now),
                 Answer::Settings(Err(error)) => backend.handle_unresolved(role, error, now),
                 Answer::Server(Ok(resolved)) => {
-                    backend.handle_located(role, now);
-                    self.connect_next(role, resolved, None, backend, registry, now);
+                    self.sockets[role.index()] = Stage::Connecting {
+                        sockets: Vec::new(),
+                        connector: resolved.connector,
+                    };
+                    backend.handle_located(role, &resolved.addresses, now);
                 }
                 Answer::Server(Err(Unresolved::Name(error))) | Answer::None(error) => {
                     backend.handle_unreachable(role, &refused(&error), error.kind(), now);
@@ -305,88 +310,67 @@ impl BackendSockets {
         };
     }
 
-    fn connect_next(
+    /// Begins to connect to one more address.
+    fn open(
         &mut self,
         role: Role,
-        resolved: Resolved,
-        mut failure: Option<io::Error>,
+        address: SocketAddr,
         backend: &mut Backend,
         registry: &Registry,
         now: Instant,
     ) {
-        let mut addresses = VecDeque::from(resolved.addresses);
-        while let Some(address) = addresses.pop_front() {
-            let keepalive = &backend.config(role).keepalive;
-            let connecting =
-                BackendSocket::connect_tcp(address, keepalive).and_then(|mut socket| {
-                    register(&mut socket, Source::Backend(role), registry).map(|()| socket)
-                });
-            match connecting {
-                Ok(socket) => {
-                    self.sockets[role.index()] = Stage::Connecting {
-                        socket,
-                        address,
-                        others: addresses,
-                        connector: resolved.connector,
-                    };
-                    return;
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        self.sockets[role.index()] = Stage::None;
-        let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let error = failure.unwrap_or_else(none);
-        backend.handle_unreachable(role, &refused(&error), error.kind(), now);
-    }
-
-    fn check_connecting(
-        &mut self,
-        role: Role,
-        backend: &mut Backend,
-        registry: &Registry,
-        now: Instant,
-    ) {
-        let Stage::Connecting {
-            socket,
-            address,
-            others,
-            connector,
-        } = std::mem::take(&mut self.sockets[role.index()])
-        else {
+        let Stage::Connecting { sockets, .. } = &mut self.sockets[role.index()] else {
             return;
         };
-        match (socket.check_connected(), connector) {
-            (Ok(()), None) => {
-                let connector = None;
-                let origin = Origin::Tcp { address, connector };
+        let keepalive = &backend.config(role).keepalive;
+        let connecting = BackendSocket::connect_tcp(address, keepalive).and_then(|mut socket| {
+            register(&mut socket, Source::Backend(role), registry).map(|()| socket)
+        });
+        match connecting {
+            Ok(socket) => sockets.push((address, socket)),
+            Err(error) => backend.handle_unopened(role, unreached(address, &error), now),
+        }
+    }
+
+    fn check_connecting(&mut self, role: Role, backend: &mut Backend, now: Instant) {
+        let Stage::Connecting { sockets, connector } = &mut self.sockets[role.index()] else {
+            return;
+        };
+        let mut failed = Vec::new();
+        let mut connected = None;
+        for (address, socket) in std::mem::take(sockets) {
+            match socket.check_connected() {
+                Ok(()) if connected.is_none() => connected = Some((address, socket)),
+                // The first one goes on, and the others are closed.
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sockets.push((address, socket));
+                }
+                Err(error) => failed.push(unreached(address, &error)),
+            }
+        }
+        let Some((address, socket)) = connected else {
+            for unreached in failed {
+                backend.handle_unopened(role, unreached, now);
+            }
+            return;
+        };
+        let connector = connector.take();
+        backend.handle_opened(role, address);
+        let origin = Origin::Tcp {
+            address,
+            connector: connector.clone(),
+        };
+        match connector {
+            None => {
                 self.connected(role, Stream::Plain(socket), origin);
                 backend.handle_connected(role);
             }
-            (Ok(()), Some(connector)) => {
+            Some(connector) => {
                 let encryption = backend.route(role).encryption;
-                let origin = Origin::Tcp {
-                    address,
-                    connector: Some(connector.clone()),
-                };
                 let securing = Securing::new(socket, connector, encryption);
                 self.sockets[role.index()] = Stage::Securing(Box::new(securing), origin);
                 self.secure(role, backend, now);
-            }
-            (Err(error), connector) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.sockets[role.index()] = Stage::Connecting {
-                    socket,
-                    address,
-                    others,
-                    connector,
-                };
-            }
-            (Err(error), connector) => {
-                let resolved = Resolved {
-                    addresses: others.into(),
-                    connector,
-                };
-                self.connect_next(role, resolved, Some(error), backend, registry, now);
             }
         }
     }
@@ -398,6 +382,9 @@ impl BackendSockets {
         };
         match securing.advance() {
             Progress::Pending(securing) => {
+                if securing.has_begun() {
+                    backend.handle_tls_begun(role);
+                }
                 self.sockets[role.index()] = Stage::Securing(securing, origin);
             }
             Progress::Plain(socket) => {
@@ -453,6 +440,17 @@ fn register(socket: &mut BackendSocket, source: Source, registry: &Registry) -> 
     registry.register(socket, token, Interest::READABLE | Interest::WRITABLE)
 }
 
+fn unreached(address: SocketAddr, error: &io::Error) -> Unreached {
+    Unreached {
+        address,
+        kind: error.kind(),
+        why: error.to_string(),
+    }
+}
+
 fn refused(error: &io::Error) -> String {
     format!("failed: {error}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ impl BackendReactor {
         for event in &self.events {
             match Source::from_token(event.token()) {
                 Some(Source::Backend(role)) => {
-                    sockets.handle_event(role, event, backend, registry, now);
+                    sockets.handle_event(role, event, backend, now);
                 }
                 Some(Source::Leaving(role)) => sockets.handle_leaving(role),
                 Some(
@@ -74,7 +74,7 @@ impl BackendReactor {
                     | Source::Signals
                     | Source::Client(_),
                 )
-                | None => sockets.handle_wake(backend, registry, now),
+                | None => sockets.handle_wake(backend, now),
             }
         }
         sockets.read(backend, &mut self.buffer, now);

@@ -104,6 +104,11 @@ impl Securing {
         }
     }
 
+    /// Whether the server agreed to TLS.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.step, Step::ShakingHands(_))
+    }
+
     /// Goes on as far as the socket lets it.
     pub(super) fn advance(mut self) -> Progress {
         loop {

@@ -49,6 +49,11 @@ fn every_outage_is_told(name: &str, harm: impl Fn(&Sandbox)) {
             witness.hear_of_the_outage();
             witness.hear_of_the_return();
             report(name, round, back.elapsed(), HEARD_AGAIN_WITHIN);
+            // Up is up: what is published right after it is not refused.
+            assert_eq!(
+                bridge.client().notify("published", "at once")["type"],
+                "notified"
+            );
             bridge.wait_until_ready();
             witness.hear_a_number_after(publisher.committed());
         },

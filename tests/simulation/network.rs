@@ -378,6 +378,7 @@ impl World {
                 self.offered[role.index()] = 0;
                 self.taps[role.index()].lose(role == Role::Listening, &mut self.truth);
             }
+            Order::Open(..) | Order::Close(..) => unreachable!("no server is looked up"),
             Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
     }

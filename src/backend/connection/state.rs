@@ -6,8 +6,12 @@
 use std::{fmt, time::Instant};
 
 use crate::{
-    backend::heartbeat::{HEARTBEAT_TIMEOUT, Heartbeat},
+    backend::{
+        failure::{Step, Unreached},
+        heartbeat::{HEARTBEAT_TIMEOUT, Heartbeat},
+    },
     pg::session::{KeyDerivation, Session},
+    race::Race,
 };
 
 /// The steps, in their order.
@@ -23,8 +27,17 @@ pub(super) enum State {
     Locating {
         deadline: Instant,
     },
+    /// Addresses of the server are being connected to, until one takes the connection.
     Connecting {
+        race: Race,
+        failed: Vec<Unreached>,
+        since: Instant,
+    },
+    /// The connection is made, and TLS is asked for.
+    Securing {
         deadline: Instant,
+        /// The server has agreed to TLS.
+        has_begun: bool,
     },
     Starting {
         session: Box<Session>,
@@ -51,7 +64,8 @@ impl State {
             Self::Waiting { .. }
             | Self::Resolving { .. }
             | Self::Locating { .. }
-            | Self::Connecting { .. } => None,
+            | Self::Connecting { .. }
+            | Self::Securing { .. } => None,
         }
     }
 
@@ -61,7 +75,8 @@ impl State {
             Self::Waiting { .. }
             | Self::Resolving { .. }
             | Self::Locating { .. }
-            | Self::Connecting { .. } => None,
+            | Self::Connecting { .. }
+            | Self::Securing { .. } => None,
         }
     }
 
@@ -72,7 +87,25 @@ impl State {
             Self::Waiting { .. }
             | Self::Resolving { .. }
             | Self::Locating { .. }
-            | Self::Connecting { .. } => false,
+            | Self::Connecting { .. }
+            | Self::Securing { .. } => false,
+        }
+    }
+
+    /// What the server owes us on the way to a session, once a connection is made.
+    pub(super) fn step(&self) -> Option<Step> {
+        match self {
+            Self::Securing { has_begun, .. } => Some(if *has_begun {
+                Step::Tls
+            } else {
+                Step::Greeting
+            }),
+            Self::Starting { session, .. } => session.start_up().map(Step::from),
+            Self::Waiting { .. }
+            | Self::Resolving { .. }
+            | Self::Locating { .. }
+            | Self::Connecting { .. }
+            | Self::Ready { .. } => None,
         }
     }
 
@@ -84,6 +117,7 @@ impl State {
             | Self::Resolving { .. }
             | Self::Locating { .. }
             | Self::Connecting { .. }
+            | Self::Securing { .. }
             | Self::Starting { .. } => None,
         }
     }
@@ -96,6 +130,7 @@ impl State {
             | Self::Resolving { .. }
             | Self::Locating { .. }
             | Self::Connecting { .. }
+            | Self::Securing { .. }
             | Self::Starting { .. } => None,
         }
     }
@@ -108,6 +143,7 @@ impl State {
             | Self::Resolving { .. }
             | Self::Locating { .. }
             | Self::Connecting { .. }
+            | Self::Securing { .. }
             | Self::Starting { .. } => None,
         }
     }
@@ -120,7 +156,8 @@ impl State {
             Self::Waiting { .. }
             | Self::Resolving { .. }
             | Self::Locating { .. }
-            | Self::Connecting { .. } => {}
+            | Self::Connecting { .. }
+            | Self::Securing { .. } => {}
         }
     }
 
@@ -150,6 +187,7 @@ impl State {
             | Self::Resolving { .. }
             | Self::Locating { .. }
             | Self::Connecting { .. }
+            | Self::Securing { .. }
             | Self::Ready { .. } => None,
         }
     }
@@ -157,9 +195,10 @@ impl State {
     pub(super) fn deadline(&self) -> Instant {
         match self {
             Self::Waiting { until } => *until,
+            Self::Connecting { race, .. } => race.deadline(),
             Self::Resolving { deadline }
             | Self::Locating { deadline }
-            | Self::Connecting { deadline }
+            | Self::Securing { deadline, .. }
             | Self::Starting { deadline, .. } => *deadline,
             Self::Ready { heartbeat, .. } => heartbeat.deadline(),
         }
@@ -173,6 +212,7 @@ impl fmt::Debug for State {
             Self::Resolving { .. } => "Resolving",
             Self::Locating { .. } => "Locating",
             Self::Connecting { .. } => "Connecting",
+            Self::Securing { .. } => "Securing",
             Self::Starting { .. } => "Starting",
             Self::Ready { .. } => "Ready",
         })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::world::World;
+use crate::backend::Role;
 
 const DOWN: &str = r#"{"type":"status","postgres":"down"}"#;
 const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"a"}"#;
@@ -19,11 +20,10 @@ pub(super) fn readiness(world: &mut World) -> String {
 fn who_hears_nothing_is_not_up_and_says_so() {
     let mut world = World::deaf();
     let ann = world.client();
-    assert_eq!(world.texts(ann), [DOWN]);
     world.send(ann, SUBSCRIBE);
     world.pass(Duration::from_secs(20));
     world.postgres_answers_all();
-    assert_eq!(world.texts(ann), [""; 0], "nothing is promised");
+    assert_eq!(world.texts(ann), [DOWN], "nothing is promised");
     let ready = readiness(&mut world);
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     assert!(ready.contains("do not come back"), "{ready}");
@@ -64,10 +64,10 @@ fn a_lost_transaction_status_is_mended_and_the_channel_asked_for_again() {
     let mut world = World::connected();
     let ann = world.client();
     world.send(ann, SUBSCRIBE);
-    let before = world.postgres_measured();
+    let before = world.postgres_measured(Role::Listening);
     world.postgres_refuses("58P01", "could not access status of transaction 563");
     assert_eq!(world.messages(ann)[0]["code"], json!("postgres_error"));
-    assert_eq!(world.postgres_measured(), before + 1);
+    assert_eq!(world.postgres_measured(Role::Listening), before + 1);
 }
 
 #[test]
@@ -78,4 +78,33 @@ fn readiness_tells_what_keeps_us_away_now() {
     world.postgres_dies();
     world.pass(Duration::from_secs(5));
     assert!(readiness(&mut world).contains("PostgreSQL is not connected"));
+}
+
+#[test]
+fn a_refused_probe_takes_the_proof_back_with_its_reason() {
+    let mut world = World::connected();
+    let ann = world.client();
+    for (sqlstate, text, is_measured) in [
+        ("42501", "permission denied for function pg_notify", false),
+        ("54000", "too many notifications in the NOTIFY queue", true),
+    ] {
+        let measured = world.postgres_measured(Role::Publishing);
+        world.refuses_to_notify = Some((sqlstate, text));
+        // A publish that is refused so makes us ask for ourselves at once.
+        world.send(
+            ann,
+            r#"{"type":"notify","channel":"a","payload":"p","id":1}"#,
+        );
+        assert_eq!(world.messages(ann)[0]["sqlstate"], sqlstate);
+        world.settle();
+        let is_looked_at = world.postgres_measured(Role::Publishing) > measured;
+        assert_eq!(is_looked_at, is_measured, "{sqlstate}");
+        let ready = readiness(&mut world);
+        assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+        let why = format!("PostgreSQL refuses to notify: ERROR {sqlstate}: {text}");
+        assert!(ready.contains(&why), "{ready}");
+        world.refuses_to_notify = None;
+        world.pass(Duration::from_secs(20));
+        assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
+    }
 }

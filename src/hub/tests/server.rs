@@ -21,7 +21,7 @@ pub(super) struct Server {
 impl Server {
     /// Reads whole messages; start-up, set-up and probes are answered at once, the rest waits, and
     /// so does a probe that waits for a lock.
-    pub(super) fn read(&mut self, is_locked: bool) -> Vec<u8> {
+    pub(super) fn read(&mut self, is_locked: bool, refusal: Option<Refusal>) -> Vec<u8> {
         let mut answer = Vec::new();
         loop {
             let header = usize::from(self.connected);
@@ -58,6 +58,11 @@ impl Server {
                     }
                 }
                 b'B' => self.bound = bytes[15..].to_vec(),
+                b'S' if refusal.is_some() => {
+                    let (sqlstate, text) = refusal.unwrap();
+                    answer.extend(error(sqlstate, text));
+                    answer.extend(message(b'Z', b"I"));
+                }
                 b'S' if self.bound.starts_with(PROBE.as_bytes()) && !is_locked => {
                     let (channel, token) = self.bound.split_at(PROBE.len() + 16);
                     let token = &token[4..20];
@@ -71,6 +76,14 @@ impl Server {
             }
         }
     }
+}
+
+/// An SQLSTATE and its text.
+pub(super) type Refusal = (&'static str, &'static str);
+
+pub(super) fn error(sqlstate: &str, text: &str) -> Vec<u8> {
+    let fields = format!("SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0");
+    message(b'E', fields.as_bytes())
 }
 
 /// How the channel of the probe begins; sixteen characters follow.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     frames::masked,
-    server::{Server, message},
+    server::{Refusal, Server, error, message},
 };
 use crate::{
     backend::{Configs, Role},
@@ -37,7 +37,13 @@ pub(super) struct World {
     pub(super) is_checked: bool,
     /// The most units of work that a turn had.
     pub(super) units_max: usize,
-    refuse_connections: bool,
+    pub(super) refuse_connections: bool,
+    /// By role, whether connections neither come about nor fail.
+    pub(super) hold_connections: [bool; 2],
+    /// By role, whether one is held.
+    is_connecting: [bool; 2],
+    /// The answer to each NOTIFY.
+    pub(super) refuses_to_notify: Option<Refusal>,
     /// Another session holds the lock for NOTIFY.
     pub(super) is_locked: bool,
     /// Sessions that were given up do not end.
@@ -81,6 +87,15 @@ impl World {
         Self::start(Settings::default(), true)
     }
 
+    /// Nothing is known of PostgreSQL yet: the first connections are under way.
+    pub(super) fn begun() -> Self {
+        let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
+        let mut world = Self::new(Settings::default(), config.into(), false);
+        world.hold_connections = [true; 2];
+        world.pass(Duration::ZERO);
+        world
+    }
+
     pub(super) fn with_settings(settings: Settings) -> Self {
         Self::start(settings, false)
     }
@@ -100,15 +115,21 @@ impl World {
         Self::start_with(Settings::default(), configs, false)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
     fn start_with(settings: Settings, configs: Configs, is_deaf: bool) -> Self {
+        let mut world = Self::new(settings, configs, is_deaf);
+        world.pass(Duration::ZERO);
+        world
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a point to count from")]
+    fn new(settings: Settings, configs: Configs, is_deaf: bool) -> Self {
         let now = Instant::now();
         let settings = Settings {
             epoch_seed: 0x5eed_5eed_5eed_5eed,
             backend_seed: 0xbac_bac_bac_bac,
             ..settings
         };
-        let mut world = Self {
+        Self {
             hub: Hub::new(settings, configs, now),
             now,
             sockets: BTreeMap::new(),
@@ -119,14 +140,15 @@ impl World {
             is_checked: true,
             units_max: 0,
             refuse_connections: false,
+            hold_connections: [false; 2],
+            is_connecting: [false; 2],
+            refuses_to_notify: None,
             is_locked: false,
             hold_leaving: false,
             given_up: [0; 2],
             cancelled: [0; 2],
             is_deaf,
-        };
-        world.pass(Duration::ZERO);
-        world
+        }
     }
 
     // ---- clients
@@ -335,9 +357,9 @@ impl World {
         std::mem::take(&mut self.backends[0].asked)
     }
 
-    /// How often the listening session measured the queue.
-    pub(super) fn postgres_measured(&self) -> usize {
-        self.backends[0].measured
+    /// How often the session measured the queue.
+    pub(super) fn postgres_measured(&self, role: Role) -> usize {
+        self.backends[role.index()].measured
     }
 
     /// CommandComplete for the oldest LISTEN.
@@ -378,8 +400,7 @@ impl World {
             .unanswered
             .pop_front()
             .expect("something is asked");
-        let fields = format!("SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0");
-        let mut answer = message(b'E', fields.as_bytes());
+        let mut answer = error(sqlstate, text);
         answer.extend(message(b'Z', b"I"));
         self.backend_says(Role::Listening, &answer);
     }
@@ -423,6 +444,15 @@ impl World {
     pub(super) fn reconnect_within(&mut self, time: Duration) {
         self.refuse_connections = false;
         self.pass(time);
+    }
+
+    /// Connections come about or fail again.
+    pub(super) fn let_connect(&mut self, role: Role) {
+        self.hold_connections[role.index()] = false;
+        if std::mem::take(&mut self.is_connecting[role.index()]) {
+            self.connect_session(role);
+        }
+        self.settle();
     }
 
     /// The session that was given up ends.

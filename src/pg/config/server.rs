@@ -132,6 +132,14 @@ impl Peer {
     }
 }
 
+impl Server {
+    /// Whether the other one is in the same place, as far as their names tell.
+    pub fn is_at(&self, other: &Self) -> bool {
+        let place = |it: &Self| (it.host.clone(), it.address.clone(), it.port);
+        place(self) == place(other)
+    }
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(path) = self.unix_socket_path() {

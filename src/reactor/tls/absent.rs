@@ -45,6 +45,10 @@ impl Securing {
         match connector.0 {}
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn advance(self) -> Progress {
         match self.0 {}
     }

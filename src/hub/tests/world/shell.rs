@@ -80,12 +80,11 @@ impl World {
             }
             Order::Connect(role) => {
                 self.backends[role.index()] = Server::default();
-                if self.refuse_connections {
-                    backend.handle_lost(role, "failed: refused", self.now);
+                if self.hold_connections[role.index()] {
+                    self.is_connecting[role.index()] = true;
                 } else {
-                    backend.handle_connected(role);
+                    self.connect_session(role);
                 }
-                self.hub.handle_backend();
             }
             Order::Leave(role) => {
                 self.backends[role.index()] = Server::default();
@@ -95,9 +94,23 @@ impl World {
                 }
             }
             Order::Cancel(role) => self.cancelled[role.index()] += 1,
-            Order::Disconnect(role) => self.backends[role.index()] = Server::default(),
+            Order::Disconnect(role) => {
+                self.backends[role.index()] = Server::default();
+                self.is_connecting[role.index()] = false;
+            }
+            Order::Open(..) | Order::Close(..) => unreachable!("no server is looked up"),
             Order::DeriveKey(_) => unreachable!("this server asks for no password"),
         }
+    }
+
+    pub(super) fn connect_session(&mut self, role: Role) {
+        let backend = self.hub.backend().unwrap();
+        if self.refuse_connections {
+            backend.handle_lost(role, "failed: refused", self.now);
+        } else {
+            backend.handle_connected(role);
+        }
+        self.hub.handle_backend();
     }
 
     fn move_backend_bytes(&mut self) -> bool {
@@ -113,7 +126,8 @@ impl World {
                 moved = true;
             }
             let is_locked = self.is_locked && role == Role::Publishing;
-            let answer = self.backends[role.index()].read(is_locked);
+            let refusal = self.refuses_to_notify;
+            let answer = self.backends[role.index()].read(is_locked, refusal);
             if !answer.is_empty() {
                 if let Some(backend) = self.hub.backend() {
                     backend.handle_input(role, &answer, self.now);
