@@ -431,7 +431,7 @@ const CORE: [&str; 15] = [
     "message", "metrics", "pg", "race", "random", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 26] = [
+const LAYERS: [(&str, &[&str]); 27] = [
     ("access", &[]),
     (
         "hub",
