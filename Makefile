@@ -21,8 +21,8 @@ help: ## print this list
 setup: ## install the tools of `make demo`: cargo and PostgreSQL's server programs
 	@scripts/setup cargo postgres
 
-setup-test: setup ## install the further tools of `make test`: pgbouncer, Chromium and openssl
-	@scripts/setup pgbouncer chromium openssl
+setup-test: setup ## install the further tools of `make test`: pgbouncer, Chromium, Node and openssl
+	@scripts/setup pgbouncer chromium node openssl
 
 demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 	cargo run --release --locked -- demo

@@ -8,7 +8,7 @@ use crate::{
     config::BridgeConfig,
     error::BridgeError,
     handle::{Handle, Owner},
-    hub::{Hub, Settings},
+    hub::{Hub, Page, Settings},
     process,
     reactor::{Listener, Reactor},
     startup,
@@ -122,7 +122,9 @@ impl Bridge {
         let origins = OriginPolicy {
             allow_origins: self.config.allow_origins,
             allow_hosts: self.config.allow_hosts,
+            allow_local_origins: self.config.allow_local_origins,
         };
+        let page = self.config.playground;
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
         let admin_origins = admin_address.is_some().then(|| origins.clone());
@@ -134,7 +136,7 @@ impl Bridge {
                 tokens,
             },
             admin_origins,
-            page: self.config.playground.then_some(PLAYGROUND),
+            page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
@@ -200,5 +202,3 @@ impl Bridge {
         Ok((clients, admin))
     }
 }
-
-const PLAYGROUND: &str = include_str!("../assets/playground.html");

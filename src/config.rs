@@ -25,16 +25,24 @@ pub struct BridgeConfig {
     /// The connection string of the publishing session, if not `postgres_url`: of the same
     /// database.
     pub postgres_publish_url: Option<String>,
+    /// Whether variables (`PG*`) and files (of passwords, services and certificates) add to the
+    /// connection strings what they leave out, as with libpq.
+    pub postgres_environment: bool,
     /// `HOST:PORT`; port 0 picks a free one.
     pub ws_bind_addr: String,
     /// `HOST:PORT` for health and metrics, which are then served there only.
     pub admin_addr: Option<String>,
     /// Listened to from the start and never unlistened.
     pub channels: Vec<String>,
-    /// Whether `GET /` shows the playground page.
+    /// Whether `GET /` shows the playground page, and `GET /alle.js` is the module for pages.
     pub playground: bool,
+    /// A connection string that the playground page shows to everybody, as an argument of `psql`.
+    pub playground_psql_url: Option<String>,
     /// Origins, beside the server's own, whose pages may connect; `*` for all.
     pub allow_origins: Vec<String>,
+    /// Whether the pages of this machine's own servers may connect: `localhost`, `127.0.0.1` and
+    /// `[::1]`, on any port.
+    pub allow_local_origins: bool,
     /// Names, beside localhost, under which a client may reach the server. Empty: any name, and on a
     /// loopback address localhost alone.
     pub allow_hosts: Vec<String>,
@@ -63,11 +71,14 @@ impl BridgeConfig {
             postgres_url: postgres_url.into(),
             postgres_listen_url: None,
             postgres_publish_url: None,
+            postgres_environment: true,
             ws_bind_addr: ws_bind_addr.into(),
             admin_addr: None,
             channels: Vec::new(),
             playground: false,
+            playground_psql_url: None,
             allow_origins: Vec::new(),
+            allow_local_origins: false,
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
@@ -99,6 +110,13 @@ impl BridgeConfig {
         self
     }
 
+    /// Takes the connection strings as they are, whatever variables (`PG*`) and files would add.
+    #[must_use]
+    pub fn without_postgres_environment(mut self) -> Self {
+        self.postgres_environment = false;
+        self
+    }
+
     /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the
     /// clients.
     #[must_use]
@@ -107,10 +125,24 @@ impl BridgeConfig {
         self
     }
 
-    /// Shows the playground page at `GET /`.
+    /// Shows the playground page at `GET /`, and serves the module for pages at `GET /alle.js`.
     #[must_use]
     pub fn with_playground(mut self, playground: bool) -> Self {
         self.playground = playground;
+        self
+    }
+
+    /// Lets the playground page show this connection string to everybody, as an argument of `psql`.
+    #[must_use]
+    pub fn with_playground_psql_url(mut self, url: Option<String>) -> Self {
+        self.playground_psql_url = url;
+        self
+    }
+
+    /// Allows pages of `localhost`, `127.0.0.1` and `[::1]`, on any port, to connect: for development.
+    #[must_use]
+    pub fn with_allow_local_origins(mut self, is_allowed: bool) -> Self {
+        self.allow_local_origins = is_allowed;
         self
     }
 

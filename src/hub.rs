@@ -26,6 +26,7 @@ mod guessing;
 mod http;
 mod input;
 mod listening;
+mod page;
 mod pending;
 mod postgres;
 mod publishing;
@@ -51,6 +52,7 @@ use std::{
 pub use self::{
     action::{Action, Disconnect},
     endpoints::Endpoints,
+    page::Page,
     settings::Settings,
 };
 use self::{
@@ -104,7 +106,7 @@ pub struct Hub {
     /// Who may use the admin address, where there is one: health and metrics are only there then.
     admin_origins: Option<OriginPolicy>,
     /// The page at `GET /`, where there is one.
-    page: Option<&'static str>,
+    page: Option<Page>,
     /// Clients see what follows from it.
     seed: u64,
     log_lines_dropped: Arc<AtomicU64>,

@@ -161,6 +161,7 @@ impl WebSocketServer {
                 origins: OriginPolicy {
                     allow_origins: self.allow_origins,
                     allow_hosts: self.allow_hosts,
+                    allow_local_origins: false,
                 },
                 ..Access::default()
             },

@@ -21,6 +21,7 @@ mod environment;
 #[path = "support/patient.rs"]
 mod patient;
 #[path = "playground/server.rs"]
+#[expect(dead_code, reason = "the tests of the module for pages need the rest")]
 mod server;
 
 use cdp::Browser;

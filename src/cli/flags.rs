@@ -38,6 +38,8 @@ fn replacing(option: &str, url: &str) -> Result<Option<String>, String> {
     Ok(Some(url.to_owned()))
 }
 
+const DEMO_HAS_ITS_OWN: &str = "'alle demo' starts a PostgreSQL of its own, and takes no \
+     --postgres-url; 'alle serve --playground' shows the page on another one";
 const EVERY: &[CommandName] = &CommandName::ALL;
 const CLIENTS: &[CommandName] = &[Listen, Publish];
 /// Of the bridge, and of what looks at its configuration.
@@ -87,7 +89,16 @@ pub(crate) static FLAGS: &[Flag] = &[
         long: "postgres-url",
         value: Value::Secret("URL", |_, _| Ok(())),
         variable: Variable::None,
-        commands: &[Listen, Publish, Demo, Health],
+        commands: &[Listen, Publish, Health],
+        ..ROW
+    },
+    Flag {
+        // Refused by its name: somebody who gives it means another server than the demo's own.
+        short: Some('p'),
+        long: "postgres-url",
+        value: Value::Secret("URL", |_, _| Err(DEMO_HAS_ITS_OWN.to_owned())),
+        variable: Variable::None,
+        commands: &[Demo],
         ..ROW
     },
     Flag {
@@ -219,7 +230,14 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "playground",
         value: Value::Switch(|it, is_on| it.bridge.playground = is_on),
-        help: "Serve the playground page at /",
+        help: "Serve the playground page at /, and the module for pages at /alle.js",
+        ..ROW
+    },
+    Flag {
+        long: "open",
+        value: Value::Switch(|it, is_on| it.open = is_on),
+        commands: &[Demo],
+        help: "Show the page in a browser",
         ..ROW
     },
     Flag {

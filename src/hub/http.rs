@@ -5,7 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::{Hub, authorization::TokenRefusal, clients::Kind, eviction::EvictionClass};
+use super::{
+    Hub,
+    authorization::TokenRefusal,
+    clients::Kind,
+    eviction::EvictionClass,
+    page::{self, Page},
+};
 use crate::{
     access::{secret::Secret, tokens::TokenId},
     metrics,
@@ -40,6 +46,8 @@ struct Path {
 
 /// Who is answered.
 enum Audience {
+    /// Every page of the world, where we show one of our own: whose it is does not matter.
+    Anybody,
     /// Clients.
     Public,
     /// Operators: at the admin address where there is one, else beside the clients.
@@ -75,6 +83,13 @@ impl Hub {
         }
         let is_to_loopback = self.endpoints.is_to_loopback(slot);
         let is_admin = self.clients.kind(slot) == Kind::Admin;
+        if let Some(page) = self
+            .page
+            .as_ref()
+            .filter(|_| !is_admin && is_for_anybody(request))
+        {
+            return Reply::Respond(Answer::module(page, request));
+        }
         let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
             Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
             None => {
@@ -95,7 +110,7 @@ impl Hub {
         let Some(path) = PATHS.iter().find(|path| {
             path.path == request.path && path.audience.is_met(is_admin, is_admin_apart)
         }) else {
-            return respond(Status::NotFound, TEXT, "not found\n");
+            return respond(Status::NotFound, TEXT, NOT_FOUND);
         };
         if path.is_socket {
             match &request.upgrade {
@@ -200,8 +215,37 @@ impl Answer {
             status,
             content_type,
             body,
+            public_tag: None,
         }
         .write(head_only, &mut bytes);
+        Self {
+            status,
+            bytes,
+            refusal: None,
+        }
+    }
+
+    /// The module for pages, or that the browser has it.
+    fn module(page: &Page, request: &Request<'_>) -> Self {
+        let tag = page.tag();
+        let is_known = request.if_none_match.is_some_and(|tags| {
+            // RFC 9110, 13.1.2: compared weakly.
+            let mut tags = tags.split(',').map(str::trim);
+            tags.any(|it| it == "*" || it.trim_start_matches("W/") == tag)
+        });
+        let status = if is_known {
+            Status::NotModified
+        } else {
+            Status::Ok
+        };
+        let mut bytes = Vec::new();
+        Response {
+            status,
+            content_type: JAVASCRIPT,
+            body: page::MODULE,
+            public_tag: Some(tag),
+        }
+        .write(request.method == Method::Head, &mut bytes);
         Self {
             status,
             bytes,
@@ -213,10 +257,16 @@ impl Answer {
 impl Audience {
     fn is_met(&self, is_admin: bool, is_admin_apart: bool) -> bool {
         match self {
-            Self::Public => !is_admin,
+            Self::Anybody | Self::Public => !is_admin,
             Self::Admin => is_admin || !is_admin_apart,
         }
     }
+}
+
+fn is_for_anybody(request: &Request<'_>) -> bool {
+    let is_read = request.method != Method::Other;
+    let mut paths = PATHS.iter().filter(|it| it.path == request.path);
+    is_read && paths.any(|it| matches!(it.audience, Audience::Anybody))
 }
 
 fn upgrade_required() -> (Status, &'static str, Cow<'static, str>) {
@@ -230,7 +280,9 @@ const UPGRADE_DROPPED: &str = "a WebSocket handshake without Upgrade: a proxy in
      proxy_set_header Connection \"upgrade\")";
 const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has more than 8 KiB \
      or 100 fields";
+const NOT_FOUND: &str = "not found\n";
 const TEXT: &str = "text/plain; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// Every path there is.
@@ -239,8 +291,8 @@ const PATHS: &[Path] = &[
         path: "/",
         audience: Audience::Public,
         is_socket: true,
-        answer: |hub| match hub.page {
-            Some(page) => (Status::Ok, HTML, page.into()),
+        answer: |hub| match &hub.page {
+            Some(page) => (Status::Ok, HTML, page.html().to_owned().into()),
             None => upgrade_required(),
         },
     },
@@ -249,6 +301,13 @@ const PATHS: &[Path] = &[
         audience: Audience::Public,
         is_socket: true,
         answer: |_| upgrade_required(),
+    },
+    Path {
+        path: "/alle.js",
+        audience: Audience::Anybody,
+        is_socket: false,
+        // Where there is a page, it has been answered.
+        answer: |_| (Status::NotFound, TEXT, NOT_FOUND.into()),
     },
     Path {
         path: "/healthz",

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::Page;
 use crate::{
     access::{Access, origins::OriginPolicy},
     channel::Channel,
@@ -21,8 +22,8 @@ pub struct Settings {
     pub access: Access,
     /// Which web pages may talk to the admin address, where there is one.
     pub admin_origins: Option<OriginPolicy>,
-    /// The page at `GET /`.
-    pub page: Option<&'static str>,
+    /// The page at `GET /` and the module at `GET /alle.js`.
+    pub page: Option<Page>,
     /// Listened to from the start.
     pub channels: Vec<Channel>,
     /// For how long a channel stays listened to after its last subscriber left.

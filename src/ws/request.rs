@@ -38,6 +38,8 @@ pub struct Request<'a> {
     /// The token of `Authorization: Bearer TOKEN` (RFC 6750, 2.1); credentials of another scheme
     /// are ignored.
     pub bearer: Option<&'a str>,
+    /// `If-None-Match`: the entity tags of what the browser has already.
+    pub if_none_match: Option<&'a str>,
     /// The upgrade to WebSocket, if the request asks for one.
     pub upgrade: Upgrade<'a>,
     /// The length of the head; the bytes behind it are WebSocket input.
@@ -96,6 +98,7 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     }
     let origin = single(headers, "Origin")?;
     let bearer = single(headers, "Authorization")?.and_then(parse_bearer);
+    let if_none_match = values(headers, "If-None-Match").next();
     let has_body = has_body(headers)?;
     let upgrade = if !has_token(headers, "Upgrade", "websocket") {
         let has = |name| values(headers, name).next().is_some();
@@ -115,6 +118,7 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
         host,
         origin,
         bearer,
+        if_none_match: if_none_match.and_then(|tags| str::from_utf8(tags).ok()),
         upgrade,
         head_bytes,
     }))

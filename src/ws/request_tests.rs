@@ -56,6 +56,7 @@ fn the_opening_handshake_of_rfc_6455_1_3_and_the_frame_behind_it() {
                 Sec-WebSocket-Protocol: chat, superchat\r\n\
                 Sec-WebSocket-Version: 13\r\n\r\n";
     let expected = Request {
+        if_none_match: None,
         method: Method::Get,
         path: "/chat",
         host: Some("server.example.com"),

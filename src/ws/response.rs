@@ -10,6 +10,8 @@ use tungstenite::handshake::derive_accept_key;
 pub enum Status {
     /// 200.
     Ok,
+    /// 304: the client has it already.
+    NotModified,
     /// 400: not HTTP, or a malformed opening handshake.
     BadRequest,
     /// 401: the token is unknown.
@@ -32,7 +34,7 @@ pub enum Status {
 
 impl Status {
     /// All codes.
-    pub const CODES: [u16; 10] = [200, 400, 401, 403, 404, 405, 426, 429, 431, 503];
+    pub const CODES: [u16; 11] = [200, 304, 400, 401, 403, 404, 405, 426, 429, 431, 503];
 
     /// The code of the status line.
     pub fn code(self) -> u16 {
@@ -48,6 +50,7 @@ impl Status {
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Ok => (200, "OK", ""),
+            Self::NotModified => (304, "Not Modified", ""),
             Self::BadRequest => (400, "Bad Request", ""),
             // RFC 6750, 3.1.
             Self::Unauthorized => (
@@ -93,8 +96,11 @@ pub struct Response<'a> {
     pub status: Status,
     /// The media type: ours, never a peer's, and therefore written unchecked.
     pub content_type: &'a str,
-    /// The body.
+    /// The body; of [`Status::NotModified`] nothing is sent.
     pub body: &'a str,
+    /// The entity tag of what every page of the world may load, and keep for as long as the tag is
+    /// the same. `None`: it is for this request alone.
+    pub public_tag: Option<&'a str>,
 }
 
 impl Response<'_> {
@@ -105,6 +111,7 @@ impl Response<'_> {
         let connection = match self.status {
             Status::UpgradeRequired => "Upgrade, close",
             Status::Ok
+            | Status::NotModified
             | Status::BadRequest
             | Status::Unauthorized
             | Status::Forbidden
@@ -119,35 +126,48 @@ impl Response<'_> {
         } else {
             ""
         };
+        let has_body = self.status != Status::NotModified;
+        // RFC 9110, 8.6: a length here would be that of the body which the client has.
+        let body = if has_body {
+            let (content_type, length) = (self.content_type, self.body.len());
+            format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n")
+        } else {
+            String::new()
+        };
+        let caching = match self.public_tag {
+            None => "Cache-Control: no-store\r\n".to_owned(),
+            Some(tag) => format!(
+                "Cache-Control: no-cache\r\nETag: {tag}\r\n\
+                 Access-Control-Allow-Origin: *\r\nCross-Origin-Resource-Policy: cross-origin\r\n"
+            ),
+        };
         let head = format!(
             "HTTP/1.1 {code} {reason}\r\n\
              {fields}Connection: {connection}\r\n\
-             Content-Type: {content_type}\r\n\
-             Content-Length: {length}\r\n\
-             Cache-Control: no-store\r\n\
+             {body}\
+             {caching}\
              X-Content-Type-Options: nosniff\r\n\
              {policy}\r\n",
-            content_type = self.content_type,
-            length = self.body.len(),
         );
         out.extend_from_slice(head.as_bytes());
-        if !head_only {
+        if has_body && !head_only {
             out.extend_from_slice(self.body.as_bytes());
         }
     }
 }
 
-/// For a page with its own script and style, which may open WebSockets and load nothing.
+/// For a page with its own script and style, which may open WebSockets and loads our module alone.
 const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
-    style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
+    style-src 'unsafe-inline'; script-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; \
     img-src data:; frame-ancestors 'none'; base-uri 'none'\r\n";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Status; 10] = [
+    const ALL: [Status; 11] = [
         Status::Ok,
+        Status::NotModified,
         Status::BadRequest,
         Status::Unauthorized,
         Status::Forbidden,
@@ -165,6 +185,7 @@ mod tests {
             status,
             content_type,
             body: "bödy",
+            public_tag: None,
         }
         .write(head_only, &mut out);
         String::from_utf8(out).unwrap()
@@ -207,7 +228,8 @@ mod tests {
                 let head_bytes = response.parse(whole.as_bytes()).unwrap().unwrap();
                 assert_eq!(response.code, Some(status.code()));
                 assert_eq!(response.reason, Some(status.reason()));
-                assert_eq!(&whole[head_bytes..], "bödy");
+                let has_body = status != Status::NotModified;
+                assert_eq!(&whole[head_bytes..], if has_body { "bödy" } else { "" });
                 assert_eq!(written(status, content_type, true), whole[..head_bytes]);
             }
         }
@@ -229,9 +251,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_public_may_be_loaded_by_any_page_and_kept_while_its_tag_is_the_same() {
+        for (status, described) in [
+            (Status::Ok, "Content-Type: a/b\r\nContent-Length: 1\r\n"),
+            (Status::NotModified, ""),
+        ] {
+            let mut out = Vec::new();
+            Response {
+                status,
+                content_type: "a/b",
+                body: "c",
+                public_tag: Some("\"t\""),
+            }
+            .write(true, &mut out);
+            let expected = format!(
+                "Connection: close\r\n{described}Cache-Control: no-cache\r\nETag: \"t\"\r\n\
+                 Access-Control-Allow-Origin: *\r\nCross-Origin-Resource-Policy: cross-origin\r\n\
+                 X-Content-Type-Options: nosniff\r\n\r\n"
+            );
+            let written = String::from_utf8(out).unwrap();
+            assert!(written.ends_with(&expected), "{written}");
+        }
+    }
+
+    #[test]
     fn only_html_has_a_content_policy() {
         let policy = "\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
-            script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; \
+            script-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; \
             frame-ancestors 'none'; base-uri 'none'\r\n";
         assert!(written(Status::Ok, "text/html; charset=utf-8", true).contains(policy));
         assert!(!written(Status::Ok, "text/plain", true).contains("Content-Security-Policy"));

@@ -70,7 +70,11 @@ impl Relay {
     }
 
     pub fn url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Harms the connections open now; later ones are forwarded as usual.

@@ -4,9 +4,10 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
-use alle::internals::sandbox;
+use alle::internals::sandbox::{self, Sandbox, SandboxError};
 
 use crate::deserted::Deserted;
 use crate::environment::clean;
@@ -15,7 +16,7 @@ use crate::environment::clean;
 pub struct Server {
     /// No other process gets it, even while the bridge is stopped.
     port: Deserted,
-    database: String,
+    database: Database,
     arguments: Vec<String>,
     process: Option<Child>,
 }
@@ -25,9 +26,48 @@ pub fn start_server() -> Server {
     start_server_with(&[])
 }
 
+/// A database, and the server that has it.
+#[derive(Clone)]
+pub struct Database {
+    /// `None` for the shared one.
+    own: Option<Arc<Sandbox>>,
+    name: String,
+}
+
+impl Database {
+    fn create(own: Option<Arc<Sandbox>>) -> Self {
+        let name = String::new();
+        let mut database = Self { own, name };
+        database.name = database.sandbox().create_database().unwrap();
+        database
+    }
+
+    /// Its server.
+    pub fn sandbox(&self) -> &Sandbox {
+        self.own.as_deref().unwrap_or_else(|| sandbox::shared())
+    }
+
+    /// Runs SQL in a session of its own.
+    pub fn run(&self, sql: &str) -> Result<String, SandboxError> {
+        self.sandbox().psql(&self.name, sql)
+    }
+
+    fn url(&self) -> String {
+        self.sandbox().url_for(&self.name)
+    }
+}
+
 /// With more arguments.
 pub fn start_server_with(arguments: &[&str]) -> Server {
-    let database = sandbox::shared().create_database().unwrap();
+    start_on(Database::create(None), arguments)
+}
+
+/// With a PostgreSQL of its own, to be harmed.
+pub fn start_server_on(sandbox: Sandbox, arguments: &[&str]) -> Server {
+    start_on(Database::create(Some(Arc::new(sandbox))), arguments)
+}
+
+fn start_on(database: Database, arguments: &[&str]) -> Server {
     let mut server = Server {
         port: Deserted::hold(),
         database,
@@ -41,14 +81,43 @@ pub fn start_server_with(arguments: &[&str]) -> Server {
 impl Server {
     /// The URL of the page.
     pub fn page_url(&self) -> String {
-        format!("http://{}/", self.port.address())
+        self.url("/")
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.port.address())
+    }
+
+    /// The port it listens on, as long as it runs.
+    pub fn port(&self) -> u16 {
+        self.port.address().port()
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// NOTIFY from another session.
     pub fn notify(&self, channel: &str, payload: &str) {
         let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let sql = format!("SELECT pg_notify({}, {})", quote(channel), quote(payload));
-        sandbox::shared().psql(&self.database, &sql).unwrap();
+        self.database.run(&sql).unwrap();
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let id = self.process.as_ref().unwrap().id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Lets it end in order, after it has told its clients.
+    pub fn stop_in_order(&mut self) {
+        self.signal("TERM");
+        let mut process = self.process.take().unwrap();
+        assert!(process.wait().unwrap().success());
     }
 
     /// Ends it with every connection.
@@ -61,7 +130,7 @@ impl Server {
 
     /// Starts it on the same port.
     pub fn start_again(&mut self) {
-        let (url, arguments) = (sandbox::shared().url_for(&self.database), &self.arguments);
+        let (url, arguments) = (self.database.url(), &self.arguments);
         self.process = Some(self.port.lend(|address| serve(address, &url, arguments)));
     }
 }

@@ -1,0 +1,167 @@
+//! The page of the README, word for word, in Chromium and from a server of its own.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use alle::internals::sandbox::Sandbox;
+use serde_json::Value;
+
+use crate::{
+    audit::Heard,
+    cdp::Browser,
+    harm::{KEEPING, Publisher, World},
+    relay::{Fate, Relay},
+    server::start_server_on,
+};
+
+/// The first page of the README, its bridge replaced by this one.
+fn page(bridge: u16) -> String {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme
+        .split_once("```html\n")
+        .expect("the README has a page");
+    let (page, _) = rest.split_once("```").unwrap();
+    assert_eq!(page.lines().count(), 5, "{page}");
+    assert!(page.contains("localhost:8080"));
+    page.replace("localhost:8080", &format!("127.0.0.1:{bridge}"))
+}
+
+/// What the page shows, one entry a line: numbers, and `gap` for its warning.
+fn shown(world: &mut World) -> Heard {
+    let text = world.evaluate("document.body.innerText");
+    let lines = text
+        .as_str()
+        .unwrap()
+        .lines()
+        .filter(|line| !line.trim().is_empty());
+    let entry = |line: &str| match line.trim().parse::<u64>() {
+        Ok(number) => Value::from(number),
+        Err(_) => {
+            assert!(line.contains("may be missing"), "{line}");
+            Value::from("gap")
+        }
+    };
+    Heard::new(&lines.map(entry).collect())
+}
+
+/// A server for development: one page, and the token for it.
+struct Site {
+    address: SocketAddr,
+    page: Arc<Mutex<String>>,
+    token: Arc<Mutex<String>>,
+}
+
+impl Site {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let site = Self {
+            address: listener.local_addr().unwrap(),
+            page: Arc::default(),
+            token: Arc::default(),
+        };
+        let (page, token) = (Arc::clone(&site.page), Arc::clone(&site.token));
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // A browser opens connections that it may never use.
+                let (page, token) = (Arc::clone(&page), Arc::clone(&token));
+                thread::spawn(move || {
+                    let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                    let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+                    let body = match head.first().map(|line| line.split(' ').nth(1)) {
+                        Some(Some("/token")) => token.lock().unwrap().clone(),
+                        Some(Some("/")) => page.lock().unwrap().clone(),
+                        Some(_) | None => String::new(),
+                    };
+                    let _ = write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\
+                         Content-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                });
+            }
+        });
+        site
+    }
+}
+
+/// A file with one token, which the site hands out.
+struct Tokens<'a> {
+    directory: tempfile::TempDir,
+    site: &'a Site,
+}
+
+impl Tokens<'_> {
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("tokens")
+    }
+
+    fn rotate(&self, to: &str) {
+        let new = self.directory.path().join("new");
+        std::fs::write(&new, format!("{to}\n")).unwrap();
+        std::fs::rename(&new, self.path()).unwrap();
+        to.clone_into(&mut self.site.token.lock().unwrap());
+    }
+}
+
+/// Waits until the page shows more than what was sent so far.
+#[track_caller]
+fn wait_for_more(world: &mut World, publisher: &Publisher) {
+    let last = publisher.send_more();
+    let lines = "document.body.innerText.split('\\n').map(Number)";
+    world.wait_for(&format!("{lines}.some((it) => it > {last})"));
+}
+
+#[test]
+fn the_page_of_the_readme_survives_and_shows_what_may_be_missing() {
+    let site = Site::start();
+    let directory = tempfile::tempdir().unwrap();
+    let tokens = Tokens {
+        directory,
+        site: &site,
+    };
+    tokens.rotate("the-first-token-of-all");
+    let file = tokens.path();
+    let arguments = [&KEEPING[..], &["--token-file", file.to_str().unwrap()]].concat();
+    let mut server = start_server_on(Sandbox::start().unwrap(), &arguments);
+    let relay = Relay::start(server.port());
+    let with_token = "connect(null, { token: async () => (await fetch(\"/token\")).text() })";
+    assert!(include_str!("../../README.md").contains(with_token));
+    *site.page.lock().unwrap() = page(relay.port()).replace("connect()", with_token);
+    let browser = Browser::open(&format!("http://{}/", site.address));
+    let mut world = World::Chromium(Box::new(browser));
+
+    // The page says nothing of its subscription: what it shows proves it.
+    while world.evaluate("document.body.innerText.includes('first')") != true {
+        let first = "SELECT pg_notify('orders', 'first')";
+        server.database().run(first).unwrap();
+    }
+    world.evaluate("document.body.replaceChildren()");
+    let publisher = Publisher::start(&server);
+    wait_for_more(&mut world, &publisher);
+    relay.harm(Fate::Reset);
+    wait_for_more(&mut world, &publisher);
+    tokens.rotate("the-second-token-of-all");
+    server.signal("HUP");
+    wait_for_more(&mut world, &publisher);
+    let so_far = shown(&mut world);
+    so_far.assert_nothing_is_missing_unseen();
+    assert_eq!(so_far.count("gap"), 0, "{so_far}");
+
+    server.stop();
+    publisher.send_more();
+    server.start_again();
+    wait_for_more(&mut world, &publisher);
+    server.database().sandbox().kill9().unwrap();
+    publisher.send_more();
+    server.database().sandbox().start_again().unwrap();
+    wait_for_more(&mut world, &publisher);
+    let all = shown(&mut world);
+    all.assert_nothing_is_missing_unseen();
+    assert!(all.count("gap") >= 2, "{all}");
+    publisher.stop();
+}
