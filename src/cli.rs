@@ -92,7 +92,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         Command::Serve(config) => serve::run(*config, logs)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
-        Command::Demo(options) => demo::run(&options, output)?,
+        Command::Demo(options) => demo::run(&options, output, logs)?,
         Command::Doctor(config) => doctor::run(&config, output)?,
         Command::Check(options) => check::run(options, output)?,
         Command::Config(settings) => config::run(&settings, output),

@@ -32,11 +32,20 @@ pub(crate) fn postgres_config(text: &str) -> Result<Config, ConfigError> {
     surroundings::resolve(&connection_string)
 }
 
+/// A connection string that says all there is to say.
+fn postgres_config_alone(text: &str) -> Result<Config, ConfigError> {
+    surroundings::resolve(&ConnectionString::parse(text)?.alone())
+}
+
 /// The configurations of the two sessions of a bridge.
 pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigError> {
     let or_common = |url: &Option<String>| {
         let url = url.as_ref().unwrap_or(&config.postgres_url);
-        postgres_config(url)
+        if config.postgres_environment {
+            postgres_config(url)
+        } else {
+            postgres_config_alone(url)
+        }
     };
     Ok(Configs {
         listening: or_common(&config.postgres_listen_url)?,

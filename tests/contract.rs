@@ -22,6 +22,8 @@ mod client;
 mod commit_lock;
 #[path = "contract/configuration.rs"]
 mod configuration;
+#[path = "contract/demo.rs"]
+mod demo;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
 #[path = "contract/harness.rs"]
@@ -36,6 +38,8 @@ mod logs;
 mod metrics;
 #[path = "contract/mistakes.rs"]
 mod mistakes;
+#[path = "contract/module.rs"]
+mod module;
 #[path = "contract/monitoring.rs"]
 mod monitoring;
 #[path = "contract/outages.rs"]

@@ -136,6 +136,8 @@ pub(crate) struct DemoOptions {
     pub(crate) allow_origins: Vec<String>,
     /// Names, beside localhost, under which it may be reached.
     pub(crate) allow_hosts: Vec<String>,
+    /// Whether the page is shown in a browser.
+    pub(crate) open: bool,
 }
 
 /// Gives `arguments` (the program's name first) their meaning.
@@ -235,6 +237,7 @@ impl<'a> Meaning<'a> {
                     ws_bind_addr: settings.demo_addr,
                     allow_origins: settings.bridge.allow_origins,
                     allow_hosts: settings.bridge.allow_hosts,
+                    open: settings.open,
                 }))
             }
             CommandName::Doctor => {

@@ -1,20 +1,22 @@
 //! `alle demo`: a throw-away PostgreSQL, a bridge on it and the playground page.
 //!
-//! Prints three things to try as soon as the bridge listens. The server and its data are removed at
-//! the end.
+//! Prints four things to try as soon as the bridge is ready. The server and its data are removed at
+//! the end. Made for development: the pages of this machine's own servers may connect.
 
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the command line is a shell: it looks whether a port is free, and prints from a \
-              second thread while the first one serves"
+    reason = "the command line is a shell: it looks whether a port is free, and asks for readiness \
+              and prints from a second thread while the first one serves"
 )]
 
 use std::{
     fmt::Display,
-    io::ErrorKind,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use alle::{
@@ -26,13 +28,14 @@ use super::{
     args::DemoOptions,
     command::CommandName,
     failure::Failure,
+    logs::Logs,
     output::Output,
     serve,
     settings::{DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL},
 };
 
 /// Starts everything and serves until a signal.
-pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Failure> {
+pub(crate) fn run(options: &DemoOptions, output: &mut Output, logs: &Logs) -> Result<(), Failure> {
     output.line("Starting a throw-away PostgreSQL ...");
     let sandbox = Sandbox::start().map_err(failed)?;
     let database = sandbox.create_database().map_err(failed)?;
@@ -43,16 +46,31 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output) -> Result<(), Fail
         None => default_or_free(output),
     };
     let config = BridgeConfig::new(postgres_url.clone(), ws_bind_addr)
+        // What the caller's variables say is of other servers.
+        .without_postgres_environment()
         .with_playground(true)
+        .with_playground_psql_url(Some(postgres_url.clone()))
+        .with_allow_local_origins(true)
         .with_allow_origins(options.allow_origins.clone())
         .with_allow_hosts(options.allow_hosts.clone());
-    let bridge = Bridge::new(config).with_signals();
+    let bridge = Bridge::new(config)
+        .with_signals()
+        .with_log_lines_dropped(logs.dropped());
     let handle = bridge.handle();
     // Ends by itself: `local_addr` answers once the bridge is bound or has ended.
-    let look = output.look();
+    let (logs, open, look) = (logs.clone(), options.open, output.look());
     let guide = thread::spawn(move || {
-        if let Some(address) = handle.local_addr() {
-            Output::new(look).text(&things_to_try(&program(), &postgres_url, address));
+        let Some(bound) = handle.local_addr() else {
+            return;
+        };
+        let address = reachable(bound);
+        wait_until_ready(address);
+        // So far the log speaks of the start; what comes later stands behind the guide.
+        logs.flush();
+        let mut output = Output::new(look);
+        output.text(&things_to_try(&program(), &postgres_url, address));
+        if open {
+            open_browser(&format!("http://{address}/"), &output);
         }
     });
     let served = bridge.run();
@@ -79,7 +97,8 @@ fn program() -> String {
     called.map_or_else(|| "alle".to_owned(), |it| it.to_string_lossy().into_owned())
 }
 
-fn things_to_try(program: &str, postgres_url: &str, bound: SocketAddr) -> String {
+/// An address that leads to the bridge from this machine.
+fn reachable(bound: SocketAddr) -> SocketAddr {
     let mut address = bound;
     if bound.ip().is_unspecified() {
         // The bridge listens on every address of this machine; the loopback is sure to lead to it.
@@ -88,6 +107,50 @@ fn things_to_try(program: &str, postgres_url: &str, bound: SocketAddr) -> String
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
+    address
+}
+
+/// Waits until the bridge has its sessions, but not without end: the guide says what to try even
+/// where something is wrong, and the log says what is.
+fn wait_until_ready(address: SocketAddr) {
+    for _ in 0..READY_ATTEMPTS {
+        if is_ready(address).unwrap_or(false) {
+            return;
+        }
+        thread::sleep(READY_INTERVAL);
+    }
+}
+
+fn is_ready(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&address, READY_TIMEOUT)?;
+    stream.set_read_timeout(Some(READY_TIMEOUT))?;
+    stream.write_all(b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut status = [0; READY.len()];
+    stream.read_exact(&mut status)?;
+    Ok(status == *READY)
+}
+
+/// Shows the page in the user's own browser, as far as the system knows how.
+fn open_browser(url: &str, output: &Output) {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let silent = Stdio::null;
+    // Not waited for: some stay for as long as the browser does.
+    let started = Command::new(opener)
+        .arg(url)
+        .stdin(silent())
+        .stdout(silent())
+        .stderr(silent())
+        .spawn();
+    if let Err(error) = started {
+        output.complain(&format!("alle: no browser was opened: {opener}: {error}"));
+    }
+}
+
+fn things_to_try(program: &str, postgres_url: &str, address: SocketAddr) -> String {
     let ws_url = format!("ws://{address}");
     let bridge = if ws_url == DEFAULT_WS_URL {
         String::new()
@@ -96,7 +159,7 @@ fn things_to_try(program: &str, postgres_url: &str, bound: SocketAddr) -> String
     };
     format!(
         "
-Three things to try:
+Four things to try:
 
   1. The playground page
      http://{address}/
@@ -109,6 +172,12 @@ Three things to try:
      INSERT INTO orders (customer_name, total, status) VALUES ('Test User', 99.99, 'pending');
      NOTIFY orders, 'hello';
 
+  4. A page of your own, from any server on this machine
+     <script type=\"module\">
+       import {{ connect }} from \"http://{address}/alle.js\";
+       connect().subscribe(\"orders\", (payload) => document.body.append(payload));
+     </script>
+
 Press Ctrl+C to stop; nothing is kept
 
 "
@@ -118,6 +187,11 @@ Press Ctrl+C to stop; nothing is kept
 fn failed(error: impl Display) -> Failure {
     Failure::Run(error.to_string())
 }
+
+const READY: &[u8; 12] = b"HTTP/1.1 200";
+const READY_ATTEMPTS: u32 = 250;
+const READY_INTERVAL: Duration = Duration::from_millis(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +221,8 @@ mod tests {
                 "alle listen orders -w ws://[::1]:9\n",
             ),
         ] {
-            let text = things_to_try("alle", "postgresql://x/y", bound.parse().unwrap());
+            let address = reachable(bound.parse().unwrap());
+            let text = things_to_try("alle", "postgresql://x/y", address);
             for expected in [page, listen, "psql 'postgresql://x/y'"] {
                 assert!(text.contains(expected), "{expected} is not in {text}");
             }

@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     /// Where `alle demo` was told to listen; `None`: at the default address or, if that is taken,
     /// at any port.
     pub(crate) demo_addr: Option<String>,
+    /// Whether `alle demo` shows its page in a browser.
+    pub(crate) open: bool,
     /// The bridge to connect to.
     pub(crate) ws_url: WsUrl,
     /// The token that this bridge may require.
@@ -52,6 +54,7 @@ impl Default for Settings {
             log_format: LogFormat::default(),
             bridge: BridgeConfig::new("", ""),
             demo_addr: None,
+            open: false,
             ws_url: WsUrl::parse(DEFAULT_WS_URL).expect("the default is the URL of a bridge"),
             token: TokenSource::None,
             json: false,

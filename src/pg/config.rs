@@ -120,6 +120,15 @@ impl ConnectionString {
     ///
     /// An empty value counts as left out.
     pub fn resolve(&self, around: Surroundings<'_>) -> Result<Config, ConfigError> {
+        let around = if self.is_alone {
+            Surroundings {
+                variable: &|_| None,
+                file: &|_| Err(FileError::Missing),
+                ..around
+            }
+        } else {
+            around
+        };
         let resolved = self.resolved(around);
         resolved.map_err(|error| error.without_secrets(|name| self.settings.is_doubtful(name)))
     }

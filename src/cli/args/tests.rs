@@ -60,6 +60,25 @@ fn a_demo_takes_pages_and_hosts_as_serve_does() {
     };
     assert_eq!(options.allow_origins, ["http://localhost:5173"]);
     assert_eq!(options.allow_hosts, ["app.test"]);
+    assert!(!options.open);
+}
+
+#[test]
+fn a_demo_refuses_another_postgres_by_name_and_shows_nothing_of_it() {
+    for words in [
+        "demo -p postgresql://u:s3cret@h/d",
+        "-p x demo",
+        "demo --postgres-url=",
+    ] {
+        let reason = parse_words(words, &[]).unwrap_err();
+        assert!(
+            reason.contains("--postgres-url") && reason.contains("of its own"),
+            "{reason}"
+        );
+        assert!(!reason.contains("s3cret"), "{reason}");
+    }
+    // It may be set for other commands.
+    assert!(parse_words("demo", &[("POSTGRES_URL", "postgresql://h/d")]).is_ok());
 }
 
 #[test]

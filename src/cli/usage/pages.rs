@@ -135,8 +135,10 @@ const DEMO: Page = Page {
     notes: &[
         "Needs PostgreSQL's own programs (initdb, postgres) on this machine, on the PATH, in the \
          usual directories or in that of the variable ALLE_PG_BIN; no server and no Docker.",
+        "The pages of every server on this machine (http://localhost, any port) may connect, and \
+         load the module for pages from /alle.js.",
     ],
-    examples: &["alle demo -w 127.0.0.1:9000"],
+    examples: &["alle demo -w 127.0.0.1:9000", "alle demo --open"],
 };
 
 const DOCTOR: Page = Page {

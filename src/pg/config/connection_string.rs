@@ -13,6 +13,8 @@ pub struct ConnectionString {
     pub(super) settings: Settings,
     /// For what neither the string nor the files nor the environment say.
     pub(super) defaults: Settings,
+    /// Whether it says all there is to say: no variable and no file adds to it.
+    pub(super) is_alone: bool,
 }
 
 impl ConnectionString {
@@ -24,7 +26,17 @@ impl ConnectionString {
         Ok(Self {
             settings: settings(text)?,
             defaults: Settings::default(),
+            is_alone: false,
         })
+    }
+
+    /// The same, to which no variable and no file adds anything.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        Self {
+            is_alone: true,
+            ..self
+        }
     }
 
     /// Nobody wrote one: the `PG*` variables count, and [`Self::DEFAULT`] for what they leave out.
@@ -32,6 +44,7 @@ impl ConnectionString {
         Self {
             settings: Settings::default(),
             defaults: settings(Self::DEFAULT).unwrap_or_default(),
+            is_alone: false,
         }
     }
 }
