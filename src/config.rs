@@ -219,7 +219,7 @@ impl BridgeConfig {
 #[non_exhaustive]
 pub struct Limits {
     /// Clients at a time; over it an upgrade gets 503, or the place of the client that has been
-    /// unauthenticated the longest, which is closed with 4001. `None`: the limit of open files,
+    /// unauthenticated the longest, which is closed with 1013. `None`: the limit of open files,
     /// less 64 for everything else.
     pub clients_max: Option<usize>,
     /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one

@@ -143,7 +143,7 @@ impl Hub {
         if self.is_full() {
             // Clients without a token keep nobody out.
             if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
-                self.close(oldest.slot, CloseReason::Unauthorized);
+                self.close(oldest.slot, CloseReason::NoPlace);
             }
         }
         self.metrics.handshakes += 1;

@@ -165,12 +165,12 @@ impl Hub {
             return;
         };
         if failures >= self.limits.auth_failures_max {
-            self.close(slot, CloseReason::Unauthorized);
+            self.close(slot, CloseReason::TokenWrong);
         }
     }
 
-    /// The tokens were read again: a client whose token is no more, or does not cover a channel
-    /// that the client uses, is closed with 4001.
+    /// The tokens were read again: a client whose token is no more is closed with 4001, and one
+    /// whose token does not cover a channel that the client uses with 4003.
     pub fn handle_tokens(&mut self, read: Tokens) {
         match &mut self.access.tokens {
             Some(tokens) => tokens.replace(read),
@@ -205,20 +205,25 @@ impl Hub {
         let steps = 1 + self.access.subscribe_steps(token);
         let comparisons = self.channels.wanted_count(slot) * steps;
         self.work.spend(rule_units(comparisons));
-        if !self.is_covered(slot) {
-            self.close(slot, CloseReason::Unauthorized);
+        if let Some(reason) = self.uncovered(slot) {
+            self.close(slot, reason);
         }
     }
 
-    fn is_covered(&self, slot: u32) -> bool {
+    /// Why the client may not stay as it is, if it may not.
+    fn uncovered(&self, slot: u32) -> Option<CloseReason> {
         let Some(&Phase::Open { token, .. }) = self.clients.phase(slot) else {
-            return true;
+            return None;
         };
         let is_current = match token {
             Some(token) => self.access.is_current(token),
             None => !self.access.is_token_required(),
         };
+        if !is_current {
+            return Some(CloseReason::TokenGone);
+        }
         let mut channels = self.channels.wanted_by(slot);
-        is_current && channels.all(|channel| self.access.may_subscribe(token, channel.as_str()))
+        let is_covered = channels.all(|it| self.access.may_subscribe(token, it.as_str()));
+        (!is_covered).then_some(CloseReason::ChannelForbidden)
     }
 }

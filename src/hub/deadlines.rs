@@ -88,7 +88,7 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
     match *phase {
         Phase::Handshake(_) if in_phase >= limits.handshake_timeout => Verdict::Drop,
         Phase::Unauthenticated { .. } if in_phase >= limits.auth_timeout => {
-            Verdict::Close(CloseReason::Unauthorized)
+            Verdict::Close(CloseReason::TokenMissing)
         }
         Phase::Open { pinged, .. } => {
             if standstill.is_some_and(|it| it >= limits.stall_timeout) {

@@ -26,8 +26,18 @@ pub enum CloseReason {
     Overloaded,
     /// The peer did not answer a ping in time.
     PingTimeout,
-    /// The peer did not authenticate in time, or its token is no longer valid.
-    Unauthorized,
+    /// The peer did not present a token in time.
+    TokenMissing,
+    /// The peer presented too many tokens that are nobody's.
+    TokenWrong,
+    /// The token that let the peer in is not valid any more.
+    TokenGone,
+    /// The token that let the peer in has come to its end.
+    TokenExpired,
+    /// A channel that the peer is subscribed to is no longer permitted to it.
+    ChannelForbidden,
+    /// Another client needed the place of a peer without a token.
+    NoPlace,
 }
 
 /// Which rule of RFC 6455 a peer broke.
@@ -71,8 +81,9 @@ impl CloseReason {
         self.row().2
     }
 
-    /// The table. 4001 and 4008 are ours (4000 to 4999 are private); 1011 for a silent peer
-    /// because 1001 would say that *we* go away.
+    /// The table. 4001, 4003 and 4008 are ours (4000 to 4999 are private); 1011 for a silent peer
+    /// because 1001 would say that *we* go away. The code says what the peer can do: 4001 to get
+    /// another token, 4003 to do without the channel, 1013 to come again with what it has.
     fn row(self) -> (u16, &'static str, &'static str) {
         use ProtocolViolation as Violation;
         match self {
@@ -99,14 +110,19 @@ impl CloseReason {
             Self::Overloaded => (1013, "no memory left, try again later", "overloaded"),
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
             Self::PingTimeout => (1011, "ping timeout", "ping_timeout"),
-            Self::Unauthorized => (4001, "unauthorized", "unauthorized"),
+            Self::NoPlace => (1013, "no place left, try again later", "no_place"),
+            Self::TokenMissing => (4001, "no token in time", "token_missing"),
+            Self::TokenWrong => (4001, "too many wrong tokens", "token_wrong"),
+            Self::TokenGone => (4001, "token no longer valid", "token_gone"),
+            Self::TokenExpired => (4001, "token expired", "token_expired"),
+            Self::ChannelForbidden => (4003, "channel no longer permitted", "channel_forbidden"),
             Self::SlowConsumer => (4008, "slow consumer", "slow_consumer"),
         }
     }
 }
 
 /// All labels of ended connections, [`LOST_LABEL`] included.
-pub const LABELS: [&str; 12] = [
+pub const LABELS: [&str; 17] = [
     "normal",
     "going_away",
     "protocol_violation",
@@ -116,7 +132,12 @@ pub const LABELS: [&str; 12] = [
     "overloaded",
     "message_too_big",
     "ping_timeout",
-    "unauthorized",
+    "no_place",
+    "token_missing",
+    "token_wrong",
+    "token_gone",
+    "token_expired",
+    "channel_forbidden",
     "slow_consumer",
     LOST_LABEL,
 ];
@@ -176,9 +197,16 @@ mod tests {
             CloseReason::InvalidPayload,
             CloseReason::TooManyMessages,
             CloseReason::MessageTooBig,
+            CloseReason::MessageTimeout,
             CloseReason::SlowConsumer,
+            CloseReason::Overloaded,
             CloseReason::PingTimeout,
-            CloseReason::Unauthorized,
+            CloseReason::TokenMissing,
+            CloseReason::TokenWrong,
+            CloseReason::TokenGone,
+            CloseReason::TokenExpired,
+            CloseReason::ChannelForbidden,
+            CloseReason::NoPlace,
         ];
         all.extend(VIOLATIONS.map(CloseReason::Protocol));
         all
@@ -194,6 +222,10 @@ mod tests {
                 "{reason:?} says what another says"
             );
             assert!(reason.text().len() <= CLOSE_TEXT_BYTES_MAX);
+            assert!(
+                LABELS.contains(&reason.label()),
+                "{reason:?} is not counted"
+            );
             assert!(
                 reason
                     .label()
@@ -212,7 +244,16 @@ mod tests {
         );
         assert_eq!(CloseReason::InvalidPayload.code(), 1007);
         assert_eq!(CloseReason::MessageTooBig.code(), 1009);
-        assert_eq!(CloseReason::Unauthorized.code(), 4001);
+        for reason in [
+            CloseReason::TokenMissing,
+            CloseReason::TokenWrong,
+            CloseReason::TokenGone,
+            CloseReason::TokenExpired,
+        ] {
+            assert_eq!(reason.code(), 4001, "{reason:?}");
+        }
+        assert_eq!(CloseReason::ChannelForbidden.code(), 4003);
+        assert_eq!(CloseReason::NoPlace.code(), 1013);
         assert_eq!(CloseReason::SlowConsumer.code(), 4008);
         assert_eq!(CloseReason::SlowConsumer.text(), "slow consumer");
     }

@@ -220,7 +220,10 @@ fn the_third_wrong_token_closes_with_4001() {
             (&json!("unauthorized"), &json!(id))
         );
     }
-    assert_eq!(client.end(), End::Closed(4001, "unauthorized".into()));
+    assert_eq!(
+        client.end(),
+        End::Closed(4001, "too many wrong tokens".into())
+    );
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn a_client_that_does_not_authenticate_in_10_s_is_closed_with_4001() {
     let bridge = file.serve(&[]);
     let start = Instant::now();
     let mut client = unauthenticated(&bridge);
-    assert_eq!(client.end(), End::Closed(4001, "unauthorized".into()));
+    assert_eq!(client.end(), End::Closed(4001, "no token in time".into()));
     let waited = start.elapsed();
     assert!(waited > AT_ONCE, "{waited:?}");
 }
@@ -310,7 +313,10 @@ fn at_sighup_the_tokens_are_read_again_and_a_client_that_lost_its_token_is_close
     let mut asks = unauthenticated(&bridge);
     file.write("comes publish=\nstays\n");
     bridge.signal("HUP");
-    assert_eq!(goes.end(), End::Closed(4001, "unauthorized".into()));
+    assert_eq!(
+        goes.end(),
+        End::Closed(4001, "token no longer valid".into())
+    );
     bridge.wait_for_log("the tokens were read again");
     assert_eq!(stays.ask(&json!({"type": "ping"}))["type"], "pong");
     let answer = asks.ask(&json!({"type": "auth", "token": "goes"}));
@@ -346,7 +352,10 @@ fn a_subscription_that_its_token_no_longer_permits_ends_the_connection() {
     bob.subscribe("b");
     file.write("ann subscribe=b\nbob subscribe=b\n");
     bridge.signal("HUP");
-    assert_eq!(ann.end(), End::Closed(4001, "unauthorized".into()));
+    assert_eq!(
+        ann.end(),
+        End::Closed(4003, "channel no longer permitted".into())
+    );
     database.sql().notify("b", "still");
     assert_eq!(bob.payload(), "still");
 }
@@ -616,7 +625,10 @@ fn each_refusal_is_counted() {
     for _ in 0..3 {
         stranger.send(&json!({"type": "auth", "token": "wrong"}));
     }
-    assert_eq!(stranger.end(), End::Closed(4001, "unauthorized".into()));
+    assert_eq!(
+        stranger.end(),
+        End::Closed(4001, "too many wrong tokens".into())
+    );
     client.send_all(&vec![json!({"type": "ping"}); 8]);
     client.expect(|message| message["code"] == "rate_limited");
     let page = bridge.get("/metrics").body;
@@ -625,7 +637,7 @@ fn each_refusal_is_counted() {
         ("alle_http_responses_total{status=\"429\"}", 1),
         ("alle_errors_total{code=\"forbidden\"}", 1),
         ("alle_errors_total{code=\"unauthorized\"}", 3),
-        ("alle_closes_total{reason=\"unauthorized\"}", 1),
+        ("alle_closes_total{reason=\"token_wrong\"}", 1),
     ] {
         assert!(
             page.contains(&format!("{name} {count}\n")),

@@ -290,7 +290,7 @@ fn tokens_read_again_close_whom_they_do_not_cover_any_more() {
         (ann, Some(4001)),
         (bob, None),
         (carl, None),
-        (dora, Some(4001)),
+        (dora, Some(4003)),
         (stranger, None),
     ] {
         assert_eq!(world.frames_and_close(client).1, close, "{client:?}");
@@ -313,7 +313,7 @@ fn another_token_that_covers_less_closes_and_one_that_covers_all_does_not() {
     assert_eq!(world.types(client), ["subscribed", "authenticated"]);
     world.send(client, r#"{"type":"auth","token":"carl"}"#);
     let (texts, close) = world.frames_and_close(client);
-    assert!(texts[0].contains("authenticated") && close == Some(4001));
+    assert!(texts[0].contains("authenticated") && close == Some(4003));
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn unauthenticated_clients_give_their_places_to_new_ones_the_oldest_first() {
     }
     bearer(&mut world, "ann");
     let closes = strangers.map(|stranger| world.frames_and_close(stranger).1);
-    assert_eq!(closes, [Some(4001), None], "one over it");
+    assert_eq!(closes, [Some(1013), None], "one over it");
     // One that said who it is has given up nothing.
     world.send(strangers[1], AUTH_ANN);
     assert_eq!(world.types(strangers[1]), ["authenticated"]);
