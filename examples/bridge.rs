@@ -10,5 +10,5 @@ fn main() -> Result<(), BridgeError> {
         .with_channels(vec!["channel1".to_string(), "channel2".to_string()]);
 
     let bridge = Bridge::new(config).with_signals();
-    bridge.run()
+    bridge.run().wait()
 }

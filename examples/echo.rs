@@ -21,6 +21,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("listening on ws://{address}");
         }
     })?;
-    server.serve_messages(Some)?;
+    server.serve_messages(Some).wait()?;
     Ok(())
 }

@@ -19,6 +19,8 @@
 //! cli                        what was typed, what it means, one command each
 //! bridge, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
+//! running                    a server that has started, on a thread of its own
+//! operation                  a call under way: awaited, or waited for
 //! error                      why nothing runs
 //! startup                    what starting asks of the system: environment, names, a seed
 //! reactor                    Poll, sockets, the turn: IO and the clock (and a smaller turn for

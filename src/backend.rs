@@ -209,7 +209,11 @@ impl Backend {
                 match session.poll_event() {
                     // It listens to nothing: a pooler confused the two.
                     Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
-                    Some(session::Event::Notification { channel, payload }) => {
+                    Some(session::Event::Notification {
+                        process_id,
+                        channel,
+                        payload,
+                    }) => {
                         if channel == self.probe.channel().as_str().as_bytes() {
                             if self.probe.handle_received(payload) {
                                 self.forget_leavers();
@@ -218,7 +222,11 @@ impl Backend {
                             self.note_proof(now);
                         } else {
                             self.probe.postpone(now);
-                            report(Event::Notification { channel, payload });
+                            report(Event::Notification {
+                                process_id,
+                                channel,
+                                payload,
+                            });
                         }
                     }
                     Some(session::Event::Completed { ticket, result }) => {

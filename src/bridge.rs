@@ -1,6 +1,14 @@
 //! [`Bridge`]: configuration in, a running reactor out.
 
-use std::sync::{Arc, atomic::AtomicU64};
+#![expect(
+    clippy::disallowed_types,
+    reason = "a listener of the program is taken here, and passed on to the reactor"
+)]
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -9,8 +17,10 @@ use crate::{
     error::BridgeError,
     handle::{Handle, Owner},
     hub::{Hub, Page, Settings},
+    operation::Operation,
     process,
     reactor::{Listener, Reactor},
+    running::{self, RunningBridge, Started},
     startup,
     token_file::TokenFile,
 };
@@ -23,12 +33,18 @@ use crate::{
 /// let config = BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080")
 ///     .with_channels(["channel1", "channel2"]);
 /// let bridge = Bridge::new(config);
-/// bridge.run()?;
+/// bridge.run().wait()?;
 /// # Ok::<(), alle::BridgeError>(())
 /// ```
+///
+/// [`run`](Self::run) is for a program that does nothing else: it serves on the thread that waits.
+/// [`spawn`](Self::spawn) is for any other program, with an async runtime or without: the bridge
+/// gets a thread of its own, and ends when the program does.
 #[derive(Debug)]
 pub struct Bridge {
     config: BridgeConfig,
+    listener: Option<TcpListener>,
+    admin_listener: Option<TcpListener>,
     owner: Owner,
     signals: bool,
     exits: bool,
@@ -37,10 +53,12 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Nothing happens before [`Self::run`].
+    /// Nothing happens before [`Self::run`] or [`Self::spawn`].
     pub fn new(config: BridgeConfig) -> Self {
         Self {
             config,
+            listener: None,
+            admin_listener: None,
             owner: Owner::default(),
             signals: false,
             exits: false,
@@ -49,8 +67,24 @@ impl Bridge {
         }
     }
 
-    /// Stops on SIGINT and SIGTERM; a second one ends [`Self::run`] at once. With a token file, or
-    /// [`Self::with_service_manager`], SIGHUP reads the file again, and ends [`Self::run`] only if
+    /// Accepts clients from this socket; [`BridgeConfig::ws_bind_addr`] means nothing then. It may
+    /// be bound only, or listen already, and is made non-blocking.
+    #[must_use]
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Answers `/healthz`, `/readyz` and `/metrics` on this socket, and not beside the clients;
+    /// [`BridgeConfig::admin_addr`] means nothing then.
+    #[must_use]
+    pub fn with_admin_listener(mut self, listener: TcpListener) -> Self {
+        self.admin_listener = Some(listener);
+        self
+    }
+
+    /// Stops on SIGINT and SIGTERM; a second one ends the bridge at once. With a token file, or
+    /// [`Self::with_service_manager`], SIGHUP reads the file again, and ends the bridge only if
     /// the terminal of the process was closed.
     #[must_use]
     pub fn with_signals(mut self) -> Self {
@@ -88,7 +122,7 @@ impl Bridge {
         Handle::new(Arc::clone(&self.owner.0))
     }
 
-    /// Everything in the configuration that would keep [`Self::run`] from starting. Reads the files
+    /// Everything in the configuration that would keep the bridge from starting. Reads the files
     /// and asks for the addresses that it names; binds none, and connects to nothing.
     pub fn check(&self) -> Vec<BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl);
@@ -106,9 +140,36 @@ impl Bridge {
         faults
     }
 
-    /// Serves on this thread until stopped. Returns an error only if the bridge cannot start: a
-    /// PostgreSQL that is down or refuses the bridge is retried without end.
-    pub fn run(self) -> Result<(), BridgeError> {
+    /// Serves until stopped. A PostgreSQL that is down or refuses the bridge is retried without end.
+    ///
+    /// By [`.wait()`](Operation::wait) it serves on the thread that waits. Awaited, it serves on a
+    /// thread of its own; to drop the operation stops the bridge, and blocks nobody. Nothing happens
+    /// before either.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::spawn`], and [`BridgeError::Ended`] if a thread of its own panicked.
+    pub fn run(self) -> Operation<Result<(), BridgeError>> {
+        let serving = running::serve(self.handle(), move || self.start()?.run());
+        Operation::unbegun(serving)
+    }
+
+    /// Starts, and serves on a thread of its own until the [`RunningBridge`] is dropped. Returns as
+    /// soon as clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// The bridge cannot start: [`BridgeError::PostgresUrl`], [`BridgeError::Channel`] and
+    /// [`BridgeError::TokenFile`] if the configuration is wrong, [`BridgeError::Address`] and
+    /// [`BridgeError::Bind`] if the address cannot be resolved or bound, [`BridgeError::Passed`] by
+    /// a service manager, [`BridgeError::Io`] if the operating system refuses another resource. No
+    /// client and no PostgreSQL can cause an error.
+    pub fn spawn(self) -> Result<RunningBridge, BridgeError> {
+        RunningBridge::spawn(self.start()?)
+    }
+
+    /// All that can fail.
+    fn start(mut self) -> Result<Started, BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
         let (listener, admin) = self.listeners()?;
@@ -163,20 +224,16 @@ impl Bridge {
                     .map_err(BridgeError::Io)?;
             }
         }
-        if let Some(address) = admin_address {
-            tracing::info!("health and metrics are at http://{address}");
-        }
-        tracing::info!("listening on ws://{address}");
-        if !address.ip().is_loopback() && !is_token_required {
-            tracing::warn!(
-                "{address} can be reached from other machines, and no token is required there: \
-                 see --token-file"
-            );
-        }
+        announce(address, admin_address, is_token_required);
         if let Some(service_manager) = self.managed.then(startup::service_manager).flatten() {
             reactor.set_service_manager(service_manager);
         }
-        reactor.run().map_err(BridgeError::Io)
+        Ok(Started {
+            reactor,
+            address,
+            admin_address,
+            owner: self.owner,
+        })
     }
 
     /// The channels that are listened to from the start.
@@ -186,19 +243,38 @@ impl Bridge {
         })
     }
 
-    /// The listeners for clients and for the admin address: as passed, else as configured.
-    fn listeners(&self) -> Result<(Listener, Option<Listener>), BridgeError> {
+    /// The listeners for clients and for the admin address: those of the program, else as passed,
+    /// else as configured.
+    fn listeners(&mut self) -> Result<(Listener, Option<Listener>), BridgeError> {
         let passed = self.managed.then(startup::passed_listeners).transpose();
         let passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
-        let clients = match passed.clients {
+        let own = self.listener.take().map(Listener::from_std);
+        let own_admin = self.admin_listener.take().map(Listener::from_std);
+        let own = own.transpose().map_err(BridgeError::Io)?;
+        let own_admin = own_admin.transpose().map_err(BridgeError::Io)?;
+        let clients = match own.or(passed.clients) {
             Some(clients) => clients,
             None => startup::listen(&self.config.ws_bind_addr)?,
         };
-        let admin = match (passed.admin, &self.config.admin_addr) {
+        let admin = match (own_admin.or(passed.admin), &self.config.admin_addr) {
             (Some(admin), _) => Some(admin),
             (None, Some(address)) => Some(startup::listen(address)?),
             (None, None) => None,
         };
         Ok((clients, admin))
+    }
+}
+
+/// Says in the log where the bridge is, and who can reach it.
+fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_required: bool) {
+    if let Some(address) = admin_address {
+        tracing::info!("health and metrics are at http://{address}");
+    }
+    tracing::info!("listening on ws://{address}");
+    if !address.ip().is_loopback() && !is_token_required {
+        tracing::warn!(
+            "{address} can be reached from other machines, and no token is required there: \
+             see --token-file"
+        );
     }
 }

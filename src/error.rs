@@ -27,6 +27,8 @@ pub enum BridgeError {
     Passed(io::Error),
     /// The system refuses something else.
     Io(io::Error),
+    /// The thread of the bridge ended before the bridge did: a fault of this crate.
+    Ended(io::Error),
 }
 
 impl BridgeError {
@@ -36,7 +38,7 @@ impl BridgeError {
             Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
                 true
             }
-            Self::Bind(..) | Self::Passed(_) | Self::Io(_) => false,
+            Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
         }
     }
 }
@@ -53,7 +55,7 @@ impl fmt::Display for BridgeError {
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) | Self::Ended(error) => error.fmt(f),
         }
     }
 }
@@ -67,7 +69,8 @@ impl Error for BridgeError {
             Self::Address(_, error)
             | Self::Bind(_, error)
             | Self::Passed(error)
-            | Self::Io(error) => error,
+            | Self::Io(error)
+            | Self::Ended(error) => error,
         })
     }
 }

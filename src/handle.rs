@@ -1,11 +1,12 @@
-//! The state that a running reactor shares with other threads: its stop request and its address.
+//! The state that a running reactor shares with other threads: its orders and its address.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use mio::Waker;
@@ -29,7 +30,21 @@ impl Handle {
         self.shared.wake();
     }
 
-    /// The address for clients. Waits until it is bound; `None` if the server ended before that.
+    /// Requests a stop after `span`: until then `/readyz` says 503, upgrades get 503, and each
+    /// client is served until it is closed with 1001 at a random time. At most
+    /// [`BridgeConfig::DRAIN_MAX`](crate::BridgeConfig::DRAIN_MAX); a span of zero is
+    /// [`stop`](Self::stop). Takes effect even if the server has not started yet.
+    pub fn drain(&self, span: Duration) {
+        if span.is_zero() {
+            self.stop();
+        } else {
+            self.shared.lock().drain_requested = Some(span);
+            self.shared.wake();
+        }
+    }
+
+    /// The address for clients. Blocks until it is bound; `None` if the server ended before that.
+    /// [`RunningBridge::local_addr`](crate::RunningBridge::local_addr) blocks nobody.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let mut state = self.shared.lock();
         loop {
@@ -43,6 +58,18 @@ impl Handle {
             }
         }
     }
+}
+
+/// Where clients of this address find the server: an address that stands for all of the machine's
+/// is replaced by the loopback, which is sure to lead there.
+pub(crate) fn ws_url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    format!("ws://{address}")
 }
 
 /// The one server of its handles: dropping it, started or not, ends every wait.
@@ -67,6 +94,7 @@ pub(crate) struct Shared {
 struct State {
     waker: Option<Arc<Waker>>,
     address: Address,
+    drain_requested: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,9 +111,10 @@ impl Shared {
         let mut state = self.lock();
         state.waker = Some(waker);
         state.address = Address::Bound(address);
+        let is_drain_requested = state.drain_requested.is_some();
         drop(state);
         self.changed.notify_all();
-        if self.is_stop_requested() {
+        if self.is_stop_requested() || is_drain_requested {
             self.wake();
         }
     }
@@ -95,12 +124,18 @@ impl Shared {
         *self.lock() = State {
             waker: None,
             address: Address::Ended,
+            drain_requested: None,
         };
         self.changed.notify_all();
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
         self.stop_requested.load(Ordering::SeqCst)
+    }
+
+    /// The span of a drain that was requested since the last call.
+    pub(crate) fn take_drain(&self) -> Option<Duration> {
+        self.lock().drain_requested.take()
     }
 
     pub(crate) fn waker(&self) -> Option<Arc<Waker>> {
@@ -116,5 +151,22 @@ impl Shared {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_wildcard_address_is_that_of_the_loopback() {
+        for (address, url) in [
+            ("127.0.0.1:80", "ws://127.0.0.1:80"),
+            ("0.0.0.0:9", "ws://127.0.0.1:9"),
+            ("[::]:9", "ws://[::1]:9"),
+            ("10.0.0.1:9", "ws://10.0.0.1:9"),
+        ] {
+            assert_eq!(ws_url(address.parse().unwrap()), url);
+        }
     }
 }

@@ -11,10 +11,10 @@
 //! fn main() -> Result<(), BridgeError> {
 //!     let config = BridgeConfig::new("postgresql://localhost/postgres", "127.0.0.1:8080")
 //!         .with_channels(["orders", "alerts"]);
-//!     let bridge = Bridge::new(config);
-//!     let handle = bridge.handle();
-//!     std::thread::spawn(move || { /* ... */ handle.stop() });
-//!     bridge.run()
+//!     let bridge = Bridge::new(config).spawn()?; // serves on a thread of its own
+//!     println!("{}", bridge.ws_url());
+//!     // ... the program's own work ...
+//!     bridge.stop().wait() // or .await
 //! }
 //! ```
 //!
@@ -22,15 +22,22 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | run the whole bridge in your program | [`Bridge`] with a [`BridgeConfig`]; stop it by its [`Handle`] |
+//! | run the whole bridge in your program | [`Bridge`] with a [`BridgeConfig`], and [`RunningBridge`] |
+//! | stop it, or ask for its address, from elsewhere | its [`Handle`] |
 //! | hear and publish notifications yourself, without WebSockets | [`PostgresListener`] and [`Notifications`] |
 //! | serve WebSocket clients from a source of your own | [`WebSocketServer`] and [`IncomingRequests`] |
 //! | find out whether LISTEN and NOTIFY work with a PostgreSQL | [`doctor::examine`] |
 //! | bound what each peer may cost | [`Limits`] |
 //! | say who may subscribe and publish where | [`Permissions`], and a file of tokens |
 //!
-//! [`Bridge::run`] blocks. Inside of an async runtime it belongs on a thread of its own
-//! (`std::thread::spawn`), which ends when [`Handle::stop`] is called.
+//! # With an async runtime, and without
+//!
+//! There is no runtime inside, and none is needed outside. A call that takes time returns an
+//! [`Operation`]: a program without a runtime blocks by [`.wait()`](Operation::wait), and a task of
+//! Tokio, smol or any other runtime awaits it, which never blocks its thread. A receiver
+//! ([`Notifications`], [`IncomingRequests`]) is an iterator for the one and a stream for the other.
+//! To drop an operation, a listener or a running bridge never blocks either, and a
+//! [`RunningBridge`] that is dropped stops: a program that ends by an error ends at once.
 //!
 //! # What it promises
 //!
@@ -70,12 +77,14 @@ mod laid_out;
 mod listener;
 mod message;
 mod metrics;
+mod operation;
 mod pg;
 mod process;
 mod queue;
 mod race;
 mod random;
 mod reactor;
+mod running;
 mod sandbox;
 mod startup;
 mod surroundings;
@@ -92,14 +101,17 @@ pub use self::{
     handle::Handle,
     hub::{custom_protocol::RawMessage, feed::Incoming},
     listener::{ListenerError, PostgresListener},
+    operation::Operation,
     pg::{
         config::ConfigError,
         session::{ServerError, SessionError},
     },
     queue::{
+        Recv,
         notifications::{Notification, Notifications, Received},
         requests::IncomingRequests,
     },
+    running::RunningBridge,
     token_file::TokenFileError,
     web_socket_server::WebSocketServer,
 };

@@ -1,7 +1,7 @@
-//! [`PostgresListener`]: LISTEN, UNLISTEN and NOTIFY as blocking calls from any thread.
+//! [`PostgresListener`]: LISTEN, UNLISTEN and NOTIFY as calls from any thread or task.
 //!
-//! The side of the callers: checks arguments, hands requests to the listener's thread and waits for
-//! its answers. Knows nothing of sessions and sockets.
+//! The side of the callers: checks arguments, and hands requests to the listener's thread, which
+//! answers them. Knows nothing of sessions and sockets.
 
 mod channels;
 mod requests;
@@ -11,14 +11,17 @@ use std::{
     error::Error,
     fmt, io,
     sync::{Arc, mpsc},
-    thread::JoinHandle,
 };
 
 use mio::Waker;
 
-use self::requests::{Reply, Request};
+use self::{
+    requests::{Reply, Request, Unanswered},
+    turn::{Ends, Listening},
+};
 use crate::{
     channel::{Channel, ChannelError, Payload, PayloadError},
+    operation::Operation,
     pg::{
         config::ConfigError,
         session::{ServerError, SessionError},
@@ -36,30 +39,39 @@ use crate::{
 /// use alle::PostgresListener;
 ///
 /// let (pg_listener, notification_rx) =
-///     PostgresListener::connect("postgresql://localhost/postgres", 1000)?;
-/// pg_listener.listen("my_channel")?;
-/// pg_listener.notify("my_channel", "Hello from Rust!")?;
-/// println!("{:?}", notification_rx.recv());
+///     PostgresListener::connect("postgresql://localhost/postgres", 1000).wait()?;
+/// pg_listener.listen("my_channel").wait()?;
+/// pg_listener.notify("my_channel", "Hello from Rust!").wait()?;
+/// println!("{:?}", notification_rx.recv().wait());
 /// # Ok::<(), alle::ListenerError>(())
 /// ```
+///
+/// In a program with an async runtime, whichever that is, `.await` stands where `.wait()` stands
+/// here.
 ///
 /// A thread of its own keeps two sessions, one that listens and one that publishes, and reconnects
 /// them without end when they are lost: at once, then after 100 ms, doubling to 2 s. Every channel
 /// is then listened to again, and [`Received::Gap`](crate::Received::Gap) marks the place.
 ///
-/// The methods may be called from several threads at once. They block until PostgreSQL has
-/// answered, or until the answer is known to be lost: inside an async runtime they belong on a
-/// blocking thread (`tokio::task::spawn_blocking`). Dropping the listener closes both sessions and
-/// ends the thread; notifications received before can still be taken from [`Notifications`].
+/// The methods may be called from several threads at once. What they ask for is under way when they
+/// return, in the order of the calls; the [`Operation`] is PostgreSQL's answer. So many calls may be
+/// on their way at a time, up to [`Self::CALLS_MAX`]. To drop an operation takes nothing back.
+///
+/// To drop the listener does not block: in the background the calls under way get two seconds, and
+/// both sessions are closed. [`Self::close`] tells when that is done. Notifications received before
+/// can still be taken from [`Notifications`].
 #[derive(Debug)]
 pub struct PostgresListener {
     requests: mpsc::Sender<Request>,
+    unanswered: Unanswered,
     waker: Arc<Waker>,
-    /// `None` only while it is dropped.
-    thread: Option<JoinHandle<()>>,
 }
 
 impl PostgresListener {
+    /// The most calls of one listener that PostgreSQL has not answered; further ones fail with
+    /// [`ListenerError::Crowded`].
+    pub const CALLS_MAX: usize = 4_096;
+
     /// Connects, and waits until both sessions are ready: five seconds at most for each server, or
     /// `connect_timeout`.
     ///
@@ -74,81 +86,110 @@ impl PostgresListener {
     /// [`ListenerError::Url`] if `url` is malformed; [`ListenerError::Connection`] and
     /// [`ListenerError::Session`] if the first attempt fails, which is not repeated, unlike later
     /// ones; [`ListenerError::Io`] if the operating system refuses a thread or a poll.
-    pub fn connect(url: &str, capacity: usize) -> Result<(Self, Notifications), ListenerError> {
+    pub fn connect(
+        url: &str,
+        capacity: usize,
+    ) -> Operation<Result<(Self, Notifications), ListenerError>> {
+        Self::begin(url, capacity).unwrap_or_else(|error| Operation::ready(Err(error)))
+    }
+
+    fn begin(
+        url: &str,
+        capacity: usize,
+    ) -> Result<Operation<Result<Ends, ListenerError>>, ListenerError> {
         let config = startup::postgres_config(url).map_err(ListenerError::Url)?;
         let seed = startup::seed().map_err(ListenerError::Io)?;
         let queue = Arc::new(Queue::new(Arrivals::new(capacity)));
         let notifications = Notifications::new(Arc::clone(&queue));
         let (requests, received) = mpsc::channel();
-        let (started, start) = mpsc::sync_channel(1);
-        let (waker, thread) = turn::spawn(config, seed, queue, received, started)?;
+        let thread = Listening::new(config, seed, queue, received)?;
         let listener = Self {
             requests,
-            waker,
-            thread: Some(thread),
+            unanswered: Unanswered::default(),
+            waker: thread.waker(),
         };
-        start.recv().unwrap_or(Err(ListenerError::Ended))?;
-        Ok((listener, notifications))
+        let (promise, operation) = Operation::pending(|_| Err(ListenerError::Ended));
+        thread.spawn(promise, (listener, notifications))?;
+        Ok(operation)
     }
 
-    /// Listens to `channel`: every notification of it that is committed after the call returned is
-    /// received. To listen to it already is no error.
+    /// Listens to `channel`: every notification of it that is committed after the call is answered
+    /// is received. To listen to it already is no error.
     ///
     /// # Errors
     ///
     /// [`ListenerError::Channel`], [`ListenerError::PostgresDown`] if PostgreSQL is not connected
     /// or was lost before it answered, [`ListenerError::Refused`],
-    /// [`ListenerError::Cancelled`] if an [`unlisten`](Self::unlisten) overtook this, and
-    /// [`ListenerError::Ended`]. After an error the channel is listened to if it was before.
-    pub fn listen(&self, channel: &str) -> Result<(), ListenerError> {
-        let channel = Channel::new(channel).map_err(ListenerError::Channel)?;
-        self.ask(|reply| Request::Listen(channel, reply))
+    /// [`ListenerError::Cancelled`] if an [`unlisten`](Self::unlisten) overtook this,
+    /// [`ListenerError::Crowded`] and [`ListenerError::Ended`]. After an error the channel is
+    /// listened to if it was before.
+    pub fn listen(&self, channel: &str) -> Operation<Result<(), ListenerError>> {
+        let channel = Channel::new(channel).map_err(ListenerError::Channel);
+        self.ask(|reply| Ok(Request::Listen(channel?, reply)))
     }
 
-    /// Stops listening to `channel`: no notification of it is queued after the call returned. It is
-    /// no error if the channel was not listened to, or if PostgreSQL is down.
+    /// Stops listening to `channel`: no notification of it is queued after the call is answered. It
+    /// is no error if the channel was not listened to, or if PostgreSQL is down.
     ///
     /// # Errors
     ///
-    /// [`ListenerError::Channel`] and [`ListenerError::Ended`].
-    pub fn unlisten(&self, channel: &str) -> Result<(), ListenerError> {
-        let channel = Channel::new(channel).map_err(ListenerError::Channel)?;
-        self.ask(|reply| Request::Unlisten(channel, reply))
+    /// [`ListenerError::Channel`], [`ListenerError::Crowded`] and [`ListenerError::Ended`].
+    pub fn unlisten(&self, channel: &str) -> Operation<Result<(), ListenerError>> {
+        let channel = Channel::new(channel).map_err(ListenerError::Channel);
+        self.ask(|reply| Ok(Request::Unlisten(channel?, reply)))
     }
 
-    /// Notifies `channel`; returns when PostgreSQL has committed the notification. The calls of one
-    /// thread are committed in their order.
+    /// Notifies `channel`; answered when PostgreSQL has committed the notification. The
+    /// notifications of a listener are committed in the order of the calls; those that are called
+    /// for while PostgreSQL commits others share one transaction.
     ///
     /// # Errors
     ///
     /// [`ListenerError::Channel`] and [`ListenerError::Payload`]; [`ListenerError::PostgresDown`]
     /// if the notification was not sent, [`ListenerError::Refused`] if PostgreSQL refused it,
     /// [`ListenerError::UnknownOutcome`] if the connection was lost before the answer: the
-    /// notification is never sent again; [`ListenerError::Ended`].
-    pub fn notify(&self, channel: &str, payload: &str) -> Result<(), ListenerError> {
-        let channel = Channel::new(channel).map_err(ListenerError::Channel)?;
-        let payload = Payload::new(payload).map_err(ListenerError::Payload)?;
-        self.ask(|reply| Request::Notify(channel, payload, reply))
+    /// notification is never sent again; [`ListenerError::Crowded`] and [`ListenerError::Ended`].
+    pub fn notify(&self, channel: &str, payload: &str) -> Operation<Result<(), ListenerError>> {
+        let channel = Channel::new(channel).map_err(ListenerError::Channel);
+        let payload = Payload::new(payload).map_err(ListenerError::Payload);
+        self.ask(|reply| Ok(Request::Notify(channel?, payload?, reply)))
     }
 
-    fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<(), ListenerError> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        let ended = |_| ListenerError::Ended;
-        self.requests.send(request(reply)).map_err(ended)?;
-        self.waker.wake().map_err(ListenerError::Io)?;
-        answer.recv().unwrap_or(Err(ListenerError::Ended))
+    /// Gives the calls under way two seconds, closes both sessions, and tells when that is done. To
+    /// drop the listener does the same and tells nobody.
+    pub fn close(self) -> Operation<()> {
+        let (promise, operation) = Operation::pending(|_| ());
+        self.send(Request::End(Some(promise)));
+        operation
+    }
+
+    fn ask(
+        &self,
+        request: impl FnOnce(Reply) -> Result<Request, ListenerError>,
+    ) -> Operation<Result<(), ListenerError>> {
+        let Some(place) = self.unanswered.take_place(Self::CALLS_MAX) else {
+            return Operation::ready(Err(ListenerError::Crowded));
+        };
+        let (promise, operation) = Operation::pending(|_| Err(ListenerError::Ended));
+        match request(Reply::new(promise, Some(place))) {
+            Ok(request) => {
+                self.send(request);
+                operation
+            }
+            Err(error) => Operation::ready(Err(error)),
+        }
+    }
+
+    /// If the thread has ended, the request is dropped, and that answers it.
+    fn send(&self, request: Request) {
+        let _sent = self.requests.send(request);
+        let _woken = self.waker.wake();
     }
 }
 
 impl Drop for PostgresListener {
     fn drop(&mut self) {
-        // Either fails only if the thread has ended already.
-        let _sent = self.requests.send(Request::End);
-        let _woken = self.waker.wake();
-        if let Some(thread) = self.thread.take() {
-            // The thread itself reported a panic; there is nothing left to do about it.
-            let _joined = thread.join();
-        }
+        self.send(Request::End(None));
     }
 }
 
@@ -183,8 +224,10 @@ pub enum ListenerError {
     Refused(Box<ServerError>),
     /// The connection was lost before PostgreSQL answered: the request may or may not be committed.
     UnknownOutcome,
-    /// An `unlisten` from another thread overtook this `listen`.
+    /// An `unlisten` overtook this `listen`.
     Cancelled,
+    /// [`PostgresListener::CALLS_MAX`] calls are unanswered already; nothing was done.
+    Crowded,
     /// The operating system refused a resource.
     Io(io::Error),
     /// The listener's thread ended: a fault of the operating system or of this crate.
@@ -213,6 +256,11 @@ impl fmt::Display for ListenerError {
                 f.write_str("the connection to PostgreSQL was lost before it answered")
             }
             Self::Cancelled => f.write_str("an unlisten overtook this listen"),
+            Self::Crowded => write!(
+                f,
+                "{} calls are unanswered already",
+                PostgresListener::CALLS_MAX
+            ),
             Self::Io(error) => error.fmt(f),
             Self::Ended => f.write_str("the listener's thread ended"),
         }
@@ -228,7 +276,11 @@ impl Error for ListenerError {
             Self::Channel(error) => Some(error),
             Self::Payload(error) => Some(error),
             Self::Refused(error) => Some(error),
-            Self::PostgresDown | Self::UnknownOutcome | Self::Cancelled | Self::Ended => None,
+            Self::PostgresDown
+            | Self::UnknownOutcome
+            | Self::Cancelled
+            | Self::Crowded
+            | Self::Ended => None,
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) enum Program {
     Messages(OnMessage),
 }
 
-pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage>>;
+pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage> + Send>;
 
 /// Runs a [`Hub`].
 pub(crate) struct Reactor {
@@ -266,6 +266,10 @@ impl Reactor {
     }
 
     fn handle_wake(&mut self, now: Instant) {
+        if let Some(span) = self.shared.take_drain() {
+            self.begin_shutdown();
+            self.hub.drain(span);
+        }
         if self.shared.is_stop_requested() {
             self.begin_shutdown();
             self.hub.stop();

@@ -3,7 +3,12 @@
 //! Knows nothing of PostgreSQL: notifications come in through a receiver, and requests of clients
 //! go out through another.
 
-use std::sync::Arc;
+#![expect(
+    clippy::disallowed_types,
+    reason = "a listener of the program is taken here, and passed on to the reactor"
+)]
+
+use std::{net::TcpListener, sync::Arc};
 
 use crate::{
     access::{Access, origins::OriginPolicy},
@@ -11,12 +16,14 @@ use crate::{
     error::BridgeError,
     handle::{Handle, Owner},
     hub::{Hub, Settings, custom_protocol::RawMessage},
+    operation::Operation,
     process,
     queue::{
         notifications::Notifications,
         requests::{self, IncomingRequests, RequestSender},
     },
-    reactor::{Program, Reactor},
+    reactor::{Listener, Program, Reactor},
+    running::{self, RunningBridge, Started},
     startup,
 };
 
@@ -30,25 +37,25 @@ use crate::{
 /// use alle::{Incoming, PostgresListener, WebSocketServer};
 ///
 /// let (pg_listener, notification_rx) =
-///     PostgresListener::connect("postgresql://localhost/postgres", 1000)?;
+///     PostgresListener::connect("postgresql://localhost/postgres", 1000).wait()?;
 /// let (ws_server, incoming_rx) = WebSocketServer::new("127.0.0.1:8080");
 /// std::thread::spawn(move || {
 ///     for request in incoming_rx {
-///         let done = match &request {
+///         let call = match &request {
 ///             Incoming::Subscribe(channel) => pg_listener.listen(channel.as_str()),
 ///             Incoming::Unsubscribe(channel) => pg_listener.unlisten(channel.as_str()),
 ///             Incoming::Notify(channel, payload) => {
 ///                 pg_listener.notify(channel.as_str(), payload.as_str())
 ///             }
 ///             // New in this version of alle.
-///             _ => Ok(()),
+///             _ => continue,
 ///         };
-///         if let Err(error) = done {
+///         if let Err(error) = call.wait() {
 ///             eprintln!("{request:?}: {error}");
 ///         }
 ///     }
 /// });
-/// ws_server.start(notification_rx)?;
+/// ws_server.start(notification_rx).wait()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -61,6 +68,7 @@ use crate::{
 #[derive(Debug)]
 pub struct WebSocketServer {
     bind_addr: String,
+    listener: Option<TcpListener>,
     limits: Limits,
     allow_origins: Vec<String>,
     allow_hosts: Vec<String>,
@@ -69,12 +77,13 @@ pub struct WebSocketServer {
 }
 
 impl WebSocketServer {
-    /// Nothing happens before [`Self::start`]. `bind_addr` is `HOST:PORT`; port 0 picks a free
+    /// Nothing happens before [`Self::start`] or [`Self::spawn`]. `bind_addr` is `HOST:PORT`; port 0 picks a free
     /// port, which [`Handle::local_addr`] returns.
     pub fn new(bind_addr: impl Into<String>) -> (Self, IncomingRequests) {
         let (sender, incoming) = requests::channel();
         let server = Self {
             bind_addr: bind_addr.into(),
+            listener: None,
             limits: Limits::default(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
@@ -82,6 +91,14 @@ impl WebSocketServer {
             requests: sender,
         };
         (server, incoming)
+    }
+
+    /// Accepts clients from this socket instead of binding the address. It may be bound only, or
+    /// listen already, and is made non-blocking.
+    #[must_use]
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
     }
 
     /// Allows pages of these origins to connect, beside the server's own; `*` allows all.
@@ -110,25 +127,39 @@ impl WebSocketServer {
         Handle::new(Arc::clone(&self.owner.0))
     }
 
-    /// Serves on this thread until stopped by [`Handle::stop`]. Inside an async runtime this call
-    /// belongs on a blocking thread.
+    /// Serves until stopped by [`Handle::stop`].
+    ///
+    /// By [`.wait()`](Operation::wait) it serves on the thread that waits. Awaited, it serves on a
+    /// thread of its own; to drop the operation stops the server, and blocks nobody. Nothing happens
+    /// before either.
     ///
     /// # Errors
     ///
     /// [`BridgeError::Address`] and [`BridgeError::Bind`] if the address cannot be resolved or
-    /// bound, [`BridgeError::Io`] if the operating system refuses another resource. No client can
-    /// cause an error.
-    pub fn start(self, notifications: Notifications) -> Result<(), BridgeError> {
+    /// bound, [`BridgeError::Io`] if the operating system refuses another resource,
+    /// [`BridgeError::Ended`] if a thread of its own panicked. No client can cause an error.
+    pub fn start(self, notifications: Notifications) -> Operation<Result<(), BridgeError>> {
         self.serve(|requests| Program::Feed(notifications, requests))
     }
 
-    /// Serves clients on this thread, like [`Self::start`], in a protocol of the program's own
+    /// Starts, and serves on a thread of its own until the [`RunningBridge`] is dropped. Returns as
+    /// soon as clients can connect.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::start`].
+    pub fn spawn(self, notifications: Notifications) -> Result<RunningBridge, BridgeError> {
+        let started = self.begin(|requests| Program::Feed(notifications, requests))?;
+        RunningBridge::spawn(started)
+    }
+
+    /// Serves clients, like [`Self::start`], in a protocol of the program's own
     /// instead of the bridge's: `on_message` is called with each message, in the order of its
     /// client, and its return value is sent to that client. The [`IncomingRequests`] stay empty.
     ///
     /// ```no_run
     /// let (server, _) = alle::WebSocketServer::new("127.0.0.1:8080");
-    /// server.serve_messages(Some)?; // an echo
+    /// server.serve_messages(Some).wait()?; // an echo
     /// # Ok::<(), alle::BridgeError>(())
     /// ```
     ///
@@ -144,14 +175,26 @@ impl WebSocketServer {
     /// As those of [`Self::start`].
     pub fn serve_messages(
         self,
-        on_message: impl FnMut(RawMessage) -> Option<RawMessage> + 'static,
-    ) -> Result<(), BridgeError> {
+        on_message: impl FnMut(RawMessage) -> Option<RawMessage> + Send + 'static,
+    ) -> Operation<Result<(), BridgeError>> {
         self.serve(|_| Program::Messages(Box::new(on_message)))
     }
 
-    fn serve(self, program: impl FnOnce(RequestSender) -> Program) -> Result<(), BridgeError> {
+    fn serve(
+        self,
+        program: impl FnOnce(RequestSender) -> Program + Send + 'static,
+    ) -> Operation<Result<(), BridgeError>> {
+        let serving = running::serve(self.handle(), move || self.begin(program)?.run());
+        Operation::unbegun(serving)
+    }
+
+    /// All that can fail.
+    fn begin(self, program: impl FnOnce(RequestSender) -> Program) -> Result<Started, BridgeError> {
         let program = program(self.requests);
-        let listener = startup::listen(&self.bind_addr)?;
+        let listener = match self.listener {
+            Some(listener) => Listener::from_std(listener).map_err(BridgeError::Io)?,
+            None => startup::listen(&self.bind_addr)?,
+        };
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut limits = self.limits;
         limits.clients_max.get_or_insert_with(startup::clients_max);
@@ -178,6 +221,11 @@ impl WebSocketServer {
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_program(program);
         tracing::info!("listening on ws://{address}");
-        reactor.run().map_err(BridgeError::Io)
+        Ok(Started {
+            reactor,
+            address,
+            admin_address: None,
+            owner: self.owner,
+        })
     }
 }

@@ -14,6 +14,8 @@
 
 #[path = "autobahn/cases.rs"]
 mod cases;
+#[path = "support/example.rs"]
+mod example;
 #[path = "autobahn/peer.rs"]
 mod peer;
 #[path = "support/program.rs"]
@@ -22,16 +24,11 @@ mod program;
 #[path = "autobahn/utf8.rs"]
 mod utf8;
 
-use std::{
-    fmt, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::SystemTime,
-};
+use std::{fmt, net::SocketAddr, process::Command};
 
 use self::{
     cases::{Case, Close},
+    example::example,
     peer::{End, Record, Seen},
     program::{Program, environment::clean},
 };
@@ -56,7 +53,7 @@ impl fmt::Display for Verdict {
 
 #[test]
 fn every_case_passes_strictly() {
-    let mut command = Command::new(echo());
+    let mut command = Command::new(example("echo"));
     clean(&mut command);
     command.arg("127.0.0.1:0");
     let server = Program::start(command);
@@ -167,22 +164,4 @@ fn shown(record: &Record) -> String {
     let mut text = format!("{record:?}");
     text.truncate(300);
     text
-}
-
-/// Examples are built by `cargo test` and by `make autobahn`; not by `cargo test --test autobahn`,
-/// which must not run an outdated one.
-fn echo() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.ancestors().nth(2).unwrap().join("examples/echo");
-    let built = last_change(&path).expect("first: cargo build --example echo");
-    // The files it was built from, as cargo recorded them.
-    let sources = fs::read_to_string(path.with_extension("d")).unwrap();
-    let mut sources = sources.split_whitespace().skip(1).map(Path::new);
-    let newer = sources.find(|path| last_change(path).is_none_or(|changed| changed > built));
-    assert_eq!(newer, None, "first: cargo build --example echo");
-    path
-}
-
-fn last_change(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
 }

@@ -46,7 +46,7 @@ impl Fixture {
     fn new(capacity: usize) -> Self {
         let database = shared().create_database().unwrap();
         let url = shared().url_for(&database);
-        let (listener, notifications) = PostgresListener::connect(&url, capacity).unwrap();
+        let (listener, notifications) = PostgresListener::connect(&url, capacity).wait().unwrap();
         Self {
             database,
             listener,
@@ -105,9 +105,10 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 #[test]
 fn notifications_arrive_in_order() {
     let it = Fixture::new(1_000);
-    it.listener.listen("my_channel").unwrap();
+    it.listener.listen("my_channel").wait().unwrap();
     it.listener
         .notify("my_channel", "Hello from Rust!")
+        .wait()
         .unwrap();
     it.psql("NOTIFY my_channel, 'and from SQL'; NOTIFY other, 'unheard'; NOTIFY my_channel;");
     it.expect("my_channel", "Hello from Rust!");
@@ -116,6 +117,7 @@ fn notifications_arrive_in_order() {
     for number in 0..500 {
         it.listener
             .notify("my_channel", &number.to_string())
+            .wait()
             .unwrap();
     }
     for number in 0..500 {
@@ -129,11 +131,11 @@ fn notifications_arrive_in_order() {
 fn listen_returns_after_postgres_confirmed_it() {
     let it = Fixture::new(1_000);
     let url = shared().url_for(&it.database);
-    let (other, _notifications) = PostgresListener::connect(&url, 1).unwrap();
+    let (other, _notifications) = PostgresListener::connect(&url, 1).wait().unwrap();
     for number in 0..200 {
         let channel = format!("channel {number}");
-        it.listener.listen(&channel).unwrap();
-        other.notify(&channel, "now").unwrap();
+        it.listener.listen(&channel).wait().unwrap();
+        other.notify(&channel, "now").wait().unwrap();
         it.expect(&channel, "now");
     }
 }
@@ -142,19 +144,19 @@ fn listen_returns_after_postgres_confirmed_it() {
 fn unlisten_ends_it_and_names_are_exact() {
     let it = Fixture::new(1_000);
     for name in ["Orders", "orders", "a \"b\"; --", "🐘", "x.y"] {
-        it.listener.listen(name).unwrap();
-        it.listener.listen(name).unwrap();
-        it.listener.notify(name, name).unwrap();
+        it.listener.listen(name).wait().unwrap();
+        it.listener.listen(name).wait().unwrap();
+        it.listener.notify(name, name).wait().unwrap();
         it.expect(name, name);
     }
-    it.listener.unlisten("orders").unwrap();
-    it.listener.unlisten("orders").unwrap();
-    it.listener.unlisten("never listened to").unwrap();
-    it.listener.notify("orders", "unheard").unwrap();
-    it.listener.notify("Orders", "heard").unwrap();
+    it.listener.unlisten("orders").wait().unwrap();
+    it.listener.unlisten("orders").wait().unwrap();
+    it.listener.unlisten("never listened to").wait().unwrap();
+    it.listener.notify("orders", "unheard").wait().unwrap();
+    it.listener.notify("Orders", "heard").wait().unwrap();
     it.expect("Orders", "heard");
-    it.listener.listen("orders").unwrap();
-    it.listener.notify("orders", "heard again").unwrap();
+    it.listener.listen("orders").wait().unwrap();
+    it.listener.notify("orders", "heard again").wait().unwrap();
     it.expect("orders", "heard again");
 }
 
@@ -170,10 +172,13 @@ fn several_threads_listen_and_notify_at_once() {
             scope.spawn(move || {
                 for number in 0..50 {
                     let channel = format!("{thread} {}", number % 5);
-                    listener.listen(&channel).unwrap();
-                    listener.notify(&channel, &number.to_string()).unwrap();
+                    listener.listen(&channel).wait().unwrap();
+                    listener
+                        .notify(&channel, &number.to_string())
+                        .wait()
+                        .unwrap();
                     if number >= 45 {
-                        listener.unlisten(&channel).unwrap();
+                        listener.unlisten(&channel).wait().unwrap();
                     }
                 }
             });
@@ -196,18 +201,18 @@ fn several_threads_listen_and_notify_at_once() {
 #[test]
 fn a_full_queue_shows_what_it_dropped_and_goes_on() {
     let it = Fixture::new(3);
-    it.listener.listen("c").unwrap();
-    it.listener.listen("end").unwrap();
+    it.listener.listen("c").wait().unwrap();
+    it.listener.listen("end").wait().unwrap();
     for number in 0..10 {
-        it.listener.notify("c", &number.to_string()).unwrap();
+        it.listener.notify("c", &number.to_string()).wait().unwrap();
     }
     // The listening session answers it, behind all notifications it had to deliver.
-    it.listener.listen("barrier").unwrap();
+    it.listener.listen("barrier").wait().unwrap();
     for number in 0..3 {
         it.expect("c", &number.to_string());
     }
-    it.listener.notify("end", "").unwrap();
-    assert_eq!(it.notifications.recv(), Some(Received::Overflow));
+    it.listener.notify("end", "").wait().unwrap();
+    assert_eq!(it.notifications.recv().wait(), Some(Received::Overflow));
     it.expect("end", "");
 }
 
@@ -215,10 +220,10 @@ fn a_full_queue_shows_what_it_dropped_and_goes_on() {
 fn after_a_lost_connection_each_channel_has_a_gap_and_is_heard_again() {
     let it = Fixture::new(1_000);
     for channel in ["a", "b", "dropped"] {
-        it.listener.listen(channel).unwrap();
+        it.listener.listen(channel).wait().unwrap();
     }
-    it.listener.unlisten("dropped").unwrap();
-    it.listener.notify("a", "before").unwrap();
+    it.listener.unlisten("dropped").wait().unwrap();
+    it.listener.notify("a", "before").wait().unwrap();
     it.expect("a", "before");
     it.terminate("alle");
     let mut gaps = [(); 2].map(|()| it.notifications.recv_timeout(TIMEOUT).unwrap());
@@ -236,11 +241,11 @@ fn after_a_lost_connection_each_channel_has_a_gap_and_is_heard_again() {
 #[test]
 fn a_lost_publishing_session_comes_back_and_hearing_goes_on() {
     let it = Fixture::new(1_000);
-    it.listener.listen("a").unwrap();
+    it.listener.listen("a").wait().unwrap();
     it.terminate("alle publish");
     it.psql("NOTIFY a, 'meanwhile';");
     it.expect("a", "meanwhile");
-    wait_until(|| match it.listener.notify("a", "again") {
+    wait_until(|| match it.listener.notify("a", "again").wait() {
         Ok(()) => true,
         Err(ListenerError::PostgresDown | ListenerError::UnknownOutcome) => false,
         Err(other) => panic!("{other}"),
@@ -251,14 +256,25 @@ fn a_lost_publishing_session_comes_back_and_hearing_goes_on() {
 #[test]
 fn while_postgres_is_down_calls_say_so_and_afterwards_it_goes_on() {
     let sandbox = Sandbox::start().unwrap();
-    let (listener, notifications) =
-        PostgresListener::connect(&sandbox.unix_url("postgres"), 9).unwrap();
-    listener.listen("a").unwrap();
-    listener.listen("b").unwrap();
+    let (listener, notifications) = PostgresListener::connect(&sandbox.unix_url("postgres"), 9)
+        .wait()
+        .unwrap();
+    listener.listen("a").wait().unwrap();
+    listener.listen("b").wait().unwrap();
     sandbox.stop(StopMode::Fast).unwrap();
-    wait_until(|| matches!(listener.notify("a", ""), Err(ListenerError::PostgresDown)));
-    wait_until(|| matches!(listener.listen("new"), Err(ListenerError::PostgresDown)));
-    listener.unlisten("b").unwrap();
+    wait_until(|| {
+        matches!(
+            listener.notify("a", "").wait(),
+            Err(ListenerError::PostgresDown)
+        )
+    });
+    wait_until(|| {
+        matches!(
+            listener.listen("new").wait(),
+            Err(ListenerError::PostgresDown)
+        )
+    });
+    listener.unlisten("b").wait().unwrap();
     sandbox.start_again().unwrap();
     expect_gap(&notifications, "a");
     for channel in ["b", "new", "a"] {
@@ -285,8 +301,8 @@ fn dropping_the_listener_ends_its_sessions_and_the_receiver() {
         shared().psql("postgres", &sql).unwrap()
     };
     assert_eq!(sessions(), "2\n");
-    listener.listen("a").unwrap();
-    listener.notify("a", "last words").unwrap();
+    listener.listen("a").wait().unwrap();
+    listener.notify("a", "last words").wait().unwrap();
     let waited = notifications.recv_timeout(TIMEOUT);
     assert!(waited.is_ok());
     assert_eq!(
@@ -294,7 +310,7 @@ fn dropping_the_listener_ends_its_sessions_and_the_receiver() {
         Err(RecvTimeoutError::Timeout)
     );
     drop(listener);
-    assert_eq!(notifications.recv(), None);
+    assert_eq!(notifications.recv().wait(), None);
     assert_eq!(
         notifications.recv_timeout(TIMEOUT),
         Err(RecvTimeoutError::Disconnected)
@@ -315,9 +331,9 @@ fn publishing_goes_on_when_nobody_receives() {
         ..
     } = Fixture::new(1);
     drop(notifications);
-    listener.listen("a").unwrap();
-    listener.notify("a", "").unwrap();
-    listener.unlisten("a").unwrap();
+    listener.listen("a").wait().unwrap();
+    listener.notify("a", "").wait().unwrap();
+    listener.unlisten("a").wait().unwrap();
 }
 
 #[test]
@@ -326,9 +342,9 @@ fn arguments_are_checked_before_postgres_sees_them() {
     let long = "x".repeat(64);
     for channel in ["", "a\0b", &long] {
         let [listen, unlisten, notify] = [
-            it.listener.listen(channel),
-            it.listener.unlisten(channel),
-            it.listener.notify(channel, ""),
+            it.listener.listen(channel).wait(),
+            it.listener.unlisten(channel).wait(),
+            it.listener.notify(channel, "").wait(),
         ];
         for result in [listen, unlisten, notify] {
             assert!(
@@ -338,18 +354,23 @@ fn arguments_are_checked_before_postgres_sees_them() {
         }
     }
     for payload in ["\0".to_owned(), "x".repeat(8_000)] {
-        let result = it.listener.notify("c", &payload);
+        let result = it.listener.notify("c", &payload).wait();
         assert!(
             matches!(result, Err(ListenerError::Payload(_))),
             "{result:?}"
         );
     }
-    it.listener.notify("c", &"x".repeat(7_999)).unwrap();
+    it.listener.notify("c", &"x".repeat(7_999)).wait().unwrap();
 }
 
 #[test]
 fn connect_says_why_it_failed() {
-    let connect = |url: &str| PostgresListener::connect(url, 1).map(drop).unwrap_err();
+    let connect = |url: &str| {
+        PostgresListener::connect(url, 1)
+            .wait()
+            .map(drop)
+            .unwrap_err()
+    };
     let error = connect("mysql://localhost");
     assert!(matches!(error, ListenerError::Url(_)), "{error}");
 
@@ -369,7 +390,10 @@ fn connect_gives_up_on_a_server_that_says_nothing() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://ann@{}/x", silent.local_addr().unwrap());
     let begun = Instant::now();
-    let error = PostgresListener::connect(&url, 1).map(drop).unwrap_err();
+    let error = PostgresListener::connect(&url, 1)
+        .wait()
+        .map(drop)
+        .unwrap_err();
     assert!(
         is_connection(&error, std::io::ErrorKind::TimedOut),
         "{error}"
@@ -397,7 +421,7 @@ fn connect_says_that_the_password_is_wrong_or_missing() {
         .unwrap();
     let connect = |login: &str| {
         let url = format!("postgres://{login}@127.0.0.1:{}/postgres", sandbox.port());
-        PostgresListener::connect(&url, 1).map(drop)
+        PostgresListener::connect(&url, 1).wait().map(drop)
     };
     // The server reloads in its own time.
     let mut wrong = None;
@@ -449,7 +473,7 @@ impl Running {
 
     fn serve(notifications: Notifications) -> (Self, IncomingRequests) {
         let (server, incoming) = WebSocketServer::new("127.0.0.1:0");
-        let running = Self::start(server.handle(), move || server.start(notifications));
+        let running = Self::start(server.handle(), move || server.start(notifications).wait());
         (running, incoming)
     }
 
@@ -538,10 +562,10 @@ fn listener_and_server_make_a_bridge() {
     let between = thread::spawn(move || {
         for request in &incoming {
             match request {
-                Incoming::Subscribe(channel) => listener.listen(channel.as_str()),
-                Incoming::Unsubscribe(channel) => listener.unlisten(channel.as_str()),
+                Incoming::Subscribe(channel) => listener.listen(channel.as_str()).wait(),
+                Incoming::Unsubscribe(channel) => listener.unlisten(channel.as_str()).wait(),
                 Incoming::Notify(channel, payload) => {
-                    listener.notify(channel.as_str(), payload.as_str())
+                    listener.notify(channel.as_str(), payload.as_str()).wait()
                 }
                 other => panic!("{other:?}"),
             }
@@ -586,18 +610,18 @@ fn the_first_subscriber_and_the_last_are_told_of() {
     drop(other);
     assert!(matches!(next(), Incoming::Unsubscribe(channel) if channel.as_str() == "a"));
     running.stop().unwrap();
-    assert_eq!(incoming.recv(), None);
+    assert_eq!(incoming.recv().wait(), None);
 }
 
 /// The user's plain example: `incoming` is never read.
 #[test]
 fn a_server_works_when_nobody_takes_its_requests() {
     let it = Fixture::new(1_000);
-    it.listener.listen("a").unwrap();
+    it.listener.listen("a").wait().unwrap();
     let (running, incoming) = Running::serve(it.notifications);
     let mut client = Client::connect(running.address);
     client.subscribe("a");
-    it.listener.notify("a", "1").unwrap();
+    it.listener.notify("a", "1").wait().unwrap();
     client.expect(&[("type", "notification"), ("payload", "1")]);
 
     let notify = json!({"type": "notify", "channel": "a", "payload": "", "id": "n"});
@@ -611,15 +635,15 @@ fn a_server_works_when_nobody_takes_its_requests() {
     client.say(&notify);
     client.expect(&[("type", "error"), ("code", "postgres_down"), ("id", "n")]);
     client.subscribe("b");
-    it.listener.notify("a", "2").unwrap();
+    it.listener.notify("a", "2").wait().unwrap();
     client.expect(&[("type", "notification"), ("payload", "2")]);
 }
 
 #[test]
 fn a_gap_of_the_listener_reaches_the_channel_s_subscribers() {
     let it = Fixture::new(1_000);
-    it.listener.listen("a").unwrap();
-    it.listener.listen("b").unwrap();
+    it.listener.listen("a").wait().unwrap();
+    it.listener.listen("b").wait().unwrap();
     let database = it.database.clone();
     let (running, _incoming) = Running::serve(it.notifications);
     let mut client = Client::connect(running.address);
@@ -635,8 +659,8 @@ fn a_gap_of_the_listener_reaches_the_channel_s_subscribers() {
         ("channel", "a"),
         ("reason", "postgres_reconnect"),
     ]);
-    wait_until(|| it.listener.listen("a").is_ok());
-    it.listener.notify("a", "after").unwrap();
+    wait_until(|| it.listener.listen("a").wait().is_ok());
+    it.listener.notify("a", "after").wait().unwrap();
     client.expect(&[("type", "notification"), ("payload", "after")]);
 }
 
@@ -655,7 +679,7 @@ fn a_bridge_runs_in_a_thread_and_is_stopped() {
     let config = BridgeConfig::new(shared().url_for(&database), "127.0.0.1:0".to_string())
         .with_channels(vec!["pinned".to_string()]);
     let bridge = Bridge::new(config);
-    let running = Running::start(bridge.handle(), move || bridge.run());
+    let running = Running::start(bridge.handle(), move || bridge.run().wait());
     let mut client = Client::connect(running.address);
     client.subscribe("pinned");
     client.subscribe("other");
@@ -674,12 +698,12 @@ fn a_bridge_runs_in_a_thread_and_is_stopped() {
 fn stop_before_run_ends_it_at_once() {
     let bridge = Bridge::new(BridgeConfig::new(shared().url(), "127.0.0.1:0"));
     bridge.handle().stop();
-    bridge.run().unwrap();
+    bridge.run().wait().unwrap();
 
     let it = Fixture::new(1);
     let (server, _incoming) = WebSocketServer::new("127.0.0.1:0");
     server.handle().stop();
-    server.start(it.notifications).unwrap();
+    server.start(it.notifications).wait().unwrap();
 }
 
 #[test]
@@ -699,12 +723,89 @@ fn a_server_that_cannot_start_says_why() {
         let (server, incoming) = WebSocketServer::new(address);
         let handle = server.handle();
         let it = Fixture::new(1);
-        let error = server.start(it.notifications).unwrap_err();
+        let error = server.start(it.notifications).wait().unwrap_err();
         assert_eq!(handle.local_addr(), None);
-        assert_eq!(incoming.recv(), None);
+        assert_eq!(incoming.recv().wait(), None);
         error
     };
     assert!(matches!(start("nonsense"), BridgeError::Address(..)));
     assert!(matches!(start(&taken), BridgeError::Bind(..)));
     drop(occupied);
+}
+
+// ---- a bridge on a thread of its own
+
+fn bridge() -> Bridge {
+    let database = shared().create_database().unwrap();
+    Bridge::new(BridgeConfig::new(
+        shared().url_for(&database),
+        "127.0.0.1:0",
+    ))
+}
+
+#[test]
+fn a_spawned_bridge_has_its_address_and_ends_with_its_owner() {
+    let running = bridge().spawn().unwrap();
+    let address = running.local_addr();
+    assert_ne!(address.port(), 0);
+    assert_eq!(running.ws_url(), format!("ws://{address}"));
+    assert_eq!(running.admin_addr(), None);
+    let handle = running.handle();
+    assert_eq!(handle.local_addr(), Some(address));
+    let mut client = Client::connect(address);
+    client.subscribe("a");
+    drop(running);
+    client.expect_close(1001);
+    drop(client);
+    wait_until(|| handle.local_addr().is_none());
+}
+
+#[test]
+fn a_stopped_bridge_leaves_its_address_to_the_next() {
+    let running = bridge().spawn().unwrap();
+    let address = running.local_addr();
+    Client::connect(address).subscribe("a");
+    running.stop().wait().unwrap();
+    TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn a_bridge_that_is_waited_for_ends_by_its_handle() {
+    let running = bridge().spawn().unwrap();
+    let handle = running.handle();
+    let waiting = thread::spawn(move || running.wait());
+    handle.stop();
+    waiting.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_drained_bridge_serves_its_clients_before_it_ends() {
+    let running = bridge().spawn().unwrap();
+    let address = running.local_addr();
+    let mut client = Client::connect(address);
+    client.subscribe("a");
+    let drained = running.drain(Duration::from_millis(1));
+    client.expect_close(1001);
+    drop(client);
+    drained.wait().unwrap();
+}
+
+#[test]
+fn a_bridge_takes_listeners_of_the_program() {
+    let [clients, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [address, admin_address] = [&clients, &admin].map(|it| it.local_addr().unwrap());
+    let bridge = bridge().with_listener(clients).with_admin_listener(admin);
+    let running = bridge.spawn().unwrap();
+    assert_eq!(running.local_addr(), address);
+    assert_eq!(running.admin_addr(), Some(admin_address));
+    Client::connect(address).subscribe("a");
+    running.stop().wait().unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let it = Fixture::new(1);
+    let (server, _incoming) = WebSocketServer::new("not used");
+    let running = server.with_listener(listener).spawn(it.notifications);
+    Client::connect(address).subscribe("a");
+    running.unwrap().stop().wait().unwrap();
 }

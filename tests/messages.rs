@@ -39,8 +39,8 @@ impl Server {
         let (server, incoming) = WebSocketServer::new("127.0.0.1:0");
         let handle = server.handle();
         let server = server.with_limits(limits);
-        let thread = thread::spawn(move || server.serve_messages(on_message));
-        assert_eq!(incoming.recv(), None, "nothing comes here");
+        let thread = thread::spawn(move || server.serve_messages(on_message).wait());
+        assert_eq!(incoming.recv().wait(), None, "nothing comes here");
         Self {
             handle,
             thread: Some(thread),

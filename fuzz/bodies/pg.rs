@@ -84,7 +84,9 @@ impl Run {
                     assert!(!self.ready, "ready comes once");
                     self.ready = true;
                 }
-                Event::Notification { channel, payload } => {
+                Event::Notification {
+                    channel, payload, ..
+                } => {
                     assert!(!channel.contains(&0) && !payload.contains(&0));
                 }
                 Event::Completed { ticket, .. } => {

@@ -72,6 +72,8 @@ pub enum Event<'a> {
     Unlistened(ChannelKey),
     /// Somebody notified a channel; the bytes may be anything.
     Notification {
+        /// The server's process that notified.
+        process_id: u32,
         /// The channel.
         channel: &'a [u8],
         /// The payload.

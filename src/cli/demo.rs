@@ -73,7 +73,7 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output, logs: &Logs) -> Re
             open_browser(&format!("http://{address}/"), &output);
         }
     });
-    let served = bridge.run();
+    let served = bridge.run().wait();
     let _ = guide.join();
     served.map_err(|error| serve::failure(&error, CommandName::Demo))
 }

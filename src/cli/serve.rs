@@ -12,6 +12,7 @@ pub(crate) fn run(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
         .with_log_lines_dropped(logs.dropped())
         .with_service_manager()
         .run()
+        .wait()
         .map_err(|error| failure(&error, CommandName::Serve))
 }
 

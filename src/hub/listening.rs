@@ -38,7 +38,9 @@ impl Hub {
 
     fn handle_event(&mut self, event: Event<'_>) {
         match event {
-            Event::Notification { channel, payload } => self.handle_notification(channel, payload),
+            Event::Notification {
+                channel, payload, ..
+            } => self.handle_notification(channel, payload),
             Event::Up(Role::Listening, unit) => self.handle_listening_up(unit),
             Event::Down(Role::Listening) => self.handle_listening_down(),
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),

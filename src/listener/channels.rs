@@ -43,7 +43,7 @@ impl Channels {
     /// A caller wants to listen to the channel.
     pub(super) fn listen(&mut self, channel: Channel, reply: Reply) {
         if !self.interests.is_up() {
-            answer(&reply, Err(ListenerError::PostgresDown));
+            answer(reply, Err(ListenerError::PostgresDown));
             return;
         }
         let key = self.interests.intern(channel);
@@ -55,13 +55,13 @@ impl Channels {
     /// A caller no longer wants the channel.
     pub(super) fn unlisten(&mut self, channel: &Channel, reply: Reply) {
         let Some(key) = self.interests.find(channel.as_str()) else {
-            answer(&reply, Ok(()));
+            answer(reply, Ok(()));
             return;
         };
         let callers = self.callers_mut(key);
         callers.is_held = false;
         for overtaken in callers.listening.drain(..) {
-            answer(&overtaken, Err(ListenerError::Cancelled));
+            answer(overtaken, Err(ListenerError::Cancelled));
         }
         callers.unlistening.push(reply);
         self.interests.unwant(key);
@@ -79,7 +79,7 @@ impl Channels {
         let keys: Vec<_> = self.interests.keys().collect();
         for key in keys {
             for reply in self.callers_mut(key).listening.drain(..) {
-                answer(&reply, Err(ListenerError::PostgresDown));
+                answer(reply, Err(ListenerError::PostgresDown));
             }
             self.unwant_unless_held(key);
             self.settle(key);
@@ -106,7 +106,7 @@ impl Channels {
                     "PostgreSQL refused to LISTEN: {error}"
                 );
                 for reply in self.callers_mut(key).listening.drain(..) {
-                    answer(&reply, Err(ListenerError::Refused(Box::new(error.clone()))));
+                    answer(reply, Err(ListenerError::Refused(Box::new(error.clone()))));
                 }
                 self.unwant_unless_held(key);
                 self.interests.handle_refused(key, now);
@@ -173,7 +173,7 @@ impl Channels {
             Interest::Listened => {
                 callers.is_held |= !callers.listening.is_empty();
                 for reply in callers.listening.drain(..) {
-                    answer(&reply, Ok(()));
+                    answer(reply, Ok(()));
                 }
             }
             Interest::Listening { wanted: false }
@@ -185,7 +185,7 @@ impl Channels {
             | Interest::Refused => {}
         }
         for reply in callers.unlistening.drain(..) {
-            answer(&reply, Ok(()));
+            answer(reply, Ok(()));
         }
         if interest == Interest::Idle {
             debug_assert!(callers.listening.is_empty(), "a waiting caller wants it");

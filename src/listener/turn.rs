@@ -11,7 +11,7 @@
 use std::{
     io,
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use mio::Waker;
 use slab::Slab;
 
 use super::{
-    ListenerError,
+    ListenerError, PostgresListener,
     channels::Channels,
     requests::{Reply, Request, answer},
 };
@@ -28,54 +28,22 @@ use crate::{
         Backend, Event, Failure, FailureKind, Role,
         command::{Notify, Published},
     },
+    operation::Promise,
     pg::config::Config,
     queue::{
         Queue,
-        notifications::{Arrivals, Notification, Received},
+        notifications::{Arrivals, Notification, Notifications, Received},
     },
     reactor::BackendReactor,
 };
 
-/// Starts the thread. `started` receives the result of the first attempt to connect; after a
-/// failure the thread ends.
-pub(super) fn spawn(
-    config: Config,
-    seed: u64,
-    queue: Arc<Queue<Arrivals>>,
-    requests: mpsc::Receiver<Request>,
-    started: Reply,
-) -> Result<(Arc<Waker>, JoinHandle<()>), ListenerError> {
-    let began = Instant::now();
-    let backend = Backend::new(config, seed, began);
-    let sessions = BackendReactor::new(backend).map_err(ListenerError::Io)?;
-    let waker = sessions.waker();
-    let listening = Listening {
-        sessions,
-        callers: Callers {
-            channels: Channels::default(),
-            notifies: Slab::new(),
-            requests,
-            arrivals: Sender(queue),
-            flow: Flow::GoOn,
-        },
-        starting: Some(Starting {
-            reply: started,
-            began,
-        }),
-    };
-    let thread = thread::Builder::new()
-        .name("alle listener".to_owned())
-        .spawn(move || listening.run())
-        .map_err(ListenerError::Io)?;
-    Ok((waker, thread))
-}
-
 /// Everything the thread owns.
-struct Listening {
+pub(super) struct Listening {
     sessions: BackendReactor,
     callers: Callers,
     /// Until the first attempt to connect has succeeded.
     starting: Option<Starting>,
+    began: Instant,
 }
 
 /// The requests to the thread, and the answers it owes.
@@ -85,15 +53,21 @@ struct Callers {
     notifies: Slab<Reply>,
     requests: mpsc::Receiver<Request>,
     arrivals: Sender,
-    /// `End` once no caller is left.
+    /// `Ending` once no caller is left.
     flow: Flow,
+    /// To be told of the end.
+    ended: Option<Promise<()>>,
 }
 
-/// The first attempt to connect.
+/// The first attempt to connect: both ends of the listener are the answer to it. Where nobody waits
+/// for that any more, they are dropped, and that ends the thread.
 struct Starting {
-    reply: Reply,
-    began: Instant,
+    promise: Promise<Result<Ends, ListenerError>>,
+    ends: Ends,
 }
+
+/// What the caller of `connect` gets.
+pub(super) type Ends = (PostgresListener, Notifications);
 
 /// The sending end of the queue; however the thread ends, the receiver learns of it.
 struct Sender(Arc<Queue<Arrivals>>);
@@ -101,14 +75,62 @@ struct Sender(Arc<Queue<Arrivals>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     GoOn,
+    /// No caller is left: the publishes under way are finished, until then at the latest.
+    Ending(Instant),
     End,
 }
 
 impl Listening {
+    /// What the thread needs; nothing happens before [`Self::spawn`].
+    pub(super) fn new(
+        config: Config,
+        seed: u64,
+        queue: Arc<Queue<Arrivals>>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Result<Self, ListenerError> {
+        let began = Instant::now();
+        let backend = Backend::new(config, seed, began);
+        let sessions = BackendReactor::new(backend).map_err(ListenerError::Io)?;
+        Ok(Self {
+            sessions,
+            callers: Callers {
+                channels: Channels::default(),
+                notifies: Slab::new(),
+                requests,
+                arrivals: Sender(queue),
+                flow: Flow::GoOn,
+                ended: None,
+            },
+            starting: None,
+            began,
+        })
+    }
+
+    /// Ends the wait of the thread.
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        self.sessions.waker()
+    }
+
+    /// Starts the thread. The promise is kept with the result of the first attempt to connect; after
+    /// a failure the thread ends.
+    pub(super) fn spawn(
+        mut self,
+        promise: Promise<Result<Ends, ListenerError>>,
+        ends: Ends,
+    ) -> Result<(), ListenerError> {
+        self.starting = Some(Starting { promise, ends });
+        let thread = thread::Builder::new().name("alle listener".to_owned());
+        // It is never joined: whoever drops a listener may be a task that must not block.
+        thread
+            .spawn(move || self.run())
+            .map(drop)
+            .map_err(ListenerError::Io)
+    }
+
     fn run(mut self) {
         loop {
             match self.turn() {
-                Ok(Flow::GoOn) => {}
+                Ok(Flow::GoOn | Flow::Ending(_)) => {}
                 Ok(Flow::End) => break,
                 Err(error) => {
                     tracing::error!("the listener cannot wait for its sockets: {error}");
@@ -117,11 +139,22 @@ impl Listening {
             }
         }
         self.sessions.terminate();
+        let Self {
+            sessions, callers, ..
+        } = self;
+        drop(sessions);
+        if let Some(ended) = callers.ended {
+            ended.keep(());
+        }
     }
 
     fn turn(&mut self) -> io::Result<Flow> {
-        let starting = self.starting.as_ref().map(|it| self.deadline(it));
-        let until = [self.callers.channels.poll_timeout(), starting];
+        let starting = self.starting.as_ref().map(|_| self.start_deadline());
+        let ending = match self.callers.flow {
+            Flow::Ending(until) => Some(until),
+            Flow::GoOn | Flow::End => None,
+        };
+        let until = [self.callers.channels.poll_timeout(), starting, ending];
         let callers = &mut self.callers;
         let react = |backend: &mut Backend, now| callers.react(backend, now);
         let now = self
@@ -129,38 +162,40 @@ impl Listening {
             .turn(until.into_iter().flatten().min(), react)?;
         match self.callers.flow {
             Flow::GoOn => Ok(self.start(now)),
-            Flow::End => Ok(Flow::End),
+            Flow::Ending(until) if now >= until || self.callers.notifies.is_empty() => {
+                Ok(Flow::End)
+            }
+            flow @ (Flow::Ending(_) | Flow::End) => Ok(flow),
         }
     }
 
-    /// It grows with the addresses that are found.
-    fn deadline(&self, starting: &Starting) -> Instant {
-        starting.began + self.sessions.backend().round_timeout() + MARGIN
+    /// The first attempt has failed by then. It grows with the addresses that are found.
+    fn start_deadline(&self) -> Instant {
+        self.began + self.sessions.backend().round_timeout() + MARGIN
     }
 
     /// Reports the result of the first round of attempts to its caller, once it is known.
     fn start(&mut self, now: Instant) -> Flow {
-        let Some(starting) = &self.starting else {
+        let Some(Starting { promise, ends }) = self.starting.take() else {
             return Flow::GoOn;
         };
-        let reply = &starting.reply;
         let backend = self.sessions.backend();
         let mut failures = Role::ALL.into_iter().map(|role| backend.failure(role));
         if let Some(failure) = failures.find_map(|failure| failure) {
-            answer(reply, Err(error_of(failure)));
+            promise.keep(Err(error_of(failure)));
             return Flow::End;
         }
-        if now >= self.deadline(starting) {
-            let error = ListenerError::Connection {
+        if now >= self.start_deadline() {
+            promise.keep(Err(ListenerError::Connection {
                 address: backend.config(Role::Listening).address(),
                 error: io::ErrorKind::TimedOut.into(),
-            };
-            answer(reply, Err(error));
+            }));
             return Flow::End;
         }
         if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
-            answer(reply, Ok(()));
-            self.starting = None;
+            promise.keep(Ok(ends));
+        } else {
+            self.starting = Some(Starting { promise, ends });
         }
         Flow::GoOn
     }
@@ -171,7 +206,7 @@ impl Callers {
     fn react(&mut self, backend: &mut Backend, now: Instant) {
         self.report(backend, now);
         if self.flow == Flow::GoOn {
-            self.flow = self.take_requests(backend);
+            self.take_requests(backend, now);
         }
         self.channels.handle_timeout(now);
         while backend.can_ask() {
@@ -182,25 +217,32 @@ impl Callers {
         }
     }
 
-    fn take_requests(&mut self, backend: &mut Backend) -> Flow {
+    fn take_requests(&mut self, backend: &mut Backend, now: Instant) {
         loop {
             match self.requests.try_recv() {
                 Ok(Request::Listen(channel, reply)) => self.channels.listen(channel, reply),
                 Ok(Request::Unlisten(channel, reply)) => self.channels.unlisten(&channel, reply),
                 Ok(Request::Notify(channel, payload, reply)) => {
                     let number = self.notifies.insert(reply);
-                    let number = u32::try_from(number).expect("a thread waits for each");
-                    // Each caller waits in a thread of its own: their publishes have no order to
-                    // keep.
+                    let number = u32::try_from(number).expect("bounded by CALLS_MAX");
                     backend.publish(Notify {
                         number,
-                        source: number,
+                        // One for all: they are committed in the order of the calls.
+                        source: 0,
                         channel,
                         payload,
                     });
                 }
-                Ok(Request::End) | Err(mpsc::TryRecvError::Disconnected) => return Flow::End,
-                Err(mpsc::TryRecvError::Empty) => return Flow::GoOn,
+                Ok(Request::End(ended)) => {
+                    self.ended = ended;
+                    self.flow = Flow::Ending(now + FINISH);
+                    return;
+                }
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    self.flow = Flow::Ending(now + FINISH);
+                    return;
+                }
+                Err(mpsc::TryRecvError::Empty) => return,
             }
         }
     }
@@ -214,11 +256,16 @@ impl Callers {
             ..
         } = self;
         backend.drain_events(now, |event| match event {
-            Event::Notification { channel, payload } => {
+            Event::Notification {
+                process_id,
+                channel,
+                payload,
+            } => {
                 if let Some(channel) = channels.find_listened(channel) {
                     arrivals.hand_over(Received::Notification(Notification {
                         channel: channel.clone(),
                         payload: String::from_utf8_lossy(payload).into_owned(),
+                        process_id,
                     }));
                 }
             }
@@ -242,7 +289,7 @@ impl Callers {
             Event::Unlistened(key) => channels.handle_unlistened(key),
             Event::Published(number, published) => {
                 if let Some(reply) = notifies.try_remove(number as usize) {
-                    answer(&reply, outcome(published));
+                    answer(reply, outcome(published));
                 }
             }
         });
@@ -292,3 +339,5 @@ impl Drop for Sender {
 
 /// The backend's own time-outs come first, with more precise errors.
 const MARGIN: Duration = Duration::from_secs(1);
+/// For the publishes under way when the last caller is gone.
+const FINISH: Duration = Duration::from_secs(2);

@@ -111,15 +111,30 @@ impl Codec {
     }
 }
 
-/// The channel and the payload in the body of a NotificationResponse, as raw bytes.
+/// What the body of a NotificationResponse says, in raw bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawNotification<'a> {
+    /// The server's process that notified.
+    pub process_id: u32,
+    /// The channel.
+    pub channel: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+/// Takes the body of a NotificationResponse apart.
 ///
 /// By hand, because postgres-protocol lends them as `&str` only and a SQL_ASCII database sends
 /// whatever it was given.
-pub fn split_notification(body: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (_process_id, body) = body.split_at_checked(4)?;
+pub fn split_notification(body: &[u8]) -> Option<RawNotification<'_>> {
+    let (process_id, body) = body.split_first_chunk()?;
     let (channel, body) = text_until_nul(body)?;
     let (payload, rest) = text_until_nul(body)?;
-    rest.is_empty().then_some((channel, payload))
+    rest.is_empty().then_some(RawNotification {
+        process_id: u32::from_be_bytes(*process_id),
+        channel,
+        payload,
+    })
 }
 
 /// The values in the body of a DataRow, empty where they are null.
@@ -232,11 +247,17 @@ mod tests {
 
     #[test]
     fn a_notification_may_hold_any_bytes_but_nul() {
-        let split = split_notification;
-        assert_eq!(split(b"\0\0\0\x07c\0p\0"), Some((&b"c"[..], &b"p"[..])));
+        let split = |body| {
+            let raw = split_notification(body)?;
+            Some((raw.process_id, raw.channel, raw.payload))
+        };
         assert_eq!(
-            split(b"\0\0\0\x07c\xff\0\0"),
-            Some((&b"c\xff"[..], &b""[..]))
+            split(&b"\0\0\0\x07c\0p\0"[..]),
+            Some((7, &b"c"[..], &b"p"[..]))
+        );
+        assert_eq!(
+            split(b"\0\x01\0\0c\xff\0\0"),
+            Some((65_536, &b"c\xff"[..], &b""[..]))
         );
         for body in [
             &b""[..],

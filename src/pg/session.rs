@@ -56,7 +56,7 @@ pub struct Ticket(pub u64);
 /// while let Some(event) = session.poll_event() {
 ///     match event {
 ///         Event::Ready => {}
-///         Event::Notification { channel: _, payload: _ } => {}
+///         Event::Notification { .. } => {}
 ///         Event::Completed { ticket: _, result: _ } => {}
 ///         Event::Notice(_) => {}
 ///         Event::Failed(_) => {}
@@ -97,6 +97,8 @@ pub enum Event<'a> {
     Ready,
     /// Somebody published on a channel we listen to.
     Notification {
+        /// The server's process that notified.
+        process_id: u32,
         /// The channel's bytes, perhaps not UTF-8.
         channel: &'a [u8],
         /// The payload's bytes, perhaps not UTF-8.
@@ -333,8 +335,13 @@ impl Session {
                 Step::Idle => return None,
                 Step::Silent => {}
                 Step::Event(event) => return Some(event),
-                Step::Notification { channel, payload } => {
+                Step::Notification {
+                    process_id,
+                    channel,
+                    payload,
+                } => {
                     return Some(Event::Notification {
+                        process_id,
                         channel: self.codec.bytes(channel),
                         payload: self.codec.bytes(payload),
                     });

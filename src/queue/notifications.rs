@@ -5,28 +5,34 @@
 
 use std::{
     collections::VecDeque,
+    pin::Pin,
     sync::{
         Arc,
         mpsc::{RecvTimeoutError, TryRecvError},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures_core::Stream;
 use mio::Waker;
 
 use crate::{
     channel::Channel,
     hub::feed::Fed,
-    queue::{Queue, Store},
+    queue::{Blocking, Queue, Recv, Store, blocking},
 };
 
 /// A notification of PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notification {
     /// The channel of the notification.
     pub channel: Channel,
     /// The payload; bytes that are not UTF-8 are replaced.
     pub payload: String,
+    /// The id of the server's process whose session notified, as `pg_stat_activity.pid` has it.
+    pub process_id: u32,
 }
 
 /// An item that a [`PostgresListener`](crate::PostgresListener) hands over.
@@ -42,15 +48,16 @@ pub enum Received {
     Overflow,
 }
 
-/// The receiving end of a [`PostgresListener`](crate::PostgresListener). Iterating over it, or over
-/// a reference to it, calls [`recv`](Self::recv).
+/// The receiving end of a [`PostgresListener`](crate::PostgresListener).
+///
+/// A program without an async runtime iterates over it, or over a reference to it:
 ///
 /// ```no_run
 /// use alle::{PostgresListener, Received};
 ///
 /// let (listener, notifications) =
-///     PostgresListener::connect("postgresql://localhost/postgres", 1000)?;
-/// listener.listen("my_channel")?;
+///     PostgresListener::connect("postgresql://localhost/postgres", 1000).wait()?;
+/// listener.listen("my_channel").wait()?;
 /// for received in &notifications {
 ///     match received {
 ///         Received::Notification(it) => println!("[{}] {}", it.channel, it.payload),
@@ -61,22 +68,39 @@ pub enum Received {
 /// }
 /// # Ok::<(), alle::ListenerError>(())
 /// ```
+///
+/// A program with one calls [`recv`](Self::recv) and awaits the result, or takes it for what it
+/// also is, a [`Stream`] (`futures_core`) that may be moved:
+///
+/// ```no_run
+/// # async fn f(notifications: alle::Notifications) {
+/// while let Some(received) = notifications.recv().await {
+///     println!("{received:?}");
+/// }
+/// # }
+/// ```
+///
+/// It ends when the listener is gone and every item was received.
 #[derive(Debug)]
 pub struct Notifications {
     queue: Arc<Queue<Arrivals>>,
+    /// Of the task that polls the stream.
+    task: Option<usize>,
 }
 
 impl Notifications {
     pub(crate) fn new(queue: Arc<Queue<Arrivals>>) -> Self {
-        Self { queue }
+        let task = None;
+        Self { queue, task }
     }
 
-    /// Waits for the next item; `None` when the listener is gone and every item was received.
-    pub fn recv(&self) -> Option<Received> {
-        self.queue.recv()
+    /// Waits for the next item; `None` when the listener is gone and every item was received. Await
+    /// it, or block by [`.wait()`](Recv::wait).
+    pub fn recv(&self) -> Recv<'_, Received> {
+        Recv::new(&*self.queue)
     }
 
-    /// Waits at most `timeout` for the next item.
+    /// Blocks for at most `timeout` until the next item is there.
     ///
     /// # Errors
     ///
@@ -96,9 +120,9 @@ impl Notifications {
         self.queue.try_recv()
     }
 
-    /// Iterates over all items, waiting for each, until the listener is gone.
-    pub fn iter(&self) -> impl Iterator<Item = Received> + '_ {
-        self
+    /// Iterates over all items, blocking until each is there, until the listener is gone.
+    pub fn iter(&self) -> impl Iterator<Item = Received> + Send + '_ {
+        self.into_iter()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -119,19 +143,30 @@ impl Notifications {
     }
 }
 
-impl Iterator for Notifications {
+impl Stream for Notifications {
     type Item = Received;
 
-    fn next(&mut self) -> Option<Received> {
-        self.recv()
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received>> {
+        let Self { queue, task } = self.get_mut();
+        queue.poll_recv(task, context.waker())
     }
 }
 
-impl Iterator for &Notifications {
+impl<'a> IntoIterator for &'a Notifications {
     type Item = Received;
+    type IntoIter = Blocking<'a, Received>;
 
-    fn next(&mut self) -> Option<Received> {
-        self.recv()
+    fn into_iter(self) -> Self::IntoIter {
+        blocking(|| self.recv().wait())
+    }
+}
+
+impl IntoIterator for Notifications {
+    type Item = Received;
+    type IntoIter = Blocking<'static, Received>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        blocking(move || self.recv().wait())
     }
 }
 
@@ -188,6 +223,7 @@ mod tests {
         Received::Notification(Notification {
             channel: Channel::new("c").unwrap(),
             payload: payload.to_owned(),
+            process_id: 1,
         })
     }
 
@@ -238,8 +274,8 @@ mod tests {
         queue.put(|arrivals| arrivals.push(notification("2")));
         queue.close();
         assert_eq!(queue.put(|arrivals| arrivals.push(notification("3"))), None);
-        assert_eq!(notifications.recv(), Some(notification("2")));
-        assert_eq!(notifications.recv(), None);
+        assert_eq!(notifications.recv().wait(), Some(notification("2")));
+        assert_eq!(notifications.recv().wait(), None);
         assert_eq!(notifications.try_recv(), Err(TryRecvError::Disconnected));
         let none = notifications.recv_timeout(Duration::ZERO);
         assert_eq!(none, Err(RecvTimeoutError::Disconnected));
@@ -249,7 +285,7 @@ mod tests {
     fn a_thread_that_waits_is_woken_by_an_arrival_and_by_the_end() {
         let (queue, notifications) = queue(1);
         std::thread::scope(|scope| {
-            let receiver = scope.spawn(|| [notifications.recv(), notifications.recv()]);
+            let receiver = scope.spawn(|| [(); 2].map(|()| notifications.recv().wait()));
             queue.put(|arrivals| arrivals.push(notification("1")));
             queue.close();
             let received = receiver.join().expect("it does not panic");

@@ -5,21 +5,27 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    pin::Pin,
     sync::{
         Arc,
         mpsc::{RecvTimeoutError, TryRecvError},
     },
+    task::{Context, Poll},
     time::Duration,
 };
+
+use futures_core::Stream;
 
 use crate::{
     channel::Channel,
     hub::feed::{Incoming, Taken},
-    queue::{Queue, Store},
+    queue::{Blocking, Queue, Recv, Store, blocking},
 };
 
-/// The requests of the clients of a [`WebSocketServer`](crate::WebSocketServer). Iterating over it,
-/// or over a reference to it, calls [`recv`](Self::recv).
+/// The requests of the clients of a [`WebSocketServer`](crate::WebSocketServer).
+///
+/// A program without an async runtime iterates over it, or over a reference to it; a program with
+/// one awaits [`recv`](Self::recv), or takes it for the [`Stream`] (`futures_core`) that it also is.
 ///
 /// Receiving is optional. Without it, a subscribe and an unsubscribe of the same channel cancel
 /// each other, so that at most one of them waits for each channel; up to [`Self::PUBLISHES_MAX`]
@@ -28,6 +34,8 @@ use crate::{
 #[derive(Debug)]
 pub struct IncomingRequests {
     queue: Arc<Queue<Requests>>,
+    /// Of the task that polls the stream.
+    task: Option<usize>,
 }
 
 impl IncomingRequests {
@@ -35,11 +43,12 @@ impl IncomingRequests {
     pub const PUBLISHES_MAX: usize = 1_024;
 
     /// Waits for the next request; `None` when the server is gone and every request was received.
-    pub fn recv(&self) -> Option<Incoming> {
-        self.queue.recv()
+    /// Await it, or block by [`.wait()`](Recv::wait).
+    pub fn recv(&self) -> Recv<'_, Incoming> {
+        Recv::new(&*self.queue)
     }
 
-    /// Waits at most `timeout` for the next request.
+    /// Blocks for at most `timeout` until the next request is there.
     ///
     /// # Errors
     ///
@@ -59,25 +68,36 @@ impl IncomingRequests {
         self.queue.try_recv()
     }
 
-    /// Iterates over all requests, waiting for each, until the server is gone.
-    pub fn iter(&self) -> impl Iterator<Item = Incoming> + '_ {
-        self
+    /// Iterates over all requests, blocking until each is there, until the server is gone.
+    pub fn iter(&self) -> impl Iterator<Item = Incoming> + Send + '_ {
+        self.into_iter()
     }
 }
 
-impl Iterator for IncomingRequests {
+impl Stream for IncomingRequests {
     type Item = Incoming;
 
-    fn next(&mut self) -> Option<Incoming> {
-        self.recv()
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        let Self { queue, task } = self.get_mut();
+        queue.poll_recv(task, context.waker())
     }
 }
 
-impl Iterator for &IncomingRequests {
+impl<'a> IntoIterator for &'a IncomingRequests {
     type Item = Incoming;
+    type IntoIter = Blocking<'a, Incoming>;
 
-    fn next(&mut self) -> Option<Incoming> {
-        self.recv()
+    fn into_iter(self) -> Self::IntoIter {
+        blocking(|| self.recv().wait())
+    }
+}
+
+impl IntoIterator for IncomingRequests {
+    type Item = Incoming;
+    type IntoIter = Blocking<'static, Incoming>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        blocking(move || self.recv().wait())
     }
 }
 
@@ -113,7 +133,7 @@ pub(crate) fn channel() -> (RequestSender, IncomingRequests) {
     let sender = RequestSender {
         queue: Arc::clone(&queue),
     };
-    (sender, IncomingRequests { queue })
+    (sender, IncomingRequests { queue, task: None })
 }
 
 /// Requests that wait to be received.

@@ -46,6 +46,14 @@ impl Listener {
         })
     }
 
+    /// A listener on a socket of the program around us.
+    pub(crate) fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::adopt(socket.into())?,
+            is_passed: false,
+        })
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }

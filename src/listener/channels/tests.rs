@@ -1,14 +1,15 @@
 //! Callers, and a PostgreSQL that answers as the test says.
 
-use std::{sync::mpsc, time::Duration};
+use std::time::Duration;
 
 use super::*;
-use crate::{backend::command::Verb, listener::requests::Reply};
+use crate::{backend::command::Verb, listener::requests::Reply, operation::Operation};
 
-type Answer = mpsc::Receiver<Result<(), ListenerError>>;
+type Answer = Operation<Result<(), ListenerError>>;
 
 fn caller() -> (Reply, Answer) {
-    mpsc::sync_channel(1)
+    let (promise, answer) = Operation::pending(|_| Err(ListenerError::Ended));
+    (Reply::new(promise, None), answer)
 }
 
 fn channel() -> Channel {
@@ -64,7 +65,7 @@ impl Channels {
         let answer = channels.ask_listen();
         let key = channels.expect_listen();
         assert_eq!(channels.handle_listened(key, Ok(()), now), None);
-        assert!(matches!(answer.try_recv(), Ok(Ok(()))));
+        assert!(matches!(answer.try_outcome(), Some(Ok(()))));
         channels
     }
 
@@ -93,10 +94,10 @@ fn listen_is_answered_only_after_it_is_confirmed() {
     let key = channels.expect_listen();
     assert!(channels.poll_command().is_none(), "one LISTEN a channel");
     assert!(channels.find_listened(b"c").is_none());
-    assert!(first.try_recv().is_err());
+    assert!(first.try_outcome().is_none());
     assert_eq!(channels.handle_listened(key, Ok(()), now()), None);
     for answer in [first, second, channels.ask_listen()] {
-        assert!(matches!(answer.try_recv(), Ok(Ok(()))));
+        assert!(matches!(answer.try_outcome(), Some(Ok(()))));
     }
     assert_eq!(channels.find_listened(b"c"), Some(&channel()));
     assert_eq!(channels.find_listened(b"\xff"), None);
@@ -108,11 +109,14 @@ fn unlisten_is_answered_only_after_it_is_confirmed() {
     let answer = channels.ask_unlisten();
     let key = channels.expect_unlisten();
     assert_eq!(channels.find_listened(b"c"), Some(&channel()), "until then");
-    assert!(answer.try_recv().is_err());
+    assert!(answer.try_outcome().is_none());
     channels.handle_unlistened(key);
-    assert!(matches!(answer.try_recv(), Ok(Ok(()))));
+    assert!(matches!(answer.try_outcome(), Some(Ok(()))));
     channels.expect_forgotten();
-    assert!(matches!(channels.ask_unlisten().try_recv(), Ok(Ok(()))));
+    assert!(matches!(
+        channels.ask_unlisten().try_outcome(),
+        Some(Ok(()))
+    ));
 }
 
 #[test]
@@ -122,13 +126,13 @@ fn an_unlisten_that_overtakes_a_listen_cancels_it() {
     let key = channels.expect_listen();
     let unlisten = channels.ask_unlisten();
     assert!(matches!(
-        listen.try_recv(),
-        Ok(Err(ListenerError::Cancelled))
+        listen.try_outcome(),
+        Some(Err(ListenerError::Cancelled))
     ));
     assert_eq!(channels.handle_listened(key, Ok(()), now()), None);
     let key = channels.expect_unlisten();
     channels.handle_unlistened(key);
-    assert!(matches!(unlisten.try_recv(), Ok(Ok(()))));
+    assert!(matches!(unlisten.try_outcome(), Some(Ok(()))));
     channels.expect_forgotten();
 }
 
@@ -139,10 +143,10 @@ fn a_listen_that_overtakes_an_unlisten_is_answered_by_a_new_listen() {
     let key = channels.expect_unlisten();
     let listen = channels.ask_listen();
     channels.handle_unlistened(key);
-    assert!(matches!(unlisten.try_recv(), Ok(Ok(()))));
+    assert!(matches!(unlisten.try_outcome(), Some(Ok(()))));
     let key = channels.expect_listen();
     assert_eq!(channels.handle_listened(key, Ok(()), now()), None, "no gap");
-    assert!(matches!(listen.try_recv(), Ok(Ok(()))));
+    assert!(matches!(listen.try_outcome(), Some(Ok(()))));
 }
 
 #[test]
@@ -152,8 +156,8 @@ fn a_held_channel_is_listened_to_again_and_has_a_gap() {
     assert!(channels.find_listened(b"c").is_none());
     let down = channels.ask_listen();
     assert!(matches!(
-        down.try_recv(),
-        Ok(Err(ListenerError::PostgresDown))
+        down.try_outcome(),
+        Some(Err(ListenerError::PostgresDown))
     ));
     channels.handle_up();
     let key = channels.expect_listen();
@@ -169,15 +173,15 @@ fn requests_under_way_end_when_postgres_goes_down() {
     let listen = channels.ask_listen();
     channels.handle_down();
     assert!(matches!(
-        listen.try_recv(),
-        Ok(Err(ListenerError::PostgresDown))
+        listen.try_outcome(),
+        Some(Err(ListenerError::PostgresDown))
     ));
     channels.expect_forgotten();
 
     let mut channels = Channels::held(now());
     let unlisten = channels.ask_unlisten();
     channels.handle_down();
-    assert!(matches!(unlisten.try_recv(), Ok(Ok(()))));
+    assert!(matches!(unlisten.try_outcome(), Some(Ok(()))));
     channels.expect_forgotten();
 }
 
@@ -187,8 +191,8 @@ fn a_refused_listen_is_forgotten_and_a_held_channel_asked_for_again() {
     let listen = channels.ask_listen();
     let key = channels.expect_listen();
     channels.handle_listened(key, Err(refusal()), now());
-    let answer = listen.try_recv();
-    assert!(matches!(answer, Ok(Err(ListenerError::Refused(error))) if *error == refusal()));
+    let answer = listen.try_outcome();
+    assert!(matches!(answer, Some(Err(ListenerError::Refused(error))) if *error == refusal()));
     assert_eq!(channels.poll_timeout(), None);
     channels.expect_forgotten();
 

@@ -23,6 +23,7 @@ pub(super) enum Step {
     /// Nothing to tell.
     Silent,
     Notification {
+        process_id: u32,
         channel: Range<usize>,
         payload: Range<usize>,
     },
@@ -158,11 +159,15 @@ impl Session {
         let malformed = ProtocolError::Malformed { tag };
         match tag {
             b'A' => {
-                let (channel, payload) = split_notification(body).ok_or(malformed)?;
+                let raw = split_notification(body).ok_or(malformed)?;
                 // Each of the two is followed by a NUL, and the second one ends the message.
-                let payload = message.body.end - 1 - payload.len()..message.body.end - 1;
-                let channel = payload.start - 1 - channel.len()..payload.start - 1;
-                Ok(Step::Notification { channel, payload })
+                let payload = message.body.end - 1 - raw.payload.len()..message.body.end - 1;
+                let channel = payload.start - 1 - raw.channel.len()..payload.start - 1;
+                Ok(Step::Notification {
+                    process_id: raw.process_id,
+                    channel,
+                    payload,
+                })
             }
             b'K' => {
                 let (process_id, key) = body.split_first_chunk().ok_or(malformed)?;

@@ -23,10 +23,8 @@ fn idle() -> Vec<u8> {
 }
 
 fn notification(channel: &[u8], payload: &[u8]) -> Vec<u8> {
-    message(
-        b'A',
-        &[b"\0\0\0\x07", channel, b"\0", payload, b"\0"].concat(),
-    )
+    let body = [b"\0\0\0\x07", channel, b"\0", payload, b"\0"].concat();
+    message(b'A', &body)
 }
 
 fn failure(tag: u8, severity: &str, sqlstate: &str) -> Vec<u8> {
@@ -120,10 +118,8 @@ fn whoever_serves_us_under_another_s_number_is_a_pooler() {
 }
 
 fn completed(ticket: u64, result: Result<(), ServerError>) -> String {
-    owned(&Event::Completed {
-        ticket: Ticket(ticket),
-        result,
-    })
+    let ticket = Ticket(ticket);
+    owned(&Event::Completed { ticket, result })
 }
 
 fn failed(error: impl Into<SessionError>) -> String {
@@ -131,7 +127,11 @@ fn failed(error: impl Into<SessionError>) -> String {
 }
 
 fn text(channel: &[u8], payload: &[u8]) -> String {
-    owned(&Event::Notification { channel, payload })
+    owned(&Event::Notification {
+        process_id: 7,
+        channel,
+        payload,
+    })
 }
 
 #[test]
