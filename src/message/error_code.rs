@@ -37,13 +37,15 @@ error_codes! {
     BadMessage = "bad_message",
     /// An unknown `type`.
     UnknownType = "unknown_type",
-    /// Not a channel name: empty, over 63 bytes, or with a NUL.
+    /// Not a channel name: empty, over 63 bytes, with a NUL, or with a character that the encoding of
+    /// the database has not, or turns into another one.
     BadChannel = "bad_channel",
     /// A payload over 7,999 bytes; `limit` says so.
     PayloadTooLarge = "payload_too_large",
     /// The client has reached its limit of subscriptions.
     TooManySubscriptions = "too_many_subscriptions",
-    /// The bridge has reached its limit of channels, and each of them is in use.
+    /// The bridge has reached its limit of channels, and each of them is in use; or few are left, and
+    /// they are for clients that have fewer for themselves.
     TooManyChannels = "too_many_channels",
     /// Too much is waiting already; try again later.
     RateLimited = "rate_limited",
