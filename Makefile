@@ -73,7 +73,7 @@ autobahn: setup ## the Autobahn test suite's cases against examples/echo.rs, rep
 	cargo build --locked --example echo
 	cargo test --locked --test autobahn -- --nocapture
 
-test-matrix: ## the black-box tests on PostgreSQL 13 to 18, from npm: make test-matrix VERSIONS="14 18"
+test-matrix: ## the black-box tests on PostgreSQL 13 to 19, from npm and Debian: make test-matrix VERSIONS="14 18"
 	@scripts/test-matrix $(VERSIONS)
 
 outages: setup ## harm PostgreSQL in every way, ten times each, while a client publishes: make outages ROUNDS=10

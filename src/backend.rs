@@ -21,6 +21,7 @@ mod heartbeat;
 pub mod interest;
 pub mod interests;
 mod leaving;
+mod notifying;
 mod opening;
 mod probe;
 mod reconnect;
@@ -77,6 +78,8 @@ pub struct Backend {
     /// Of sessions of which nobody knows that they are not up, by role.
     opening: [Opening; 2],
     probe: Probe,
+    /// The probe under way was sent by the command NOTIFY.
+    is_probing_by_command: bool,
     /// Why the last probe was refused, until one is heard.
     refusal: Option<ServerError>,
     commits: Commits,
@@ -103,6 +106,7 @@ impl Backend {
             ],
             leaving: Default::default(),
             opening: Role::ALL.map(|_| Opening::begin(now)),
+            is_probing_by_command: false,
             refusal: None,
             probe: Probe::new(seed),
             commits: Commits::default(),
@@ -367,7 +371,11 @@ impl Backend {
                     self.note_stall();
                 }
                 if let Err(error) = &result {
-                    self.handle_publish_refused(&error.sqlstate.clone(), now);
+                    if self.is_to_be_retried(error) {
+                        self.transactions.handle_retried();
+                        return None;
+                    }
+                    self.handle_publish_refused(&error.sqlstate, now);
                 }
                 let events = &mut self.events;
                 let members = self

@@ -6,7 +6,10 @@
 
 use std::{io, time::Instant};
 
-use super::{Backend, Event, FailureKind, Operation, Role, Unfit, probe::Proof};
+use super::{
+    Backend, Event, FailureKind, Operation, Role, Unfit, notifying::INSUFFICIENT_PRIVILEGE,
+    probe::Proof,
+};
 use crate::pg::session::{ServerError, Session};
 
 impl Backend {
@@ -41,6 +44,7 @@ impl Backend {
         let random = self.random.bits();
         let session = self.connections[Role::Publishing.index()].session_mut();
         if let (Some(session), Some((number, nonce))) = (session, self.probe.begin(random, now)) {
+            self.is_probing_by_command = session.notifies_by_command();
             session.notify(
                 [(self.probe.channel(), &nonce)],
                 Operation::Probe(number).ticket(),
@@ -88,6 +92,11 @@ impl Backend {
                 let text = format!("cannot listen: {error}");
                 let kind = FailureKind::Connection(io::ErrorKind::Other, text);
                 self.fail(role, kind, now);
+            }
+            (Role::Publishing, Err(error)) if self.retry_probe_by_command(&error) => {
+                if self.probe.handle_retried(number) {
+                    self.begin_probe(now);
+                }
             }
             (Role::Publishing, Err(error)) => {
                 if self.probe.handle_refused(number) {
@@ -176,7 +185,6 @@ impl Backend {
     }
 }
 
-const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// `program_limit_exceeded`: of a NOTIFY, the queue is full.
 const QUEUE_FULL: &str = "54000";
 /// `read_only_sql_transaction`: also the answer of a standby to LISTEN and NOTIFY.

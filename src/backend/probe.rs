@@ -136,6 +136,16 @@ impl Probe {
         is_under_way
     }
 
+    /// The probe of this number is to be sent again in another form. Returns whether it was under
+    /// way.
+    pub(super) fn handle_retried(&mut self, number: u32) -> bool {
+        let is_under_way = number == self.number && matches!(self.state, State::Sent { .. });
+        if is_under_way {
+            self.state = State::Idle;
+        }
+        is_under_way
+    }
+
     /// There is no session that could publish: nothing can be proved.
     pub(super) fn handle_impossible(&mut self) {
         self.state = State::Idle;

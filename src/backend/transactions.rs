@@ -40,6 +40,8 @@ pub(super) struct Transactions {
     under_way: VecDeque<Vec<Notify>>,
     /// Whether a transaction in `under_way` has several members.
     is_gathered: bool,
+    /// What is under way may have to run again, before anything later.
+    is_held: bool,
 }
 
 impl Transactions {
@@ -54,7 +56,7 @@ impl Transactions {
 
     /// The next transaction to be sent, its members in the order of execution.
     pub(super) fn poll_transaction(&mut self, unit: LengthUnit) -> Option<&[Notify]> {
-        if self.is_gathered || self.under_way.len() >= TRANSACTIONS_MAX {
+        if self.is_gathered || self.is_held || self.under_way.len() >= TRANSACTIONS_MAX {
             return None;
         }
         let members = match self.again.pop_front() {
@@ -84,6 +86,7 @@ impl Transactions {
             return 0;
         };
         self.is_gathered &= members.len() == 1;
+        self.is_held &= !self.under_way.is_empty();
         match result {
             Ok(()) => {
                 for member in &members {
@@ -102,6 +105,25 @@ impl Transactions {
                 0
             }
         }
+    }
+
+    /// Nothing is sent until everything under way was answered: its order is to hold, and
+    /// [`Self::handle_retried`] may make it run again.
+    pub(super) fn hold(&mut self) {
+        self.is_held = !self.under_way.is_empty();
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// PostgreSQL refused the oldest transaction for its form alone: each member runs again, alone,
+    /// behind those before it.
+    pub(super) fn handle_retried(&mut self) {
+        let members = self.under_way.pop_front().unwrap_or_default();
+        self.is_gathered &= members.len() == 1;
+        self.is_held &= !self.under_way.is_empty();
+        self.again.extend(members);
     }
 
     /// The session is gone. `handed_over` says of each transaction under way, oldest first,
@@ -133,6 +155,7 @@ impl Transactions {
             }
         }
         self.is_gathered = false;
+        self.is_held = false;
     }
 
     /// Takes from each source in turn. A source whose next pair is already in the transaction waits
@@ -318,6 +341,32 @@ mod tests {
         assert!(refused[0].starts_with("3 Refused"), "{refused:?}");
         assert_eq!(complete(&mut transactions, Ok(())), ["2 Committed"]);
         assert_eq!(complete(&mut transactions, Ok(())).len(), 2);
+    }
+
+    /// A source's order holds although later publishes are under way already.
+    #[test]
+    fn what_is_sent_again_in_another_form_stays_in_order() {
+        let mut transactions = Transactions::default();
+        push(&mut transactions, 1, &["1"]);
+        assert_eq!(next(&mut transactions), ["1"]);
+        push(&mut transactions, 1, &["2"]);
+        assert_eq!(next(&mut transactions), ["2"]);
+        push(&mut transactions, 1, &["3", "4"]);
+        assert_eq!(next(&mut transactions), ["3", "4"]);
+        push(&mut transactions, 1, &["5"]);
+        transactions.hold();
+        for _ in 0..3 {
+            assert!(transactions.is_held() && next(&mut transactions).is_empty());
+            transactions.handle_retried();
+        }
+        assert!(!transactions.is_held());
+        for alone in ["1", "2", "3", "4", "5"] {
+            assert_eq!(next(&mut transactions), [alone]);
+        }
+        for number in 1..=5 {
+            let end = format!("{number} Committed");
+            assert_eq!(complete(&mut transactions, Ok(())), [end]);
+        }
     }
 
     #[test]

@@ -123,6 +123,18 @@ pub(super) fn notify<'a>(
     frontend::sync(out);
 }
 
+/// Publishes each of them by the command that needs no privilege, in one transaction.
+pub(super) fn notify_plainly<'a>(
+    notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
+    out: &mut BytesMut,
+) {
+    let commands = notifications.into_iter().map(|(channel, payload)| {
+        let payload = literal(payload.as_str());
+        format!("NOTIFY {}, {payload}", quoted(channel))
+    });
+    simple(&commands.collect::<Vec<_>>().join("; "), out);
+}
+
 /// An empty query, the cheapest question that is answered by ReadyForQuery.
 pub(super) fn heartbeat(out: &mut BytesMut) {
     simple("", out);
@@ -157,12 +169,18 @@ pub(super) fn terminate(out: &mut BytesMut) {
 
 /// One Query: its own transaction, its own ReadyForQuery.
 fn simple(sql: &str, out: &mut BytesMut) {
-    frontend::query(sql, out).expect("our SQL and channel names are short and have no NUL");
+    frontend::query(sql, out).expect("our SQL is short, and channels and payloads have no NUL");
 }
 
 /// An identifier to the letter: any character may stand in it once `"` is doubled.
 fn quoted(channel: &Channel) -> String {
     format!("\"{}\"", channel.as_str().replace('"', "\"\""))
+}
+
+/// A string to the letter, whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    let doubled = text.replace('\\', r"\\").replace('\'', "''");
+    format!("E'{doubled}'")
 }
 
 #[cfg(test)]
@@ -226,6 +244,20 @@ mod tests {
               S\0\0\0\x04";
         let pairs = payloads.iter().map(|payload| (&channel, payload));
         assert_eq!(bytes(|out| notify(pairs, out)), expected);
+    }
+
+    #[test]
+    fn the_command_quotes_payloads_to_the_letter() {
+        let channel = Channel::new("a\"b").unwrap();
+        let payloads = [r"it's \n", "'; DROP TABLE t; --", ""].map(|it| Payload::new(it).unwrap());
+        let pairs = payloads.iter().map(|payload| (&channel, payload));
+        let sql = concat!(
+            r#"NOTIFY "a""b", E'it''s \\n'; "#,
+            r#"NOTIFY "a""b", E'''; DROP TABLE t; --'; "#,
+            r#"NOTIFY "a""b", E''"#
+        );
+        let expected = bytes(|out| simple(sql, out));
+        assert_eq!(bytes(|out| notify_plainly(pairs, out)), expected);
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub struct Session {
     is_admitted: bool,
     /// The server sent something.
     is_answered: bool,
+    notifies_by_command: bool,
 }
 
 /// What happened; borrows the bytes of a notification from the session.
@@ -217,6 +218,7 @@ impl Session {
             server: Server::default(),
             is_admitted: false,
             is_answered: false,
+            notifies_by_command: false,
         }
     }
 
@@ -393,9 +395,25 @@ impl Session {
         notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
         ticket: Ticket,
     ) {
+        let is_plain = self.notifies_by_command;
         self.request(Kind::Notify, ticket, |out| {
-            command::notify(notifications, out);
+            if is_plain {
+                command::notify_plainly(notifications, out);
+            } else {
+                command::notify(notifications, out);
+            }
         });
+    }
+
+    /// From now on, publishes go by the command NOTIFY, which needs no privilege; it cuts names of
+    /// channels that are too long for the server.
+    pub fn notify_by_command(&mut self) {
+        self.notifies_by_command = true;
+    }
+
+    /// Whether they do.
+    pub fn notifies_by_command(&self) -> bool {
+        self.notifies_by_command
     }
 
     /// Asks for a sign of life.

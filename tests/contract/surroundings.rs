@@ -90,6 +90,8 @@ fn server() -> &'static Sandbox {
                      host  all postgres all trust\n\
                      host  all all      all scram-sha-256\n";
         fs::write(server.data_dir().join("pg_hba.conf"), rules).unwrap();
+        // Before PostgreSQL 14, what is kept of a password would be its MD5 hash.
+        sql.run("ALTER SYSTEM SET password_encryption = 'scram-sha-256'");
         sql.run("SELECT pg_reload_conf()");
         wait_until("the rules are read", || {
             let log = fs::read_to_string(server.log_file()).unwrap();

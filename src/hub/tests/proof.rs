@@ -8,6 +8,7 @@ use super::world::World;
 use crate::backend::Role;
 
 const DOWN: &str = r#"{"type":"status","postgres":"down"}"#;
+const NOTIFY: &str = r#"{"type":"notify","channel":"a","payload":"p","id":1}"#;
 const SUBSCRIBE: &str = r#"{"type":"subscribe","channel":"a"}"#;
 
 pub(super) fn readiness(world: &mut World) -> String {
@@ -83,22 +84,23 @@ fn readiness_tells_what_keeps_us_away_now() {
 #[test]
 fn a_refused_probe_takes_the_proof_back_with_its_reason() {
     let mut world = World::connected();
-    let ann = world.client();
-    for (sqlstate, text, is_measured) in [
-        ("42501", "permission denied for function pg_notify", false),
+    for (sqlstate, text, is_at_once) in [
+        ("0A000", "no notifications today", false),
         ("54000", "too many notifications in the NOTIFY queue", true),
     ] {
+        let ann = world.client();
         let measured = world.postgres_measured(Role::Publishing);
         world.refuses_to_notify = Some((sqlstate, text));
-        // A publish that is refused so makes us ask for ourselves at once.
-        world.send(
-            ann,
-            r#"{"type":"notify","channel":"a","payload":"p","id":1}"#,
-        );
+        world.send(ann, NOTIFY);
         assert_eq!(world.messages(ann)[0]["sqlstate"], sqlstate);
         world.settle();
-        let is_looked_at = world.postgres_measured(Role::Publishing) > measured;
-        assert_eq!(is_looked_at, is_measured, "{sqlstate}");
+        if !is_at_once {
+            // That may be of this publish alone.
+            assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
+            world.pass(Duration::from_secs(16));
+        }
+        let is_queue_looked_at = world.postgres_measured(Role::Publishing) > measured;
+        assert!(is_queue_looked_at, "{sqlstate}");
         let ready = readiness(&mut world);
         assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
         let why = format!("PostgreSQL refuses to notify: ERROR {sqlstate}: {text}");
@@ -107,4 +109,19 @@ fn a_refused_probe_takes_the_proof_back_with_its_reason() {
         world.pass(Duration::from_secs(20));
         assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
     }
+}
+
+/// PostgreSQL has no privilege for NOTIFY itself.
+#[test]
+fn where_the_function_may_not_be_called_the_command_is_sent() {
+    let mut world = World::connected();
+    let ann = world.client();
+    let refusal = ("42501", "permission denied for function pg_notify");
+    world.refuses_to_notify = Some(refusal);
+    world.send(ann, NOTIFY);
+    let asked = world.publisher_asked();
+    assert_eq!(asked, [r#"NOTIFY "a", E'p'"#]);
+    world.postgres_answers_all();
+    assert_eq!(world.types(ann), ["notified"]);
+    assert!(readiness(&mut world).starts_with("HTTP/1.1 200"));
 }

@@ -357,6 +357,12 @@ impl World {
         std::mem::take(&mut self.backends[0].asked)
     }
 
+    /// What the publishing session was asked in plain SQL since the last look.
+    pub(super) fn publisher_asked(&mut self) -> Vec<String> {
+        self.settle();
+        std::mem::take(&mut self.backends[1].asked)
+    }
+
     /// How often the session measured the queue.
     pub(super) fn postgres_measured(&self, role: Role) -> usize {
         self.backends[role.index()].measured
