@@ -30,6 +30,8 @@ mod patient;
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
+#[path = "cli/publish_lines.rs"]
+mod publish_lines;
 #[path = "support/terminal.rs"]
 mod terminal;
 #[path = "cli/variables.rs"]

@@ -122,8 +122,19 @@ pub(crate) struct PublishOptions {
     pub(crate) token: TokenSource,
     /// Where to.
     pub(crate) channel: Channel,
-    /// What; `-` stands for stdin.
-    pub(crate) payload: String,
+    /// What.
+    pub(crate) payload: Payload,
+}
+
+/// Where the payload of `alle publish` comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// It was typed.
+    Typed(String),
+    /// It is all of stdin.
+    Stdin,
+    /// Each line of stdin is one.
+    Lines,
 }
 
 /// `alle demo`.
@@ -267,18 +278,28 @@ impl<'a> Meaning<'a> {
     }
 
     fn publish(&self, settings: Settings, operands: &[String]) -> Result<Command, Failure> {
-        let [channel, payload] = operands else {
-            return Err(self.wrong(match operands.len() {
-                0 => "publish needs a CHANNEL and a PAYLOAD",
-                1 => "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
-                _ => "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
-            }));
+        let (channel, payload) = match operands {
+            [channel] if settings.lines => (channel, Payload::Lines),
+            _ if settings.lines => {
+                return Err(
+                    self.wrong("publish --lines takes one CHANNEL, and the payloads from stdin")
+                );
+            }
+            [channel, payload] if payload == "-" => (channel, Payload::Stdin),
+            [channel, payload] => (channel, Payload::Typed(payload.clone())),
+            _ => {
+                return Err(self.wrong(match operands.len() {
+                    0 => "publish needs a CHANNEL and a PAYLOAD",
+                    1 => "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
+                    _ => "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
+                }));
+            }
         };
         Ok(Command::Publish(PublishOptions {
             ws_url: settings.ws_url,
             token: settings.token,
             channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
-            payload: payload.clone(),
+            payload,
         }))
     }
 

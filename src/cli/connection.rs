@@ -11,6 +11,7 @@
 mod handshake;
 mod race;
 mod stream;
+mod up;
 mod url;
 
 use std::{
@@ -29,8 +30,8 @@ use tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
-pub(crate) use self::url::WsUrl;
 use self::{handshake::HandshakeError, race::Failed, stream::Stream};
+pub(crate) use self::{up::Up, url::WsUrl};
 
 /// An open connection.
 pub(crate) type Socket = WebSocket<Stream>;

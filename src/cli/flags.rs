@@ -357,6 +357,13 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "lines",
+        value: Value::Switch(|it, is_on| it.lines = is_on),
+        commands: &[Publish],
+        help: "Send each line of stdin, in order, up to the first that is refused",
+        ..ROW
+    },
+    Flag {
         long: "no-reconnect",
         value: Value::Switch(|it, is_on| it.reconnect = !is_on),
         commands: &[Listen],

@@ -212,8 +212,8 @@ fn payloads_and_channels_that_begin_with_an_at_are_no_files() {
         panic!("not publish");
     };
     assert_eq!(
-        (options.channel.as_str(), options.payload.as_str()),
-        ("@a", "@b")
+        (options.channel.as_str(), options.payload),
+        ("@a", Payload::Typed("@b".to_owned()))
     );
     assert_eq!(serve("-c @a", &[]).channels, ["@a"]);
 }
