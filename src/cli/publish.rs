@@ -48,7 +48,8 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
     output.line(&format!("Connecting to WebSocket: {ws_url}"));
     let mut socket = connection::open(&ws_url, token.as_ref(), TIMEOUT)
         .map_err(|error| Failure::Run(format!("cannot connect to {ws_url}: {error}")))?;
-    let id = random_id().map_err(|error| Failure::Run(format!("no random number: {error}")))?;
+    let id = random_id()
+        .map_err(|error| Failure::Run(format!("no random number: {error}{RANDOM_ADVICE}")))?;
     let Some(payload) = payload else {
         output.line(&format!(
             "Publishing to channel '{channel}': lines of stdin"
@@ -149,6 +150,8 @@ fn unknown(reason: &str) -> Failure {
     ))
 }
 
+const RANDOM_ADVICE: &str = "; the system has to offer getrandom(2), or /dev/random and /dev/urandom: \
+                             mount /dev in a container or chroot";
 /// The code of an answer that is lost with PostgreSQL.
 const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 /// For opening the connection, and again for the answer.

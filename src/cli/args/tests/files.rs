@@ -29,7 +29,7 @@ fn a_key_means_what_its_option_with_that_value_means() {
             ("7", "7"),
             ("7", "0x7"),
             ("7000", "7_000"),
-            ("7K", "'7K'"),
+            ("700K", "'700K'"),
             ("7ms", "'7ms'"),
             ("/x:1", "'/x:1'"),
             ("http://a,http://b", "['http://a', 'http://b']"),
