@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static packages monitoring test tables deny public-api test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static packages monitoring test tables deny public-api terminal test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -72,6 +72,10 @@ fuzz: ## run one fuzz target, or each: make fuzz TARGET=client_bytes SECONDS=60
 autobahn: setup ## the Autobahn test suite's cases against examples/echo.rs, reported by their numbers
 	cargo build --locked --example echo
 	cargo test --locked --test autobahn -- --nocapture
+
+terminal: setup ## `alle listen` under tmux, the manual page by mandoc, completions in bash, zsh and fish
+	@scripts/setup terminal
+	@ALLE_TERMINAL=1 cargo test --locked --test cli -- --include-ignored at_a_terminal under_tmux help::
 
 test-matrix: ## the black-box tests on PostgreSQL 13 to 19, from npm and Debian: make test-matrix VERSIONS="14 18"
 	@scripts/test-matrix $(VERSIONS)

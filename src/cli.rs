@@ -72,12 +72,16 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         log_filter,
         log_format,
         warnings,
+        notes,
         command,
     } = args::parse(env::args_os(), &environment)?;
     let logs = logs.insert(
         Logs::start(log_filter, log_format, output.look().is_coloured)
             .map_err(|error| Failure::Run(format!("cannot start the log: {error}")))?,
     );
+    for note in notes {
+        output.complain(&format!("alle: {note}"));
+    }
     for warning in warnings {
         // What `alle doctor` finds is read by a person, and its log is off by default.
         if prints_findings(&command) {

@@ -109,7 +109,12 @@ pub(crate) fn resolve(address: &str) -> Result<SocketAddr, ListenError> {
 /// 64 random bits.
 pub(crate) fn seed() -> io::Result<u64> {
     let mut seed = [0; 8];
-    getrandom::fill(&mut seed)?;
+    getrandom::fill(&mut seed).map_err(|error| {
+        io::Error::other(format!(
+            "no random number: {error}; the system has to offer getrandom(2), or /dev/random and \
+             /dev/urandom: mount /dev in a container or chroot"
+        ))
+    })?;
     Ok(u64::from_ne_bytes(seed))
 }
 

@@ -22,6 +22,8 @@ mod deserted;
 mod help;
 #[path = "cli/listen.rs"]
 mod listen;
+#[path = "cli/mistakes.rs"]
+mod mistakes;
 #[path = "support/mock_bridge.rs"]
 mod mock_bridge;
 #[path = "support/patient.rs"]
@@ -30,8 +32,12 @@ mod patient;
 mod program;
 #[path = "cli/publish.rs"]
 mod publish;
+#[path = "cli/publish_lines.rs"]
+mod publish_lines;
 #[path = "support/terminal.rs"]
 mod terminal;
+#[path = "cli/under_tmux.rs"]
+mod under_tmux;
 #[path = "cli/variables.rs"]
 mod variables;
 #[cfg(not(feature = "tls"))]
@@ -140,7 +146,7 @@ fn wrong_usage_is_2_with_the_usage_line_and_the_nearest_option() {
         ),
         (
             "listen -w http://x",
-            "alle: WebSocket URL 'http://x' must begin with ws:// or wss://",
+            "alle: WebSocket URL 'http://x' must begin with ws:// or wss://; did you mean 'ws://x'?",
             "Usage: alle listen [OPTIONS] [CHANNELS]...",
         ),
         (

@@ -96,6 +96,11 @@ impl OriginPolicy {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Advice that would be refused in its turn is none.
+            Self::Origin(origin) if !is_origin(origin) => {
+                write!(f, "origin '{origin}' is not allowed here: no browser sends it")
+            }
+            Self::Host(host) if host.is_empty() => f.write_str("no empty host is allowed here"),
             Self::Origin(origin) => write!(
                 f,
                 "origin '{origin}' is not allowed here; \

@@ -38,6 +38,8 @@ pub(crate) struct Invocation {
     pub(crate) log_format: LogFormat,
     /// What is probably a mistake, a sentence each, but keeps nothing from running.
     pub(crate) warnings: Vec<String>,
+    /// What was typed and does nothing, a sentence each.
+    pub(crate) notes: Vec<String>,
     /// What to do.
     pub(crate) command: Command,
 }
@@ -122,8 +124,19 @@ pub(crate) struct PublishOptions {
     pub(crate) token: TokenSource,
     /// Where to.
     pub(crate) channel: Channel,
-    /// What; `-` stands for stdin.
-    pub(crate) payload: String,
+    /// What.
+    pub(crate) payload: Payload,
+}
+
+/// Where the payload of `alle publish` comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// It was typed.
+    Typed(String),
+    /// It is all of stdin.
+    Stdin,
+    /// Each line of stdin is one.
+    Lines,
 }
 
 /// `alle demo`.
@@ -155,6 +168,7 @@ pub(crate) fn parse(
         log_filter: Targets::new(),
         log_format: LogFormat::default(),
         warnings: Vec::new(),
+        notes: Vec::new(),
         command: request,
     })
 }
@@ -205,6 +219,7 @@ impl<'a> Meaning<'a> {
             log_filter: std::mem::take(&mut settings.log_filter),
             log_format: settings.log_format,
             warnings,
+            notes: self.notes(),
             command: self.command(settings, faults, shown)?,
         })
     }
@@ -217,6 +232,9 @@ impl<'a> Meaning<'a> {
     ) -> Result<Command, Failure> {
         let operands = self.typed.operands.as_slice();
         match self.command {
+            CommandName::Listen if settings.json && settings.timestamps => Err(self.wrong(
+                "--timestamps does nothing with --json, which prints each message as it came",
+            )),
             CommandName::Listen => Ok(Command::Listen(ListenOptions {
                 ws_url: settings.ws_url,
                 token: settings.token,
@@ -266,19 +284,49 @@ impl<'a> Meaning<'a> {
         }
     }
 
+    /// An option that is taken everywhere, so that one command line works for all commands, and does
+    /// nothing here.
+    fn notes(&self) -> Vec<String> {
+        let idle = flags::of(self.command).filter(|flag| flag.help.is_empty());
+        let typed = idle.filter(|flag| !self.typed.values(flag, self.command).is_empty());
+        let word = self.command.word();
+        typed
+            .map(|_| match self.command {
+                CommandName::Health => format!("{word} asks a bridge: -p does nothing"),
+                CommandName::Listen
+                | CommandName::Publish
+                | CommandName::Serve
+                | CommandName::Demo
+                | CommandName::Doctor
+                | CommandName::Check
+                | CommandName::Config => format!("{word} speaks to a bridge: -w, not -p"),
+            })
+            .collect()
+    }
+
     fn publish(&self, settings: Settings, operands: &[String]) -> Result<Command, Failure> {
-        let [channel, payload] = operands else {
-            return Err(self.wrong(match operands.len() {
-                0 => "publish needs a CHANNEL and a PAYLOAD",
-                1 => "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
-                _ => "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
-            }));
+        let (channel, payload) = match operands {
+            [channel] if settings.lines => (channel, Payload::Lines),
+            _ if settings.lines => {
+                return Err(
+                    self.wrong("publish --lines takes one CHANNEL, and the payloads from stdin")
+                );
+            }
+            [channel, payload] if payload == "-" => (channel, Payload::Stdin),
+            [channel, payload] => (channel, Payload::Typed(payload.clone())),
+            _ => {
+                return Err(self.wrong(match operands.len() {
+                    0 => "publish needs a CHANNEL and a PAYLOAD",
+                    1 => "publish needs a PAYLOAD after the CHANNEL ('-' reads it from stdin)",
+                    _ => "publish takes one CHANNEL and one PAYLOAD: put quotes around the payload",
+                }));
+            }
         };
         Ok(Command::Publish(PublishOptions {
             ws_url: settings.ws_url,
             token: settings.token,
             channel: Channel::new(channel).map_err(|error| self.wrong(error.to_string()))?,
-            payload: payload.clone(),
+            payload,
         }))
     }
 

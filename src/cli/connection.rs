@@ -11,12 +11,13 @@
 mod handshake;
 mod race;
 mod stream;
+mod up;
 mod url;
 
 use std::{
     error::Error as StdError,
     fmt,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::mpsc,
     thread,
@@ -29,8 +30,8 @@ use tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
-pub(crate) use self::url::WsUrl;
 use self::{handshake::HandshakeError, race::Failed, stream::Stream};
+pub(crate) use self::{up::Up, url::WsUrl};
 
 /// An open connection.
 pub(crate) type Socket = WebSocket<Stream>;
@@ -48,9 +49,16 @@ pub(crate) fn open(
         .map_err(|failed| ConnectError::Tcp(failed, Named::by(url)))?;
     let _ = tcp.set_nodelay(true);
     let at = |fault| ConnectError::Peer(address, Named::by(url), fault);
-    let mut stream = Stream::open(tcp, url, deadline).map_err(at)?;
+    let mute = |fault: PeerFault| {
+        if fault.is_hang_up() && is_postgres(address) {
+            at(PeerFault::Postgres)
+        } else {
+            at(fault)
+        }
+    };
+    let mut stream = Stream::open(tcp, url, deadline).map_err(mute)?;
     let received = handshake::shake_hands(&mut stream, url, token)
-        .map_err(|error| at(PeerFault::Handshake(error)))?;
+        .map_err(|error| mute(PeerFault::Handshake(error)))?;
     stream
         .set_deadline(None)
         .map_err(|error| at(PeerFault::Handshake(error.into())))?;
@@ -61,6 +69,20 @@ pub(crate) fn open(
         .max_message_size(Some(MESSAGE_BYTES_MAX));
     let socket = WebSocket::from_partially_read(stream, received, Role::Client, Some(config));
     Ok(socket)
+}
+
+/// Whether a PostgreSQL is there: it alone answers its SSLRequest with one letter ("Message
+/// Formats").
+fn is_postgres(address: SocketAddr) -> bool {
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    let Ok((tcp, _)) = race::connect(vec![address], deadline) else {
+        return false;
+    };
+    let mut stream = Stream::plain(tcp, deadline);
+    let mut answer = [0; 2];
+    stream.write_all(&SSL_REQUEST).is_ok()
+        && matches!(stream.read(&mut answer), Ok(1))
+        && matches!(answer[0], b'S' | b'N')
 }
 
 /// The addresses of the host. A name is looked up on a thread of its own, which nobody can end: it
@@ -100,6 +122,8 @@ pub(crate) enum PeerFault {
     /// What it answers is no TLS.
     #[cfg(feature = "tls")]
     NoTls,
+    /// It is a PostgreSQL.
+    Postgres,
     /// It does not speak WebSocket to us.
     Handshake(HandshakeError),
 }
@@ -177,6 +201,21 @@ impl fmt::Display for ConnectError {
     }
 }
 
+impl PeerFault {
+    /// Whether it closed the connection without a word, as PostgreSQL does when it is not spoken to
+    /// as it expects.
+    fn is_hang_up(&self) -> bool {
+        let error = match self {
+            Self::Tls(error) | Self::Handshake(HandshakeError::Io(error)) => error,
+            #[cfg(feature = "tls")]
+            Self::NoTls => return true,
+            Self::Postgres | Self::Handshake(_) => return false,
+        };
+        let kind = error.kind();
+        kind == ErrorKind::UnexpectedEof || kind == ErrorKind::ConnectionReset
+    }
+}
+
 impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -189,6 +228,10 @@ impl fmt::Display for PeerFault {
             ),
             #[cfg(feature = "tls")]
             Self::NoTls => f.write_str("no TLS there, try ws://"),
+            Self::Postgres => f.write_str(
+                "that is PostgreSQL itself, not a bridge: `alle serve` is one, by default at \
+                 ws://127.0.0.1:8080",
+            ),
             Self::Handshake(error) => error.fmt(f),
         }
     }
@@ -207,6 +250,8 @@ pub(crate) fn closed_by_server(frame: Option<&CloseFrame>) -> String {
     }
 }
 
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Only commands go out: a server that leaves so much unread is gone.
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;

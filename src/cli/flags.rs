@@ -38,6 +38,8 @@ fn replacing(option: &str, url: &str) -> Result<Option<String>, String> {
     Ok(Some(url.to_owned()))
 }
 
+/// With less, nobody could even receive or send one message.
+const MESSAGE_BYTES: usize = 64 * 1_024;
 const DEMO_HAS_ITS_OWN: &str = "'alle demo' starts a PostgreSQL of its own, and takes no \
      --postgres-url; 'alle serve --playground' shows the page on another one";
 const EVERY: &[CommandName] = &CommandName::ALL;
@@ -309,7 +311,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     },
     Flag {
         long: "client-queue",
-        value: Value::Bytes(1, |it, bytes| {
+        value: Value::Bytes(MESSAGE_BYTES, |it, bytes| {
             it.bridge.limits.client_queue_bytes_max = bytes;
         }),
         default: Default::Typed("16M"),
@@ -318,21 +320,27 @@ pub(crate) static FLAGS: &[Flag] = &[
     },
     Flag {
         long: "retained",
-        value: Value::Bytes(1, |it, bytes| it.bridge.limits.retained_bytes_max = bytes),
+        value: Value::Bytes(MESSAGE_BYTES, |it, bytes| {
+            it.bridge.limits.retained_bytes_max = bytes
+        }),
         default: Default::Typed("256M"),
         help: "Let all slow clients together hold BYTES; beyond it the slowest is closed with 4008",
         ..ROW
     },
     Flag {
         long: "owned",
-        value: Value::Bytes(1, |it, bytes| it.bridge.limits.owned_bytes_max = bytes),
+        value: Value::Bytes(MESSAGE_BYTES, |it, bytes| {
+            it.bridge.limits.owned_bytes_max = bytes
+        }),
         default: Default::Typed("128M"),
         help: "Keep BYTES of unread answers and partial input; beyond it the costliest client is closed",
         ..ROW
     },
     Flag {
         long: "waiting",
-        value: Value::Bytes(1, |it, bytes| it.bridge.limits.waiting_bytes_max = bytes),
+        value: Value::Bytes(MESSAGE_BYTES, |it, bytes| {
+            it.bridge.limits.waiting_bytes_max = bytes
+        }),
         default: Default::Typed("64M"),
         help: "Keep BYTES of requests that wait for PostgreSQL; beyond it 'rate_limited'",
         ..ROW
@@ -356,6 +364,13 @@ pub(crate) static FLAGS: &[Flag] = &[
         value: Value::Switch(|it, is_on| it.quiet = is_on),
         commands: &[Listen],
         help: "Print notifications, warnings and errors alone: no greeting, no confirmations",
+        ..ROW
+    },
+    Flag {
+        long: "lines",
+        value: Value::Switch(|it, is_on| it.lines = is_on),
+        commands: &[Publish],
+        help: "Send each line of stdin, in order, up to the first that is refused",
         ..ROW
     },
     Flag {

@@ -34,14 +34,14 @@ use signal_hook_mio::v1_0::Signals;
 use self::{
     inbox::{Arrival, Inbox},
     keyboard::Keyboard,
-    link::{Link, Up},
+    link::Link,
     screen::{Back, Screen, ScreenOptions},
     subscriptions::{Report, Subscriptions},
 };
 use super::{
     args::ListenOptions,
     command::CommandName,
-    connection::{ConnectError, Socket},
+    connection::{ConnectError, Socket, Up},
     failure::Failure,
     output::Output,
     token,
@@ -342,7 +342,7 @@ impl Listener<'_> {
             let url = &self.options.ws_url;
             return Err(Failure::Run(format!("connection to {url} lost: {reason}")));
         }
-        if matches!(&self.link, Link::Up(up) if up.was_stable(now)) {
+        if matches!(&self.link, Link::Up(up) if up.age(now) >= link::STABLE_AFTER) {
             self.attempt = 0;
         }
         self.screen.lost(reason);

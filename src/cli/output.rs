@@ -101,6 +101,16 @@ impl Output {
         self.stdout_is_terminal
     }
 
+    /// Whether a person reads stderr.
+    pub(crate) fn stderr_is_terminal(&self) -> bool {
+        self.stderr_is_terminal
+    }
+
+    /// Writes `text` to stderr as it is: for what is drawn there.
+    pub(crate) fn draw(text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
     /// Whether stdout still has a reader.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.stdout, State::Open)

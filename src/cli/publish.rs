@@ -1,12 +1,18 @@
 //! `alle publish`: one notification, and the truth about what became of it.
 //!
 //! Blocking and straight on: connect, ask, read until the answer with our id. A reader of stdout
-//! who went away does not keep the notification from being sent.
+//! who went away does not keep the notification from being sent. A stream of lines is for
+//! [`lines`].
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the command line is a shell: it reads the clock"
 )]
+
+mod account;
+mod lines;
+mod progress;
+mod reader;
 
 use std::{
     io::{self, ErrorKind, Read},
@@ -16,7 +22,7 @@ use std::{
 use tungstenite::{Error, Message as Frame};
 
 use super::{
-    args::PublishOptions,
+    args::{Payload, PublishOptions},
     command::CommandName,
     connection::{self, Socket},
     failure::Failure,
@@ -34,16 +40,23 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
         payload,
     } = options;
     let token = token.read(CommandName::Publish)?;
-    let payload = if payload == "-" {
-        payload_from_stdin()?
-    } else {
-        payload
+    let payload = match payload {
+        Payload::Typed(payload) => Some(payload),
+        Payload::Stdin => Some(payload_from_stdin()?),
+        Payload::Lines => None,
     };
     output.line(&format!("Connecting to WebSocket: {ws_url}"));
     let mut socket = connection::open(&ws_url, token.as_ref(), TIMEOUT)
         .map_err(|error| Failure::Run(format!("cannot connect to {ws_url}: {error}")))?;
+    let id = random_id()
+        .map_err(|error| Failure::Run(format!("no random number: {error}{RANDOM_ADVICE}")))?;
+    let Some(payload) = payload else {
+        output.line(&format!(
+            "Publishing to channel '{channel}': lines of stdin"
+        ));
+        return lines::run(socket, &channel, &format!("{id}-"), output);
+    };
     output.line(&format!("Publishing to channel '{channel}': {payload}"));
-    let id = random_id().map_err(|error| Failure::Run(format!("no random number: {error}")))?;
     let request = Request::Notify {
         channel: channel.as_str(),
         payload: &payload,
@@ -133,10 +146,12 @@ fn wait_for_answer(socket: &mut Socket, channel: &str, id: &str) -> Result<(), F
 
 fn unknown(reason: &str) -> Failure {
     Failure::Unknown(format!(
-        "{reason}; whether the notification was sent is unknown"
+        "{reason}; it may have been committed: do not repeat it blindly"
     ))
 }
 
+const RANDOM_ADVICE: &str = "; the system has to offer getrandom(2), or /dev/random and /dev/urandom: \
+                             mount /dev in a container or chroot";
 /// The code of an answer that is lost with PostgreSQL.
 const UNKNOWN_OUTCOME: &str = "unknown_outcome";
 /// For opening the connection, and again for the answer.

@@ -1,5 +1,7 @@
 //! `alle serve`: the library's bridge, stopped by signals.
 
+use std::io::ErrorKind;
+
 use alle::{Bridge, BridgeConfig, BridgeError};
 
 use super::{command::CommandName, failure::Failure, logs::Logs};
@@ -16,11 +18,95 @@ pub(crate) fn run(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
         .map_err(|error| failure(&error, CommandName::Serve))
 }
 
-/// Tells wrong usage from a failure at run time.
+/// Tells wrong usage from a failure at run time, with what to try.
 pub(super) fn failure(error: &BridgeError, command: CommandName) -> Failure {
+    let advice = advice(error);
     if error.is_usage() {
-        Failure::usage(command, error.to_string())
+        Failure::usage(command, format!("{error}{advice}"))
     } else {
-        Failure::Run(error.to_string())
+        Failure::Run(format!("{error}{advice}"))
+    }
+}
+
+fn advice(error: &BridgeError) -> String {
+    match error {
+        BridgeError::Bind(address, error) => bind_advice(error.kind(), address.port()),
+        BridgeError::Address(address, _) => {
+            let rest = address
+                .rsplit_once("://")
+                .map_or(&**address, |(_, rest)| rest);
+            let port = rest.trim_start_matches(':').trim_end_matches('/');
+            let is_port = port.parse::<u16>().is_ok();
+            let port = if is_port { port } else { "8080" };
+            format!(
+                ": as 127.0.0.1:{port} for this machine alone, or 0.0.0.0:{port} for whoever reaches \
+                 it"
+            )
+        }
+        BridgeError::PostgresUrl(_)
+        | BridgeError::Channel(..)
+        | BridgeError::TokenFile(_)
+        | BridgeError::Passed(_)
+        | BridgeError::Io(_)
+        | _ => String::new(),
+    }
+}
+
+fn bind_advice(kind: ErrorKind, port: u16) -> String {
+    if kind == ErrorKind::AddrInUse {
+        format!(
+            "; another program has port {port}, perhaps another alle: stop it, or name another \
+             port (0 picks a free one)"
+        )
+    } else if kind == ErrorKind::PermissionDenied {
+        format!("; port {port} is for root alone: name one from 1024 on, as 8080")
+    } else if kind == ErrorKind::AddrNotAvailable {
+        format!(
+            "; it is no address of this machine: 127.0.0.1:{port} is for this machine alone, \
+             0.0.0.0:{port} for whoever reaches it"
+        )
+    } else {
+        String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_is_explained_by_one_that_can() {
+        for (typed, port) in [
+            ("8080", 8080),
+            (":9000", 9000),
+            ("ws://9000/", 9000),
+            ("nonsense", 8080),
+        ] {
+            let error = BridgeError::Address(typed.to_owned(), ErrorKind::InvalidInput.into());
+            let Failure::Usage { reason, .. } = failure(&error, CommandName::Serve) else {
+                panic!("{typed}");
+            };
+            let expected = format!(
+                "address {typed:?} is not HOST:PORT: as 127.0.0.1:{port} for this machine alone, or \
+                 0.0.0.0:{port} for whoever reaches it"
+            );
+            assert_eq!(reason, expected);
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_taken_comes_with_what_to_try() {
+        let address = "127.0.0.1:80".parse().unwrap();
+        for (kind, expected) in [
+            (ErrorKind::AddrInUse, "another program has port 80"),
+            (ErrorKind::PermissionDenied, "name one from 1024 on"),
+            (ErrorKind::AddrNotAvailable, "0.0.0.0:80 for whoever"),
+        ] {
+            let error = BridgeError::Bind(address, kind.into());
+            let Failure::Run(reason) = failure(&error, CommandName::Serve) else {
+                panic!("{kind}");
+            };
+            assert!(reason.contains(expected), "{reason}");
+        }
     }
 }

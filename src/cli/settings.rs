@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) quiet: bool,
     /// The time before each notification.
     pub(crate) timestamps: bool,
+    /// Each line of stdin is a payload.
+    pub(crate) lines: bool,
 }
 
 /// Nothing is set: the defaults of the command line are in its table, and come on top.
@@ -62,6 +64,7 @@ impl Default for Settings {
             ready: false,
             quiet: false,
             timestamps: false,
+            lines: false,
         }
     }
 }

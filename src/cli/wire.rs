@@ -113,6 +113,11 @@ pub(crate) fn our_id(id: Option<&serde_json::Value>) -> Option<u64> {
     id.and_then(serde_json::Value::as_u64)
 }
 
+/// An id that is a text.
+pub(crate) fn text_id(id: &serde_json::Value) -> Option<&str> {
+    id.as_str()
+}
+
 /// Both halves of a position, or none.
 pub(crate) fn position(epoch: Option<String>, seq: Option<u64>) -> Option<Position> {
     Some(Position {

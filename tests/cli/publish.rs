@@ -123,8 +123,8 @@ fn a_close_before_the_answer_is_3_and_the_outcome_unknown() {
     assert_eq!(
         program.stderr.rest(),
         [
-            "alle: closed by the server (1001 going away); whether the notification was sent is \
-          unknown"
+            "alle: closed by the server (1001 going away); it may have been committed: do not repeat \
+             it blindly"
         ]
     );
 }

@@ -40,7 +40,8 @@ fn a_wrong_variable_is_2_with_the_usage_line() {
             "listen",
             "WS_URL",
             "http://x",
-            "WebSocket URL 'http://x' must begin with ws:// or wss:// (from the variable WS_URL)",
+            "WebSocket URL 'http://x' must begin with ws:// or wss://; did you mean 'ws://x'? (from the \
+             variable WS_URL)",
         ),
     ] {
         let mut command = alle(words);

@@ -35,7 +35,8 @@ struct Seen {
 impl Terminal {
     /// Starts `program` on a terminal of `columns` columns.
     pub fn start(program: &[&str], variables: &[(&str, &str)], columns: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();

@@ -323,3 +323,16 @@ fn a_refusal_names_the_option_and_nothing_dangerous() {
         assert_eq!(printable(&"x".repeat(chars)).len(), shown);
     }
 }
+
+/// Advice that would be refused in its turn is none.
+#[test]
+fn what_no_option_takes_is_not_advised() {
+    for refusal in [
+        Refusal::Origin("127.0.0.1".to_owned()),
+        Refusal::Origin(String::new()),
+        Refusal::Host(String::new()),
+    ] {
+        let text = refusal.to_string();
+        assert!(!text.contains("--allow"), "{text}");
+    }
+}

@@ -257,7 +257,13 @@ fn a_negative_number_behind_the_command_is_an_operand() {
         ("publish temp -", "-"),
     ] {
         match parse_words(words, &[]) {
-            Ok(Command::Publish(options)) => assert_eq!(options.payload, payload, "{words}"),
+            Ok(Command::Publish(options)) => {
+                let expected = match payload {
+                    "-" => Payload::Stdin,
+                    payload => Payload::Typed(payload.to_owned()),
+                };
+                assert_eq!(options.payload, expected, "{words}");
+            }
             other => panic!("{words}: {other:?}"),
         }
     }

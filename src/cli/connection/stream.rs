@@ -50,6 +50,14 @@ impl Stream {
         }
     }
 
+    /// A stream in the clear over `tcp`, which blocks until `deadline`.
+    pub(super) fn plain(tcp: TcpStream, deadline: Instant) -> Self {
+        Self::Plain(Tcp {
+            socket: tcp,
+            deadline: Some(deadline),
+        })
+    }
+
     /// From now on reads and writes that block end by then; `None`: they take as long as they
     /// take.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) -> io::Result<()> {

@@ -20,7 +20,11 @@ impl WsUrl {
         let wrong = |cause| WsUrlError {
             shown: without_values(&without_user(text)),
             cause,
+            meant: meant(text),
         };
+        if has_scheme_of_postgres(text) {
+            return Err(wrong(WsUrlCause::Postgres));
+        }
         let uri = with_small_scheme(text).parse();
         let uri: Uri = uri.map_err(|_| wrong(WsUrlCause::Malformed))?;
         match uri.scheme_str() {
@@ -112,11 +116,41 @@ fn without_values(text: &str) -> String {
 
 const MASK: &str = "***";
 
+/// The URL that was probably meant: of a port, of an address, of a page. Never one that would be
+/// refused in its turn.
+fn meant(text: &str) -> Option<String> {
+    if text.contains(['@', '?', '#']) {
+        return None;
+    }
+    let url = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => format!("ws://{rest}"),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => format!("wss://{rest}"),
+        Some(_) => return None,
+        None => {
+            let port = text.trim_start_matches(':');
+            if port.parse::<u16>().is_ok() {
+                format!("ws://127.0.0.1:{port}")
+            } else {
+                format!("ws://{text}")
+            }
+        }
+    };
+    WsUrl::parse(&url).is_ok().then_some(url)
+}
+
+fn has_scheme_of_postgres(text: &str) -> bool {
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    ["postgres", "postgresql"]
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(scheme))
+}
+
 /// Why a text is not the URL of a bridge.
 #[derive(Debug)]
 pub(crate) struct WsUrlError {
     shown: String,
     cause: WsUrlCause,
+    meant: Option<String>,
 }
 
 #[derive(Debug)]
@@ -125,6 +159,7 @@ enum WsUrlCause {
     Scheme,
     Tls,
     Password,
+    Postgres,
 }
 
 impl fmt::Display for WsUrlError {
@@ -134,12 +169,21 @@ impl fmt::Display for WsUrlError {
             WsUrlCause::Malformed => {
                 write!(
                     f,
-                    "WebSocket URL '{shown}' is malformed, expected ws://HOST:PORT"
+                    "WebSocket URL '{shown}' is malformed, expected ws://HOST:PORT, as \
+                     ws://127.0.0.1:8080"
                 )
             }
             WsUrlCause::Scheme => {
-                write!(f, "WebSocket URL '{shown}' must begin with ws:// or wss://")
+                write!(f, "WebSocket URL '{shown}' must begin with ws:// or wss://")?;
+                match &self.meant {
+                    Some(meant) => write!(f, "; did you mean '{meant}'?"),
+                    None => f.write_str(", as ws://127.0.0.1:8080"),
+                }
             }
+            WsUrlCause::Postgres => f.write_str(
+                "that is the URL of a PostgreSQL: this command speaks to a bridge, as \
+                 ws://127.0.0.1:8080, and the bridge (alle serve -p) to PostgreSQL",
+            ),
             WsUrlCause::Tls => {
                 write!(
                     f,
@@ -199,23 +243,39 @@ mod tests {
         for (text, expected) in [
             (
                 "http://x",
-                "WebSocket URL 'http://x' must begin with ws:// or wss://",
+                "WebSocket URL 'http://x' must begin with ws:// or wss://; did you mean 'ws://x'?",
             ),
             (
                 "localhost:8080",
-                "WebSocket URL 'localhost:8080' must begin with ws:// or wss://",
+                "WebSocket URL 'localhost:8080' must begin with ws:// or wss://; did you mean \
+                 'ws://localhost:8080'?",
+            ),
+            (
+                ":8080",
+                "WebSocket URL ':8080' must begin with ws:// or wss://; did you mean \
+                 'ws://127.0.0.1:8080'?",
+            ),
+            (
+                "8080",
+                "WebSocket URL '8080' must begin with ws:// or wss://; did you mean \
+                 'ws://127.0.0.1:8080'?",
+            ),
+            (
+                "postgresql://u:secret@db/x",
+                "that is the URL of a PostgreSQL: this command speaks to a bridge, as \
+                 ws://127.0.0.1:8080, and the bridge (alle serve -p) to PostgreSQL",
             ),
             (
                 "ws://",
-                "WebSocket URL 'ws://' is malformed, expected ws://HOST:PORT",
+                "WebSocket URL 'ws://' is malformed, expected ws://HOST:PORT, as ws://127.0.0.1:8080",
             ),
             (
                 "ws://x:99999",
-                "WebSocket URL 'ws://x:99999' is malformed, expected ws://HOST:PORT",
+                "WebSocket URL 'ws://x:99999' is malformed, expected ws://HOST:PORT, as ws://127.0.0.1:8080",
             ),
             (
                 "ws://x:0",
-                "WebSocket URL 'ws://x:0' is malformed, expected ws://HOST:PORT",
+                "WebSocket URL 'ws://x:0' is malformed, expected ws://HOST:PORT, as ws://127.0.0.1:8080",
             ),
             (
                 "ws://a:secret@x",
@@ -223,15 +283,16 @@ mod tests {
             ),
             (
                 "http://a:secret@x?token=s3cret",
-                "WebSocket URL 'http://***@x?token=***' must begin with ws:// or wss://",
+                "WebSocket URL 'http://***@x?token=***' must begin with ws:// or wss://, as \
+                 ws://127.0.0.1:8080",
             ),
             (
                 "a:secret@x",
-                "WebSocket URL '***@x' must begin with ws:// or wss://",
+                "WebSocket URL '***@x' must begin with ws:// or wss://, as ws://127.0.0.1:8080",
             ),
             (
                 "ws://a:sec?ret@x ?s3cret",
-                "WebSocket URL 'ws://***@x ?***' is malformed, expected ws://HOST:PORT",
+                "WebSocket URL 'ws://***@x ?***' is malformed, expected ws://HOST:PORT, as ws://127.0.0.1:8080",
             ),
         ] {
             assert_eq!(WsUrl::parse(text).unwrap_err().to_string(), expected);

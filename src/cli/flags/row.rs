@@ -152,12 +152,17 @@ impl Flag {
                     UnitError::Malformed => {
                         format!("--{long} takes bytes, as 65536, 64K, 16M or 1G, not '{last}'")
                     }
-                    UnitError::OutOfRange => {
-                        format!(
-                            "--{long} takes from {min} to {} bytes, not '{last}'",
-                            usize::MAX
-                        )
-                    }
+                    UnitError::OutOfRange if min == 0 => format!(
+                        "--{long} takes from 0 to {} bytes, not '{last}'",
+                        usize::MAX
+                    ),
+                    UnitError::OutOfRange => format!(
+                        "--{long} takes from {}K to {} bytes, not '{last}': one message alone can be \
+                         {}K",
+                        min / 1_024,
+                        usize::MAX,
+                        min / 1_024
+                    ),
                 }),
             Value::Span(max, set) => units::span(last)
                 .and_then(|span| at_most(max, span))

@@ -1,7 +1,6 @@
 //! The connection of a listener over time: being opened, up, or down until the next attempt.
 //!
-//! Notices a bridge that fell silent, and spreads the attempts of many clients at random. Knows
-//! frames, not messages.
+//! Spreads the attempts of many clients at random. Knows no message.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,18 +8,14 @@
 )]
 
 use std::{
-    io::{self, ErrorKind},
     thread,
     time::{Duration, Instant},
 };
 
 use alle::internals::{access::secret::Secret, backoff::Backoff};
-use mio::{Interest, Registry, Token};
-use socket2::SockRef;
-use tungstenite::{Bytes, Error, Message as Frame, Utf8Bytes};
 
 use super::inbox::{Arrival, Inbox};
-use crate::cli::connection::{self, Socket, WsUrl};
+use crate::cli::connection::{self, Up, WsUrl};
 
 /// The state of the connection.
 pub(super) enum Link {
@@ -32,114 +27,6 @@ pub(super) enum Link {
     Down { retry_at: Instant },
 }
 
-/// An open connection.
-pub(super) struct Up {
-    socket: Socket,
-    connected_at: Instant,
-    last_input: Instant,
-    /// Whether a ping went out since `last_input`.
-    is_pinged: bool,
-}
-
-impl Up {
-    /// Makes `socket` part of the loop behind `registry`.
-    pub(super) fn new(
-        mut socket: Socket,
-        registry: &Registry,
-        token: Token,
-        now: Instant,
-    ) -> io::Result<Self> {
-        SockRef::from(socket.get_ref().tcp()).set_nonblocking(true)?;
-        registry.register(
-            socket.get_mut().tcp_mut(),
-            token,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        Ok(Self {
-            socket,
-            connected_at: now,
-            last_input: now,
-            is_pinged: false,
-        })
-    }
-
-    /// The next message, `None` when there is none yet; the error text when the connection has
-    /// ended.
-    pub(super) fn poll_message(&mut self, now: Instant) -> Result<Option<Utf8Bytes>, String> {
-        loop {
-            let frame = match self.socket.read() {
-                Ok(frame) => frame,
-                Err(error) if is_would_block(&error) => return Ok(None),
-                Err(error) => return Err(error.to_string()),
-            };
-            self.last_input = now;
-            self.is_pinged = false;
-            match frame {
-                Frame::Text(text) => return Ok(Some(text)),
-                Frame::Close(frame) => {
-                    // The reply, for which the server waits.
-                    let _ = self.socket.flush();
-                    return Err(connection::closed_by_server(frame.as_ref()));
-                }
-                Frame::Binary(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => {}
-            }
-        }
-    }
-
-    /// Sends `text` now or as soon as the socket takes it.
-    pub(super) fn send(&mut self, text: String) -> Result<(), String> {
-        self.write(Frame::text(text))
-    }
-
-    /// Goes on with what the socket did not take before.
-    pub(super) fn flush(&mut self) -> Result<(), String> {
-        match self.socket.flush() {
-            Err(error) if !is_would_block(&error) => Err(error.to_string()),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    /// Pings a silent bridge, and gives up on one that does not answer.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), String> {
-        if now < self.deadline() {
-            return Ok(());
-        }
-        if self.is_pinged {
-            return Err("the server fell silent".to_owned());
-        }
-        self.is_pinged = true;
-        self.write(Frame::Ping(Bytes::new()))
-    }
-
-    /// When `handle_timeout` has something to do.
-    pub(super) fn deadline(&self) -> Instant {
-        let answer_timeout = if self.is_pinged {
-            PONG_TIMEOUT
-        } else {
-            Duration::ZERO
-        };
-        self.last_input + SILENCE_TIMEOUT + answer_timeout
-    }
-
-    /// Sends a close frame; its arrival no longer matters.
-    pub(super) fn close(&mut self) {
-        let _ = self.socket.close(None);
-        let _ = self.socket.flush();
-    }
-
-    /// Whether the connection lasted long enough for an immediate attempt to reconnect.
-    pub(super) fn was_stable(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.connected_at) >= BACKOFF_MAX
-    }
-
-    fn write(&mut self, frame: Frame) -> Result<(), String> {
-        match self.socket.send(frame) {
-            Err(error) if !is_would_block(&error) => Err(error.to_string()),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-}
-
 /// Opens a connection on a thread of its own; the outcome arrives in `inbox`.
 pub(super) fn open(url: &WsUrl, token: Option<&Secret>, inbox: &Inbox) {
     let (url, token, inbox) = (url.clone(), token.cloned(), inbox.clone());
@@ -149,16 +36,10 @@ pub(super) fn open(url: &WsUrl, token: Option<&Secret>, inbox: &Inbox) {
     });
 }
 
-fn is_would_block(error: &Error) -> bool {
-    matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock)
-}
-
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The waits between attempts.
 pub(super) const BACKOFF: Backoff =
     Backoff::new(Duration::from_millis(100), BACKOFF_MAX).with_full_jitter();
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// The bridge pings each 25 s.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(35);
-const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long a connection the next attempt is immediate.
+pub(super) const STABLE_AFTER: Duration = BACKOFF_MAX;

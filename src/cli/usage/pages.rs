@@ -108,12 +108,15 @@ const PUBLISH: Page = Page {
         ("CHANNEL", "The channel to notify"),
         (
             "PAYLOAD",
-            "The text to send; '-' reads it from stdin, without the end of its last line",
+            "The text to send; '-' reads it from stdin, without the end of its last line. None with \
+             --lines",
         ),
     ],
     notes: &[
         "The exit status is 0 after PostgreSQL committed, 1 where nothing was sent, and 3 where the \
-         answer was lost and nobody knows.",
+         answer was lost: it may have been committed, so do not repeat it blindly.",
+        "With --lines, up to 256 lines are on their way at a time. When one is refused, its number is \
+         told, and which lines behind it were sent all the same; those before it were sent.",
         "An operand that begins with a dash and is no number goes behind '--'.",
         "Over wss://, the certificate of the bridge must come from an authority that the system \
          trusts, or that is in the file named by SSL_CERT_FILE.",
@@ -121,6 +124,7 @@ const PUBLISH: Page = Page {
     examples: &[
         "alle publish orders '{\"id\": 123, \"status\": \"pending\"}'",
         "date | alle publish alerts -",
+        "tail -F events.log | alle publish --lines events",
         "alle publish temperature -5",
         "alle publish -- alerts --none--",
     ],

@@ -29,7 +29,7 @@ fn a_key_means_what_its_option_with_that_value_means() {
             ("7", "7"),
             ("7", "0x7"),
             ("7000", "7_000"),
-            ("7K", "'7K'"),
+            ("700K", "'700K'"),
             ("7ms", "'7ms'"),
             ("/x:1", "'/x:1'"),
             ("http://a,http://b", "['http://a', 'http://b']"),
@@ -212,8 +212,8 @@ fn payloads_and_channels_that_begin_with_an_at_are_no_files() {
         panic!("not publish");
     };
     assert_eq!(
-        (options.channel.as_str(), options.payload.as_str()),
-        ("@a", "@b")
+        (options.channel.as_str(), options.payload),
+        ("@a", Payload::Typed("@b".to_owned()))
     );
     assert_eq!(serve("-c @a", &[]).channels, ["@a"]);
 }

@@ -70,10 +70,33 @@ fn what_cannot_be_meant_is_said_in_a_sentence() {
     }
 }
 
+/// It is taken everywhere, so that one command line works for all commands.
+#[test]
+fn a_postgres_url_that_does_nothing_gets_a_line() {
+    for (words, expected) in [
+        ("listen -p x", "listen speaks to a bridge: -w, not -p"),
+        ("-p x publish a b", "publish speaks to a bridge: -w, not -p"),
+        ("health -p x", "health asks a bridge: -p does nothing"),
+    ] {
+        assert_eq!(parse_with(words, &[]).unwrap().notes, [expected], "{words}");
+    }
+    for (words, variables) in [
+        ("serve -p x", &[][..]),
+        ("listen -l info", &[]),
+        ("listen", &[("POSTGRES_URL", "x")]),
+    ] {
+        assert!(parse_with(words, variables).unwrap().notes.is_empty());
+    }
+}
+
 #[test]
 fn a_value_that_cannot_be_meant_is_shown_in_the_sentence() {
     let long = "x".repeat(64);
     for (words, expected) in [
+        (
+            "listen --json --timestamps",
+            "--timestamps does nothing with --json, which prints each message as it came",
+        ),
         (
             "-l verbose",
             "log level 'verbose' is none of off, error, warn, info, debug, trace \
@@ -107,7 +130,6 @@ fn sizes_and_spans_are_taken_up_to_their_edges() {
     let limits = |words: &str| serve(words, &[]).limits;
     assert_eq!(limits("--history-bytes 0").history_bytes_max, 0);
     assert_eq!(limits("--history 0").history_frames_max, 0);
-    assert_eq!(limits("--client-queue 1").client_queue_bytes_max, 1);
     assert_eq!(limits("--client-queue 64K").client_queue_bytes_max, 65_536);
     assert_eq!(limits("--retained 1G").retained_bytes_max, 1 << 30);
     assert_eq!(
@@ -138,9 +160,16 @@ fn sizes_and_spans_are_taken_up_to_their_edges() {
         );
         assert_wrong(&format!("serve --drain {typed}"), &[], &expected);
     }
-    for typed in ["0", "17179869184G", "99999999999999999999"] {
+    for typed in [
+        "0",
+        "60",
+        "65535",
+        "63K",
+        "17179869184G",
+        "99999999999999999999",
+    ] {
         let expected = format!(
-            "--client-queue takes from 1 to {} bytes, not '{typed}'",
+            "--client-queue takes from 64K to {} bytes, not '{typed}': one message alone can be 64K",
             usize::MAX
         );
         assert_wrong(&format!("serve --client-queue {typed}"), &[], &expected);

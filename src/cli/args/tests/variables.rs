@@ -32,7 +32,7 @@ fn a_variable_means_what_its_option_with_that_value_means() {
             let mut has_effect = false;
             for value in [
                 "7",
-                "7K",
+                "700K",
                 "7ms",
                 "x:1",
                 "http://a,b",
