@@ -53,6 +53,7 @@
 //! | --- | --- |
 //! | `clients` | every connection: its phase, its name, the counts |
 //! | `channels` | what is wanted of PostgreSQL, who is subscribed, who waits, each channel's position |
+//! | `shares`, `unlisten_delay` | of `channels`: which client pays for each, which are kept |
 //! | `delivery` | what is owed to whom, and what waits for its socket |
 //! | `publishing` | publishes until their outcome |
 //! | `work` | what a turn has done of what it may |

@@ -52,8 +52,9 @@ pub struct BridgeConfig {
     /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
     /// How long a channel stays listened to, and its history is kept, after its last subscriber has
-    /// left.
-    pub unlisten_delay: Duration,
+    /// left, however it left. `None`: not at all after an unsubscribe, or a close frame of the client
+    /// with 1000 or without a code; 10 s after any other end, since such a client may come back.
+    pub unlisten_delay: Option<Duration>,
     /// The time after a signal in which clients are still served and closed one by one;
     /// [`Self::DRAIN_MAX`] at most.
     pub drain: Duration,
@@ -82,7 +83,7 @@ impl BridgeConfig {
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
-            unlisten_delay: Duration::ZERO,
+            unlisten_delay: None,
             drain: Duration::ZERO,
             limits: Limits::default(),
         }
@@ -175,10 +176,11 @@ impl BridgeConfig {
         self
     }
 
-    /// Keeps listening to a channel for this long after its last subscriber has left.
+    /// Keeps listening to a channel for this long after its last subscriber has left, however it
+    /// left.
     #[must_use]
     pub fn with_unlisten_delay(mut self, delay: Duration) -> Self {
-        self.unlisten_delay = delay;
+        self.unlisten_delay = Some(delay);
         self
     }
 
@@ -232,8 +234,10 @@ pub struct Limits {
     /// `too_many_subscriptions`.
     pub subscriptions_max: usize,
     /// Channels listened to at a time, for all clients; at it a channel without subscribers gives
-    /// way, and without such a channel: `too_many_channels`. PostgreSQL up to 18 searches its list
-    /// of channels at each LISTEN.
+    /// way. While less than half is left, the more channels a client has for itself the earlier it is
+    /// refused another one, so that no few clients take all of them; the last place goes to a client
+    /// without any. Refused: `too_many_channels`. PostgreSQL up to 18 searches its list of channels
+    /// at each LISTEN.
     pub channels_max: usize,
     /// Bytes of one message of a client; over it: closed with 1009.
     pub message_bytes_max: usize,

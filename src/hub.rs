@@ -22,6 +22,7 @@ pub mod encode;
 mod endpoints;
 mod eviction;
 pub mod feed;
+mod gauges;
 mod guessing;
 mod http;
 mod input;
@@ -34,18 +35,17 @@ mod rate_limit;
 mod reaping;
 mod refusals;
 mod settings;
+mod shares;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod unlisten_delay;
 mod unparsed;
 pub mod work;
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -72,6 +72,7 @@ use self::{
     reaping::Reaping,
     refusals::Refusals,
     shutdown::Shutdown,
+    unlisten_delay::UnlistenDelay,
     unparsed::Unparsed,
     work::Work,
 };
@@ -87,7 +88,7 @@ use crate::{
     },
     id::{ClientId, Clock},
     message::ServerMessage,
-    metrics::{Gauges, Metrics, Process},
+    metrics::{Metrics, Process},
 };
 
 /// The whole bridge as a state machine.
@@ -163,7 +164,9 @@ impl Hub {
     }
 
     /// A server that is fed by the program around it.
-    pub fn with_feed(settings: Settings, now: Instant) -> Self {
+    pub fn with_feed(mut settings: Settings, now: Instant) -> Self {
+        // The program is told at once, unless it wants otherwise.
+        settings.unlisten_delay.get_or_insert(Duration::ZERO);
         let mut hub = Self::start(settings, Upstream::Program, now);
         hub.handle_listening_up(LengthUnit::Utf8);
         hub.handle_publishing(true);
@@ -183,7 +186,7 @@ impl Hub {
         let limits = settings.limits;
         let mut channels = Channels::new(
             limits.channels_max,
-            settings.unlisten_delay,
+            UnlistenDelay::new(settings.unlisten_delay),
             settings.epoch_seed,
         );
         for channel in settings.channels {
@@ -264,6 +267,11 @@ impl Hub {
         self.clients.is_current(client)
     }
 
+    /// Whether messages of the client of this name are heard.
+    pub fn is_open(&self, client: ClientId) -> bool {
+        self.is_current(client) && self.clients.is_open(client.slot)
+    }
+
     /// The two sessions, unless a program feeds us.
     pub fn backend(&mut self) -> Option<&mut Backend> {
         match &mut self.upstream {
@@ -276,42 +284,6 @@ impl Hub {
     /// in the server's queue holds nobody up.
     pub fn is_backend_paused(&self) -> bool {
         self.delivery.unsent_bytes() > self.limits.unsent_bytes_max
-    }
-
-    /// What there is at this moment, gathered when somebody asks: nothing on the way of a
-    /// notification keeps it up to date.
-    fn gauges(&self) -> Gauges {
-        let sizes = self.delivery.sizes();
-        let (open, handshaking) = (self.clients.open_count(), self.clients.handshake_count());
-        let process = self.process.map(|figures| figures()).unwrap_or_default();
-        Gauges {
-            is_listening_up: self.channels.interests().is_up(),
-            is_publishing_up: self.postgres.is_publishing_up,
-            is_proved: self.postgres.is_proved,
-            is_stalled: self.postgres.stall.is_some(),
-            queue_usage: self.postgres.queue_usage,
-            clients_handshake: handshaking,
-            clients_open: open,
-            clients_closing: self.clients.count() - open - handshaking,
-            subscriptions: self.channels.index().link_count(),
-            channels_listened: self.channels.interests().listened_count(),
-            publishes_waiting: self.publishing.count(),
-            backlogs: sizes.backlogs,
-            backlog_bytes: sizes.backlog_bytes,
-            retained_bytes: sizes.retained_bytes,
-            owned_bytes: self.owned_bytes(),
-            waiting_bytes: self.waiting_bytes(),
-            unsent_bytes: sizes.unsent_bytes,
-            history_bytes: sizes.history_bytes,
-            log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
-            clients_max: self.limits.clients_max.unwrap_or(usize::MAX),
-            cpu_seconds: process.cpu_seconds,
-            start_seconds: process.start_seconds,
-            virtual_bytes: process.virtual_bytes,
-            resident_bytes: process.resident_bytes,
-            files_open: process.files_open,
-            files_max: process.files_max,
-        }
     }
 
     // ---- the turn
@@ -412,6 +384,7 @@ impl Hub {
         self.handle_backend();
         self.sweep();
         self.channels.handle_timeout(now);
+        self.end_kept();
         self.forward_commands();
         self.advance_shutdown();
         self.log_refusals();

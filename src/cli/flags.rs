@@ -260,7 +260,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         long: "max-channels",
         value: Value::Count(1, |it, count| it.bridge.limits.channels_max = count),
         default: Default::Typed("20000"),
-        help: "Refuse a channel beyond N with 'too_many_channels'",
+        help: "Listen to at most N channels: beyond it, or beyond a client's share, 'too_many_channels'",
         ..ROW
     },
     Flag {
@@ -291,10 +291,12 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "unlisten-delay",
         value: Value::Span(Duration::from_secs(u64::MAX), |it, delay| {
-            it.bridge.unlisten_delay = delay;
+            it.bridge.unlisten_delay = Some(delay);
         }),
-        default: Default::Typed("0"),
-        help: "Keep a channel and its history for SECONDS after its last subscriber left",
+        default: Default::Described(
+            "10 where the client may come back, 0 where it said that it is done",
+        ),
+        help: "Keep a channel and its history for SECONDS after its last subscriber left, however it left",
         ..ROW
     },
     Flag {

@@ -1,15 +1,16 @@
 //! All channels: who is subscribed and who waits to be, what is wanted of PostgreSQL, and the
 //! position that each has come to.
 //!
-//! A channel is wanted while it is pinned, has a subscriber, is awaited, or was deserted a short
-//! while ago. Knows neither phases of clients nor frames; what a client is told, the hub says.
+//! A channel is wanted while it is pinned, has a subscriber, is awaited, or is kept for a client that
+//! may come back. Knows neither phases of clients nor frames; what a client is told, the hub says.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
+use std::time::Instant;
+
+use super::{
+    pending::{Pending, Subscribe},
+    shares::{Places, Shares},
+    unlisten_delay::{KeptChannels, Parting, UnlistenDelay},
 };
-
-use super::pending::{Pending, Subscribe};
 use crate::{
     backend::{
         command::Command,
@@ -31,11 +32,11 @@ pub(super) struct Channels {
     pending: Pending,
     /// By channel; grown on first use.
     states: Vec<State>,
-    /// Channels that stay listened to though nobody wants them, by when that ends.
-    deserted: BTreeSet<(Instant, ChannelKey)>,
-    unlisten_delay: Duration,
+    /// Channels that stay listened to though nobody uses them.
+    kept: KeptChannels,
     /// So many channels may be wanted at a time.
     channels_max: usize,
+    shares: Shares,
     /// Channels that may be idle: looked at again at the end of the turn.
     maybe_idle: Vec<ChannelKey>,
     /// The random half of every epoch of this process.
@@ -51,8 +52,6 @@ struct State {
     seq: u64,
     /// Listened to whether anybody is subscribed or not.
     is_pinned: bool,
-    /// Nobody wants it; until then it stays listened to.
-    deserted_until: Option<Instant>,
     /// It is in `Channels::maybe_idle`.
     is_maybe_idle: bool,
 }
@@ -79,22 +78,21 @@ pub(super) enum TooMany {
     Subscriptions,
     /// As many of its subscribes wait already.
     Waiting,
-    /// The bridge listens to as many channels as it may, and each of them is in use.
-    Channels,
+    /// So many channels more may be used, and the client pays for too many to open one.
+    Channels { left: usize },
 }
 
 impl Channels {
-    /// At most `channels_max` are wanted at a time; deserted ones stay listened to for
-    /// `unlisten_delay`; `epoch_seed` is random.
-    pub(super) fn new(channels_max: usize, unlisten_delay: Duration, epoch_seed: u64) -> Self {
+    /// At most `channels_max` are wanted at a time; `epoch_seed` is random.
+    pub(super) fn new(channels_max: usize, delay: UnlistenDelay, epoch_seed: u64) -> Self {
         Self {
             interests: Interests::default(),
             index: Index::default(),
             pending: Pending::default(),
             states: Vec::new(),
-            deserted: BTreeSet::new(),
-            unlisten_delay,
+            kept: KeptChannels::new(delay),
             channels_max,
+            shares: Shares::default(),
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
@@ -133,6 +131,16 @@ impl Channels {
             epoch: format!("{:016x}{epoch:x}", self.epoch_seed),
             seq,
         }
+    }
+
+    /// How many channels are in use: the others that are listened to give way to them.
+    pub(super) fn used_count(&self) -> usize {
+        self.interests.wanted_count() - self.kept.len()
+    }
+
+    /// How many channels nobody uses that are listened to for clients that may come back.
+    pub(super) fn kept_count(&self) -> usize {
+        self.kept.len()
     }
 
     /// How many of its own channels a client has or waits for.
@@ -178,23 +186,32 @@ impl Channels {
             return Err((TooMany::Waiting, request));
         }
         let is_wanted = known.is_some_and(|key| self.interests.interest(key).is_wanted());
-        if !is_wanted && !self.make_room() {
-            return Err((TooMany::Channels, request));
+        let is_used = is_wanted && known.is_some_and(|key| !self.kept.contains(key));
+        let max = self.channels_max;
+        let left = max.saturating_sub(self.used_count());
+        let places = Places { max, left };
+        if !is_used && !self.shares.may_open(slot, subscriptions_max, places) {
+            return Err((TooMany::Channels { left }, request));
+        }
+        if !is_wanted {
+            self.make_room();
         }
         let key = self.interests.intern(channel);
-        self.end_desertion(key);
+        self.kept.take(key);
         self.interests.want(key, slot);
         // An earlier one that waits for its turn is answered first.
         if self.interests.interest(key) == Interest::Listened && !is_awaited {
             return Ok(Some((key, request)));
         }
-        self.pending.push(slot, key, is_subscribed, request);
+        self.change_users(key, |channels| {
+            channels.pending.push(slot, key, is_subscribed, request);
+        });
         Ok(None)
     }
 
     /// The client is subscribed from now on.
     pub(super) fn link(&mut self, slot: u32, key: ChannelKey) {
-        self.index.subscribe(slot, key);
+        self.change_users(key, |channels| channels.index.subscribe(slot, key));
     }
 
     /// The client wants the channel no longer; its subscribes that waited for it.
@@ -204,26 +221,40 @@ impl Channels {
         key: ChannelKey,
         now: Instant,
     ) -> Vec<Subscribe> {
-        let overtaken = self.pending.take(slot, key);
-        self.index.unsubscribe(slot, key);
-        self.unwant_if_deserted(key, now);
+        let overtaken = self.change_users(key, |channels| {
+            channels.index.unsubscribe(slot, key);
+            channels.pending.take(slot, key)
+        });
+        self.leave(key, Parting::Done, now);
         overtaken
     }
 
     /// The client is gone: cuts its links, at most `links_max`. Says how many that were; fewer mean
     /// that none is left.
-    pub(super) fn disconnect(&mut self, slot: u32, links_max: usize, now: Instant) -> usize {
+    pub(super) fn disconnect(
+        &mut self,
+        slot: u32,
+        parting: Parting,
+        links_max: usize,
+        now: Instant,
+    ) -> usize {
         let mut links = 0;
-        while links < links_max {
-            let key = self
-                .pending
-                .pop_client(slot)
-                .or_else(|| self.index.unsubscribe_any(slot));
-            let Some(key) = key else { break };
-            self.unwant_if_deserted(key, now);
+        while let Some(key) = self.next_of(slot).filter(|_| links < links_max) {
+            self.change_users(key, |channels| {
+                let pending = channels.pending.pop_client(slot);
+                pending.or_else(|| channels.index.unsubscribe_any(slot))
+            });
+            self.leave(key, parting, now);
             links += 1;
         }
         links
+    }
+
+    /// The channel that a client which leaves is cut from next.
+    fn next_of(&self, slot: u32) -> Option<ChannelKey> {
+        let subscribed = self.index.subscriptions(slot).last();
+        let awaited = self.pending.channels(slot).next();
+        awaited.or_else(|| subscribed.map(|link| link.channel()))
     }
 
     // ---- PostgreSQL
@@ -239,12 +270,11 @@ impl Channels {
         self.interests.handle_up(|key| index.subscribers(key).len());
     }
 
-    /// The listening session is gone. Deserted channels are forgotten: only now, for there is
-    /// nothing left to UNLISTEN.
+    /// The listening session is gone. Channels that were kept need no UNLISTEN any more.
     pub(super) fn handle_down(&mut self) {
         self.interests.handle_down();
-        for (_, key) in std::mem::take(&mut self.deserted) {
-            self.states[key.index()].deserted_until = None;
+        // Whoever comes back now finds another epoch.
+        for key in self.kept.clear() {
             self.interests.unwant(key);
         }
         let keys: Vec<_> = self.interests.keys().collect();
@@ -281,7 +311,7 @@ impl Channels {
 
     /// The next of them. After the last one, [`Self::end_waiting`].
     pub(super) fn pop_waiting(&mut self, key: ChannelKey) -> Option<(u32, Subscribe)> {
-        self.pending.pop_channel(key)
+        self.change_users(key, |channels| channels.pending.pop_channel(key))
     }
 
     /// Those that waited have their answer: a channel that nobody is subscribed to is deserted.
@@ -324,25 +354,23 @@ impl Channels {
 
     // ---- time
 
-    /// When [`Self::handle_timeout`] is wanted.
+    /// When [`Self::handle_timeout`] and [`Self::end_kept`] are wanted.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let deserted = self.deserted.first().map(|&(until, _)| until);
-        [deserted, self.interests.poll_timeout()]
+        [self.kept.poll_timeout(), self.interests.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Lets go of channels that were deserted for long enough, and asks again for refused ones.
+    /// Asks again for refused channels.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.interests.handle_timeout(now);
-        while let Some(&(until, key)) = self.deserted.first() {
-            if until > now {
-                return;
-            }
-            self.end_desertion(key);
-            self.unwant(key);
-        }
+    }
+
+    /// Lets go of one channel that was kept for long enough; whether there was one.
+    pub(super) fn end_kept(&mut self, now: Instant) -> bool {
+        let due = self.kept.poll_due(now);
+        due.inspect(|&key| self.unwant(key)).is_some()
     }
 
     /// The next channel that is known no longer: its key may come to name another.
@@ -354,6 +382,7 @@ impl Channels {
             if !is_kept && self.interests.release(key) {
                 debug_assert_eq!(self.audience(key), 0, "an idle channel is deserted");
                 self.states[key.index()] = State::default();
+                self.kept.forget(key);
                 return Some(key);
             }
         }
@@ -362,17 +391,33 @@ impl Channels {
 
     // ---- parts
 
-    /// Whether another channel may be wanted: the one that is deserted for longest gives way.
-    fn make_room(&mut self) -> bool {
-        if self.interests.wanted_count() < self.channels_max {
-            return true;
+    /// Another channel is to be wanted: where there are as many as may be, one that is kept gives
+    /// way.
+    fn make_room(&mut self) {
+        if self.interests.wanted_count() >= self.channels_max {
+            if let Some(key) = self.kept.pop_first() {
+                self.unwant(key);
+            }
         }
-        let Some(&(_, key)) = self.deserted.first() else {
-            return false;
-        };
-        self.end_desertion(key);
-        self.unwant(key);
-        true
+    }
+
+    /// The client that pays for the channel: its first subscriber or, while there is none, the first
+    /// that waits for it. One that is listened to from the start costs nobody anything.
+    fn payer(&self, key: ChannelKey) -> Option<u32> {
+        if self.state(key).is_pinned {
+            return None;
+        }
+        let subscriber = self.index.subscribers(key).first().copied();
+        subscriber.or_else(|| self.pending.first_client(key))
+    }
+
+    /// Changes who uses the channel.
+    fn change_users<T>(&mut self, key: ChannelKey, change: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.payer(key);
+        let changed = change(self);
+        let after = self.payer(key);
+        self.shares.handle_payer(before, after);
+        changed
     }
 
     fn begin_epoch(&mut self, key: ChannelKey) {
@@ -383,33 +428,33 @@ impl Channels {
         state.seq = 0;
     }
 
-    /// When nobody wants the channel any more, PostgreSQL is to forget it: now, or after a while.
+    /// A client left the channel; where that has a position to come back to, it may for a while.
+    fn leave(&mut self, key: ChannelKey, parting: Parting, now: Instant) {
+        let is_listened = self.interests.interest(key) == Interest::Listened;
+        if is_listened && !self.kept.contains(key) {
+            self.kept.handle_left(key, parting, now);
+        }
+        self.unwant_if_deserted(key, now);
+    }
+
+    /// When nobody wants the channel any more, PostgreSQL is to forget it: now, or when nobody is
+    /// expected back any more.
     fn unwant_if_deserted(&mut self, key: ChannelKey, now: Instant) {
-        let is_deserted = self.index.subscribers(key).is_empty()
-            && !self.pending.has_channel(key)
-            && !self.state_mut(key).is_pinned;
-        if !is_deserted {
+        if self.is_used(key) || self.kept.contains(key) {
             return;
         }
-        if self.unlisten_delay.is_zero() || self.interests.interest(key) != Interest::Listened {
+        if !self.kept.keep(key, now) {
             self.unwant(key);
-        } else if self.states[key.index()].deserted_until.is_none() {
-            let until = now + self.unlisten_delay;
-            self.states[key.index()].deserted_until = Some(until);
-            self.deserted.insert((until, key));
         }
+    }
+
+    fn is_used(&self, key: ChannelKey) -> bool {
+        self.state(key).is_pinned || self.audience(key) > 0 || self.pending.has_channel(key)
     }
 
     fn unwant(&mut self, key: ChannelKey) {
         self.interests.unwant(key);
         self.note_maybe_idle(key);
-    }
-
-    /// Somebody wants the channel again, or its time is over.
-    fn end_desertion(&mut self, key: ChannelKey) {
-        if let Some(until) = self.state_mut(key).deserted_until.take() {
-            self.deserted.remove(&(until, key));
-        }
     }
 
     fn note_maybe_idle(&mut self, key: ChannelKey) {
@@ -418,6 +463,10 @@ impl Channels {
         if is_idle && !std::mem::replace(&mut state.is_maybe_idle, true) {
             self.maybe_idle.push(key);
         }
+    }
+
+    fn state(&self, key: ChannelKey) -> State {
+        self.states.get(key.index()).copied().unwrap_or_default()
     }
 
     fn state_mut(&mut self, key: ChannelKey) -> &mut State {
@@ -432,21 +481,20 @@ impl Channels {
         self.interests.check_invariants();
         self.index.check_invariants();
         self.pending.check_invariants();
+        self.kept.check_invariants();
+        let payers = self.interests.keys().filter_map(|key| self.payer(key));
+        self.shares.check_invariants(payers);
+        let mut pinned = 0;
         for key in self.interests.keys() {
-            let State {
-                is_pinned,
-                deserted_until,
-                is_maybe_idle,
-                ..
-            } = self.states[key.index()];
-            let is_used = is_pinned || self.audience(key) > 0 || self.pending.has_channel(key);
-            assert!(!is_used || deserted_until.is_none(), "{key:?}");
+            let state = self.state(key);
+            let (is_used, is_kept) = (self.is_used(key), self.kept.contains(key));
+            assert!(!(is_used && is_kept), "{key:?}");
             let is_wanted = self.interests.interest(key).is_wanted();
-            assert_eq!(is_wanted, is_used || deserted_until.is_some(), "{key:?}");
+            assert_eq!(is_wanted, is_used || is_kept, "{key:?}");
+            pinned += usize::from(state.is_pinned);
             let is_idle = self.interests.interest(key) == Interest::Idle;
-            assert!(!is_idle || is_maybe_idle, "{key:?}");
+            assert!(!is_idle || state.is_maybe_idle, "{key:?}");
         }
-        let deserted = self.states.iter().filter(|it| it.deserted_until.is_some());
-        assert_eq!(deserted.count(), self.deserted.len());
+        assert!(self.interests.wanted_count() <= pinned.max(self.channels_max));
     }
 }

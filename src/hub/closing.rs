@@ -14,6 +14,7 @@ use super::{
     eviction::EvictionClass,
     reaping::Reap,
     shutdown::{Shutdown, Step},
+    unlisten_delay::Parting,
     work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
@@ -54,7 +55,7 @@ impl Hub {
         } else {
             Phase::Closing
         };
-        self.end(slot, phase, cuts_backlog(reason));
+        self.end(slot, phase, Parting::Lost, cuts_backlog(reason));
         self.delivery.push(slot, |out| {
             close::close_frame(reason.code(), reason.text(), out);
         });
@@ -83,15 +84,25 @@ impl Hub {
             (reason, code)
         };
         self.note_close(slot, reason);
-        self.end_with(slot, |out| {
+        let parting = if reason == CloseReason::Normal {
+            Parting::by_code(code)
+        } else {
+            Parting::Lost
+        };
+        self.end_with(slot, parting, |out| {
             close::close_frame(code, reason.text(), out);
         });
     }
 
     /// Queues the bytes of `write` behind what is queued already, and ends the connection behind
     /// them.
-    pub(super) fn end_with(&mut self, slot: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        self.end(slot, Phase::Flushing, false);
+    pub(super) fn end_with(
+        &mut self,
+        slot: u32,
+        parting: Parting,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.end(slot, Phase::Flushing, parting, false);
         self.delivery.push(slot, write);
     }
 
@@ -107,23 +118,23 @@ impl Hub {
     }
 
     /// The client takes no part any more: its links are cut at the end of the turn.
-    fn end(&mut self, slot: u32, phase: Phase, cuts_backlog: bool) {
+    fn end(&mut self, slot: u32, phase: Phase, parting: Parting, cuts_backlog: bool) {
         if self.clients.hold(slot, false) {
             // Its close frame, or its end, is to be seen.
             let resume = Action::Resume(self.clients.id(slot));
             self.actions.push_back(resume);
         }
         if self.clients.is_open(slot) {
-            self.unlink(slot);
+            self.unlink(slot, parting);
         }
         self.delivery.end(slot, cuts_backlog);
         self.clients.end(slot, phase, self.clock.tick());
         self.note(EvictionClass::Ending, self.clients.id(slot));
     }
 
-    fn unlink(&mut self, slot: u32) {
+    fn unlink(&mut self, slot: u32, parting: Parting) {
         self.address_limit.remove(slot);
-        self.reaping.push(Reap::Links(slot));
+        self.reaping.push(Reap::Links(slot, parting));
     }
 
     fn shut_down(&mut self, slot: u32) {
@@ -158,7 +169,7 @@ impl Hub {
 
     fn remove(&mut self, slot: u32) {
         if self.clients.is_open(slot) {
-            self.unlink(slot);
+            self.unlink(slot, Parting::Lost);
             self.metrics.closes.add(close::LOST_LABEL);
         }
         self.delivery.detach(slot);
@@ -232,8 +243,8 @@ impl Hub {
         let now = self.clock.now();
         while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
             match next {
-                Reap::Links(slot) => {
-                    let links = self.channels.disconnect(slot, LINKS_AT_ONCE, now);
+                Reap::Links(slot, parting) => {
+                    let links = self.channels.disconnect(slot, parting, LINKS_AT_ONCE, now);
                     self.work.spend(1 + links / LINKS_A_UNIT);
                     if links == LINKS_AT_ONCE {
                         continue;
@@ -247,6 +258,17 @@ impl Hub {
             self.delivery.forget(key);
         }
         self.announce_up_if_settled();
+    }
+
+    /// Lets go of channels that were kept for clients that did not come back, as far as the turn's
+    /// work goes.
+    pub(super) fn end_kept(&mut self) {
+        let now = self.clock.now();
+        let mut ended = 0;
+        while !self.work.is_spent() && self.channels.end_kept(now) {
+            ended += 1;
+            self.work.spend(usize::from(ended % LINKS_A_UNIT == 0));
+        }
     }
 
     /// Closes the clients that make us keep most of their own until all of it is within its bound, as

@@ -11,6 +11,7 @@ use super::{
     clients::Kind,
     eviction::EvictionClass,
     page::{self, Page},
+    unlisten_delay::Parting,
 };
 use crate::{
     access::{secret::Secret, tokens::TokenId},
@@ -69,7 +70,9 @@ impl Hub {
         if let Some(reason) = &answer.refusal {
             self.log_refusal(slot, answer.status, reason);
         }
-        self.end_with(slot, |out| out.extend_from_slice(&answer.bytes));
+        self.end_with(slot, Parting::Lost, |out| {
+            out.extend_from_slice(&answer.bytes)
+        });
     }
 
     /// What becomes of a request that was read.

@@ -311,13 +311,9 @@ impl Hub {
                         ErrorCode::TooManySubscriptions,
                         format!("a client may have {max} subscriptions"),
                     ),
-                    TooMany::Channels => (
-                        ErrorCode::TooManyChannels,
-                        format!(
-                            "the bridge may listen to {} channels",
-                            self.limits.channels_max
-                        ),
-                    ),
+                    TooMany::Channels { left } => {
+                        (ErrorCode::TooManyChannels, self.channels_text(left))
+                    }
                     TooMany::Waiting => (
                         ErrorCode::RateLimited,
                         "too many subscribes are waiting for PostgreSQL already".to_owned(),
@@ -325,6 +321,17 @@ impl Hub {
                 };
                 self.send_error(slot, code, &text, Some(name.as_str()), id.as_ref());
             }
+        }
+    }
+
+    fn channels_text(&self, left: usize) -> String {
+        let max = self.limits.channels_max;
+        match left {
+            0 => format!("the bridge may listen to {max} channels, and each of them is in use"),
+            left => format!(
+                "the bridge may listen to {max} channels, and the {left} that are left are for \
+                 clients with fewer of their own"
+            ),
         }
     }
 

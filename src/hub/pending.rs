@@ -152,6 +152,12 @@ impl Pending {
         self.channel_len(key) > 0
     }
 
+    /// The client whose subscribe waits for the channel for longest.
+    pub(super) fn first_client(&self, key: ChannelKey) -> Option<u32> {
+        let first = self.channels.get(key.index())?.first;
+        self.entries.get(first as usize).map(|entry| entry.slot)
+    }
+
     /// How many subscribes of the client wait.
     pub(super) fn request_count(&self, slot: u32) -> usize {
         self.waiting(slot).list.len as usize

@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 
+use super::unlisten_delay::Parting;
+
 /// One thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reap {
-    /// The links of the client in this slot are to be cut.
-    Links(u32),
+    /// The links of the client in this slot, which left like this, are to be cut.
+    Links(u32, Parting),
     /// The slot is to be freed.
     Slot(u32),
 }

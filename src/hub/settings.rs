@@ -26,8 +26,9 @@ pub struct Settings {
     pub page: Option<Page>,
     /// Listened to from the start.
     pub channels: Vec<Channel>,
-    /// For how long a channel stays listened to after its last subscriber left.
-    pub unlisten_delay: Duration,
+    /// For how long a channel stays listened to after its last subscriber left, however it left.
+    /// `None`: for 10 s, unless that said that it is done.
+    pub unlisten_delay: Option<Duration>,
     /// Random: the first half of every epoch, which clients see.
     pub epoch_seed: u64,
     /// Random and told to nobody, for what the sessions to PostgreSQL do: a notification that

@@ -12,6 +12,7 @@ mod metrics;
 mod opening;
 mod proof;
 mod server;
+mod sharing;
 mod shutdown;
 mod work;
 mod world;
@@ -114,9 +115,10 @@ fn the_last_one_to_leave_unlistens() {
     let mut world = World::connected();
     let (ann, bob) = (world.subscriber("a"), world.subscriber("a"));
     world.postgres_asked();
-    world.send(ann, r#"{"type":"unsubscribe","channel":"a"}"#);
+    let unsubscribe = r#"{"type":"unsubscribe","channel":"a"}"#;
+    world.send(ann, unsubscribe);
     assert_eq!(world.postgres_asked(), [""; 0]);
-    world.disconnect(bob);
+    world.send(bob, unsubscribe);
     assert_eq!(world.postgres_asked(), [r#"UNLISTEN "a""#]);
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
@@ -288,6 +290,7 @@ fn everything_is_given_back_at_the_end() {
     for client in clients {
         world.disconnect(client);
     }
+    world.pass(Duration::from_secs(10));
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
     assert_eq!(world.hub.client_count(), 0);

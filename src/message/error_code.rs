@@ -43,7 +43,8 @@ error_codes! {
     PayloadTooLarge = "payload_too_large",
     /// The client has reached its limit of subscriptions.
     TooManySubscriptions = "too_many_subscriptions",
-    /// The bridge has reached its limit of channels, and each of them is in use.
+    /// The bridge has reached its limit of channels, and each of them is in use; or few are left, and
+    /// they are for clients that have fewer for themselves.
     TooManyChannels = "too_many_channels",
     /// Too much is waiting already; try again later.
     RateLimited = "rate_limited",

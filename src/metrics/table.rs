@@ -53,6 +53,12 @@ metrics! {
         counted { notifications_lossy: u64 = 0 };
     Gauge alle_channels_listened "Channels with a confirmed LISTEN."
         now { channels_listened: usize };
+    Gauge alle_channels_used "Channels with subscribers, or listened to from the start."
+        "Bounded by `--max-channels`, together with those that are kept."
+        now { channels_used: usize };
+    Gauge alle_channels_kept
+        "Channels without subscribers that are listened to for clients that may come back."
+        now { channels_kept: usize };
     Counter alle_publishes_total "Publishes taken from clients." "Each is a `notify` message."
         counted { publishes: u64 = 0 };
     Gauge alle_publishes_waiting "Publishes whose outcome is awaited."

@@ -2,6 +2,7 @@
 //! so.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     ops::RangeInclusive,
@@ -13,7 +14,8 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    harness::{Bridge, Database, bridge_and_database},
+    harness::{Bridge, Database, bridge_and_database, wait_until},
+    metrics::sample,
     program::{Program, alle},
 };
 
@@ -165,6 +167,55 @@ fn a_channel_without_subscribers_begins_anew_unless_its_unlisten_was_delayed() {
             "{options:?}"
         );
     }
+}
+
+/// Nobody says goodbye, so nobody is forgotten: a switch that is restarted, a proxy, a tunnel.
+#[test]
+fn five_hundred_clients_that_lose_their_network_come_back_to_all_that_they_missed() {
+    const CHANNELS: [&str; 3] = ["c", "d", "e"];
+    let (bridge, database) = bridge_and_database();
+    let mut clients: Vec<_> = (0..500).map(|_| bridge.client()).collect();
+    let mut epochs = BTreeMap::new();
+    for client in &mut clients {
+        for channel in CHANNELS {
+            let epoch = client.subscribe(channel)["epoch"].clone();
+            let known = epochs.entry(channel).or_insert_with(|| epoch.clone());
+            assert_eq!(*known, epoch);
+        }
+    }
+    drop(clients);
+    wait_until("all of them are gone", || {
+        sample(&bridge, "alle_channels_kept") == 3.0 && sample(&bridge, "alle_subscriptions") == 0.0
+    });
+    for channel in CHANNELS {
+        database.sql().notify(channel, "1");
+    }
+    for _ in 0..500 {
+        let mut client = bridge.client();
+        for channel in CHANNELS {
+            let since = json!({"epoch": epochs[channel], "seq": 0});
+            client.send(&json!({"type": "subscribe", "channel": channel, "since": since}));
+            let answer = client.expect_type("subscribed");
+            assert_eq!(answer["recovered"], true, "{channel}");
+            let missed = client.expect_type("notification");
+            assert_eq!(
+                (&missed["channel"], &missed["seq"]),
+                (&json!(channel), &json!(1))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_channel_is_given_up_at_once_when_its_last_subscriber_closes_properly() {
+    let (bridge, _database) = bridge_and_database();
+    let mut client = bridge.client();
+    let epoch = client.subscribe("c")["epoch"].clone();
+    client.close();
+    wait_until("it is not listened to", || {
+        sample(&bridge, "alle_channels_listened") == 0.0
+    });
+    assert_eq!(come_back(&bridge, &epoch, 0), (false, 0, vec![]));
 }
 
 #[test]

@@ -33,8 +33,8 @@ impl Worst {
     pub(crate) fn connect(&mut self) {
         let client = self.hub.handle_connected(Endpoints::default());
         self.input(client, UPGRADE.to_vec(), true);
-        // All of them share 20,000 channels: the names are not part of a client's cost.
-        let group = self.clients % 20;
+        // All of them share 10,000 channels: the names are not part of a client's cost.
+        let group = self.clients % 10;
         self.clients += 1;
         let texts = (0..1_000)
             .map(|number| format!(r#"{{"type":"subscribe","channel":"c{group}-{number}"}}"#));

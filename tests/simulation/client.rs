@@ -33,6 +33,8 @@ pub struct Client {
     pub is_mute: bool,
     /// We sent a close frame or a violation: nothing is promised any more.
     pub is_closing: bool,
+    /// It said that it is done, and nothing stood against that.
+    pub is_done: bool,
     pub stage: Stage,
     inbox: Vec<u8>,
     pub close_code: Option<u16>,
@@ -75,7 +77,7 @@ impl Client {
     pub fn new(number: u32, capacity_max: usize, now: Duration, random: &mut Random) -> Self {
         Self {
             number,
-            view: View::default(),
+            view: View::new(number),
             to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
             left_bytes: 0,
             part_began: None,
@@ -86,6 +88,7 @@ impl Client {
             is_stalled: false,
             is_mute: random.percent(10),
             is_closing: false,
+            is_done: false,
             stage: Stage::Head,
             inbox: Vec::new(),
             close_code: None,

@@ -24,7 +24,7 @@ use alle::{
 use crate::{
     backend::{Database, Mood, Process},
     client::{Client, Stage},
-    oracle::{Since, Tap, Truth},
+    oracle::{Places, Since, Tap, Truth},
     random::Random,
 };
 
@@ -98,6 +98,8 @@ pub struct World {
     other_payloads: u32,
     mood: Mood,
     refuses: bool,
+    /// Channels are kept for clients that said that they are done, too.
+    is_done_kept: bool,
     pub truth: Truth,
     channels: Vec<&'static str>,
     pinned: Option<&'static str>,
@@ -120,14 +122,16 @@ impl World {
         // A recovery larger than a client's limit is not sent.
         let is_history_tight = limits.history_bytes_max < usual.history_bytes_max
             || limits.client_queue_bytes_max < usual.client_queue_bytes_max;
-        let truth = Truth::new(is_limited, limits.history_frames_max, is_history_tight);
+        let three = Duration::from_secs(3);
+        let unlisten_delay = random.pick(&[None, None, Some(Duration::ZERO), Some(three)]);
+        let lost_delay = unlisten_delay.unwrap_or(UNLISTEN_DELAY_MAX);
+        let mut places = Places::new(&limits, is_limited, lost_delay);
+        pinned.into_iter().for_each(|channel| places.pin(channel));
+        let truth = Truth::new(places, limits.history_frames_max, is_history_tight);
         let settings = Settings {
             limits: limits.clone(),
-            unlisten_delay: random.pick(&[Duration::ZERO, Duration::ZERO, UNLISTEN_DELAY_MAX]),
-            channels: pinned
-                .iter()
-                .map(|name| Channel::new(name).expect("a good name"))
-                .collect(),
+            unlisten_delay,
+            channels: pinned.iter().map(|name| channel(name)).collect(),
             epoch_seed: random.bits(),
             backend_seed: random.bits(),
             ..Settings::default()
@@ -168,6 +172,7 @@ impl World {
                 chatter: trouble(&mut random, 10),
             },
             refuses: false,
+            is_done_kept: unlisten_delay.is_some_and(|delay| !delay.is_zero()),
             truth,
             channels,
             pinned,
@@ -306,6 +311,7 @@ impl World {
 
     fn pass(&mut self, span: Duration) {
         self.now += span;
+        self.truth.places.now = self.now;
         self.hub.set_time(self.at());
         self.note(|world| format!("it is {:?}", world.now));
         for _ in 0..8 {
@@ -530,6 +536,9 @@ impl World {
             self.flow(Mood::GOOD);
         }
         self.truth.check_publishes();
+        if self.random.percent(50) {
+            self.leave_properly();
+        }
         while let Some(id) = self.choose() {
             self.reset(id);
         }
@@ -556,12 +565,38 @@ impl World {
         }
     }
 
+    /// Everybody says that it is done, and nothing is kept for any of them.
+    fn leave_properly(&mut self) {
+        for (&id, client) in &mut self.clients {
+            client.is_done = self.hub.is_open(id) && !client.is_closing;
+            client.close(true);
+        }
+        self.flow(Mood::GOOD);
+        self.end_turn();
+        self.flow(Mood::GOOD);
+        if self.is_done_kept || !self.clients.is_empty() {
+            return;
+        }
+        for channel in self.taps[0].listened() {
+            let may_be_kept = self.truth.places.may_be_kept(channel);
+            let is_pinned = self.pinned == Some(channel);
+            assert!(
+                may_be_kept || is_pinned,
+                "{channel}: nobody comes back to it"
+            );
+        }
+    }
+
     fn note(&mut self, what: impl FnOnce(&Self) -> String) {
         if self.keep {
             let line = what(self);
             self.trace.push(format!("step {}: {line}", self.truth.step));
         }
     }
+}
+
+fn channel(name: &str) -> Channel {
+    Channel::new(name).expect("a good name")
 }
 
 /// Whether clients may be closed, and requests refused, for the limits.
@@ -635,7 +670,8 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
 }
 
 const NAMES: [&str; 6] = ["a", "b", "Two Words", "q\"uote", "ünï", "z.z"];
-const UNLISTEN_DELAY_MAX: Duration = Duration::from_secs(3);
+/// The longest that there is, and the default for clients that were lost.
+const UNLISTEN_DELAY_MAX: Duration = Duration::from_secs(10);
 const FLOW_TURNS_MAX: usize = 1_000;
 /// Refused channels are asked for again after at most 30 s, as is a session after a wrong password.
 const SETTLING_TIME_MAX: Duration = Duration::from_secs(180);

@@ -6,12 +6,17 @@
 //! follows one client and compares. Every call of the hub is one step: "before" and "after" are by
 //! step.
 
+#[path = "places.rs"]
+mod places;
 #[path = "view.rs"]
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use self::view::{Request, Since, View};
+pub use self::{
+    places::Places,
+    view::{Request, Since, View},
+};
 use crate::{
     backend::{is_probe, take_message},
     wire::{bound, text},
@@ -72,6 +77,7 @@ pub struct Truth {
     is_history_tight: bool,
     channels: BTreeMap<String, Channel>,
     pub groups: BTreeMap<String, Group>,
+    pub places: Places,
     last_committed: BTreeMap<String, u32>,
     epochs: BTreeSet<String>,
 }
@@ -83,9 +89,10 @@ struct Channel {
 }
 
 impl Truth {
-    pub fn new(is_limited: bool, history: usize, is_history_tight: bool) -> Self {
+    pub fn new(places: Places, history: usize, is_history_tight: bool) -> Self {
         Self {
-            is_limited,
+            is_limited: places.is_limited,
+            places,
             history: history as u64,
             is_history_tight,
             ..Self::default()
@@ -97,6 +104,11 @@ impl Truth {
             Some(count) => *count += 1,
             None => drop(self.told.insert(kind.to_owned(), 1)),
         }
+    }
+
+    /// Whether the hub knows that the channel is listened to.
+    pub fn is_live(&mut self, channel: &str) -> bool {
+        self.live(channel).is_some()
     }
 
     fn live(&mut self, channel: &str) -> Option<&mut Listen> {
@@ -116,6 +128,7 @@ impl Truth {
         for name in names {
             self.end(&name);
         }
+        self.places.lose_session();
     }
 
     fn feed(&mut self, channel: &str, payload: String) {
@@ -309,6 +322,7 @@ impl Tap {
         } else {
             assert!(listened, "{sql}: it is not listened to");
             truth.end(&name);
+            truth.places.check_unlisten(&name);
             Ask::Unlisten(name)
         });
     }

@@ -146,6 +146,13 @@ impl World {
     }
 
     pub(super) fn reset(&mut self, id: ClientId) {
+        let client = self.clients.get(&id).filter(|it| !it.is_closing);
+        if let Some(client) = client.filter(|_| self.hub.is_open(id)) {
+            let subscribed: Vec<_> = client.view.subscribed().map(str::to_owned).collect();
+            let live = subscribed.iter().filter(|it| self.truth.is_live(it));
+            let live: Vec<_> = live.map(String::as_str).collect();
+            self.truth.places.lose(live.into_iter());
+        }
         if !self.forget(id) {
             return;
         }
@@ -161,6 +168,7 @@ impl World {
         };
         self.note(|_| format!("c{} is gone", client.number));
         self.ghosts.push(id);
+        self.truth.places.leave(client.number, !client.is_done);
         if self.positions.len() == POSITIONS_MAX {
             self.positions.pop_front();
         }
@@ -222,6 +230,7 @@ impl World {
         self.truth.step += 1;
         self.note(|_| "the turn ends".to_owned());
         self.hub.end_turn();
+        self.truth.places.end_turn();
         self.after();
     }
 }

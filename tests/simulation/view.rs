@@ -31,6 +31,8 @@ struct Pending {
     id: u64,
     step: u64,
     since: Option<Since>,
+    /// Other clients may have all the places.
+    may_be_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ struct Position {
 /// The messages of one client, and the answers it still awaits.
 #[derive(Default)]
 pub struct View {
+    number: u32,
     status: Option<bool>,
     positions: BTreeMap<String, Position>,
     /// Subscribes and unsubscribes by channel, in the order sent.
@@ -58,9 +61,17 @@ pub struct View {
 }
 
 impl View {
+    pub fn new(number: u32) -> Self {
+        Self {
+            number,
+            ..Self::default()
+        }
+    }
+
     /// The request is complete, and reaches the hub in this step.
     pub fn ask(&mut self, request: &Request, truth: &mut Truth) {
         let step = truth.step;
+        let may_be_refused = truth.places.may_be_refused(self.number);
         let mut pend = |channel: &str, is_subscribe, id, since: Option<Since>| {
             let pending = self.pending.entry(channel.to_owned()).or_default();
             pending.push_back(Pending {
@@ -68,11 +79,17 @@ impl View {
                 id,
                 step,
                 since,
+                may_be_refused,
             });
         };
         match request {
-            Request::Subscribe(channel, id, since) => pend(channel, true, *id, since.clone()),
-            Request::Unsubscribe(channel, id) => pend(channel, false, *id, None),
+            Request::Subscribe(channel, id, since) => {
+                pend(channel, true, *id, since.clone());
+                truth.places.want(self.number, channel);
+            }
+            Request::Unsubscribe(channel, id) => {
+                pend(channel, false, *id, None);
+            }
             Request::Notify(channel, payload, id) => {
                 let name = group_name(payload).expect("a client's payload");
                 let group = truth.groups.entry(name.to_owned()).or_default();
@@ -237,9 +254,11 @@ impl View {
         truth.bind(channel, next, epoch);
     }
 
-    fn hear_unsubscribed(&mut self, channel: &str, id: Option<u64>, truth: &Truth) {
+    fn hear_unsubscribed(&mut self, channel: &str, id: Option<u64>, truth: &mut Truth) {
         let asked = self.take_pending(channel, false, id).step;
-        let Some(position) = self.positions.remove(channel) else {
+        let position = self.positions.remove(channel);
+        self.note_unwanted(channel, truth);
+        let Some(position) = position else {
             return;
         };
         let listen = truth.listen(channel, position.listen);
@@ -253,6 +272,15 @@ impl View {
             next.is_none_or(|next| next.confirmed > asked),
             "unsubscribed, and not told of a gap"
         );
+    }
+
+    /// It uses the channel no longer, unless it is subscribed or still waits.
+    fn note_unwanted(&self, channel: &str, truth: &mut Truth) {
+        let pending = self.pending.get(channel);
+        let is_awaited = pending.is_some_and(|it| it.iter().any(|it| it.is_subscribe));
+        if !is_awaited && !self.positions.contains_key(channel) {
+            truth.places.unwant(self.number, channel);
+        }
     }
 
     fn hear_status(&mut self, up: bool) {
@@ -297,7 +325,11 @@ impl View {
                 assert!(truth.is_limited, "no limit is near");
                 let pending = self.pending.get_mut(channel).expect("it has some");
                 // It may overtake those that still wait for PostgreSQL.
-                pending.retain(|it| Some(it.id) != id);
+                let at = pending.iter().position(|it| Some(it.id) == id);
+                let refused = at.and_then(|at| pending.remove(at)).expect("found");
+                let has_place = code == "too_many_channels" && !refused.may_be_refused;
+                assert!(!has_place, "{channel}: there is a place for that client");
+                self.note_unwanted(channel, truth);
             }
             "postgres_error" | "postgres_down" | "unknown_outcome" | "rate_limited" => {
                 if id.is_none() {
@@ -370,6 +402,15 @@ impl View {
             }
             let missing = listen.fed.len() as u64 - position.seq;
             (missing > 0).then(|| format!("{channel}: {missing} are missing at the end"))
+        })
+    }
+
+    /// The channels that it is subscribed to, and did not ask to leave.
+    pub fn subscribed(&self) -> impl Iterator<Item = &str> {
+        let channels = self.positions.keys().map(String::as_str);
+        channels.filter(|&channel| {
+            let pending = self.pending.get(channel);
+            pending.is_none_or(|it| it.iter().all(|it| it.is_subscribe))
         })
     }
 

@@ -411,7 +411,7 @@ fn a_client_closed_while_it_subscribes_changes_nothing_of_an_unlisten_delay() {
     };
     let mut world = World::with_settings(Settings {
         limits,
-        unlisten_delay: Duration::from_secs(5),
+        unlisten_delay: Some(Duration::from_secs(5)),
         ..Settings::default()
     });
     let (ann, bob) = (world.subscriber("a"), world.subscriber("b"));
@@ -437,7 +437,7 @@ fn a_channel_over_the_limit_of_all_is_refused_unless_a_deserted_one_gives_way() 
     };
     let mut world = World::with_settings(Settings {
         limits,
-        unlisten_delay: Duration::from_secs(10),
+        unlisten_delay: Some(Duration::from_secs(10)),
         ..Settings::default()
     });
     let ann = world.subscriber("a");

@@ -139,6 +139,10 @@ fn links_of_clients_that_vanish_together_are_cut_over_many_turns() {
     }
     check(&mut world);
     assert_eq!(world.hub.client_count(), 0);
+    // Their channels are kept for a while, and let go of together.
+    world.units_max = 0;
+    world.pass(Duration::from_secs(10));
+    check(&mut world);
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
 }

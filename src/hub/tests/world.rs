@@ -77,7 +77,7 @@ impl World {
 
     pub(super) fn with_unlisten_delay(unlisten_delay: Duration) -> Self {
         Self::with_settings(Settings {
-            unlisten_delay,
+            unlisten_delay: Some(unlisten_delay),
             ..Settings::default()
         })
     }
