@@ -179,7 +179,9 @@ impl Bridge {
         let tokens = tokens.map_err(BridgeError::TokenFile)?;
         let is_token_required = tokens.is_some();
         let mut limits = self.config.limits;
-        limits.clients_max.get_or_insert_with(startup::clients_max);
+        // Called in any case, since it raises the limit of open files.
+        let clients_max = startup::clients_max();
+        limits.clients_max.get_or_insert(clients_max);
         let origins = OriginPolicy {
             allow_origins: self.config.allow_origins,
             allow_hosts: self.config.allow_hosts,

@@ -131,7 +131,7 @@ fn open_files_max() -> usize {
     })
 }
 
-/// The number of clients that the limit of open files allows.
+/// The number of clients that the limit of open files allows, which is raised as far as it may be.
 pub(crate) fn clients_max() -> usize {
     open_files_max().saturating_sub(RESERVED_FILES).max(1)
 }
@@ -141,5 +141,6 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// For PostgreSQL, the listening socket, refused connections, and the operating system.
+/// For PostgreSQL (to which the reactor reserves some of them whatever the number of clients), the
+/// listening socket, refused connections, and the operating system.
 const RESERVED_FILES: usize = 64;

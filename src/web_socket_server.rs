@@ -197,7 +197,9 @@ impl WebSocketServer {
         };
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut limits = self.limits;
-        limits.clients_max.get_or_insert_with(startup::clients_max);
+        // Called in any case, since it raises the limit of open files.
+        let clients_max = startup::clients_max();
+        limits.clients_max.get_or_insert(clients_max);
         let settings = Settings {
             limits,
             access: Access {

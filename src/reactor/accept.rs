@@ -9,6 +9,7 @@ use std::{
     fs::File,
     io,
     net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,10 @@ use mio::{
     Interest, Registry,
     net::{TcpListener, TcpStream},
 };
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 use socket2::Socket;
 
 use super::{socket, source::Source};
@@ -59,25 +63,72 @@ impl Listener {
     }
 }
 
-/// A descriptor in reserve for the time when no other is left: given up, it makes room for one
-/// connection, which is told of the shortage. Without it connections would wait unseen, or the loop
-/// would spin.
-#[derive(Debug, Default)]
-pub(super) struct Spare(Option<File>);
+/// The descriptors that connections do not get: the highest numbers that the limit of open files
+/// allows are for the sessions to PostgreSQL, for the files and names that these need, and for the
+/// program's own files. A new descriptor has the lowest number that is free (POSIX, "File Descriptor
+/// Allocation"), so a connection that gets one of those says that all others are in use.
+///
+/// One of the others is held for that time: given up, it makes room for one connection, which is
+/// told of the shortage. Without it connections would wait unseen, or the loop would spin.
+#[derive(Debug)]
+pub(super) struct Spare {
+    held: Option<File>,
+    reserved_from: RawFd,
+}
 
 impl Spare {
-    /// Reserves a descriptor again, if one is free; this precedes every new connection.
-    fn take_again(&mut self) {
-        if self.0.is_none() {
-            self.0 = File::open("/dev/null").ok();
+    /// Reserves what the limit of open files is now.
+    pub(super) fn new() -> Self {
+        Self {
+            held: None,
+            reserved_from: reserved_from(getrlimit(Resource::Nofile).current),
+        }
+    }
+
+    /// Holds a descriptor again, if one is free; this precedes every new connection. Returns
+    /// whether there is one for a connection.
+    fn take_again(&mut self) -> bool {
+        if self.held.is_some() {
+            return true;
+        }
+        match File::open("/dev/null") {
+            Ok(file) if self.is_reserved(&file) => false,
+            Ok(file) => {
+                self.held = Some(file);
+                true
+            }
+            Err(error) => !is_out_of_descriptors(&error),
         }
     }
 
     /// Gives the descriptor up; false if there was none.
     fn give(&mut self) -> bool {
-        self.0.take().is_some()
+        self.held.take().is_some()
+    }
+
+    fn is_reserved(&self, file: &impl AsRawFd) -> bool {
+        file.as_raw_fd() >= self.reserved_from
+    }
+
+    /// Moves a connection that has a reserved descriptor to the one that was held.
+    fn put_in(&mut self, stream: TcpStream) -> TcpStream {
+        self.give();
+        // Whoever is faster elsewhere in the program has it then, for this once.
+        let moved = stream.as_fd().try_clone_to_owned();
+        moved.map_or(stream, |moved| TcpStream::from_std(moved.into()))
     }
 }
+
+/// The first number that is reserved, where so many files may be open.
+fn reserved_from(open_files_max: Option<u64>) -> RawFd {
+    let max = open_files_max.unwrap_or(u64::MAX);
+    let reserved = RESERVED_FILES.min(max / 4);
+    RawFd::try_from(max - reserved).unwrap_or(RawFd::MAX)
+}
+
+/// For each of the two sessions: a socket, another one beside it while addresses are tried, those of
+/// a session that was given up and of its CancelRequest, and what a look-up opens at a time.
+const RESERVED_FILES: u64 = 16;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -144,6 +195,12 @@ impl Acceptor {
         self.resume_at
     }
 
+    fn complain(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            tracing::warn!("cannot accept connections for now: {error}");
+        }
+    }
+
     /// Connections wait in the kernel for a moment.
     fn pause(&mut self, now: Instant) {
         self.resume_at = Some(now + ACCEPT_PAUSE);
@@ -159,12 +216,20 @@ impl Acceptor {
         if self.resume_at.is_some_and(|at| now >= at) {
             self.resume_at = None;
         }
-        if self.is_ready() {
-            spare.take_again();
+        if self.is_ready() && !spare.take_again() {
+            self.complain(&Errno::MFILE.into());
+            self.pause(now);
         }
         let mut is_excess = false;
         while self.is_ready() {
             match self.listener.socket.accept() {
+                Ok((stream, _)) if !is_excess && spare.is_reserved(&stream) => {
+                    self.complain(&Errno::MFILE.into());
+                    return Some(Accepted {
+                        stream: spare.put_in(stream),
+                        is_excess: true,
+                    });
+                }
                 Ok((stream, _)) => {
                     self.complained &= is_excess;
                     return Some(Accepted { stream, is_excess });
@@ -177,10 +242,7 @@ impl Acceptor {
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
                     ) => {}
                 Err(error) => {
-                    if !self.complained {
-                        tracing::warn!("cannot accept connections for now: {error}");
-                    }
-                    self.complained = true;
+                    self.complain(&error);
                     if is_out_of_descriptors(&error) && spare.give() {
                         is_excess = true;
                     } else {
@@ -200,3 +262,26 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 /// With no descriptor left, accepting would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_descriptors_are_reserved_or_a_quarter_of_few() {
+        for (open_files_max, from) in [
+            (Some(0), 0),
+            (Some(3), 3),
+            (Some(4), 3),
+            (Some(40), 30),
+            (Some(63), 48),
+            (Some(64), 48),
+            (Some(65), 49),
+            (Some(1_024), 1_008),
+            (Some(u64::MAX), RawFd::MAX),
+            (None, RawFd::MAX),
+        ] {
+            assert_eq!(reserved_from(open_files_max), from, "{open_files_max:?}");
+        }
+    }
+}

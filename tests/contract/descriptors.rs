@@ -1,6 +1,8 @@
 //! Contract, section 6: no descriptor is left. Clients are served, new connections are told.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
+
+use alle::internals::sandbox::{Sandbox, StopMode};
 
 use crate::{
     client::Client,
@@ -11,12 +13,16 @@ use crate::{
 
 /// A bridge that may open 64 files, without an option that says so.
 fn starved_bridge(database: &Database) -> Bridge {
+    starved_bridge_on(&database.url())
+}
+
+fn starved_bridge_on(postgres_url: &str) -> Bridge {
     let arguments = [
         "serve",
         "-w",
         "127.0.0.1:0",
         "-p",
-        &database.url(),
+        postgres_url,
         "--max-clients",
         "1000",
     ];
@@ -148,4 +154,31 @@ fn the_default_number_of_clients_follows_from_the_limit_of_open_files() {
     let _three: Vec<_> = (0..3).map(|_| Client::connect(bridge.address)).collect();
     assert_eq!(asking(&bridge).response("GET").status, 503);
     bridge.wait_until_ready();
+}
+
+/// The descriptors of lost sessions are others' at once; and a bridge without its sessions is of no
+/// use to any client.
+#[test]
+fn both_sessions_come_back_however_many_clients_want_their_descriptors() {
+    let server = Sandbox::start().unwrap();
+    let bridge = starved_bridge_on(&server.url());
+    let mut ann = bridge.client();
+    ann.subscribe("c");
+    let _open = fill(&bridge);
+    server.stop(StopMode::Fast).unwrap();
+    let status = ann.expect_type("status");
+    assert_eq!(status["postgres"], "down");
+    let taken = fill(&bridge);
+    assert!(!taken.is_empty(), "those of the sessions");
+    let _silent = Raw::open(bridge.address);
+    server.start_again().unwrap();
+    ann.expect_type("gap");
+    let status = ann.expect_type("status");
+    assert_eq!(status["postgres"], "up");
+    wait_until("it publishes again", || {
+        ann.notify("c", "p")["type"] == "notified"
+    });
+    let open = fs::read_dir(bridge.proc("fd")).unwrap().count();
+    // Both sessions may have some that are reserved.
+    assert!(open <= 64 - 16 + 2, "{open} descriptors");
 }
