@@ -102,7 +102,7 @@ impl Reactor {
             hub,
             acceptor: Some(acceptor),
             admin: None,
-            spare: Spare::default(),
+            spare: Spare::new(),
             clients: ClientSockets::default(),
             backends: BackendSockets::new(waker),
             signals: None,

@@ -137,8 +137,13 @@ impl Hub {
         request: &Subscribe,
         error: &ServerError,
     ) {
-        self.metrics.errors.add(ErrorCode::PostgresError.label());
         let channel = self.channels.name(key).clone();
+        if error.is_about_name() {
+            let (code, id) = (ErrorCode::BadChannel, request.id.as_ref());
+            self.send_error(slot, code, &error.message, Some(channel.as_str()), id);
+            return;
+        }
+        self.metrics.errors.add(ErrorCode::PostgresError.label());
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
         let id = request.id.as_ref();
         let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), id);
@@ -147,10 +152,14 @@ impl Hub {
 
     fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
         let channel = self.channels.name(key).clone();
-        tracing::warn!(
-            channel = channel.as_str(),
-            "PostgreSQL refused to LISTEN: {error}"
-        );
+        if error.is_about_name() && self.channels.audience(key) == 0 {
+            tracing::debug!("a name that cannot be: {error}");
+        } else {
+            tracing::warn!(
+                channel = channel.as_str(),
+                "PostgreSQL refused to LISTEN: {error}"
+            );
+        }
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
         let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), None);
         self.fan_out(key, &refusal);

@@ -37,7 +37,8 @@ error_codes! {
     BadMessage = "bad_message",
     /// An unknown `type`.
     UnknownType = "unknown_type",
-    /// Not a channel name: empty, over 63 bytes, or with a NUL.
+    /// Not a channel name: empty, over 63 bytes, with a NUL, or with a character that the encoding of
+    /// the database has not, or turns into another one.
     BadChannel = "bad_channel",
     /// A payload over 7,999 bytes; `limit` says so.
     PayloadTooLarge = "payload_too_large",

@@ -79,6 +79,20 @@ pub(super) fn set_client_encoding_sql_ascii(out: &mut BytesMut) {
     simple("SET client_encoding TO 'SQL_ASCII'", out);
 }
 
+/// Asks how long the name of `channel` is in the server's encoding, and for the name as it comes back
+/// from there: one row of two columns.
+pub(super) fn name(channel: &Channel, out: &mut BytesMut) {
+    // Whatever standard_conforming_strings says, this means the same.
+    let literal = channel.as_str().replace('\\', "\\\\").replace('\'', "''");
+    simple(
+        &format!(
+            "SELECT pg_catalog.octet_length(name), name \
+             FROM (SELECT E'{literal}'::pg_catalog.text AS name) AS asked"
+        ),
+        out,
+    );
+}
+
 /// Starts to hear `channel`. It takes no parameter, so the name is quoted.
 pub(super) fn listen(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("LISTEN {}", quoted(channel)), out);
@@ -179,6 +193,24 @@ mod tests {
             assert_eq!(bytes(|out| listen(&channel, out)), expected);
             let expected = bytes(|out| simple(&format!("UN{sql}"), out));
             assert_eq!(bytes(|out| unlisten(&channel, out)), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_asked_for_to_the_letter() {
+        for (text, literal) in [
+            ("é", "E'é'"),
+            ("a'b", "E'a''b'"),
+            ("a\\b", "E'a\\\\b'"),
+            ("\\'; DROP TABLE t; --", "E'\\\\''; DROP TABLE t; --'"),
+        ] {
+            let channel = Channel::new(text).unwrap();
+            let sql = format!(
+                "SELECT pg_catalog.octet_length(name), name \
+                 FROM (SELECT {literal}::pg_catalog.text AS name) AS asked"
+            );
+            let expected = bytes(|out| simple(&sql, out));
+            assert_eq!(bytes(|out| name(&channel, out)), expected, "{text}");
         }
     }
 

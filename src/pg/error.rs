@@ -69,6 +69,13 @@ impl ServerError {
         self.sqlstate == "58P01"
     }
 
+    /// Whether a LISTEN failed for the channel's name: it is too long, or the server's encoding has
+    /// not all of its characters, or turns one into another.
+    pub fn is_about_name(&self) -> bool {
+        // name_too_long, invalid_name, untranslatable_character, character_not_in_repertoire
+        ["42622", "42602", "22P05", "22021"].contains(&self.sqlstate.as_str())
+    }
+
     /// Whether the server ends the session with it.
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")

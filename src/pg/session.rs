@@ -5,6 +5,7 @@
 
 mod departure;
 mod incoming;
+mod naming;
 mod start_up;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use self::incoming::Step;
+use self::{incoming::Step, naming::Name};
 pub use self::{departure::Departure, start_up::StartUp};
 use super::{
     auth::Authentication,
@@ -150,10 +151,14 @@ struct Request {
     position: u64,
     /// What the server said against it so far.
     error: Option<Box<ServerError>>,
+    /// Of `Kind::Name` alone: LISTEN follows where the server keeps the name.
+    name: Option<Box<Name>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// Before a LISTEN.
+    Name,
     Listen,
     Unlisten,
     Notify,
@@ -360,9 +365,17 @@ impl Session {
         self.outbox.handle_written(bytes);
     }
 
-    /// Asks to hear `channel`.
+    /// Asks to hear `channel`. Where the server's encoding may change the name it is asked for that
+    /// first, and one that it does not keep to the letter is refused.
     pub fn listen(&mut self, channel: &Channel, ticket: Ticket) {
-        self.request(Kind::Listen, ticket, |out| command::listen(channel, out));
+        if naming::is_doubtful(channel, self.server_encoding()) {
+            self.request(Kind::Name, ticket, |out| command::name(channel, out));
+            if let Some(request) = self.requests.back_mut() {
+                request.name = Some(Box::new(Name::new(channel)));
+            }
+        } else {
+            self.request(Kind::Listen, ticket, |out| command::listen(channel, out));
+        }
     }
 
     /// Asks to hear `channel` no more.
@@ -440,6 +453,11 @@ impl Session {
 
     fn request(&mut self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut BytesMut)) {
         debug_assert!(self.is_ready(), "a request before Ready or after the end");
+        self.queue(kind, ticket, write);
+    }
+
+    /// What comes behind the farewell is not written.
+    fn queue(&mut self, kind: Kind, ticket: Ticket, write: impl FnOnce(&mut BytesMut)) {
         let position = if self.is_ready() {
             let position = self.outbox.position();
             write(self.outbox.tail());
@@ -452,6 +470,7 @@ impl Session {
             kind,
             position,
             error: None,
+            name: None,
         });
     }
 }

@@ -366,6 +366,46 @@ fn in_a_latin1_database_letters_of_latin1_pass_and_others_are_an_error() {
     client.expect_silence();
 }
 
+/// The server would cut a long name with a mere notice, which this setting hides.
+#[test]
+fn a_name_that_the_encoding_of_the_database_does_not_keep_is_bad() {
+    let database = Database::with_encoding("EUC_JP");
+    let alter = format!(
+        "ALTER DATABASE {} SET client_min_messages = error",
+        database.name
+    );
+    database.sql().run(&alter);
+    let bridge = Bridge::start(&database.url());
+    let mut client = bridge.client();
+    // U+00A6 becomes U+FFE4 there; 31 characters are 62 bytes there, and 32 are 64.
+    let (long, longer) = ("あ".repeat(31), "あ".repeat(32));
+    for (name, is_kept) in [
+        ("A\u{a6}", false),
+        ("A\u{ffe4}", true),
+        ("\u{1f418}", false),
+        ("It's 1 \\ 日本", true),
+        (&long, true),
+        (&longer, false),
+        (&"x".repeat(63), true),
+        (&"x".repeat(64), false),
+    ] {
+        let subscribe = json!({"type": "subscribe", "channel": name, "id": "s"});
+        let answer = client.ask(&subscribe);
+        if is_kept {
+            assert_eq!(answer["type"], "subscribed", "{name}: {answer}");
+            assert_eq!(client.notify(name, "p")["type"], "notified");
+            assert_eq!(client.payload(), "p", "{name}");
+        } else {
+            assert_eq!(answer["code"], "bad_channel", "{name}: {answer}");
+            assert_eq!(
+                (&answer["channel"], &answer["id"]),
+                (&json!(name), &json!("s"))
+            );
+        }
+    }
+    bridge.wait_until_ready();
+}
+
 #[test]
 fn in_a_latin1_database_the_limit_counts_latin1_bytes() {
     let database = Database::create();

@@ -5,8 +5,9 @@
 
 use std::{mem, ops::Range, str::FromStr};
 
-use super::{Event, Kind, Phase, Request, Server, Session};
+use super::{Event, Kind, Phase, Request, Server, Session, Ticket, naming::NAME_TOO_LONG};
 use crate::{
+    channel::Channel,
     escape::escaped,
     pg::{
         codec::{Span, columns, split_notification},
@@ -190,6 +191,18 @@ impl Session {
                 self.server.queue_usage = columns.first().and_then(|text| parsed(text));
                 Ok(Step::Silent)
             }
+            b'D' if self.asks_for(Kind::Name) => {
+                let columns = columns(body).ok_or(malformed)?;
+                let [bytes, text] = columns[..] else {
+                    return Err(malformed.into());
+                };
+                let bytes = parsed(bytes).ok_or(malformed)?;
+                let request = self.requests.front_mut();
+                if let Some(name) = request.and_then(|request| request.name.as_mut()) {
+                    name.handle_row(bytes, text);
+                }
+                Ok(Step::Silent)
+            }
             b'D' if self.asks_for(Kind::LockHolder) => {
                 let columns = columns(body).ok_or(malformed)?;
                 self.server.lock_holder = columns.first().and_then(|text| parsed(text));
@@ -286,15 +299,42 @@ impl Session {
                 if !position.is_some_and(|position| self.outbox.has_written(position)) {
                     return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
                 }
-                let Some(Request { ticket, error, .. }) = self.requests.pop_front() else {
+                let Some(request) = self.requests.pop_front() else {
                     return Ok(Step::Silent);
                 };
+                let Request {
+                    ticket,
+                    error,
+                    name,
+                    ..
+                } = request;
                 let result = error.map_or(Ok(()), |error| Err(*error));
-                Ok(Step::Event(Event::Completed { ticket, result }))
+                Ok(match name {
+                    None => Step::Event(Event::Completed { ticket, result }),
+                    Some(name) => {
+                        self.handle_name(ticket, result.and_then(|()| name.into_channel()))
+                    }
+                })
             }
             Phase::Authenticating(_) | Phase::Failing(_) | Phase::Over => {
                 Err(ProtocolError::Unexpected { tag: b'Z' }.into())
             }
+        }
+    }
+}
+
+impl Session {
+    /// The server was asked for the name of a channel: it is listened to now, or refused.
+    fn handle_name(&mut self, ticket: Ticket, kept: Result<Channel, ServerError>) -> Step {
+        match kept {
+            Ok(channel) => {
+                self.queue(Kind::Listen, ticket, |out| command::listen(&channel, out));
+                Step::Silent
+            }
+            Err(error) => Step::Event(Event::Completed {
+                ticket,
+                result: Err(error),
+            }),
         }
     }
 }
@@ -327,9 +367,6 @@ impl Server {
 fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
-
-/// `name_too_long`, also of the notice that a name was cut.
-const NAME_TOO_LONG: &str = "42622";
 
 #[cfg(test)]
 mod tests {
