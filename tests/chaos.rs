@@ -21,6 +21,8 @@
 
 #[path = "chaos/director.rs"]
 mod director;
+#[path = "chaos/log_reader.rs"]
+mod log_reader;
 #[path = "chaos/plan.rs"]
 mod plan;
 #[path = "chaos/proxy.rs"]

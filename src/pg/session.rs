@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use self::{incoming::Step, naming::Name};
 pub use self::{departure::Departure, start_up::StartUp};
+use self::{incoming::Step, naming::Name};
 use super::{
     auth::Authentication,
     codec::Codec,

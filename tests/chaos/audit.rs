@@ -32,6 +32,8 @@ pub struct Report {
     pub faults: BTreeMap<String, FaultRecord>,
     /// Faults after which no number arrived for more than 2 s.
     pub slow: Vec<String>,
+    /// The most backends that served the bridge while the lock for NOTIFY was held; 0 if it was not.
+    pub backends_max: usize,
     /// Promises that were broken.
     pub broken: Vec<String>,
 }
@@ -153,6 +155,13 @@ impl fmt::Display for Report {
         }
         let count = self.faults.values().map(|record| record.count).sum();
         write_times(f, "all", count, &all)?;
+        if self.backends_max > 0 {
+            let most = self.backends_max;
+            writeln!(
+                f,
+                "backends of the bridge while the lock for NOTIFY was held: {most}"
+            )?;
+        }
         writeln!(f, "more than 2 s in {} of them", self.slow.len())?;
         for slow in &self.slow {
             writeln!(f, "slow: {slow}")?;

@@ -17,10 +17,13 @@ use crate::{
     crowd::{Crowd, Phase, Shared, Size},
     harness::Bridge,
     ledger::Ledger,
+    log_reader::LogReader,
     plan::{ClientFault, Round, ServerFault},
     program::{alle_with, environment::clean},
     proxy::{Order, Proxy, Side},
     random::Random,
+    raw::Raw,
+    sql::Sql,
     sql_publisher::{Rhythm, SqlPublisher},
 };
 
@@ -32,12 +35,15 @@ pub struct Director {
     sql: Vec<SqlPublisher>,
     crowd: Crowd,
     bridge: Bridge,
+    log_reader: LogReader,
     proxy: Proxy,
     server: Sandbox,
     faults: BTreeMap<String, FaultRecord>,
     broken: Vec<String>,
     /// Faults that took too long, and the log of the bridge.
     slow: Vec<String>,
+    /// The most backends that served the bridge while the lock for NOTIFY was held.
+    backends_max: usize,
 }
 
 impl Director {
@@ -49,7 +55,8 @@ impl Director {
         let postgres = SocketAddr::from(([127, 0, 0, 1], server.port()));
         let proxy = Proxy::start(postgres, bridge_receiver, random.bits()).unwrap();
         let url = format!("postgresql://postgres@{}/postgres", proxy.postgres);
-        let bridge = Bridge::run(serve(&url));
+        let log_reader = LogReader::new();
+        let bridge = Bridge::run(log_reader.in_front_of(&serve(&url)));
         bridge.wait_until_ready();
         bridge_sender.send(bridge.address).unwrap();
         // The first half is published through the bridge, the second by SQL.
@@ -78,11 +85,13 @@ impl Director {
             streams,
             crowd,
             bridge,
+            log_reader,
             proxy,
             server,
             faults: BTreeMap::new(),
             broken: Vec::new(),
             slow: Vec::new(),
+            backends_max: 0,
         }
     }
 
@@ -118,6 +127,7 @@ impl Director {
         report.channels = self.size.channels;
         report.faults = self.faults;
         report.slow = self.slow;
+        report.backends_max = self.backends_max;
         report.broken.append(&mut self.broken);
         report
     }
@@ -139,7 +149,10 @@ impl Director {
         let lasts = round
             .server
             .map_or_else(|| round.clients.map(|it| it.1), |it| Some(it.1));
-        hold(lasts.unwrap_or_default());
+        match round.server {
+            Some((ServerFault::LockHeld, _)) => self.hold_lock(lasts.unwrap_or_default()),
+            Some(_) | None => hold(lasts.unwrap_or_default()),
+        }
         self.proxy.order(Side::Clients, Order::Mend);
         if let Some((fault, _)) = round.server {
             self.mend_server(fault);
@@ -187,8 +200,45 @@ impl Director {
             ServerFault::Delay => Order::Delay(Duration::from_millis(80)),
             ServerFault::BlackHole => Order::BlackHole { percent: 100 },
             ServerFault::Refuse => Order::Refuse,
+            ServerFault::LockHeld => return self.set_standby("ghost"),
+            ServerFault::LogUnread => return self.leave_log_unread(),
         };
         self.proxy.order(Side::Postgres, order);
+    }
+
+    /// Commits wait for a standby of this name, if it is not empty.
+    fn set_standby(&self, name: &str) {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'");
+        self.server.load_sql("postgres", &set).unwrap();
+        let reload = "SELECT pg_reload_conf()";
+        self.server.load_sql("postgres", reload).unwrap();
+    }
+
+    /// Meanwhile each look finds at most one backend more than the sessions that the bridge holds.
+    fn hold_lock(&mut self, lasts: Duration) {
+        let mut sql = Sql::connect(self.server.port(), "postgres");
+        let until = Instant::now() + lasts;
+        while Instant::now() < until {
+            let count = sql.one(BACKENDS).parse().unwrap();
+            self.backends_max = self.backends_max.max(count);
+            if count > BACKENDS_MAX {
+                self.broken
+                    .push(format!("{count} backends serve the bridge"));
+                return;
+            }
+            hold(LOOK_INTERVAL.min(until.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// The pipe is full from then on: each of these connections is a line of the log.
+    fn leave_log_unread(&self) {
+        self.log_reader.stop();
+        for _ in 0..LINES_TO_FILL {
+            let mut foe = Raw::upgraded(self.bridge.address);
+            // A frame that is not masked.
+            foe.write(&[0x81, 0]);
+            foe.close_code();
+        }
     }
 
     fn mend_server(&self, fault: ServerFault) {
@@ -196,6 +246,8 @@ impl Director {
             ServerFault::Kill | ServerFault::FastRestart => self.server.start_again().unwrap(),
             ServerFault::PausePostgres => self.server.resume().unwrap(),
             ServerFault::PauseBridge => self.bridge.signal("CONT"),
+            ServerFault::LockHeld => self.set_standby(""),
+            ServerFault::LogUnread => self.log_reader.go_on(),
             ServerFault::TerminateListening
             | ServerFault::TerminatePublishing
             | ServerFault::TerminateBoth => {}
@@ -235,7 +287,8 @@ impl Director {
 /// The program under test; `ALLE_CHAOS_BINARY` names another one than that built with this test.
 fn serve(postgres_url: &str) -> Command {
     let arguments = ["serve", "-w", "127.0.0.1:0", "-p", postgres_url];
-    let arguments = [&arguments[..], &["--unlisten-delay", "3"]].concat();
+    let more = ["--unlisten-delay", "3", "--log-level", "alle=debug,info"];
+    let arguments = [&arguments[..], &more].concat();
     match env::var("ALLE_CHAOS_BINARY") {
         Ok(binary) => {
             let mut command = Command::new(binary);
@@ -256,6 +309,12 @@ fn hold(duration: Duration) {
 }
 
 const SQL_PUBLISHERS: usize = 2;
+const BACKENDS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'alle%'";
+/// Two sessions, and one that was given up and has not ended.
+const BACKENDS_MAX: usize = 3;
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// More than a pipe of 64 KiB holds.
+const LINES_TO_FILL: usize = 1_200;
 /// A connection that swallows everything is given up after 25 s, and connecting takes up to 5 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts to connect.

@@ -36,6 +36,11 @@ pub enum ServerFault {
     BlackHole,
     /// Reset, and new connections as well.
     Refuse,
+    /// A transaction that notifies waits at its commit, for a standby that is gone: it holds the
+    /// lock of all that notify.
+    LockHeld,
+    /// Nobody reads the bridge's stderr.
+    LogUnread,
 }
 
 /// Between the bridge and its clients.
@@ -50,7 +55,7 @@ pub enum ClientFault {
 }
 
 impl ServerFault {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Kill,
         Self::FastRestart,
         Self::PausePostgres,
@@ -63,6 +68,8 @@ impl ServerFault {
         Self::Delay,
         Self::BlackHole,
         Self::Refuse,
+        Self::LockHeld,
+        Self::LogUnread,
     ];
 }
 
@@ -91,6 +98,8 @@ impl fmt::Display for ServerFault {
             Self::Delay => "bridge-PostgreSQL: delay",
             Self::BlackHole => "bridge-PostgreSQL: black hole",
             Self::Refuse => "bridge-PostgreSQL: refused",
+            Self::LockHeld => "PostgreSQL: NOTIFY lock held",
+            Self::LogUnread => "bridge: stderr not read",
         })
     }
 }
@@ -131,6 +140,12 @@ impl Iterator for Plan {
         let (has_server, server, server_hold) = hold();
         let (has_clients, clients, clients_hold) = hold();
         let server = ServerFault::ALL[server % ServerFault::ALL.len()];
+        let is_locked = server == ServerFault::LockHeld;
+        let server_hold = if is_locked {
+            LOCK_HELD_FOR
+        } else {
+            server_hold
+        };
         let clients = ClientFault::ALL[clients % ClientFault::ALL.len()];
         Some(Round {
             calm,
@@ -154,6 +169,8 @@ pub fn smoke() -> Vec<Round> {
         ServerFault::PausePostgres,
         ServerFault::PauseBridge,
         ServerFault::BlackHole,
+        ServerFault::LockHeld,
+        ServerFault::LogUnread,
         ServerFault::TerminatePublishing,
         ServerFault::TerminateListening,
         ServerFault::CutMidMessage,
@@ -161,3 +178,6 @@ pub fn smoke() -> Vec<Round> {
     ];
     servers.map(round).into()
 }
+
+/// Longer than the bridge waits before it gives its publishing session up.
+const LOCK_HELD_FOR: Duration = Duration::from_secs(90);

@@ -178,7 +178,8 @@ fn both_sessions_come_back_however_many_clients_want_their_descriptors() {
     wait_until("it publishes again", || {
         ann.notify("c", "p")["type"] == "notified"
     });
-    let open = fs::read_dir(bridge.proc("fd")).unwrap().count();
-    // Both sessions may have some that are reserved.
-    assert!(open <= 64 - 16 + 2, "{open} descriptors");
+    // Both sessions have some that are reserved; others are open for a moment.
+    wait_until("clients have none of those that are reserved", || {
+        fs::read_dir(bridge.proc("fd")).unwrap().count() <= 64 - 16 + 2
+    });
 }

@@ -61,6 +61,7 @@ pub fn hostile(address: SocketAddr) -> Vec<Behaviour> {
         before_the_upgrade(address),
         by_frames(address),
         by_messages(address),
+        by_excess(address),
     ]
     .into_iter()
     .flatten()
@@ -199,6 +200,71 @@ fn by_messages(address: SocketAddr) -> Vec<Behaviour> {
             End::Deaf,
             &["close 1000", RESET, HUNG_UP],
         ),
+    ]
+}
+
+/// Each asks for as much as it may: of memory, of work, of channels, of lines in the log.
+fn by_excess(address: SocketAddr) -> Vec<Behaviour> {
+    let messages = |texts: &mut dyn Iterator<Item = String>| -> Vec<u8> {
+        texts.flat_map(|it| frame(TEXT, it.as_bytes())).collect()
+    };
+    let since = |epoch: &str, count: usize| {
+        let text = format!(
+            r#"{{"type":"subscribe","channel":"{}","since":{{"epoch":"{epoch}","seq":1}}}}"#,
+            ledger::channel_name(0)
+        );
+        messages(&mut std::iter::repeat_n(text, count))
+    };
+    let subscribes = |name: &'static str, count: usize| {
+        messages(&mut (0..count).map(move |it| request("subscribe", &format!("{name} {it}"), "")))
+    };
+    let ping = messages(&mut std::iter::repeat_n(
+        r#"{"type":"ping"}"#.to_owned(),
+        20_000,
+    ));
+    let publish =
+        messages(&mut (0..2_000).map(|it| {
+            format!(r#"{{"type":"notify","channel":"any","payload":"{it}","id":{it}}}"#)
+        }));
+    let auth = r#"{"type":"auth","token":"a token that nobody has"}"#.to_owned();
+    let auth = messages(&mut std::iter::repeat_n(auth, 1_000));
+    let begun = frame(0x01, &[b' '; 60_000]);
+    let unread = &["close 4008", "close 1013", RESET, HUNG_UP, CAUGHT_UP];
+    let closing = |assault: Vec<u8>| [assault, close_frame()].concat();
+    let at_once =
+        |name, assault| upgraded(address, name, closing(assault), End::Heard, &["close 1000"]);
+    let deaf = |name, assault| upgraded(address, name, assault, End::Deaf, unread);
+    let evil = upgrade_request(address, "/ws", "Origin: http://evil.example\r\n");
+    let mut left = upgrade_request(address, "/ws", "").into_bytes();
+    left.extend(subscribes("left", 1_000));
+    vec![
+        at_once("epochs of 60,000 bytes", since(&"e".repeat(60_000), 40)),
+        deaf("recoveries not read", since("0123456789abcdef1", 1_000)),
+        deaf("answers not read", ping),
+        deaf("publishes, answers not read", publish),
+        at_once("subscribes beyond the limit", subscribes("beyond", 4_000)),
+        at_once("tokens one after the other", auth),
+        upgraded(
+            address,
+            "a message without its end",
+            begun,
+            End::Heard,
+            &["close 1008"],
+        ),
+        Behaviour {
+            name: "1,000 channels, and vanish",
+            opening: left,
+            assault: Vec::new(),
+            end: End::Vanish,
+            expected: &[LEFT],
+        },
+        Behaviour {
+            name: "a page of another origin",
+            opening: evil.into_bytes(),
+            assault: Vec::new(),
+            end: End::Heard,
+            expected: &["HTTP 403"],
+        },
     ]
 }
 

@@ -48,6 +48,12 @@ impl Report {
         is_long.then(|| self.vitals.trend(self.warm_up())).flatten()
     }
 
+    /// The turns of the loop during the siege.
+    pub fn turns(&self) -> Turns {
+        let [_, before, end] = &self.metrics;
+        Turns(between("alle_turn_time_seconds", before, end))
+    }
+
     fn warm_up(&self) -> Duration {
         (self.vitals.lasted() / 3).min(WARM_UP_MAX)
     }
@@ -78,6 +84,7 @@ impl fmt::Display for Report {
             .clone()
             .try_for_each(|line| writeln!(f, "  {line}"))?;
         self.write_latencies(f)?;
+        writeln!(f, "{}", self.turns())?;
         self.write_memory(f)?;
         writeln!(
             f,
@@ -141,25 +148,66 @@ impl Report {
     }
 }
 
-/// Of the fan-outs between two looks at `/metrics`, the bound of the bucket below which 99 % were.
-fn fan_out_bound<'a>(before: &str, after: &'a str) -> &'a str {
-    let before: BTreeMap<_, _> = fan_out_buckets(before).collect();
-    let between: Vec<_> = fan_out_buckets(after)
-        .map(|(bound, count)| (bound, count - before[bound]))
-        .collect();
-    let all = between.last().map_or(0, |&(_, count)| count);
-    let most = between.iter().find(|(_, count)| count * 100 >= all * 99);
-    most.map_or("?", |&(bound, _)| bound)
+/// Turns of the loop: each bound, in seconds, with how many took at most that.
+pub struct Turns(Vec<(String, u64)>);
+
+impl Turns {
+    /// How many took longer than [`STALL`], on whatever machine.
+    pub fn stalls(&self) -> u64 {
+        let within = self.0.iter().find(|(bound, _)| bound == STALL);
+        let all = self.0.last().map_or(0, |it| it.1);
+        all - within.map_or(0, |it| it.1)
+    }
 }
 
-/// How many fan-outs took at most how many seconds.
-fn fan_out_buckets(metrics: &str) -> impl Iterator<Item = (&str, u64)> {
-    metrics.lines().filter_map(|line| {
-        let bucket = line.strip_prefix("alle_fan_out_latency_seconds_bucket{le=\"")?;
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.0.last().map_or(0, |it| it.1);
+        let within = |per_mille| bound_of(&self.0, per_mille);
+        write!(
+            f,
+            "turns: {all} besieged, 99 % within {} s, the longest within {} s, over {STALL} s: {}",
+            within(990),
+            within(1_000),
+            self.stalls()
+        )
+    }
+}
+
+/// Of the fan-outs between two looks at `/metrics`, the bound of the bucket below which 99 % were.
+fn fan_out_bound(before: &str, after: &str) -> String {
+    bound_of(&between("alle_fan_out_latency_seconds", before, after), 990).to_owned()
+}
+
+/// The first bound below which so many of a thousand are.
+fn bound_of(buckets: &[(String, u64)], per_mille: u64) -> &str {
+    let all = buckets.last().map_or(0, |it| it.1);
+    let most = buckets
+        .iter()
+        .find(|(_, count)| count * 1_000 >= all * per_mille);
+    most.map_or("?", |(bound, _)| bound)
+}
+
+/// How many were observed between two looks at `/metrics`, by bound.
+fn between(name: &str, before: &str, after: &str) -> Vec<(String, u64)> {
+    let before: BTreeMap<_, _> = buckets(name, before).collect();
+    buckets(name, after)
+        .map(|(bound, count)| (bound.to_owned(), count - before[bound]))
+        .collect()
+}
+
+/// How many were observed of at most how many seconds.
+fn buckets<'a>(name: &str, metrics: &'a str) -> impl Iterator<Item = (&'a str, u64)> {
+    let prefix = format!("{name}_bucket{{le=\"");
+    metrics.lines().filter_map(move |line| {
+        let bucket = line.strip_prefix(&prefix)?;
         let (bound, count) = bucket.split_once("\"} ")?;
         Some((bound, count.parse().ok()?))
     })
 }
+
+/// In seconds, as `/metrics` has it: a longer turn is a stall, however busy the machine is.
+pub const STALL: &str = "0.25";
 
 const COUNTERS: [&str; 6] = [
     "alle_connections_total",
