@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static packages monitoring test tables deny public-api terminal test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static packages monitoring test tables browsers deny public-api terminal test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -55,6 +55,9 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
+
+browsers: setup-test ## what needs npm: types, size and ws of the module for pages, axe-core and pictures of the playground
+	@scripts/browsers
 
 deny: ## check the dependencies: licences, duplicates, sources and, from the network, advisories
 	cargo deny check

@@ -12,12 +12,16 @@
     reason = "a test binary has no public interface"
 )]
 
+#[path = "playground/browsers.rs"]
+mod browsers;
 #[path = "support/cdp.rs"]
 mod cdp;
 #[path = "support/deserted.rs"]
 mod deserted;
 #[path = "support/environment.rs"]
 mod environment;
+#[path = "playground/inspector.rs"]
+mod inspector;
 #[path = "support/patient.rs"]
 mod patient;
 #[path = "playground/server.rs"]
@@ -40,7 +44,7 @@ fn open(server: &Server) -> Browser {
 fn has_line(text: &str) -> String {
     format!(
         "[...document.querySelectorAll('#notifications li')].some((line) => \
-         line.innerText.includes({}))",
+         line.textContent.includes({}))",
         serde_json::json!(text)
     )
 }
@@ -54,7 +58,7 @@ fn it_loads_connects_and_shows_a_notification_with_its_time() {
     assert!(browser.text("try").contains("INSERT INTO orders"));
     server.notify("orders", r#"{"id": 123}"#);
     browser.wait_for(&has_line(r#"{"id": 123}"#));
-    let line = browser.evaluate("document.querySelector('#notifications li').innerText");
+    let line = browser.evaluate("document.querySelector('.notification').innerText");
     let line = line.as_str().unwrap();
     assert!(line.contains("orders"), "{line}");
     let time = line.split_whitespace().next().unwrap();
@@ -84,7 +88,7 @@ fn a_payload_is_text_never_markup_and_the_newest_is_first() {
     let first = browser.evaluate("document.querySelector('#notifications .payload').innerText");
     assert_eq!(first, "second");
     browser.click("#clear");
-    browser.wait_for("document.querySelectorAll('#notifications li').length === 0");
+    browser.wait_for("!document.querySelector('.notification')");
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn channels_come_and_go_and_a_bad_one_is_refused() {
     browser.wait_for("document.querySelectorAll('#channels .chip').length === 1");
     browser.fill("subscribe-channel", &"x".repeat(64));
     browser.click("#subscribe");
-    browser.wait_for("document.querySelector('#notifications .error')");
+    browser.wait_for("document.getElementById('subscribe-error').innerText.startsWith('xxx')");
     browser.wait_for("document.querySelectorAll('#channels .chip').length === 1");
 }
 
@@ -144,7 +148,7 @@ fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
     for (token, expected) in [
         (
             "wrong",
-            "document.getElementById('connection').innerText.includes('is wrong')",
+            "document.getElementById('token-error').innerText.includes('is wrong')",
         ),
         ("s3cret", IS_CONNECTED),
     ] {
@@ -157,7 +161,7 @@ fn a_bridge_that_wants_a_token_gets_the_one_that_is_typed() {
     browser.wait_for(&has_line("for who is known"));
     browser.fill("subscribe-channel", "others");
     browser.click("#subscribe");
-    browser.wait_for("document.querySelector('#notifications .error')");
+    browser.wait_for("document.getElementById('subscribe-error').innerText.includes('others')");
 }
 
 /// A foreign page, and one whose name was rebound to this machine: the browser lets both try, and
@@ -191,7 +195,8 @@ fn every_field_has_a_label_and_both_color_schemes_differ() {
     let server = start_server();
     let mut browser = open(&server);
     let unlabelled = browser.evaluate(
-        "[...document.querySelectorAll('input')].filter((input) => input.labels.length === 0).length",
+        "[...document.querySelectorAll('input, textarea')].filter((it) => \
+         it.labels.length === 0 && !it.ariaLabel).length",
     );
     assert_eq!(unlabelled, 0);
     let background = "getComputedStyle(document.body).backgroundColor";

@@ -189,6 +189,32 @@ fn a_socket_that_is_cut_costs_nothing() {
     });
 }
 
+/// Where there is no global `WebSocket`, as in Node 20.
+#[test]
+#[ignore = "needs ws of npm: make browsers"]
+fn the_class_of_a_package_serves_as_well() {
+    let modules = std::env::var("ALLE_NODE_MODULES").expect("make browsers");
+    let server = start_server_with(&KEEPING);
+    let relay = Relay::start(server.port());
+    let mut node = Node::start();
+    node.evaluate(&format!(
+        "Promise.all([import('../../clients/js/alle.js'), import('{modules}/ws/wrapper.mjs')])
+             .then(([module, ws]) => {{ Object.assign(globalThis, {{ module, ws }}); }})"
+    ));
+    let mut world = World::Node(node);
+    let url = format!("ws://127.0.0.1:{}/ws", relay.port());
+    world.subscribe(&url, "{ WebSocket: ws.WebSocket }");
+    let publisher = Publisher::start(&server);
+    for count in 1..=2 {
+        publisher.send_more();
+        relay.harm(Fate::Reset);
+        world.wait_for_words("recovered", count);
+    }
+    let heard = publisher.finish(&mut world);
+    heard.assert_nothing_is_missing_unseen();
+    assert_eq!(heard.count("gap"), 0, "{heard}");
+}
+
 /// Another bridge knows nothing of what the first one sent, and the program is told.
 #[test]
 fn a_bridge_that_is_killed_or_stopped_leaves_a_gap_that_is_seen() {

@@ -182,6 +182,21 @@ impl Browser {
         self.call("Emulation.setEmulatedMedia", &features);
     }
 
+    /// Gives the page a screen of so many pixels; a small one is touched, as a telephone's is.
+    pub fn resize(&mut self, width: u32, height: u32, is_touched: bool) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1,
+            "mobile": is_touched});
+        self.call("Emulation.setDeviceMetricsOverride", &size);
+        let touch = json!({"enabled": is_touched});
+        self.call("Emulation.setTouchEmulationEnabled", &touch);
+    }
+
+    /// What is on the screen, as a PNG in base64.
+    pub fn screenshot(&mut self) -> String {
+        let shot = self.call("Page.captureScreenshot", &json!({"format": "png"}));
+        shot["data"].as_str().expect("a picture").to_owned()
+    }
+
     /// The page's errors so far: exceptions of its script, violations of its content policy.
     pub fn complaints(&mut self) -> &[String] {
         self.evaluate("1");

@@ -208,7 +208,7 @@ fn tokens_read_again_and_a_stop_reach_all_clients_over_many_turns() {
     world.settle();
     world.hub.handle_tokens(Tokens::parse("bob").unwrap());
     check(&mut world);
-    assert_eq!(world.hub.metrics().closes.count("unauthorized"), 1_500);
+    assert_eq!(world.hub.metrics().closes.count("token_gone"), 1_500);
     world.stop();
     world.pass(Duration::ZERO);
     check(&mut world);
