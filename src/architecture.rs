@@ -27,6 +27,7 @@
 //!                            listener and doctor, which have PostgreSQL and no clients)
 //! handle, queue              what it shares with other threads: a stop, and a queue either way
 //! token_file                 read at the start and again when a signal says so
+//! group_key_file             the secret of a group, read at the start
 //! surroundings               variables, files and sockets that connection settings want, anew for
 //!                            each round of attempts
 //! ───────────────────────────────────────────────────────────────────────────────────────────
@@ -60,6 +61,7 @@
 //! | `eviction`, `address_limit`, `rate_limit`, `guessing` | who goes first, and what one may cost |
 //! | `endpoints`, `refusals` | whence a connection came, and where to; which refusals are logged |
 //! | `reaping`, `unparsed`, `answering` | what is left for the next turn |
+//! | `group` | the other bridges of a group, and what their positions are to us |
 //! | `shutdown`, `deadlines`, `postgres` | how far the end has come; what is due; what is known of PostgreSQL |
 //!
 //! # The same verbs everywhere

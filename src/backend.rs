@@ -14,6 +14,7 @@ mod boundary;
 mod bring_up;
 pub mod command;
 mod connection;
+mod control;
 mod downgrade;
 mod failure;
 mod fair_queue;
@@ -43,6 +44,7 @@ use std::{
 use self::command::{Command, Notify, Published, Verb};
 pub use self::{
     boundary::{Event, Order},
+    control::Control,
     failure::{Failure, FailureKind, Step, Unfit, Unreached},
     resolving::Configs,
     role::Role,
@@ -61,7 +63,7 @@ use self::{
 };
 use super::random::Random;
 use crate::{
-    channel::LengthUnit,
+    channel::{Channel, LengthUnit},
     pg::{
         config::{Config, Server},
         session::{self, Protection, ServerError, Session, Ticket},
@@ -82,6 +84,8 @@ pub struct Backend {
     is_probing_by_command: bool,
     /// Why the last probe was refused, until one is heard.
     refusal: Option<ServerError>,
+    /// The channel of a group, where there is one.
+    control: Option<Channel>,
     commits: Commits,
     /// Publishes that wait or are under way; empty while the publishing session is neither up nor
     /// being opened.
@@ -109,6 +113,7 @@ impl Backend {
             is_probing_by_command: false,
             refusal: None,
             probe: Probe::new(seed),
+            control: None,
             commits: Commits::default(),
             transactions: Transactions::default(),
             warned: Warned::default(),
@@ -226,10 +231,14 @@ impl Backend {
                             self.note_proof(now);
                         } else {
                             self.probe.postpone(now);
-                            report(Event::Notification {
-                                process_id,
-                                channel,
-                                payload,
+                            let control = self.control.as_ref();
+                            report(match control.map(|it| it.as_str().as_bytes() == channel) {
+                                Some(true) => Event::Control(Control::message(process_id, payload)),
+                                Some(false) | None => Event::Notification {
+                                    process_id,
+                                    channel,
+                                    payload,
+                                },
                             });
                         }
                     }
@@ -381,13 +390,23 @@ impl Backend {
                 let members = self
                     .transactions
                     .handle_completed(result, |number, published| {
-                        events.push_back(Event::Published(number, published));
+                        events.extend(control::outcome(number, published));
                     });
                 (members > 0).then_some(Event::Committed(members as u64))
             }
             Operation::Probe(number) => {
                 self.handle_probe_answer(role, number, result, now);
                 None
+            }
+            Operation::Control => {
+                if result.is_err() {
+                    self.handle_probe_answer(role, 0, result, now);
+                }
+                None
+            }
+            Operation::Present => {
+                let present = self.session(role)?.present().to_vec();
+                Some(Event::Control(Control::Present(present)))
             }
             Operation::LockHolder => {
                 let holder = self.session(role)?.lock_holder();
@@ -454,7 +473,7 @@ impl Backend {
         let events = &mut self.events;
         self.transactions
             .handle_lost(unanswered, |number, published| {
-                events.push_back(Event::Published(number, published));
+                events.extend(control::outcome(number, published));
             });
     }
 }

@@ -15,8 +15,12 @@ use crate::{
     channel::Channel,
     config::BridgeConfig,
     error::BridgeError,
+    group_key_file,
     handle::{Handle, Owner},
-    hub::{Hub, Page, Settings},
+    hub::{
+        Hub, Page, Settings,
+        group::{GroupSettings, is_reserved},
+    },
     operation::Operation,
     process,
     reactor::{Listener, Reactor},
@@ -134,6 +138,7 @@ impl Bridge {
         ];
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
+        faults.extend(self.group().err());
         let token_file = self.config.token_file.clone().map(TokenFile::new);
         let tokens = token_file.map(|mut file| file.read());
         faults.extend(tokens.and_then(Result::err).map(BridgeError::TokenFile));
@@ -172,6 +177,7 @@ impl Bridge {
     fn start(mut self) -> Result<Started, BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
+        let group = self.group()?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut token_file = self.config.token_file.map(TokenFile::new);
@@ -202,6 +208,7 @@ impl Bridge {
             page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
             channels,
             unlisten_delay: self.config.unlisten_delay,
+            group,
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
             backend_seed: startup::seed().map_err(BridgeError::Io)?,
             log_lines_dropped: self.log_lines_dropped,
@@ -241,8 +248,35 @@ impl Bridge {
     /// The channels that are listened to from the start.
     fn channels(&self) -> impl Iterator<Item = Result<Channel, BridgeError>> {
         self.config.channels.iter().map(|name| {
-            Channel::new(name).map_err(|error| BridgeError::Channel(name.clone(), error))
+            let channel = Channel::new(name);
+            let channel = channel.map_err(|error| BridgeError::Channel(name.clone(), error))?;
+            if is_reserved(name) {
+                return Err(BridgeError::ReservedChannel(name.clone()));
+            }
+            Ok(channel)
         })
+    }
+
+    /// The group, where the bridge belongs to one.
+    fn group(&self) -> Result<Option<GroupSettings>, BridgeError> {
+        let Some(name) = &self.config.group else {
+            return match self.config.group_key_file {
+                Some(_) => Err(BridgeError::GroupKeyAlone),
+                None => Ok(None),
+            };
+        };
+        let control = GroupSettings::control_channel(name);
+        let control = control.map_err(|error| BridgeError::GroupName(name.clone(), error))?;
+        let key = self
+            .config
+            .group_key_file
+            .as_deref()
+            .map(group_key_file::read);
+        Ok(Some(GroupSettings {
+            control,
+            key: key.transpose().map_err(BridgeError::GroupKey)?,
+            seed: startup::seed().map_err(BridgeError::Io)?,
+        }))
     }
 
     /// The listeners for clients and for the admin address: those of the program, else as passed,

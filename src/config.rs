@@ -51,6 +51,10 @@ pub struct BridgeConfig {
     /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
     /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
+    /// The group of bridges on this database that take over each other's clients, by its name.
+    pub group: Option<String>,
+    /// The file of the secret that they share: at least 32 bytes that nobody else may read.
+    pub group_key_file: Option<PathBuf>,
     /// How long a channel stays listened to, and its history is kept, after its last subscriber has
     /// left, however it left. `None`: not at all after an unsubscribe, or a close frame of the client
     /// with 1000 or without a code; 10 s after any other end, since such a client may come back.
@@ -83,6 +87,8 @@ impl BridgeConfig {
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
+            group: None,
+            group_key_file: None,
             unlisten_delay: None,
             drain: Duration::ZERO,
             limits: Limits::default(),
@@ -173,6 +179,16 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Joins the group of this name: bridges on one database, each of which knows the positions of
+    /// the others' clients. `key_file` has the secret that they share; without one, other roles of
+    /// the database are kept out, and whoever shares the bridge's role is not.
+    #[must_use]
+    pub fn with_group(mut self, name: impl Into<String>, key_file: Option<PathBuf>) -> Self {
+        self.group = Some(name.into());
+        self.group_key_file = key_file;
         self
     }
 

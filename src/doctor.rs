@@ -108,7 +108,8 @@ impl Proof {
             | Event::Listened(..)
             | Event::Unlistened(_)
             | Event::Notification { .. }
-            | Event::Published(..) => {}
+            | Event::Published(..)
+            | Event::Control(_) => {}
         });
     }
 }

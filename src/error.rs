@@ -5,8 +5,8 @@
 use std::{error::Error, fmt, io, net::SocketAddr};
 
 use crate::{
-    channel::ChannelError, pg::config::ConfigError, startup::ListenError,
-    token_file::TokenFileError,
+    channel::ChannelError, group_key_file::GroupKeyError, pg::config::ConfigError,
+    startup::ListenError, token_file::TokenFileError,
 };
 
 /// Why a bridge cannot start.
@@ -17,6 +17,14 @@ pub enum BridgeError {
     PostgresUrl(ConfigError),
     /// This cannot name a channel.
     Channel(String, ChannelError),
+    /// Bridges of a group speak on channels of such names.
+    ReservedChannel(String),
+    /// This cannot name a group.
+    GroupName(String, ChannelError),
+    /// The file of a group's secret cannot be read, or has none.
+    GroupKey(GroupKeyError),
+    /// There is a secret, and no group.
+    GroupKeyAlone,
     /// The file of tokens cannot be read, or is none.
     TokenFile(TokenFileError),
     /// Not `HOST:PORT`, or the host has no address.
@@ -35,9 +43,14 @@ impl BridgeError {
     /// Whether what was asked for is wrong, rather than what happened.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::PostgresUrl(_) | Self::Channel(..) | Self::TokenFile(_) | Self::Address(..) => {
-                true
-            }
+            Self::PostgresUrl(_)
+            | Self::Channel(..)
+            | Self::ReservedChannel(_)
+            | Self::GroupName(..)
+            | Self::GroupKey(_)
+            | Self::GroupKeyAlone
+            | Self::TokenFile(_)
+            | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
         }
     }
@@ -48,6 +61,15 @@ impl fmt::Display for BridgeError {
         match self {
             Self::PostgresUrl(error) => write!(f, "PostgreSQL URL: {error}"),
             Self::Channel(name, error) => write!(f, "channel {name:?}: {error}"),
+            Self::ReservedChannel(name) => write!(
+                f,
+                "channel {name:?}: bridges of a group speak on channels of such names"
+            ),
+            Self::GroupName(name, error) => {
+                write!(f, "group {name:?}: its channel cannot be named: {error}")
+            }
+            Self::GroupKey(error) => error.fmt(f),
+            Self::GroupKeyAlone => f.write_str("a group key file, and no group (--group)"),
             Self::TokenFile(error) => error.fmt(f),
             Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
                 write!(f, "address {address:?} is not HOST:PORT")
@@ -64,7 +86,9 @@ impl Error for BridgeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(match self {
             Self::PostgresUrl(error) => error,
-            Self::Channel(_, error) => error,
+            Self::Channel(_, error) | Self::GroupName(_, error) => error,
+            Self::ReservedChannel(_) | Self::GroupKeyAlone => return None,
+            Self::GroupKey(error) => error,
             Self::TokenFile(error) => error,
             Self::Address(_, error)
             | Self::Bind(_, error)

@@ -20,9 +20,12 @@ mod deadlines;
 pub mod drive;
 pub mod encode;
 mod endpoints;
+mod epoch;
 mod eviction;
 pub mod feed;
 mod gauges;
+pub mod group;
+mod grouping;
 mod guessing;
 mod http;
 mod input;
@@ -37,6 +40,7 @@ mod refusals;
 mod settings;
 mod shares;
 mod shutdown;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod unlisten_delay;
@@ -62,9 +66,10 @@ use self::{
     clients::{Clients, Phase},
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
     deadlines::Deadlines,
-    encode::append_message,
     endpoints::EndpointsBySlot,
     eviction::Eviction,
+    group::Group,
+    grouping::Presence,
     guessing::Guessing,
     postgres::Postgres,
     publishing::Publishing,
@@ -79,7 +84,7 @@ use self::{
 use crate::{
     access::{Access, origins::OriginPolicy},
     backend::{Backend, Configs},
-    channel::{ChannelKey, LengthUnit},
+    channel::LengthUnit,
     config::Limits,
     delivery::{
         Delivery,
@@ -87,7 +92,6 @@ use crate::{
         outgoing::{Transmit, Written},
     },
     id::{ClientId, Clock},
-    message::ServerMessage,
     metrics::{Metrics, Process},
 };
 
@@ -139,6 +143,10 @@ pub struct Hub {
     shutdown: Shutdown,
     /// Where the program speaks a protocol of its own with the clients.
     custom_protocol: Option<CustomProtocol>,
+    /// Where the bridge is one of several.
+    group: Option<Box<Group>>,
+    /// What the group wants to know of PostgreSQL, and is not asked yet.
+    presence: Option<Presence>,
     metrics: Metrics,
     actions: VecDeque<Action>,
     /// One frame on its way into a batch.
@@ -159,8 +167,15 @@ enum Upstream {
 impl Hub {
     /// A bridge to PostgreSQL.
     pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
-        let backend = Backend::new(configs, settings.backend_seed, now);
-        Self::start(settings, Upstream::Postgres(Box::new(backend)), now)
+        let group = settings.group.clone();
+        let control = group.as_ref().map(|group| group.control.clone());
+        let backend = Backend::new(configs, settings.backend_seed, now).with_control(control);
+        let mut hub = Self::start(settings, Upstream::Postgres(Box::new(backend)), now);
+        if let Some(group) = group {
+            hub.channels.set_grouped();
+            hub.group = Some(Box::new(Group::new(group)));
+        }
+        hub
     }
 
     /// A server that is fed by the program around it.
@@ -223,6 +238,8 @@ impl Hub {
             work: Work::default(),
             shutdown: Shutdown::No,
             custom_protocol: None,
+            group: None,
+            presence: None,
             metrics: Metrics::default(),
             actions: VecDeque::new(),
             scratch: Vec::new(),
@@ -365,10 +382,13 @@ impl Hub {
         let channels = self.channels.poll_timeout();
         let shutdown = self.shutdown.poll_timeout();
         let refusals = self.refusals.poll_timeout();
-        [behind, deadlines, backend, channels, shutdown, refusals]
-            .into_iter()
-            .flatten()
-            .min()
+        let group = self.group.as_ref().and_then(|group| group.poll_timeout());
+        [
+            behind, deadlines, backend, channels, shutdown, refusals, group,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The time has come for whatever was due.
@@ -385,6 +405,9 @@ impl Hub {
         self.sweep();
         self.channels.handle_timeout(now);
         self.end_kept();
+        if let Some(group) = &mut self.group {
+            group.handle_timeout(now);
+        }
         self.forward_commands();
         self.advance_shutdown();
         self.log_refusals();
@@ -417,34 +440,6 @@ impl Hub {
         self.forward_commands();
     }
 
-    // ---- what clients are told
-
-    /// Tells one client something, behind everything its channels still owe it.
-    fn answer(&mut self, slot: u32, message: &ServerMessage<'_>) {
-        if self.clients.is_open(slot) {
-            self.delivery.deliver(slot, self.channels.index());
-            self.delivery.push(slot, |out| append_message(message, out));
-        }
-    }
-
-    /// Tells everybody something.
-    fn broadcast(&mut self, message: &ServerMessage<'_>) {
-        if !self.clients.is_empty() {
-            self.scratch.clear();
-            append_message(message, &mut self.scratch);
-            self.delivery.broadcast(&self.scratch);
-        }
-    }
-
-    /// Tells every subscriber of the channel something: nothing overtakes it, and it overtakes
-    /// nothing.
-    fn fan_out(&mut self, key: ChannelKey, message: &ServerMessage<'_>) {
-        self.scratch.clear();
-        append_message(message, &mut self.scratch);
-        let audience = self.channels.audience(key);
-        self.delivery.append(key, audience, &self.scratch);
-    }
-
     /// The parts agree with each other, and nothing is kept for nobody. What holds within a part,
     /// that part checks itself.
     #[doc(hidden)]
@@ -453,6 +448,9 @@ impl Hub {
         self.channels.check_invariants();
         self.unparsed.check_invariants();
         self.delivery.check_invariants();
+        if let Some(group) = &self.group {
+            group.check_invariants();
+        }
         self.publishing
             .check_invariants(|client| self.is_current(client));
         self.address_limit

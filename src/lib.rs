@@ -69,6 +69,7 @@ mod delivery;
 pub mod doctor;
 mod error;
 mod escape;
+mod group_key_file;
 mod handle;
 mod hub;
 mod id;
@@ -98,6 +99,7 @@ pub use self::{
     channel::{Channel, ChannelError, Payload, PayloadError},
     config::{BridgeConfig, Limits},
     error::BridgeError,
+    group_key_file::GroupKeyError,
     handle::Handle,
     hub::{custom_protocol::RawMessage, feed::Incoming},
     listener::{ListenerError, PostgresListener},

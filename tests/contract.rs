@@ -22,10 +22,14 @@ mod client;
 mod commit_lock;
 #[path = "contract/configuration.rs"]
 mod configuration;
+#[path = "contract/crowd.rs"]
+mod crowd;
 #[path = "contract/demo.rs"]
 mod demo;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
+#[path = "contract/group.rs"]
+mod group;
 #[path = "contract/harness.rs"]
 mod harness;
 #[path = "contract/http.rs"]

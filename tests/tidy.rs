@@ -434,7 +434,7 @@ const CORE: [&str; 15] = [
     "message", "metrics", "pg", "race", "random", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 29] = [
+const LAYERS: [(&str, &[&str]); 30] = [
     ("access", &[]),
     (
         "hub",
@@ -479,13 +479,17 @@ const LAYERS: [(&str, &[&str]); 29] = [
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
     ("token_file", &["access"]),
+    ("group_key_file", &["hub"]),
     ("surroundings", &["pg"]),
     ("process", &["metrics"]),
     (
         "startup",
         &["backend", "config", "pg", "reactor", "surroundings"],
     ),
-    ("error", &["channel", "pg", "startup", "token_file"]),
+    (
+        "error",
+        &["channel", "group_key_file", "pg", "startup", "token_file"],
+    ),
     // The front doors.
     (
         "bridge",
@@ -494,6 +498,7 @@ const LAYERS: [(&str, &[&str]); 29] = [
             "channel",
             "config",
             "error",
+            "group_key_file",
             "handle",
             "hub",
             "operation",

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 #[cfg(doc)]
 use super::Backend;
-use super::{Role, Stall, Unfit, command::Published};
+use super::{Control, Role, Stall, Unfit, command::Published};
 use crate::{
     channel::{ChannelKey, LengthUnit},
     pg::session::ServerError,
@@ -81,4 +81,6 @@ pub enum Event<'a> {
     },
     /// The publish of this number ended.
     Published(u32, Published),
+    /// For a group: never without a control channel.
+    Control(Control<'a>),
 }

@@ -25,6 +25,11 @@ impl Backend {
                 if let Some(session) = session {
                     // An entry left behind in the queue would make each LISTEN fail.
                     session.measure_queue(Operation::Heartbeat.ticket());
+                }
+                // Before the probe: it is heard once the session is up.
+                self.listen_to_control();
+                let session = self.connections[role.index()].ready_session_mut();
+                if let Some(session) = session {
                     session.listen(self.probe.channel(), Operation::Probe(0).ticket());
                 }
             }
@@ -164,6 +169,7 @@ impl Backend {
     fn bring_up(&mut self, role: Role, now: Instant) {
         if let Some(unit) = self.connection_mut(role).bring_up() {
             self.end_opening(role);
+            self.note_serving(role);
             self.events.push_back(Event::Up(role, unit));
             if role == Role::Listening {
                 self.await_publisher(now);

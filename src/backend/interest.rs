@@ -127,6 +127,12 @@ impl Interest {
         };
     }
 
+    /// Whether each notification counts: LISTEN was confirmed, and nothing has been asked since. The
+    /// channel may be wanted again before UNLISTEN is, and has missed nothing then.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Listened | Self::Unwanted)
+    }
+
     /// Whether the channel is wanted.
     pub fn is_wanted(self) -> bool {
         match self {

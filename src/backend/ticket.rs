@@ -13,6 +13,10 @@ pub(super) enum Operation {
     Publish,
     Heartbeat,
     LockHolder,
+    /// The LISTEN of the control channel.
+    Control,
+    /// The question about the backends of peers.
+    Present,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
 }
@@ -26,6 +30,8 @@ impl Operation {
             Self::Heartbeat => (3, 0),
             Self::LockHolder => (4, 0),
             Self::Probe(number) => (5, number),
+            Self::Control => (6, 0),
+            Self::Present => (7, 0),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -38,7 +44,9 @@ impl Operation {
             2 => Self::Publish,
             3 => Self::Heartbeat,
             4 => Self::LockHolder,
-            _ => Self::Probe(number),
+            5 => Self::Probe(number),
+            6 => Self::Control,
+            _ => Self::Present,
         }
     }
 }
@@ -53,6 +61,8 @@ mod tests {
             Operation::Publish,
             Operation::Heartbeat,
             Operation::LockHolder,
+            Operation::Control,
+            Operation::Present,
         ];
         for number in [0, 7, u32::MAX] {
             operations.extend([

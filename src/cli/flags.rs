@@ -214,6 +214,23 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "group",
+        value: Value::Text("NAME", |it, name| {
+            it.bridge.group = Some(name.to_owned());
+            Ok(())
+        }),
+        help: "Take over the clients of the other bridges of this group, on the same database, where \
+               they left off",
+        ..ROW
+    },
+    Flag {
+        long: "group-key-file",
+        value: Value::File(|it, path| it.bridge.group_key_file = Some(path.into())),
+        help: "Believe messages of the group only if they are sealed with the secret in FILE: 32 \
+               bytes or more, for its owner alone",
+        ..ROW
+    },
+    Flag {
         long: "token-file",
         value: Value::File(|it, path| it.bridge.token_file = Some(path.into())),
         help: "Require one of the tokens in FILE, a line each: TOKEN [subscribe=GLOBS] \

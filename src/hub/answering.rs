@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::group::Patience;
 use crate::{channel::ChannelKey, pg::session::ServerError};
 
 /// One answer of PostgreSQL on its way to clients.
@@ -13,6 +14,8 @@ pub(super) struct Answer {
     pub(super) left: usize,
     /// Why PostgreSQL refused, where it did.
     pub(super) error: Option<ServerError>,
+    /// What those with a position may still wait for.
+    pub(super) patience: Patience,
 }
 
 /// All of them, in the order in which PostgreSQL answered.

@@ -3,7 +3,7 @@
 //! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
 //! for an upgrade brought one.
 
-use super::{Hub, clients::Phase, work::rule_units};
+use super::{Hub, clients::Phase, group::is_reserved, work::rule_units};
 use crate::{
     access::{
         secret::Secret,
@@ -82,6 +82,12 @@ impl Hub {
             ) => None,
         };
         match message {
+            Some(ClientMessage::Subscribe(channel, _) | ClientMessage::Notify(channel, _))
+                if is_reserved(channel.as_str()) =>
+            {
+                let text = "bridges of a group speak on channels of such names";
+                Err((ErrorCode::Forbidden, text))
+            }
             Some(ClientMessage::Subscribe(channel, _))
                 if !self.access.may_subscribe(token, channel.as_str()) =>
             {

@@ -6,7 +6,12 @@
 
 use std::time::Instant;
 
+mod invariants;
+mod mirroring;
+
+use self::mirroring::Mirroring;
 use super::{
+    epoch::Epoch,
     pending::{Pending, Subscribe},
     shares::{Places, Shares},
     unlisten_delay::{KeptChannels, Parting, UnlistenDelay},
@@ -37,6 +42,7 @@ pub(super) struct Channels {
     /// So many channels may be wanted at a time.
     channels_max: usize,
     shares: Shares,
+    mirroring: Mirroring,
     /// Channels that may be idle: looked at again at the end of the turn.
     maybe_idle: Vec<ChannelKey>,
     /// The random half of every epoch of this process.
@@ -59,7 +65,7 @@ struct State {
 /// Where a channel stands: the name of its unbroken stretch, and how many notifications it had.
 #[derive(Debug)]
 pub(super) struct Position {
-    pub(super) epoch: String,
+    pub(super) epoch: Epoch,
     pub(super) seq: u64,
 }
 
@@ -93,6 +99,7 @@ impl Channels {
             kept: KeptChannels::new(delay),
             channels_max,
             shares: Shares::default(),
+            mirroring: Mirroring::default(),
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
@@ -128,14 +135,17 @@ impl Channels {
     pub(super) fn position(&self, key: ChannelKey) -> Position {
         let State { epoch, seq, .. } = self.states[key.index()];
         Position {
-            epoch: format!("{:016x}{epoch:x}", self.epoch_seed),
+            epoch: Epoch {
+                process: self.epoch_seed,
+                number: epoch,
+            },
             seq,
         }
     }
 
     /// How many channels are in use: the others that are listened to give way to them.
     pub(super) fn used_count(&self) -> usize {
-        self.interests.wanted_count() - self.kept.len()
+        self.interests.wanted_count() - self.kept.len() - self.mirroring.spare_count()
     }
 
     /// How many channels nobody uses that are listened to for clients that may come back.
@@ -186,7 +196,8 @@ impl Channels {
             return Err((TooMany::Waiting, request));
         }
         let is_wanted = known.is_some_and(|key| self.interests.interest(key).is_wanted());
-        let is_used = is_wanted && known.is_some_and(|key| !self.kept.contains(key));
+        let is_used =
+            is_wanted && known.is_some_and(|key| self.is_own(key) && !self.kept.contains(key));
         let max = self.channels_max;
         let left = max.saturating_sub(self.used_count());
         let places = Places { max, left };
@@ -199,6 +210,7 @@ impl Channels {
         let key = self.interests.intern(channel);
         self.kept.take(key);
         self.interests.want(key, slot);
+        self.mirroring.handle_own(key);
         // An earlier one that waits for its turn is answered first.
         if self.interests.interest(key) == Interest::Listened && !is_awaited {
             return Ok(Some((key, request)));
@@ -275,7 +287,7 @@ impl Channels {
         self.interests.handle_down();
         // Whoever comes back now finds another epoch.
         for key in self.kept.clear() {
-            self.interests.unwant(key);
+            self.unwant(key);
         }
         let keys: Vec<_> = self.interests.keys().collect();
         for key in keys {
@@ -327,11 +339,11 @@ impl Channels {
         self.note_maybe_idle(key);
     }
 
-    /// A notification came; the channel's name may be anything. `None` if nobody is to hear of it:
-    /// the channel is unknown, or `subscribed` or `gap` will follow.
+    /// A notification came; the channel's name may be anything. `None` if it does not count: the
+    /// channel is unknown, or `subscribed` or `gap` will follow.
     pub(super) fn notify(&mut self, channel: &[u8]) -> Option<Notified> {
         let key = self.find(std::str::from_utf8(channel).ok()?)?;
-        if self.interests.interest(key) != Interest::Listened {
+        if !self.interests.interest(key).is_counted() {
             return None;
         }
         let state = &mut self.states[key.index()];
@@ -383,6 +395,7 @@ impl Channels {
                 debug_assert_eq!(self.audience(key), 0, "an idle channel is deserted");
                 self.states[key.index()] = State::default();
                 self.kept.forget(key);
+                self.mirroring.forget(key);
                 return Some(key);
             }
         }
@@ -392,10 +405,12 @@ impl Channels {
     // ---- parts
 
     /// Another channel is to be wanted: where there are as many as may be, one that is kept gives
-    /// way.
+    /// way, and where none is, the one that was mirrored first.
     fn make_room(&mut self) {
         if self.interests.wanted_count() >= self.channels_max {
-            if let Some(key) = self.kept.pop_first() {
+            let kept = self.kept.pop_first();
+            if let Some(key) = kept.or_else(|| self.mirroring.first_spare()) {
+                self.mirroring.forget(key);
                 self.unwant(key);
             }
         }
@@ -452,8 +467,11 @@ impl Channels {
         self.state(key).is_pinned || self.audience(key) > 0 || self.pending.has_channel(key)
     }
 
+    /// Nobody here wants the channel any more. Where peers do, it stays listened to.
     fn unwant(&mut self, key: ChannelKey) {
-        self.interests.unwant(key);
+        if !self.mirroring.handle_unwanted(key) {
+            self.interests.unwant(key);
+        }
         self.note_maybe_idle(key);
     }
 
@@ -474,27 +492,5 @@ impl Channels {
             self.states.resize(key.index() + 1, State::default());
         }
         &mut self.states[key.index()]
-    }
-
-    /// What is wanted is what somebody has a use for.
-    pub(super) fn check_invariants(&self) {
-        self.interests.check_invariants();
-        self.index.check_invariants();
-        self.pending.check_invariants();
-        self.kept.check_invariants();
-        let payers = self.interests.keys().filter_map(|key| self.payer(key));
-        self.shares.check_invariants(payers);
-        let mut pinned = 0;
-        for key in self.interests.keys() {
-            let state = self.state(key);
-            let (is_used, is_kept) = (self.is_used(key), self.kept.contains(key));
-            assert!(!(is_used && is_kept), "{key:?}");
-            let is_wanted = self.interests.interest(key).is_wanted();
-            assert_eq!(is_wanted, is_used || is_kept, "{key:?}");
-            pinned += usize::from(state.is_pinned);
-            let is_idle = self.interests.interest(key) == Interest::Idle;
-            assert!(!is_idle || state.is_maybe_idle, "{key:?}");
-        }
-        assert!(self.interests.wanted_count() <= pinned.max(self.channels_max));
     }
 }

@@ -256,6 +256,9 @@ impl Hub {
         }
         while let Some(key) = self.channels.poll_released() {
             self.delivery.forget(key);
+            if let Some(group) = &mut self.group {
+                group.forget(key);
+            }
         }
         self.announce_up_if_settled();
     }

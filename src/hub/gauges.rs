@@ -11,6 +11,8 @@ impl Hub {
     /// What there is at this moment, gathered when somebody asks: nothing on the way of a
     /// notification keeps it up to date.
     pub(super) fn gauges(&self) -> Gauges {
+        let group = self.group.as_deref();
+        let counts = group.map(|it| it.counts).unwrap_or_default();
         let sizes = self.delivery.sizes();
         let (open, handshaking) = (self.clients.open_count(), self.clients.handshake_count());
         let process = self.process.map(|figures| figures()).unwrap_or_default();
@@ -35,6 +37,13 @@ impl Hub {
             waiting_bytes: self.waiting_bytes(),
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
+            group_peers: group.map_or(0, |it| it.peer_count()),
+            group_channels_mirrored: group.map_or(0, |it| it.mirrored_count()),
+            group_offsets: group.map_or(0, |it| it.offset_count()),
+            group_messages_sent: counts.messages_sent,
+            group_messages_heard: counts.messages_heard,
+            group_messages_refused: counts.messages_refused,
+            group_contradictions: counts.contradictions,
             log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
             clients_max: self.limits.clients_max.unwrap_or(usize::MAX),
             cpu_seconds: process.cpu_seconds,

@@ -9,6 +9,7 @@ use super::{
     custom_protocol::{Arrival, RawMessage},
     encode::append_message,
     feed::Incoming,
+    group::{Judgement, Patience},
     http::{Answer, Reply},
     pending::Subscribe,
     publishing::Publishing,
@@ -303,7 +304,13 @@ impl Hub {
         let max = self.limits.subscriptions_max;
         let name = channel.clone();
         match self.channels.subscribe(slot, channel, request, max) {
-            Ok(Some((key, request))) => self.admit(slot, key, &request),
+            Ok(Some((key, request))) => {
+                if self.judge(key, request.since.as_ref(), Patience::Answers) == Judgement::Wait {
+                    self.channels.wait(slot, key, request);
+                } else {
+                    self.admit(slot, key, &request);
+                }
+            }
             Ok(None) => {}
             Err((error, Subscribe { id, .. })) => {
                 let (code, text) = match error {
@@ -345,19 +352,22 @@ impl Hub {
         self.channels.link(slot, key);
         let position = self.channels.position(key);
         let since = request.since.as_ref();
-        let recovered = since
-            .filter(|since| *since.epoch == *position.epoch)
-            .and_then(|since| {
-                let missed = self.delivery.recover(slot, key, since.seq, position.seq)?;
-                Some((since.seq, missed))
-            });
+        let recovered = match self.judge(key, since, Patience::None) {
+            Judgement::Position(seq) => {
+                let missed = self.delivery.recover(slot, key, seq, position.seq);
+                let is_foreign = since.is_some_and(|it| !position.epoch.is_named(&it.epoch));
+                self.metrics.group_resumes += u64::from(is_foreign && missed.is_some());
+                missed.map(|missed| (seq, missed))
+            }
+            Judgement::Unknown | Judgement::Wait => None,
+        };
         let missed_from = recovered.as_ref().map(|&(seq, _)| seq);
         if let Some(seq) = missed_from {
             self.metrics.deliveries += position.seq - seq;
         }
         let message = ServerMessage::Subscribed {
             channel: self.channels.name(key).as_str(),
-            epoch: &position.epoch,
+            epoch: &position.epoch.to_string(),
             seq: missed_from.unwrap_or(position.seq),
             recovered: since.map(|_| missed_from.is_some()),
             id: request.id.as_ref(),

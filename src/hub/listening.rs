@@ -11,6 +11,7 @@ use super::{
     channels::Notified,
     encode::append_message,
     feed::{Fed, Incoming, Request, Taken},
+    group::Patience,
     pending::Subscribe,
 };
 use crate::{
@@ -44,7 +45,12 @@ impl Hub {
             Event::Up(Role::Listening, unit) => self.handle_listening_up(unit),
             Event::Down(Role::Listening) => self.handle_listening_down(),
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),
-            Event::Down(Role::Publishing) => self.handle_publishing(false),
+            Event::Down(Role::Publishing) => {
+                self.handle_publishing(false);
+                if let Some(group) = &mut self.group {
+                    group.handle_publishing_down();
+                }
+            }
             Event::Absent(Role::Listening) => self.announce(PostgresStatus::Down),
             Event::Absent(Role::Publishing) => {}
             Event::Refused(refusal) => self.postgres.refusal = refusal,
@@ -58,6 +64,7 @@ impl Hub {
             Event::Listened(key, result) => self.handle_listened(key, result),
             Event::Unlistened(key) => self.channels.handle_unlistened(key),
             Event::Published(number, published) => self.handle_published(number, &published),
+            Event::Control(control) => self.handle_control(control),
         }
     }
 
@@ -78,6 +85,9 @@ impl Hub {
     fn handle_listening_down(&mut self) {
         self.postgres.is_proved = false;
         self.answering.clear();
+        if let Some(group) = &mut self.group {
+            group.handle_listening_down();
+        }
         self.channels.handle_down();
         self.announce(PostgresStatus::Down);
     }
@@ -94,11 +104,8 @@ impl Hub {
             Ok(()) => {
                 if self.channels.handle_listened(key) {
                     self.handle_new_epoch(key, GapReason::PostgresReconnect);
-                    self.answering.push_back(Answer {
-                        key,
-                        left: usize::MAX,
-                        error: None,
-                    });
+                    self.note_epoch(key);
+                    self.answer_all_waiting(key, Patience::Answers);
                 }
             }
             Err(error) => self.handle_listen_refused(key, error),
@@ -111,12 +118,20 @@ impl Hub {
     pub(super) fn answer_waiting(&mut self) {
         while let Some(mut answering) = self.answering.pop_front() {
             let key = answering.key;
+            // One that waits on is the first of an answer that follows.
+            let mut waits_on = false;
             while answering.left > 0 {
                 if self.work.is_spent() {
                     self.answering.push_front(answering);
                     return;
                 }
-                let Some((slot, request)) = self.channels.pop_waiting(key) else {
+                waits_on = answering.error.is_none() && self.waits_on(key, answering.patience);
+                let next = if waits_on {
+                    None
+                } else {
+                    self.channels.pop_waiting(key)
+                };
+                let Some((slot, request)) = next else {
                     break;
                 };
                 answering.left -= 1;
@@ -126,8 +141,21 @@ impl Hub {
                     Some(error) => self.refuse_waiting(slot, key, &request, error),
                 }
             }
-            self.channels.end_waiting(key, self.clock.now());
+            if !waits_on {
+                self.channels.end_waiting(key, self.clock.now());
+            }
         }
+    }
+
+    /// Those that wait for the channel are subscribed, but for those with a position for which this
+    /// is too early.
+    pub(super) fn answer_all_waiting(&mut self, key: ChannelKey, patience: Patience) {
+        self.answering.push_back(Answer {
+            key,
+            left: usize::MAX,
+            error: None,
+            patience,
+        });
     }
 
     fn refuse_waiting(
@@ -169,6 +197,7 @@ impl Hub {
             key,
             left,
             error: Some(error),
+            patience: Patience::None,
         });
     }
 
@@ -233,7 +262,7 @@ impl Hub {
         let position = self.channels.position(key);
         let message = ServerMessage::Gap {
             channel: self.channels.name(key).as_str(),
-            epoch: &position.epoch,
+            epoch: &position.epoch.to_string(),
             seq: position.seq,
             reason,
         };
@@ -278,12 +307,15 @@ impl Hub {
         } else if !self.postgres.is_proved {
             Err("no notification of the publishing session was heard yet".into())
         } else {
-            Ok(())
+            self.group_readiness().map_err(Cow::from)
         }
     }
 
     /// Gives the commands of the channels to the upstream, as far as that takes them.
     pub(super) fn forward_commands(&mut self) {
+        if self.group.is_some() {
+            self.advance_group();
+        }
         loop {
             match &mut self.upstream {
                 Upstream::Postgres(backend) => {

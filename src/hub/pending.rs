@@ -173,6 +173,12 @@ impl Pending {
         self.of_client(slot).map(|entry| entry.key)
     }
 
+    /// The first that waits for the channel.
+    pub(super) fn peek_channel(&self, key: ChannelKey) -> Option<&Subscribe> {
+        let first = self.channels.get(key.index())?.first;
+        Some(&self.entries.get(first as usize)?.request)
+    }
+
     /// The first that waits for the channel does not any more.
     pub(super) fn pop_channel(&mut self, key: ChannelKey) -> Option<(u32, Subscribe)> {
         let first = self.channels.get(key.index())?.first;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::Page;
+use super::{Page, group::GroupSettings};
 use crate::{
     access::{Access, origins::OriginPolicy},
     channel::Channel,
@@ -29,6 +29,8 @@ pub struct Settings {
     /// For how long a channel stays listened to after its last subscriber left, however it left.
     /// `None`: for 10 s, unless that said that it is done.
     pub unlisten_delay: Option<Duration>,
+    /// The group that the bridge belongs to.
+    pub group: Option<GroupSettings>,
     /// Random: the first half of every epoch, which clients see.
     pub epoch_seed: u64,
     /// Random and told to nobody, for what the sessions to PostgreSQL do: a notification that

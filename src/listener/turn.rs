@@ -280,7 +280,8 @@ impl Callers {
             | Event::Unfit(_)
             | Event::Committed(_)
             | Event::QueueUsage(_)
-            | Event::Stalled(_) => {}
+            | Event::Stalled(_)
+            | Event::Control(_) => {}
             Event::Listened(key, result) => {
                 if let Some(channel) = channels.handle_listened(key, result, now) {
                     arrivals.hand_over(Received::Gap(channel));

@@ -148,6 +148,31 @@ metrics! {
         "Observed once a pass; 0 within one turn."
         counted { fan_out_latency: Histogram = Histogram::new(&LATENCIES, MICROSECONDS) };
 
+    // The group.
+
+    Gauge alle_group_peers "Other bridges of the group that are there." now { group_peers: usize };
+    Gauge alle_group_channels_mirrored "Channels that clients of other bridges want."
+        "They are listened to here as well, as far as `--max-channels` allows."
+        now { group_channels_mirrored: usize };
+    Counter alle_group_channels_refused_total "Channels of other bridges for which there was no room."
+        "A client that comes from there with a position has to reload."
+        counted { group_mirrors_refused: u64 = 0 };
+    Gauge alle_group_offsets "Epochs of other bridges that are translated, over all channels."
+        now { group_offsets: usize };
+    Counter alle_group_messages_total {kind} "Messages between the bridges of the group."
+        now {
+            group_messages_sent: u64 => "sent", "published for the others";
+            group_messages_heard: u64 => "heard", "of another bridge, and believed";
+            group_messages_refused: u64 => "refused",
+                "forged, sent again, of another version, or of a bridge that is not known"
+        };
+    Counter alle_group_contradictions_total
+        "Positions on which two bridges disagreed, which is a fault of theirs."
+        "What follows from such a position is not believed: `\"recovered\":false`."
+        now { group_contradictions: u64 };
+    Counter alle_group_resumes_total "Subscribes that went on from a position of another bridge."
+        counted { group_resumes: u64 = 0 };
+
     // The program.
 
     Counter alle_log_lines_dropped_total "Lines of the log that were not written."

@@ -58,14 +58,16 @@ pub(super) fn sasl(data: &[u8], out: &mut BytesMut) -> Result<(), ProtocolError>
     frontend::sasl_response(data, out).map_err(|_| ProtocolError::Nul)
 }
 
-/// Asks who serves us and of what kind the server is: one row of three columns, for poolers and
-/// servers before PostgreSQL 14 do not say. Then lifts every timeout this server knows:
+/// Asks who serves us, of what kind the server is and since when it runs: one row of four columns,
+/// for poolers and servers before PostgreSQL 14 do not say. Then lifts every timeout this server knows:
 /// `idle_session_timeout` kills a listener even while notifications reach it, and a name missing
 /// from `pg_settings` is passed over in silence.
 pub(super) fn set_up(out: &mut BytesMut) {
     simple(
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(), \
-         pg_catalog.current_setting('transaction_read_only'); \
+         pg_catalog.current_setting('transaction_read_only'), \
+         (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) \
+         OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8; \
          SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
          WHERE name OPERATOR(pg_catalog.=) ANY ('{idle_session_timeout, statement_timeout, \
          transaction_timeout, idle_in_transaction_session_timeout, lock_timeout}'::pg_catalog.text[])",
@@ -155,6 +157,25 @@ pub(super) fn lock_holder(out: &mut BytesMut) {
          AND classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_database'::pg_catalog.regclass LIMIT 1",
         out,
     );
+}
+
+/// Asks which of these backends are there, and are of our own role where that is asked for: one row
+/// of one column, their numbers with commas in between, or null.
+pub(super) fn present(pids: &[i32], own_role: bool, out: &mut BytesMut) {
+    let pids: Vec<_> = pids.iter().map(i32::to_string).collect();
+    let pids = pids.join(",");
+    let role = if own_role {
+        " AND usesysid OPERATOR(pg_catalog.=) (SELECT usesysid FROM pg_catalog.pg_stat_activity \
+         WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') \
+         FROM pg_catalog.pg_stat_activity \
+         WHERE pid OPERATOR(pg_catalog.=) ANY ('{{{pids}}}'::pg_catalog.int4[]){role}"
+    );
+    simple(&sql, out);
 }
 
 /// CancelRequest, for a connection of its own.

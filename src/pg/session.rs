@@ -166,6 +166,7 @@ enum Kind {
     Heartbeat,
     QueueUsage,
     LockHolder,
+    Present,
 }
 
 /// What the server told about itself.
@@ -182,6 +183,10 @@ struct Server {
     serving_pid: Option<i32>,
     queue_usage: Option<f64>,
     lock_holder: Option<i32>,
+    /// When it was started, in microseconds.
+    start: Option<i64>,
+    /// The backends that were asked about and are there.
+    present: Vec<i32>,
     /// It sent a message that we do not know, which was logged.
     is_foreign: bool,
 }
@@ -260,6 +265,16 @@ impl Session {
     /// The process that says it serves us, once it said so.
     pub fn backend_pid(&self) -> Option<i32> {
         self.server.backend_pid
+    }
+
+    /// The process that answers us, which is that of our notifications, once it said so.
+    pub fn serving_pid(&self) -> Option<i32> {
+        self.server.serving_pid
+    }
+
+    /// When the server was started, in microseconds since 1970, once it said so.
+    pub fn server_start(&self) -> Option<i64> {
+        self.server.start
     }
 
     /// Whether another process than the one that greeted us did what we asked: a pooler, which may
@@ -435,6 +450,19 @@ impl Session {
     /// The process that held that lock when last asked for.
     pub fn lock_holder(&self) -> Option<i32> {
         self.server.lock_holder
+    }
+
+    /// Asks which of these backends are there; where `own_role`, those of our role alone.
+    pub fn find_present(&mut self, pids: &[i32], own_role: bool, ticket: Ticket) {
+        self.server.present.clear();
+        self.request(Kind::Present, ticket, |out| {
+            command::present(pids, own_role, out);
+        });
+    }
+
+    /// The backends that were there when last asked for.
+    pub fn present(&self) -> &[i32] {
+        &self.server.present
     }
 
     /// Takes leave, behind whatever is queued; the server closes the connection.

@@ -154,6 +154,7 @@ impl Session {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each message, none of them long")]
     fn handle_authenticated(&mut self, message: &Span) -> Result<Step, SessionError> {
         let tag = message.tag;
         let body = self.codec.bytes(message.body.clone());
@@ -189,6 +190,13 @@ impl Session {
             b'D' if self.asks_for(Kind::QueueUsage) => {
                 let columns = columns(body).ok_or(malformed)?;
                 self.server.queue_usage = columns.first().and_then(|text| parsed(text));
+                Ok(Step::Silent)
+            }
+            b'D' if self.asks_for(Kind::Present) => {
+                let columns = columns(body).ok_or(malformed)?;
+                let pids = columns.first().copied().unwrap_or_default();
+                let pids = pids.split(|&byte| byte == b',').filter_map(parsed);
+                self.server.present = pids.collect();
                 Ok(Step::Silent)
             }
             b'D' if self.asks_for(Kind::Name) => {
@@ -356,7 +364,8 @@ impl Server {
 
     /// The answer to who and of what kind it is; other rows say nothing.
     fn handle_row(&mut self, columns: &[&[u8]]) {
-        if let [serving_pid, in_recovery, is_read_only] = *columns {
+        if let [serving_pid, in_recovery, is_read_only, start] = *columns {
+            self.start = parsed(start);
             self.serving_pid = parsed(serving_pid);
             self.in_hot_standby = in_recovery == b"t";
             self.is_read_only = is_read_only == b"on";
@@ -376,9 +385,9 @@ mod tests {
     #[test]
     fn a_standby_says_so_when_asked() {
         for (columns, in_hot_standby, is_read_only) in [
-            (&[&b"258"[..], b"t", b"on"][..], true, true),
-            (&[b"258", b"f", b"on"], false, true),
-            (&[b"258", b"f", b"off"], false, false),
+            (&[&b"258"[..], b"t", b"on", b"9"][..], true, true),
+            (&[b"258", b"f", b"on", b"9"], false, true),
+            (&[b"258", b"f", b"off", b""], false, false),
             (&[b"258"], false, false),
         ] {
             let mut server = Server::default();

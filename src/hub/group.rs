@@ -1,0 +1,365 @@
+//! A group: bridges of one name on one database, each of which takes over the others' clients.
+//!
+//! PostgreSQL delivers all notifications to all listeners in one order. Two bridges that hear a
+//! channel count the same ones, so their numbers differ by a constant, which they learn once: at a
+//! `begin`, a message on the group's control channel that both hear. From then on a client's
+//! position in the one's epoch is a position in the other's. What the others' clients want is
+//! listened to here as well.
+//!
+//! Owns the peers, the offsets, and what is said and asked. Refuses to know the hub, clients,
+//! subscriptions and sockets: messages come in with the PID that PostgreSQL stamped on them, and
+//! messages and [`Outcome`]s go out. Where a channel of ours stands is asked of the caller at the
+//! very moment at which a message is heard, because that place of the order is all that counts.
+
+mod barriers;
+mod comparisons;
+mod hearing;
+mod joining;
+mod ledger;
+mod mirrors;
+mod offsets;
+mod peers;
+mod saying;
+mod seal;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+pub(super) use self::barriers::Patience;
+use self::{
+    barriers::Barriers,
+    comparisons::Comparisons,
+    ledger::Ledger,
+    mirrors::Mirrors,
+    peers::Peers,
+    seal::Seal,
+    wire::{BridgeId, Message},
+};
+pub use self::{
+    seal::GroupKey,
+    settings::{GroupSettings, is_reserved},
+};
+use super::epoch::Epoch;
+use crate::{
+    channel::{Channel, ChannelKey},
+    message::Since,
+};
+
+/// The part of a bridge that is in a group.
+///
+/// After any method: [`Self::poll_outcome`] until `None`, then [`Self::poll_message`] as long as a
+/// publishing session takes them.
+#[derive(Debug)]
+pub(super) struct Group {
+    seal: Seal,
+    seed: u64,
+    /// Ids that we had, this one included.
+    ids: u64,
+    /// When the server of the listening session, which is up, was started.
+    listening: Option<i64>,
+    /// The publishing session, which is up.
+    publishing: Option<Publishing>,
+    /// The start of the server to which all that is known belongs.
+    server_start: Option<i64>,
+    identity: Option<Identity>,
+    joined: Option<Joined>,
+    /// All peers have said all that they were asked, or were waited for long enough.
+    is_ready: Cell<bool>,
+    peers: Peers,
+    ledger: Ledger,
+    comparisons: Comparisons,
+    mirrors: Mirrors,
+    barriers: Barriers,
+    /// Messages to be said.
+    outbox: VecDeque<Message>,
+    /// Channels that clients of ours want no longer, to be said.
+    left: Vec<Channel>,
+    outcomes: VecDeque<Outcome>,
+    /// The backends that PostgreSQL is being asked about.
+    asked: Option<Vec<i32>>,
+    /// When the next question about backends is due.
+    presence_due: Option<Instant>,
+    /// What was counted.
+    pub(super) counts: Counts,
+    complaints: Complaints,
+}
+
+/// A publishing session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Publishing {
+    pid: i32,
+    server_start: i64,
+}
+
+/// Who we are to the others, for as long as the publishing session lives.
+#[derive(Clone, Copy, Debug)]
+struct Identity {
+    id: BridgeId,
+    pid: i32,
+    /// Of the last message that we sent.
+    sent: u64,
+    /// Of the last one that came back.
+    heard: u64,
+}
+
+/// Both sessions are up, and our hello is said.
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    at: Instant,
+    hello_heard_at: Option<Instant>,
+    /// Channels may be announced: whoever is there has answered the hello.
+    has_begun: bool,
+    /// Sent and not come back.
+    unheard: usize,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) messages_sent: u64,
+    pub(super) messages_heard: u64,
+    pub(super) messages_refused: u64,
+    pub(super) contradictions: u64,
+}
+
+/// What was said in the log, once each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Complaints {
+    version: bool,
+    refused: bool,
+    crowded: bool,
+    relayed: bool,
+}
+
+/// Where one of our channels stands at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) key: ChannelKey,
+    pub(super) epoch: Epoch,
+    pub(super) seq: u64,
+}
+
+/// What follows for the owner of the channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Peers want the channel: it is to be listened to.
+    Mirror(Channel),
+    /// Peers want it no longer.
+    Unmirror(Channel),
+    /// Subscribes that wait on the channel are to be decided, with so much patience left.
+    Release(ChannelKey, Patience),
+    /// PostgreSQL is to be asked which of these backends are there;
+    /// [`Group::handle_present`] takes the answer.
+    AskPresent {
+        pids: Vec<i32>,
+        /// Only those of our own role count.
+        own_role: bool,
+    },
+}
+
+/// What a client's position in another epoch comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// In our own numbers.
+    Position(u64),
+    /// Nobody knows.
+    Unknown,
+    /// The subscribe waits for [`Outcome::Release`].
+    Wait,
+}
+
+impl Group {
+    pub(super) fn new(settings: GroupSettings) -> Self {
+        Self {
+            seal: Seal::new(settings.control, settings.key),
+            seed: settings.seed,
+            ids: 0,
+            listening: None,
+            publishing: None,
+            server_start: None,
+            identity: None,
+            joined: None,
+            is_ready: Cell::new(false),
+            peers: Peers::default(),
+            ledger: Ledger::default(),
+            comparisons: Comparisons::default(),
+            mirrors: Mirrors::default(),
+            barriers: Barriers::default(),
+            outbox: VecDeque::new(),
+            left: Vec::new(),
+            outcomes: VecDeque::new(),
+            asked: None,
+            presence_due: None,
+            counts: Counts::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// Peers to be reckoned with.
+    pub(super) fn peer_count(&self) -> usize {
+        self.peers.count()
+    }
+
+    /// Channels that peers want.
+    pub(super) fn mirrored_count(&self) -> usize {
+        self.mirrors.count()
+    }
+
+    /// Offsets between our epochs and others.
+    pub(super) fn offset_count(&self) -> usize {
+        self.ledger.offset_count()
+    }
+
+    // ---- channels
+
+    /// The LISTEN of a channel is confirmed, and it counts from 0 in this epoch.
+    pub(super) fn handle_epoch(
+        &mut self,
+        key: ChannelKey,
+        name: &Channel,
+        epoch: Epoch,
+        is_own: bool,
+    ) {
+        self.ledger.begin(key, name, epoch, is_own);
+    }
+
+    /// Whether clients of ours want a channel has changed.
+    pub(super) fn handle_own(&mut self, key: ChannelKey, is_own: bool) {
+        let name = self.ledger.set_own(key, is_own);
+        // While nobody is there, nobody is told: a newcomer is told what there is.
+        let is_told = !is_own && self.peers.count() > 0;
+        self.left.extend(name.filter(|_| is_told));
+    }
+
+    /// The channel is listened to no longer.
+    pub(super) fn forget(&mut self, key: ChannelKey) {
+        self.ledger.forget(key);
+        self.barriers.forget(key);
+    }
+
+    /// What a client's position on a channel is to us, where its epoch is not our own and `current`
+    /// is our number. `patience` says what the subscribe may wait for.
+    pub(super) fn judge(
+        &mut self,
+        key: ChannelKey,
+        current: u64,
+        since: &Since,
+        patience: Patience,
+        now: Instant,
+    ) -> Judgement {
+        let Some(epoch) = Epoch::parse(&since.epoch) else {
+            return Judgement::Unknown;
+        };
+        let Some(offset) = self.ledger.offset(key, epoch) else {
+            let can_wait = self.joined.is_some() && self.peers.count() > 0;
+            if patience == Patience::Answers && can_wait && !self.ledger.is_answered(key) {
+                self.barriers.await_answers(key, now);
+                return Judgement::Wait;
+            }
+            return Judgement::Unknown;
+        };
+        match since.seq.checked_add_signed(offset) {
+            Some(seq) if seq <= current => Judgement::Position(seq),
+            Some(_) if patience >= Patience::Barrier && self.joined.is_some() => {
+                self.barriers.await_barrier(key, now);
+                Judgement::Wait
+            }
+            Some(_) | None => Judgement::Unknown,
+        }
+    }
+
+    /// Why not every peer has said where it stands, if so; after a while that is not waited for any
+    /// more. `heard` tells where a channel stands.
+    pub(super) fn readiness(
+        &self,
+        heard: &dyn Fn(&str) -> Option<Heard>,
+        now: Instant,
+    ) -> Result<(), &'static str> {
+        let Some(joined) = &self.joined else {
+            return Ok(());
+        };
+        let is_ready = self.is_ready.get()
+            || now >= joined.at + READY_TIMEOUT
+            || joined.has_begun
+                && self.peers.have_all_ended()
+                && self.ledger.is_settled()
+                && (self.mirrors.channels()).all(|it| heard(it.as_str()).is_some());
+        self.is_ready.set(is_ready);
+        if is_ready {
+            Ok(())
+        } else {
+            Err("the other bridges of the group have not answered yet")
+        }
+    }
+
+    /// What follows from what happened.
+    pub(super) fn poll_outcome(&mut self, now: Instant) -> Option<Outcome> {
+        while let Some(keys) = self.comparisons.poll_answered(now) {
+            for key in keys {
+                self.ledger.handle_answered(key);
+            }
+        }
+        if let Some(outcome) = self.outcomes.pop_front() {
+            return Some(outcome);
+        }
+        let is_answered = |key| self.ledger.is_answered(key);
+        let release = self.barriers.poll_release(is_answered, now);
+        release.map(|(key, patience)| Outcome::Release(key, patience))
+    }
+
+    // ---- time
+
+    /// When [`Self::handle_timeout`] is wanted.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let joined = self.joined.filter(|it| !it.has_begun);
+        let settled = joined
+            .and_then(|it| it.hello_heard_at)
+            .map(|it| it + SETTLE_TIME);
+        [
+            settled,
+            self.presence_due,
+            self.comparisons.poll_timeout(),
+            self.barriers.poll_timeout(),
+            self.mirrors.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The time has come for whatever was due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.comparisons.handle_timeout(now);
+        let unwanted = self.mirrors.handle_timeout(now).into_iter();
+        self.outcomes.extend(unwanted.map(Outcome::Unmirror));
+        if self.presence_due.is_some_and(|due| due <= now) {
+            self.presence_due = None;
+            self.ask_present();
+        }
+        if self.peers.is_full() {
+            self.handle_message_lost(now);
+        }
+    }
+
+    /// The parts agree with themselves.
+    pub(super) fn check_invariants(&self) {
+        self.peers.check_invariants();
+        self.ledger.check_invariants();
+        self.barriers.check_invariants();
+        self.mirrors.check_invariants();
+        assert!(self.joined.is_none() || self.identity.is_some());
+        assert!(self.outbox.len() <= saying::OUTBOX_MAX + 1);
+    }
+}
+
+/// From our hello on, for those who answer it; nobody waits for that.
+const SETTLE_TIME: Duration = Duration::from_millis(250);
+/// From our hello on, until peers that have not answered count as gone.
+const READY_TIMEOUT: Duration = Duration::from_secs(3);

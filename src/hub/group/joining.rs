@@ -1,0 +1,169 @@
+//! Coming and going: the two sessions, who we are to the others, and which of those are there.
+//!
+//! A bridge is in the group while both of its sessions are up and of one server. It says hello
+//! whenever one of them is new, and announces all its channels after that.
+
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Group, Identity, Joined, Outcome, Publishing,
+    wire::{BridgeId, Message},
+};
+
+impl Group {
+    /// The listening session is up, hears the control channel, and its server was started then.
+    pub(in crate::hub) fn handle_listening_up(&mut self, server_start: i64, now: Instant) {
+        self.listening = Some(server_start);
+        self.join(now);
+    }
+
+    /// The listening session is gone, and with it every epoch of ours.
+    pub(in crate::hub) fn handle_listening_down(&mut self) {
+        self.listening = None;
+        self.joined = None;
+        self.ledger.clear();
+        self.barriers.clear();
+        self.quiet();
+    }
+
+    /// The publishing session is up.
+    pub(in crate::hub) fn handle_publishing_up(
+        &mut self,
+        pid: i32,
+        server_start: i64,
+        now: Instant,
+    ) {
+        self.publishing = Some(Publishing { pid, server_start });
+        self.join(now);
+    }
+
+    /// The publishing session is gone, or one of its messages is: we come again under another name.
+    pub(in crate::hub) fn handle_publishing_down(&mut self) {
+        self.publishing = None;
+        self.drop_identity();
+    }
+
+    /// A message of ours was not committed, though the session lives.
+    pub(in crate::hub) fn handle_message_lost(&mut self, now: Instant) {
+        if self.publishing.is_some() {
+            self.drop_identity();
+            self.join(now);
+        }
+    }
+
+    fn drop_identity(&mut self) {
+        if let Some(identity) = self.identity.take() {
+            self.peers.retire_own(identity.id);
+        }
+        self.joined = None;
+        self.quiet();
+    }
+
+    /// Nothing said or asked so far counts any more.
+    fn quiet(&mut self) {
+        self.outbox.clear();
+        self.comparisons.clear();
+        self.barriers.handle_lost();
+        self.asked = None;
+        self.presence_due = None;
+    }
+
+    fn join(&mut self, now: Instant) {
+        let (Some(server_start), Some(publishing)) = (self.listening, self.publishing) else {
+            return;
+        };
+        if publishing.server_start != server_start {
+            // One of the two is about to be lost.
+            return;
+        }
+        if self.server_start.replace(server_start) != Some(server_start) {
+            self.peers.clear();
+            self.identity = None;
+            let unwanted = self.mirrors.clear().into_iter();
+            self.outcomes.extend(unwanted.map(Outcome::Unmirror));
+        }
+        if self.peers.is_full() {
+            self.identity = None;
+            self.peers.forget_oldest();
+        }
+        if self.identity.is_none() {
+            self.ids += 1;
+            self.identity = Some(Identity {
+                id: bridge_id(self.seed, self.ids),
+                pid: publishing.pid,
+                sent: 0,
+                heard: 0,
+            });
+        }
+        self.quiet();
+        self.joined = Some(Joined {
+            at: now,
+            hello_heard_at: None,
+            has_begun: false,
+            unheard: 0,
+        });
+        self.is_ready.set(false);
+        self.peers.handle_hello_said();
+        for peer in self.peers.fresh() {
+            self.mirrors.leave_behind(peer, now);
+        }
+        self.ledger.unsay_all();
+        self.outbox.push_back(Message::Hello);
+        self.ask_present();
+    }
+
+    // ---- presence
+
+    /// PostgreSQL is asked which peers are there. Nothing is said to anybody.
+    pub(super) fn ask_present(&mut self) {
+        let pids = self.peers.pids();
+        if self.asked.is_none() && self.joined.is_some() && !pids.is_empty() {
+            self.asked = Some(pids.clone());
+            self.outcomes.push_back(Outcome::AskPresent {
+                pids,
+                own_role: !self.seal.has_key(),
+            });
+        }
+    }
+
+    /// PostgreSQL cannot be asked now.
+    pub(in crate::hub) fn handle_unasked(&mut self) {
+        self.asked = None;
+    }
+
+    /// These of the backends that were asked about are there.
+    pub(in crate::hub) fn handle_present(&mut self, present: &[i32], now: Instant) {
+        let Some(asked) = self.asked.take() else {
+            return;
+        };
+        let (heard, gone) = self.peers.handle_present(&asked, present);
+        for id in gone {
+            self.comparisons.forget(id);
+            self.mirrors.leave_behind(id, now);
+        }
+        for (id, first) in heard {
+            self.meet(id, first, now);
+        }
+        let pids = self.peers.pids();
+        if pids.iter().any(|pid| !asked.contains(pid)) {
+            self.ask_present();
+        } else {
+            self.presence_due = (!pids.is_empty()).then_some(now + PRESENCE_INTERVAL);
+        }
+    }
+}
+
+/// No id follows from another.
+fn bridge_id(seed: u64, number: u64) -> BridgeId {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_be_bytes());
+    hash.update(number.to_be_bytes());
+    let bits = hash.finalize();
+    let bits = bits.first_chunk().expect("a hash has 32 bytes");
+    BridgeId(u64::from_be_bytes(*bits))
+}
+
+/// Between two questions about the backends of peers.
+pub(super) const PRESENCE_INTERVAL: Duration = Duration::from_secs(15);

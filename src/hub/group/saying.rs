@@ -1,0 +1,89 @@
+//! What is said to the group, in which order, and at which pace.
+//!
+//! A barrier goes first, for clients wait for it; answers come before announcements. Announcements
+//! are paced by PostgreSQL: each waits until the one before it is back.
+
+use std::time::Instant;
+
+use super::{
+    Group, SETTLE_TIME,
+    seal::{ENTRIES_BYTES_MAX, Header},
+    wire::{Message, channel_bytes_max},
+};
+use crate::channel::Payload;
+
+impl Group {
+    /// The next message to be published on the control channel.
+    pub(in crate::hub) fn poll_message(&mut self, now: Instant) -> Option<Payload> {
+        let joined = self.joined.as_mut()?;
+        if joined.unheard >= UNHEARD_MAX {
+            return None;
+        }
+        let message = if joined.hello_heard_at.is_some() && self.barriers.poll_barrier(now) {
+            Message::Barrier
+        } else {
+            let queued = self.outbox.pop_front();
+            queued
+                .or_else(|| self.poll_left())
+                .or_else(|| self.poll_begin(now))?
+        };
+        let identity = self.identity.as_mut()?;
+        identity.sent += 1;
+        if let Some(joined) = &mut self.joined {
+            joined.unheard += 1;
+        }
+        self.counts.messages_sent += 1;
+        let header = Header {
+            id: identity.id,
+            pid: identity.pid,
+            counter: identity.sent,
+            server_start: self.server_start?,
+        };
+        Some(self.seal.seal(header, &message))
+    }
+
+    fn poll_left(&mut self) -> Option<Message> {
+        let bytes = self.left.iter().scan(0, |bytes, channel| {
+            *bytes += channel_bytes_max(channel);
+            Some(*bytes)
+        });
+        let count = bytes
+            .take_while(|&bytes| bytes <= ENTRIES_BYTES_MAX)
+            .count();
+        let channels: Vec<_> = self.left.drain(..count).collect();
+        (!channels.is_empty()).then_some(Message::Left { channels })
+    }
+
+    /// At most one is under way: so they are paced by PostgreSQL, and delay nobody's NOTIFY.
+    fn poll_begin(&mut self, now: Instant) -> Option<Message> {
+        let joined = self.joined.as_mut()?;
+        let heard_at = joined.hello_heard_at?;
+        joined.has_begun |= now >= heard_at + SETTLE_TIME || self.peers.have_all_welcomed();
+        if !joined.has_begun || self.comparisons.is_under_way() {
+            return None;
+        }
+        if self.peers.count() == 0 {
+            self.ledger.answer_all();
+            return None;
+        }
+        let (keys, entries) = self.ledger.poll_begin(ENTRIES_BYTES_MAX);
+        if keys.is_empty() {
+            return None;
+        }
+        let counter = self.identity?.sent + 1;
+        self.comparisons.handle_sent(counter, keys);
+        Some(Message::Begin { entries })
+    }
+
+    pub(super) fn say(&mut self, message: Message) {
+        // A peer that asks more than PostgreSQL commits for us is not answered, and says false.
+        if self.outbox.len() < OUTBOX_MAX {
+            self.outbox.push_back(message);
+        }
+    }
+}
+
+/// Messages of ours that are sent and not come back.
+const UNHEARD_MAX: usize = 32;
+/// Messages of ours that wait: the channels of a bridge that has as many as it may, twice.
+pub(super) const OUTBOX_MAX: usize = 4_096;
