@@ -136,7 +136,12 @@ impl Bridge {
     pub fn serve(postgres_url: &str, arguments: &[&str]) -> Self {
         let mut command = alle_with(&["serve", "-w", "127.0.0.1:0", "-p", postgres_url]);
         command.args(arguments);
-        Self::run(command)
+        let bridge = Self::run(command);
+        if postgres_url == NO_POSTGRES {
+            // From then on PostgreSQL is down for every client; before, nothing has failed.
+            bridge.wait_for_log("listening session: connection");
+        }
+        bridge
     }
 
     /// The bridge that `command` starts, once it listens.
