@@ -6,6 +6,7 @@
 mod departure;
 mod incoming;
 mod naming;
+mod server;
 mod start_up;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 pub use self::{departure::Departure, start_up::StartUp};
-use self::{incoming::Step, naming::Name};
+use self::{incoming::Step, naming::Name, server::Server};
 use super::{
     auth::Authentication,
     codec::Codec,
@@ -169,28 +170,6 @@ enum Kind {
     Present,
 }
 
-/// What the server told about itself.
-#[derive(Default)]
-struct Server {
-    version: Option<String>,
-    encoding: Option<String>,
-    in_hot_standby: bool,
-    is_read_only: bool,
-    backend_pid: Option<i32>,
-    /// Proves to the server that a CancelRequest for the process is ours.
-    secret_key: Option<i32>,
-    /// The process that answered us.
-    serving_pid: Option<i32>,
-    queue_usage: Option<f64>,
-    lock_holder: Option<i32>,
-    /// When it was started, in microseconds.
-    start: Option<i64>,
-    /// The backends that were asked about and are there.
-    present: Vec<i32>,
-    /// It sent a message that we do not know, which was logged.
-    is_foreign: bool,
-}
-
 impl Session {
     /// Begins a session with the first server of `config`, over a connection without TLS: the
     /// StartupMessage is queued at once.
@@ -237,61 +216,9 @@ impl Session {
         self.requests.len()
     }
 
-    /// `server_version`, once the server said it.
-    pub fn server_version(&self) -> Option<&str> {
-        self.server.version.as_deref()
-    }
-
-    /// `server_encoding`, once the server said it.
-    pub fn server_encoding(&self) -> Option<&str> {
-        self.server.encoding.as_deref()
-    }
-
-    /// Whether the server is a standby, where nobody can listen.
-    pub fn in_hot_standby(&self) -> bool {
-        self.server.in_hot_standby
-    }
-
-    /// Whether transactions are read-only unless they say otherwise.
-    pub fn is_read_only(&self) -> bool {
-        self.server.is_read_only
-    }
-
     /// Whether the server believes who we are, and may as well have refused us before.
     pub fn is_admitted(&self) -> bool {
         self.is_admitted
-    }
-
-    /// The process that says it serves us, once it said so.
-    pub fn backend_pid(&self) -> Option<i32> {
-        self.server.backend_pid
-    }
-
-    /// The process that answers us, which is that of our notifications, once it said so.
-    pub fn serving_pid(&self) -> Option<i32> {
-        self.server.serving_pid
-    }
-
-    /// When the server was started, in microseconds since 1970, once it said so.
-    pub fn server_start(&self) -> Option<i64> {
-        self.server.start
-    }
-
-    /// Whether another process than the one that greeted us did what we asked: a pooler, which may
-    /// give us another one each time.
-    pub fn is_relayed(&self) -> bool {
-        let Server {
-            backend_pid,
-            serving_pid,
-            ..
-        } = self.server;
-        backend_pid.is_some() && serving_pid.is_some() && backend_pid != serving_pid
-    }
-
-    /// How full the server's queue of notifications was when last measured, from 0 to 1; when it
-    /// is full every NOTIFY of the server fails.
-    pub fn queue_usage(&self) -> Option<f64> {
-        self.server.queue_usage
     }
 
     /// Whether the queue is being measured.
