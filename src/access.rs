@@ -1,18 +1,22 @@
 //! Who may come in, and who may subscribe and publish where.
 //!
-//! The one place that decides it, and the seam for other ways to know a client: another module that
-//! gives a [`TokenId`] for a credential, and the permissions of that id, replaces [`tokens`] and
-//! nothing else; until it has an answer, the client stays unauthenticated.
+//! The one place that decides it, and the seam for other ways to know a client. Who can be known by a
+//! credential at once is [`tokens`]' to say. Where somebody else has to be asked
+//! ([`Access::is_asked`]), the client waits as a [`visitor::Visitor`], and the
+//! [`visitor::Verdict`] on it becomes a grant: permissions under an id that are this client's alone.
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
 pub mod globs;
+pub mod grants;
 pub mod origins;
 pub mod secret;
 pub mod tokens;
+pub mod visitor;
 
 use self::{
     globs::Globs,
+    grants::Grants,
     origins::{OriginPolicy, Refusal},
     secret::Secret,
     tokens::{TokenId, Tokens},
@@ -27,6 +31,11 @@ pub struct Access {
     pub everybody: Permissions,
     /// Whom a token lets in; `None`: none is asked for.
     pub tokens: Option<Tokens>,
+    /// Whether somebody is asked about each client that wants to come in, instead of looking at a
+    /// token of its request.
+    pub is_asked: bool,
+    /// To those that were let in.
+    pub grants: Grants,
 }
 
 /// The channels one may use.
@@ -47,7 +56,8 @@ impl Access {
         origin: Option<&str>,
         is_to_loopback: bool,
     ) -> Result<(), Refusal> {
-        if self.is_token_required() {
+        // Whoever is asked may go by a cookie, which a browser adds for any page.
+        if self.is_token_required() && !self.is_asked {
             self.origins.check_with_token(host, origin)
         } else {
             self.origins.check(host, origin, is_to_loopback)
@@ -96,8 +106,24 @@ impl Access {
         }
     }
 
+    /// A client may come in with these permissions, until [`Self::release`].
+    pub fn grant(&mut self, permissions: Permissions) -> TokenId {
+        self.grants.insert(permissions)
+    }
+
+    /// Whoever came in by this is gone, or came in by another now.
+    pub fn release(&mut self, token: TokenId) {
+        self.grants.release(token);
+    }
+
+    /// How many clients are in by a grant.
+    pub fn grant_count(&self) -> usize {
+        self.grants.len()
+    }
+
     fn of_token(&self, token: TokenId) -> Option<&Permissions> {
-        self.tokens.as_ref()?.permissions(token)
+        let granted = self.grants.find(token);
+        granted.or_else(|| self.tokens.as_ref()?.permissions(token))
     }
 }
 

@@ -6,17 +6,19 @@
 )]
 
 use std::{
+    fmt, io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use crate::{
-    access::{Access, origins::OriginPolicy},
+    access::{Access, origins::OriginPolicy, visitor::Visitor},
     channel::Channel,
     config::BridgeConfig,
     error::BridgeError,
     group_key_file,
-    handle::{Handle, Owner},
+    handle::{Admission, AdmissionTicket, Handle, Owner},
     hub::{
         Hub, Page, Settings,
         group::{GroupSettings, is_reserved},
@@ -44,9 +46,9 @@ use crate::{
 /// [`run`](Self::run) is for a program that does nothing else: it serves on the thread that waits.
 /// [`spawn`](Self::spawn) is for any other program, with an async runtime or without: the bridge
 /// gets a thread of its own, and ends when the program does.
-#[derive(Debug)]
 pub struct Bridge {
     config: BridgeConfig,
+    admission: Option<Admission>,
     listener: Option<TcpListener>,
     admin_listener: Option<TcpListener>,
     owner: Owner,
@@ -61,6 +63,7 @@ impl Bridge {
     pub fn new(config: BridgeConfig) -> Self {
         Self {
             config,
+            admission: None,
             listener: None,
             admin_listener: None,
             owner: Owner::default(),
@@ -84,6 +87,38 @@ impl Bridge {
     #[must_use]
     pub fn with_admin_listener(mut self, listener: TcpListener) -> Self {
         self.admin_listener = Some(listener);
+        self
+    }
+
+    /// Asks the program about each client that wants to come in, by its request for an upgrade, in
+    /// place of the token of that request. The rules about `Origin` and `Host` hold before it.
+    ///
+    /// `admission` runs on the thread that serves all clients and must not block: what takes time it
+    /// gives to somebody else, together with the ticket. The client waits meanwhile, the loop does
+    /// not.
+    ///
+    /// ```no_run
+    /// # use alle::{Bridge, BridgeConfig, Globs, Permissions, Verdict};
+    /// # fn is_valid(_: &str) -> bool { true }
+    /// # let bridge = Bridge::new(BridgeConfig::new("", "127.0.0.1:0"));
+    /// let bridge = bridge.with_admission(|visitor, ticket| {
+    ///     let cookie = visitor.field("Cookie").unwrap_or_default().to_owned();
+    ///     std::thread::spawn(move || {
+    ///         ticket.answer(if is_valid(&cookie) {
+    ///             let subscribe = Globs::parse("orders.*");
+    ///             Verdict::Admit(Permissions { subscribe, publish: Globs::parse("") })
+    ///         } else {
+    ///             Verdict::Unauthenticated("log in first".to_owned())
+    ///         });
+    ///     });
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_admission(
+        mut self,
+        admission: impl FnMut(Visitor, AdmissionTicket) + Send + 'static,
+    ) -> Self {
+        self.admission = Some(Box::new(admission));
         self
     }
 
@@ -184,6 +219,7 @@ impl Bridge {
         let tokens = token_file.as_mut().map(TokenFile::read).transpose();
         let tokens = tokens.map_err(BridgeError::TokenFile)?;
         let is_token_required = tokens.is_some();
+        let is_guarded = is_token_required || self.admission.is_some();
         let mut limits = self.config.limits;
         // Called in any case, since it raises the limit of open files.
         let clients_max = startup::clients_max();
@@ -203,6 +239,8 @@ impl Bridge {
                 origins,
                 everybody: self.config.permissions,
                 tokens,
+                is_asked: self.admission.is_some(),
+                ..Access::default()
             },
             admin_origins,
             page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
@@ -217,23 +255,20 @@ impl Bridge {
         let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
+        reactor.set_token_file(token_file);
+        if let Some(admission) = self.admission {
+            reactor.set_admission(admission);
+        }
         if let Some(admin) = admin {
             reactor.set_admin(admin).map_err(BridgeError::Io)?;
         }
         if self.signals {
-            let drain = self.config.drain;
-            reactor.handle_signals(drain).map_err(BridgeError::Io)?;
-            if self.exits {
-                reactor.exit_at_second_signal().map_err(BridgeError::Io)?;
-            }
             // A service manager sends reloads too.
-            if self.managed || token_file.is_some() {
-                reactor
-                    .handle_reloads(token_file)
-                    .map_err(BridgeError::Io)?;
-            }
+            let reloads = self.managed || is_token_required;
+            handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
+                .map_err(BridgeError::Io)?;
         }
-        announce(address, admin_address, is_token_required);
+        announce(address, admin_address, is_guarded);
         if let Some(service_manager) = self.managed.then(startup::service_manager).flatten() {
             reactor.set_service_manager(service_manager);
         }
@@ -299,6 +334,30 @@ impl Bridge {
         };
         Ok((clients, admin))
     }
+}
+
+impl fmt::Debug for Bridge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bridge")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+fn handle_signals(
+    reactor: &mut Reactor,
+    drain: Duration,
+    exits: bool,
+    reloads: bool,
+) -> io::Result<()> {
+    reactor.handle_signals(drain)?;
+    if exits {
+        reactor.exit_at_second_signal()?;
+    }
+    if reloads {
+        reactor.handle_reloads()?;
+    }
+    Ok(())
 }
 
 /// Says in the log where the bridge is, and who can reach it.

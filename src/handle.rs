@@ -1,6 +1,7 @@
 //! The state that a running reactor shares with other threads: its orders and its address.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -10,6 +11,15 @@ use std::{
 };
 
 use mio::Waker;
+
+use crate::{
+    access::visitor::{Verdict, Visitor},
+    channel::{Channel, Payload},
+    id::ClientId,
+    operation::{Operation, Promise},
+    orders::{Order, Orders, PublishError},
+    token_file::TokenFileError,
+};
 
 /// Stops a running [`Bridge`](crate::Bridge) or [`WebSocketServer`](crate::WebSocketServer) and
 /// returns its address, from any thread.
@@ -43,6 +53,83 @@ impl Handle {
         }
     }
 
+    /// Notifies the channel by PostgreSQL, as a client does that publishes: answered once PostgreSQL
+    /// has committed. The permissions of clients do not bind the program. Its notifications are
+    /// committed in the order of the calls; to drop the operation takes none back.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`] says whether the notification was sent. A stand-alone
+    /// [`WebSocketServer`](crate::WebSocketServer) has no PostgreSQL: see [`deliver`](Self::deliver).
+    pub fn publish(&self, channel: &str, payload: &str) -> Operation<Result<(), PublishError>> {
+        let channel = Channel::new(channel).map_err(PublishError::Channel);
+        let payload = Payload::new(payload).map_err(PublishError::Payload);
+        let (channel, payload) = match (channel, payload) {
+            (Ok(channel), Ok(payload)) => (channel, payload),
+            (Err(error), _) | (_, Err(error)) => return Operation::ready(Err(error)),
+        };
+        self.order(PublishError::stopped, |promise| {
+            Order::Publish(channel, payload, promise)
+        })
+    }
+
+    /// Delivers a notification to the channel's subscribers at this server, in order with those of
+    /// PostgreSQL, which knows nothing of it: the clients of other bridges do not hear it. Answered
+    /// once it is queued for them. `payload` may be longer than PostgreSQL's.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Channel`], [`PublishError::Crowded`], [`PublishError::Grouped`] and
+    /// [`PublishError::Stopped`].
+    pub fn deliver(
+        &self,
+        channel: &str,
+        payload: impl Into<String>,
+    ) -> Operation<Result<(), PublishError>> {
+        match Channel::new(channel) {
+            Ok(channel) => self.order(PublishError::stopped, |promise| {
+                Order::Deliver(channel, payload.into(), promise)
+            }),
+            Err(error) => Operation::ready(Err(PublishError::Channel(error))),
+        }
+    }
+
+    /// The text of `/metrics`; `None` if the server has ended.
+    pub fn metrics(&self) -> Operation<Option<String>> {
+        self.order(|_| None, Order::Metrics)
+    }
+
+    /// What `/readyz` says: whether every wanted channel is heard, and publishes commit; else why
+    /// not.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in a sentence.
+    pub fn readiness(&self) -> Operation<Result<(), String>> {
+        self.order(|_| Err("the server has ended".to_owned()), Order::Readiness)
+    }
+
+    /// Reads the file of tokens again, as SIGHUP does: a client whose token is no more is closed with
+    /// 4001. Without such a file it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is malformed; the tokens stay as they were.
+    pub fn reload(&self) -> Operation<Result<(), TokenFileError>> {
+        self.order(|_| Ok(()), Order::Reload)
+    }
+
+    /// Hands an order to the loop; what is not taken, or not answered, ends as `lost` says.
+    fn order<T>(
+        &self,
+        lost: fn(io::Error) -> T,
+        order: impl FnOnce(Promise<T>) -> Order,
+    ) -> Operation<T> {
+        let (promise, operation) = Operation::pending(lost);
+        self.shared.push(order(promise));
+        operation
+    }
+
     /// The address for clients. Blocks until it is bound; `None` if the server ended before that.
     /// [`RunningBridge::local_addr`](crate::RunningBridge::local_addr) blocks nobody.
     pub fn local_addr(&self) -> Option<SocketAddr> {
@@ -59,6 +146,49 @@ impl Handle {
         }
     }
 }
+
+/// The question about a client that wants to come in, to be answered once, from any thread, at any
+/// time before the client's handshake ends ([`Limits::handshake_timeout`]): the loop waits for
+/// nobody meanwhile.
+///
+/// To drop it without an answer answers 503.
+///
+/// [`Limits::handshake_timeout`]: crate::Limits::handshake_timeout
+#[derive(Debug)]
+#[must_use = "to drop it refuses the client"]
+pub struct AdmissionTicket {
+    shared: Arc<Shared>,
+    client: Option<ClientId>,
+}
+
+impl AdmissionTicket {
+    pub(crate) fn new(shared: Arc<Shared>, client: ClientId) -> Self {
+        let client = Some(client);
+        Self { shared, client }
+    }
+
+    /// Answers. It is no error if the client has gone meanwhile.
+    pub fn answer(mut self, verdict: Verdict) {
+        self.give(verdict);
+    }
+
+    fn give(&mut self, verdict: Verdict) {
+        if let Some(client) = self.client.take() {
+            self.shared.push(Order::Judge(client, verdict));
+        }
+    }
+}
+
+impl Drop for AdmissionTicket {
+    fn drop(&mut self) {
+        self.give(Verdict::Unavailable(
+            "nobody has said whether this client may come in".to_owned(),
+        ));
+    }
+}
+
+/// What is called for each client that wants to come in.
+pub(crate) type Admission = Box<dyn FnMut(Visitor, AdmissionTicket) + Send>;
 
 /// Where clients of this address find the server: an address that stands for all of the machine's
 /// is replaced by the loopback, which is sure to lead there.
@@ -95,6 +225,7 @@ struct State {
     waker: Option<Arc<Waker>>,
     address: Address,
     drain_requested: Option<Duration>,
+    orders: Orders,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,26 +242,51 @@ impl Shared {
         let mut state = self.lock();
         state.waker = Some(waker);
         state.address = Address::Bound(address);
-        let is_drain_requested = state.drain_requested.is_some();
+        let is_told = state.drain_requested.is_some() || !state.orders.is_empty();
         drop(state);
         self.changed.notify_all();
-        if self.is_stop_requested() || is_drain_requested {
+        if self.is_stop_requested() || is_told {
             self.wake();
         }
     }
 
     /// The reactor is gone.
     fn detach(&self) {
-        *self.lock() = State {
-            waker: None,
+        let ended = State {
             address: Address::Ended,
-            drain_requested: None,
+            ..State::default()
         };
+        let unanswered = std::mem::replace(&mut *self.lock(), ended);
         self.changed.notify_all();
+        drop(unanswered);
     }
 
     pub(crate) fn is_stop_requested(&self) -> bool {
         self.stop_requested.load(Ordering::SeqCst)
+    }
+
+    /// An order that is not taken is dropped, and that answers it.
+    fn push(&self, order: Order) {
+        let mut state = self.lock();
+        if matches!(state.address, Address::Ended) {
+            drop(state);
+            return;
+        }
+        let too_many = state.orders.push(order).err();
+        drop(state);
+        self.wake();
+        match too_many {
+            Some(Order::Publish(.., promise) | Order::Deliver(.., promise)) => {
+                promise.keep(Err(PublishError::Crowded));
+            }
+            Some(Order::Metrics(_) | Order::Readiness(_) | Order::Reload(_) | Order::Judge(..))
+            | None => {}
+        }
+    }
+
+    /// The orders since the last call.
+    pub(crate) fn take_orders(&self) -> Vec<Order> {
+        self.lock().orders.take()
     }
 
     /// The span of a drain that was requested since the last call.

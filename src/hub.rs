@@ -4,12 +4,13 @@
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
 //! reactions are sorted by what they react to: [`input`], [`http`], [`authorization`],
-//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
+//! [`admission`], [`closing`] and [`stopping`] to clients, [`listening`] to PostgreSQL.
 
 mod action;
 mod address_limit;
 mod admission;
 mod answering;
+mod asking;
 mod authorization;
 mod channels;
 mod clients;
@@ -33,6 +34,7 @@ mod listening;
 mod page;
 mod pending;
 mod postgres;
+mod program;
 mod publishing;
 mod rate_limit;
 mod reaping;
@@ -40,6 +42,7 @@ mod refusals;
 mod settings;
 mod shares;
 mod shutdown;
+mod stopping;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -62,6 +65,7 @@ pub use self::{
 use self::{
     address_limit::AddressLimit,
     answering::Answering,
+    asking::Asking,
     channels::Channels,
     clients::{Clients, Phase},
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
@@ -132,6 +136,7 @@ pub struct Hub {
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
+    asking: Asking,
     unparsed: Unparsed,
     /// Clients whose input goes on in the next turn.
     stopped: Vec<ClientId>,
@@ -231,6 +236,7 @@ impl Hub {
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
+            asking: Asking::default(),
             unparsed: Unparsed::default(),
             stopped: Vec::new(),
             recheck_from: None,

@@ -79,6 +79,7 @@ mod listener;
 mod message;
 mod metrics;
 mod operation;
+mod orders;
 mod pg;
 mod process;
 mod queue;
@@ -94,16 +95,21 @@ mod web_socket_server;
 mod ws;
 
 pub use self::{
-    access::{Permissions, globs::Globs},
+    access::{
+        Permissions,
+        globs::Globs,
+        visitor::{Verdict, Visitor},
+    },
     bridge::Bridge,
     channel::{Channel, ChannelError, Payload, PayloadError},
     config::{BridgeConfig, Limits},
     error::BridgeError,
     group_key_file::GroupKeyError,
-    handle::Handle,
+    handle::{AdmissionTicket, Handle},
     hub::{custom_protocol::RawMessage, feed::Incoming},
     listener::{ListenerError, PostgresListener},
     operation::Operation,
+    orders::PublishError,
     pg::{
         config::ConfigError,
         session::{ServerError, SessionError},

@@ -12,6 +12,7 @@ mod accept;
 mod backend;
 mod backend_reactor;
 mod clients;
+mod orders;
 mod resolve;
 mod service;
 mod socket;
@@ -42,11 +43,12 @@ use self::{
     accept::{Acceptor, Spare},
     backend::BackendSockets,
     clients::ClientSockets,
+    orders::Surrounding,
     source::Source,
     terminal::Terminal,
 };
 use crate::{
-    handle::Shared,
+    handle::{Admission, Shared},
     hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
@@ -82,6 +84,8 @@ pub(crate) struct Reactor {
     shared: Arc<Shared>,
     /// The program around a stand-alone server.
     program: Option<Program>,
+    /// The program around any server.
+    surrounding: Surrounding,
     /// For every read: nothing is buffered per connection.
     buffer: Box<[u8]>,
     /// A signal demands an immediate end.
@@ -112,6 +116,7 @@ impl Reactor {
             service_manager: None,
             shared,
             program: None,
+            surrounding: Surrounding::default(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
             turn_began: None,
@@ -145,8 +150,7 @@ impl Reactor {
     /// SIGHUP reads the file of tokens again, if there is one; a SIGHUP after our terminal was
     /// closed stops the bridge. Without this call the signal has its default action. To be called
     /// after [`Self::handle_signals`].
-    pub(crate) fn handle_reloads(&mut self, token_file: Option<TokenFile>) -> io::Result<()> {
-        self.token_file = token_file;
+    pub(crate) fn handle_reloads(&self) -> io::Result<()> {
         let signals = self.signals.as_ref();
         signals.map_or(Ok(()), |signals| signals.add_signal(SIGHUP))
     }
@@ -172,10 +176,21 @@ impl Reactor {
         self.program = Some(program);
     }
 
+    /// Asks the program about each client that wants to come in; the hub's settings say so as well.
+    pub(crate) fn set_admission(&mut self, admission: Admission) {
+        self.surrounding.set_admission(admission);
+    }
+
+    /// The file of tokens, which the program may order to be read again.
+    pub(crate) fn set_token_file(&mut self, token_file: Option<TokenFile>) {
+        self.token_file = token_file;
+    }
+
     /// Turns until stopped.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while self.turn(&mut events)? {}
+        self.give_up_orders();
         Ok(())
     }
 
@@ -266,6 +281,7 @@ impl Reactor {
     }
 
     fn handle_wake(&mut self, now: Instant) {
+        self.take_orders();
         if let Some(span) = self.shared.take_drain() {
             self.begin_shutdown();
             self.hub.drain(span);
@@ -289,7 +305,11 @@ impl Reactor {
         // short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
-            self.reread_tokens();
+            if self.token_file.is_none() {
+                tracing::info!("SIGHUP: there is no token file to read again");
+            }
+            // Whoever sent the signal reads the log.
+            let _read = self.reread_tokens();
         }
         let is_shutting_down = self.hub.is_shutting_down();
         if !stops.is_empty() || is_over && !is_shutting_down {
@@ -300,18 +320,6 @@ impl Reactor {
             } else {
                 self.hub.drain(self.drain);
             }
-        }
-    }
-
-    /// A file that cannot be read changes nothing.
-    fn reread_tokens(&mut self) {
-        match self.token_file.as_mut().map(TokenFile::read) {
-            Some(Ok(tokens)) => {
-                self.hub.handle_tokens(tokens);
-                tracing::info!("the tokens were read again");
-            }
-            Some(Err(error)) => tracing::error!("the tokens stay as they were: {error}"),
-            None => tracing::info!("SIGHUP: there is no token file to read again"),
         }
     }
 
@@ -402,6 +410,12 @@ impl Reactor {
                 }
                 Action::Request(request) => self.hand_over(request),
                 Action::Message(client, message) => self.answer(client, message),
+                Action::Ask(client, visitor) => {
+                    self.surrounding.ask(client, visitor, &self.shared);
+                }
+                Action::Published(ticket, published) => {
+                    self.surrounding.answer(ticket, published);
+                }
             }
         }
     }

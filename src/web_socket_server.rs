@@ -8,13 +8,13 @@
     reason = "a listener of the program is taken here, and passed on to the reactor"
 )]
 
-use std::{net::TcpListener, sync::Arc};
+use std::{fmt, net::TcpListener, sync::Arc};
 
 use crate::{
-    access::{Access, origins::OriginPolicy},
+    access::{Access, origins::OriginPolicy, visitor::Visitor},
     config::Limits,
     error::BridgeError,
-    handle::{Handle, Owner},
+    handle::{Admission, AdmissionTicket, Handle, Owner},
     hub::{Hub, Settings, custom_protocol::RawMessage},
     operation::Operation,
     process,
@@ -65,9 +65,9 @@ use crate::{
 /// keep its memory bounded. [`Received::Gap`](crate::Received::Gap) reaches the subscribers of the
 /// channel as a `gap`, [`Received::Overflow`](crate::Received::Overflow) those of every channel.
 /// When the listener ends, the server continues.
-#[derive(Debug)]
 pub struct WebSocketServer {
     bind_addr: String,
+    admission: Option<Admission>,
     listener: Option<TcpListener>,
     limits: Limits,
     allow_origins: Vec<String>,
@@ -83,6 +83,7 @@ impl WebSocketServer {
         let (sender, incoming) = requests::channel();
         let server = Self {
             bind_addr: bind_addr.into(),
+            admission: None,
             listener: None,
             limits: Limits::default(),
             allow_origins: Vec::new(),
@@ -98,6 +99,17 @@ impl WebSocketServer {
     #[must_use]
     pub fn with_listener(mut self, listener: TcpListener) -> Self {
         self.listener = Some(listener);
+        self
+    }
+
+    /// Asks the program about each client that wants to come in:
+    /// [`Bridge::with_admission`](crate::Bridge::with_admission).
+    #[must_use]
+    pub fn with_admission(
+        mut self,
+        admission: impl FnMut(Visitor, AdmissionTicket) + Send + 'static,
+    ) -> Self {
+        self.admission = Some(Box::new(admission));
         self
     }
 
@@ -151,6 +163,23 @@ impl WebSocketServer {
     pub fn spawn(self, notifications: Notifications) -> Result<RunningBridge, BridgeError> {
         let started = self.begin(|requests| Program::Feed(notifications, requests))?;
         RunningBridge::spawn(started)
+    }
+
+    /// Starts without a source of notifications but [`Handle::deliver`], and serves on a thread of
+    /// its own until the [`RunningBridge`] is dropped.
+    ///
+    /// ```no_run
+    /// let (server, _requests) = alle::WebSocketServer::new("127.0.0.1:8080");
+    /// let server = server.spawn_alone()?;
+    /// server.handle().deliver("news", "to every subscriber").wait()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::start`].
+    pub fn spawn_alone(self) -> Result<RunningBridge, BridgeError> {
+        self.spawn(Notifications::none())
     }
 
     /// Serves clients, like [`Self::start`], in a protocol of the program's own
@@ -208,6 +237,7 @@ impl WebSocketServer {
                     allow_hosts: self.allow_hosts,
                     allow_local_origins: false,
                 },
+                is_asked: self.admission.is_some(),
                 ..Access::default()
             },
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
@@ -222,6 +252,9 @@ impl WebSocketServer {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_program(program);
+        if let Some(admission) = self.admission {
+            reactor.set_admission(admission);
+        }
         tracing::info!("listening on ws://{address}");
         Ok(Started {
             reactor,
@@ -229,5 +262,13 @@ impl WebSocketServer {
             admin_address: None,
             owner: self.owner,
         })
+    }
+}
+
+impl fmt::Debug for WebSocketServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketServer")
+            .field("bind_addr", &self.bind_addr)
+            .finish_non_exhaustive()
     }
 }

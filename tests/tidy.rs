@@ -434,13 +434,13 @@ const CORE: [&str; 15] = [
     "message", "metrics", "pg", "race", "random", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 30] = [
+const LAYERS: [(&str, &[&str]); 31] = [
     ("access", &[]),
     (
         "hub",
         &[
-            "access", "backend", "channel", "config", "delivery", "id", "message", "metrics", "pg",
-            "random", "ws",
+            "access", "backend", "channel", "config", "delivery", "escape", "id", "message",
+            "metrics", "pg", "random", "ws",
         ],
     ),
     ("backend", &["backoff", "channel", "pg", "race", "random"]),
@@ -459,12 +459,15 @@ const LAYERS: [(&str, &[&str]); 30] = [
     (
         "reactor",
         &[
+            "access",
             "backend",
             "config",
             "delivery",
             "handle",
             "hub",
             "id",
+            "operation",
+            "orders",
             "pg",
             "queue",
             "surroundings",
@@ -472,7 +475,21 @@ const LAYERS: [(&str, &[&str]); 30] = [
         ],
     ),
     // The state that the loop shares with other threads, and its starters.
-    ("handle", &[]),
+    (
+        "handle",
+        &[
+            "access",
+            "channel",
+            "id",
+            "operation",
+            "orders",
+            "token_file",
+        ],
+    ),
+    (
+        "orders",
+        &["access", "channel", "id", "operation", "pg", "token_file"],
+    ),
     // A call and its outcome, for every front door.
     ("operation", &[]),
     ("running", &["error", "handle", "operation", "reactor"]),

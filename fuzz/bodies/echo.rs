@@ -80,7 +80,11 @@ fn carry_out(hub: &mut Hub) {
         match action {
             Action::Message(client, message) => hub.handle_reply(client, &message),
             Action::Resume(client) => hub.handle_client_input(client, &mut []),
-            Action::Disconnect(..) | Action::Backend(_) | Action::Request(_) => {}
+            Action::Disconnect(..)
+            | Action::Backend(_)
+            | Action::Request(_)
+            | Action::Ask(..)
+            | Action::Published(..) => {}
         }
     }
 }

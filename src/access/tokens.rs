@@ -11,6 +11,20 @@ use super::{Permissions, globs::Globs, secret::Secret};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenId(NonZeroU32);
 
+impl TokenId {
+    /// The id of a grant. A token of a file has none of these: they would take 200,000 files.
+    pub(super) fn of_grant(at: usize) -> Self {
+        let at = u32::try_from(at).expect("clients are fewer than 2^31");
+        Self(NonZeroU32::new(GRANTS | at).expect("one bit is set"))
+    }
+
+    /// Which grant it is of, if it is of one.
+    pub(super) fn grant(self) -> Option<usize> {
+        let id = self.0.get();
+        (id & GRANTS > 0).then_some((id & !GRANTS) as usize)
+    }
+}
+
 /// All valid tokens.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -125,6 +139,9 @@ impl Tokens {
         id
     }
 }
+
+/// What only ids of grants have in them.
+const GRANTS: u32 = 1 << 31;
 
 fn parse_line(line: &str) -> Result<Option<(Secret, Permissions)>, LineError> {
     let is_text = |field: &&str| !field.starts_with('#');

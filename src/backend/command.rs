@@ -41,7 +41,7 @@ pub struct Notify {
 }
 
 /// What became of a publish.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
     /// Committed.
     Committed,

@@ -1,7 +1,11 @@
 //! What the hub wants of the shell.
 
 use super::{custom_protocol::RawMessage, feed::Request};
-use crate::{backend::Order, id::ClientId};
+use crate::{
+    access::visitor::Visitor,
+    backend::{Order, command::Published},
+    id::ClientId,
+};
 
 /// What the shell is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +20,11 @@ pub enum Action {
     Request(Request),
     /// Hand this to the program, under [`Hub::with_messages`](super::Hub::with_messages).
     Message(ClientId, RawMessage),
+    /// Ask about this client; [`Hub::handle_verdict`](super::Hub::handle_verdict) takes the answer,
+    /// whenever it comes.
+    Ask(ClientId, Visitor),
+    /// A [publish of the program](super::Hub::publish_own) ended so.
+    Published(u32, Published),
 }
 
 /// How a socket is to be let go.

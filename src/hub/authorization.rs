@@ -109,7 +109,7 @@ impl Hub {
         token: Result<Secret, Refusal>,
         id: Option<&RequestId>,
     ) {
-        let refusal = if self.access.is_token_required() {
+        let refusal = if self.access.is_token_required() && !self.access.is_asked {
             token.as_ref().err()
         } else {
             Some(&Refusal::unknown_type("auth"))

@@ -1,5 +1,5 @@
-//! How connections end: by a close of ours, by one of the peer's, or with their sockets; and how
-//! all of them do when the bridge stops.
+//! How connections end: by a close of ours, by one of the peer's, or with their sockets. How all of
+//! them do when the bridge stops is `stopping`'s.
 //!
 //! Nothing is freed and no link cut here: a connection that ends is marked, and reaped at the end
 //! of the turn.
@@ -8,20 +8,17 @@ use std::time::Duration;
 
 use super::{
     Action, Disconnect, Hub,
-    clients::{Kind, Phase},
+    clients::Phase,
     custom_protocol::Arrival,
-    deadlines::{self, STEP, Times, Verdict},
+    deadlines::{self, Times, Verdict},
     eviction::EvictionClass,
+    http::Answer,
     reaping::Reap,
-    shutdown::{Shutdown, Step},
     unlisten_delay::Parting,
     work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
-    config::BridgeConfig,
     id::{ClientId, elapsed},
-    message::ErrorCode,
-    random::Random,
     ws::{
         close::{self, CloseReason},
         encoder,
@@ -127,12 +124,19 @@ impl Hub {
         if self.clients.is_open(slot) {
             self.unlink(slot, parting);
         }
+        self.asking.forget(slot);
         self.delivery.end(slot, cuts_backlog);
         self.clients.end(slot, phase, self.clock.tick());
         self.note(EvictionClass::Ending, self.clients.id(slot));
     }
 
     fn unlink(&mut self, slot: u32, parting: Parting) {
+        if let Some(&Phase::Open {
+            token: Some(token), ..
+        }) = self.clients.phase(slot)
+        {
+            self.access.release(token);
+        }
         self.address_limit.remove(slot);
         self.reaping.push(Reap::Links(slot, parting));
     }
@@ -175,6 +179,7 @@ impl Hub {
         self.delivery.detach(slot);
         self.unparsed.take(slot);
         self.publishing.disconnect(slot);
+        self.asking.forget(slot);
         self.clients.remove(slot);
         self.reaping.push(Reap::Slot(slot));
     }
@@ -364,115 +369,14 @@ impl Hub {
             Verdict::Close(reason) => self.close(slot, reason),
             Verdict::Drop => {
                 self.metrics.handshakes_timed_out += 1;
-                self.drop_client(slot, Disconnect::Drop);
+                if self.asking.is_waiting(slot) {
+                    let reason = "nobody has said in time whether this client may come in";
+                    self.respond(slot, &Answer::no_room(reason));
+                } else {
+                    self.drop_client(slot, Disconnect::Drop);
+                }
             }
             Verdict::Terminate => self.terminate(slot),
-        }
-    }
-
-    // ---- the whole bridge
-
-    /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
-    /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
-    /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
-    pub fn drain(&mut self, span: Duration) {
-        if self.shutdown.has_begun() {
-            return;
-        }
-        let mut random = Random::new(self.seed);
-        let open = self.clients.slots().filter(|&it| self.clients.is_open(it));
-        self.shutdown = Shutdown::drain(
-            open.map(|slot| self.clients.id(slot)),
-            || random.fraction(),
-            span.min(BridgeConfig::DRAIN_MAX),
-            self.clock.now(),
-        );
-    }
-
-    /// Takes no more clients, closes those there are with 1001; those that await a publish get
-    /// two seconds for it. A head under way gets one, for an answer that says so.
-    pub fn stop(&mut self) {
-        if !self.shutdown.is_stopping() {
-            self.shutdown = Shutdown::stop(self.clock.now());
-            self.advance_shutdown();
-        }
-    }
-
-    /// Whether the end has begun, slowly or soon.
-    pub fn is_shutting_down(&self) -> bool {
-        self.shutdown.has_begun()
-    }
-
-    /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
-    /// more but at the admin address.
-    pub fn is_stopping(&self) -> bool {
-        self.shutdown.is_stopping()
-    }
-
-    /// Whether it is stopping and nothing is left to wait for.
-    pub fn is_stopped(&self) -> bool {
-        let (clients, publishes) = (self.clients.count(), self.publishing.count());
-        self.shutdown.is_over(clients, publishes, self.clock.now())
-    }
-
-    pub(super) fn advance_shutdown(&mut self) {
-        let now = self.clock.now();
-        if self.shutdown.is_drained(now) {
-            self.stop();
-            return;
-        }
-        while let Some(client) = self.shutdown.poll_closing(now) {
-            if self.is_current(client) && self.publishing.client_count(client.slot) > 0 {
-                // It is told first, and looked at again soon.
-                self.shutdown.put_off(client, now + STEP);
-            } else if self.is_current(client) {
-                self.close(client.slot, CloseReason::GoingAway);
-            }
-        }
-        if let Some(step) = self.shutdown.poll_step(now) {
-            self.stop_clients(step);
-        }
-    }
-
-    /// Closes clients with 1001, and drops connections whose head is incomplete, as far as this
-    /// step says.
-    fn stop_clients(&mut self, Step { all, heads }: Step) {
-        if all {
-            self.give_up_publishes();
-        }
-        for slot in self.stop_from..self.clients.slots().end {
-            if self.work.is_spent() {
-                self.stop_from = slot;
-                return;
-            }
-            let Some(phase) = self.clients.phase(slot) else {
-                continue;
-            };
-            let is_handshake = matches!(phase, Phase::Handshake(_));
-            if self.clients.kind(slot) == Kind::Admin {
-                continue;
-            }
-            if phase.is_open() && (all || self.publishing.client_count(slot) == 0) {
-                self.close(slot, CloseReason::GoingAway);
-            } else if heads && is_handshake {
-                self.drop_client(slot, Disconnect::Drop);
-            }
-        }
-        self.stop_from = 0;
-    }
-
-    /// No outcome is waited for any more: each publisher is told that it is unknown.
-    fn give_up_publishes(&mut self) {
-        for (client, channel, id) in self.publishing.give_up() {
-            if self.is_current(client) {
-                self.send_error(
-                    client.slot,
-                    ErrorCode::UnknownOutcome,
-                    "the bridge stops, and PostgreSQL did not answer in time",
-                    Some(channel.as_str()),
-                    id.as_ref(),
-                );
-            }
         }
     }
 }

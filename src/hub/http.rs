@@ -14,8 +14,8 @@ use super::{
     unlisten_delay::Parting,
 };
 use crate::{
-    access::{secret::Secret, tokens::TokenId},
-    metrics,
+    access::{secret::Secret, tokens::TokenId, visitor::Verdict},
+    escape, metrics,
     ws::{
         request::{Method, Request, Upgrade},
         response::{Response, Status},
@@ -26,6 +26,8 @@ use crate::{
 pub(super) enum Reply {
     /// An answer, then the connection ends.
     Respond(Answer),
+    /// Somebody is to be asked about the client; until the answer, the connection waits.
+    Ask,
     /// The connection becomes a WebSocket.
     Upgrade {
         /// The client's `Sec-WebSocket-Key`.
@@ -143,6 +145,8 @@ impl Hub {
         } else if self.address_limit.is_full(slot) {
             let reason = "too many clients from this address";
             (Status::TooManyRequests, reason)
+        } else if self.access.is_asked {
+            return self.upgrade_if_admitted(slot, key);
         } else {
             match self.token_of(slot, request) {
                 Ok(token) => {
@@ -153,6 +157,22 @@ impl Hub {
             }
         };
         Reply::Respond(Answer::refusal(status, reason, false))
+    }
+
+    /// The answer to a sound opening handshake where somebody else decides about it.
+    fn upgrade_if_admitted(&mut self, slot: u32, key: &str) -> Reply {
+        let (status, reason) = match self.asking.take(slot) {
+            None => return Reply::Ask,
+            Some(Verdict::Admit(permissions)) => {
+                let token = Some(self.access.grant(permissions));
+                let key = key.to_owned();
+                return Reply::Upgrade { key, token };
+            }
+            Some(Verdict::Refuse(reason)) => (Status::Forbidden, reason),
+            Some(Verdict::Unauthenticated(reason)) => (Status::Unauthorized, reason),
+            Some(Verdict::Unavailable(reason)) => (Status::ServiceUnavailable, reason),
+        };
+        Reply::Respond(Answer::refusal(status, &escape::escaped(&reason), false))
     }
 
     /// The token that the request brings. A browser's cannot bring one: it says so in a message.
@@ -336,7 +356,7 @@ const PATHS: &[Path] = &[
         audience: Audience::Admin,
         is_socket: false,
         answer: |hub| {
-            let text = hub.metrics.text(&hub.gauges());
+            let text = hub.metrics_text();
             (Status::Ok, metrics::CONTENT_TYPE, text.into())
         },
     },

@@ -46,6 +46,10 @@ impl Hub {
     fn parse(&mut self, slot: u32, input: &mut [u8]) {
         match self.clients.phase(slot) {
             Some(Phase::Handshake(_)) => match self.clients.take_head(slot) {
+                Some(mut head) if self.asking.is_waiting(slot) => {
+                    head.extend_from_slice(input);
+                    self.clients.keep_head(slot, head);
+                }
                 None => self.handle_head(slot, input),
                 Some(mut head) => {
                     head.extend_from_slice(input);
@@ -93,7 +97,8 @@ impl Hub {
     /// when to go on.
     pub fn is_paused(&mut self, client: ClientId) -> bool {
         let slot = client.slot;
-        let is_paused = self.is_current(client) && self.is_over_quota(slot);
+        let is_paused =
+            self.is_current(client) && (self.is_over_quota(slot) || self.asking.is_waiting(slot));
         if is_paused {
             self.clients.hold(slot, true);
         }
@@ -116,7 +121,7 @@ impl Hub {
         }
     }
 
-    fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
+    pub(super) fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
         let (reply, head_bytes) = match request::parse(input) {
             Ok(None) => {
                 self.clients.keep_head(slot, input.to_vec());
@@ -127,6 +132,7 @@ impl Hub {
         };
         match reply {
             Reply::Respond(answer) => self.respond(slot, &answer),
+            Reply::Ask => self.ask(slot, input),
             Reply::Upgrade { key, token } => {
                 self.open(slot, token, |out| {
                     response::switching_protocols(&key, out);
@@ -421,7 +427,7 @@ impl Hub {
         let now = self.clock.micros();
         let ticket = self
             .publishing
-            .begin(client, channel.clone(), &payload, id, now);
+            .begin(Some(client), channel.clone(), &payload, id, now);
         self.metrics.publishes += 1;
         match &mut self.upstream {
             Upstream::Postgres(backend) => backend.publish(Notify {
@@ -447,7 +453,11 @@ impl Hub {
         if !is_awaited {
             return;
         }
-        let slot = publish.client.slot;
+        let Some(ClientId { slot, .. }) = publish.client else {
+            let told = Action::Published(ticket, outcome.clone());
+            self.actions.push_back(told);
+            return;
+        };
         self.resume(slot);
         let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
         let (code, text) = match outcome {

@@ -288,7 +288,7 @@ impl Hub {
     }
 
     /// Why not every wanted channel is heard and publishable, if so.
-    pub(super) fn readiness(&self) -> Result<(), Cow<'static, str>> {
+    pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
         let interests = self.channels.interests();
         if self.shutdown.has_begun() {
             Err("shutting down".into())

@@ -23,7 +23,8 @@ pub(super) struct Publishing {
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Publish {
-    pub(super) client: ClientId,
+    /// `None`: the program around the bridge.
+    pub(super) client: Option<ClientId>,
     pub(super) id: Option<RequestId>,
     pub(super) channel: Channel,
     /// When it was taken, in microseconds.
@@ -31,6 +32,15 @@ pub(super) struct Publish {
     bytes: usize,
     /// The client has its answer already.
     is_answered: bool,
+}
+
+/// A publish that nobody waits for any more, and who is to be told.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    pub(super) ticket: u32,
+    pub(super) client: Option<ClientId>,
+    pub(super) channel: Channel,
+    pub(super) id: Option<RequestId>,
 }
 
 impl Publishing {
@@ -47,7 +57,7 @@ impl Publishing {
     /// Takes a publish; its ticket.
     pub(super) fn begin(
         &mut self,
-        client: ClientId,
+        client: Option<ClientId>,
         channel: Channel,
         payload: &Payload,
         id: Option<RequestId>,
@@ -55,11 +65,13 @@ impl Publishing {
     ) -> u32 {
         let bytes = Self::cost(&channel, payload);
         self.bytes += bytes;
-        let slot = client.slot as usize;
-        if self.by_client.len() <= slot {
-            self.by_client.resize(slot + 1, 0);
+        if let Some(ClientId { slot, .. }) = client {
+            let slot = slot as usize;
+            if self.by_client.len() <= slot {
+                self.by_client.resize(slot + 1, 0);
+            }
+            self.by_client[slot] += 1;
         }
-        self.by_client[slot] += 1;
         let ticket = self.publishes.insert(Publish {
             client,
             id,
@@ -71,7 +83,8 @@ impl Publishing {
         u32::try_from(ticket).expect("bounded by waiting_bytes_max")
     }
 
-    /// The publish of this ticket ended. Returns it, and whether its client still awaits that.
+    /// The publish of this ticket ended. Returns it, and whether that is still awaited: by its
+    /// client, or by the program.
     pub(super) fn end(
         &mut self,
         ticket: u32,
@@ -81,19 +94,24 @@ impl Publishing {
         debug_assert!(publish.is_some(), "a publish ends once");
         let publish = publish?;
         self.bytes -= publish.bytes;
-        let is_awaited = !publish.is_answered && is_current(publish.client);
-        if is_awaited {
-            self.by_client[publish.client.slot as usize] -= 1;
+        let is_awaited = !publish.is_answered && publish.client.is_none_or(is_current);
+        if let (true, Some(client)) = (is_awaited, publish.client) {
+            self.by_client[client.slot as usize] -= 1;
         }
         Some((publish, is_awaited))
     }
 
     /// No outcome is waited for any more: those that were not answered yet, each once.
-    pub(super) fn give_up(&mut self) -> Vec<(ClientId, Channel, Option<RequestId>)> {
+    pub(super) fn give_up(&mut self) -> Vec<GivenUp> {
         let awaited = self.publishes.iter_mut().filter(|(_, it)| !it.is_answered);
-        let given_up = awaited.map(|(_, publish)| {
+        let given_up = awaited.map(|(ticket, publish)| {
             publish.is_answered = true;
-            (publish.client, publish.channel.clone(), publish.id.take())
+            GivenUp {
+                ticket: u32::try_from(ticket).expect("it was given as that"),
+                client: publish.client,
+                channel: publish.channel.clone(),
+                id: publish.id.take(),
+            }
         });
         let given_up = given_up.collect();
         self.by_client.fill(0);
@@ -124,7 +142,7 @@ impl Publishing {
         let bytes: usize = self.publishes.iter().map(|(_, it)| it.bytes).sum();
         assert_eq!(self.bytes, bytes);
         let publishes = self.publishes.iter().map(|(_, it)| it);
-        let awaited = publishes.filter(|it| !it.is_answered && is_current(it.client));
+        let awaited = publishes.filter(|it| !it.is_answered && it.client.is_some_and(&is_current));
         let by_client: usize = self.by_client.iter().map(|&it| it as usize).sum();
         assert_eq!(awaited.count(), by_client);
     }

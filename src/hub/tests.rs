@@ -2,6 +2,7 @@
 
 mod admin;
 mod admission;
+mod asking;
 mod authorization;
 mod backend;
 mod bounds;

@@ -94,6 +94,13 @@ impl Notifications {
         Self { queue, task }
     }
 
+    /// Of no listener: none will come.
+    pub(crate) fn none() -> Self {
+        let queue = Queue::new(Arrivals::new(1));
+        queue.close();
+        Self::new(Arc::new(queue))
+    }
+
     /// Waits for the next item; `None` when the listener is gone and every item was received. Await
     /// it, or block by [`.wait()`](Recv::wait).
     pub fn recv(&self) -> Recv<'_, Received> {

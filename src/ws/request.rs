@@ -124,6 +124,22 @@ pub fn parse(input: &[u8]) -> Result<Option<Request<'_>>, Status> {
     }))
 }
 
+/// The target and the fields of a head that [`parse`] took, for somebody who judges the request.
+pub fn target_and_fields(head: &[u8]) -> (String, Vec<(String, String)>) {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let parsed = request.parse(&head[..head.len().min(HEAD_BYTES_MAX)]);
+    debug_assert!(
+        parsed.is_ok_and(|it| it.is_complete()),
+        "it was parsed before"
+    );
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let fields = request.headers.iter();
+    let fields = fields.map(|it| (it.name.to_owned(), text(it.value)));
+    let fields = fields.collect();
+    (request.path.unwrap_or_default().to_owned(), fields)
+}
+
 /// RFC 6455, 4.2.1, items 4 to 6. The fields behind them (protocols, extensions) are declined
 /// unread.
 fn parse_upgrade<'a>(headers: &[Header<'a>]) -> Upgrade<'a> {

@@ -350,6 +350,7 @@ impl World {
                     self.look_at_writes();
                 }
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
+                Action::Ask(..) | Action::Published(..) => panic!("there is no program"),
             }
         }
         for &id in self.clients.keys() {

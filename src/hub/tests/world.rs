@@ -15,6 +15,7 @@ use super::{
     server::{Refusal, Server, error, message},
 };
 use crate::{
+    access::visitor::Visitor,
     backend::{Configs, Role},
     config::Limits,
     hub::{Endpoints, Hub, Settings},
@@ -33,6 +34,8 @@ pub(super) struct World {
     /// Nothing goes to PostgreSQL.
     pub(super) hold_backend: bool,
     pub(super) resumed: Vec<ClientId>,
+    /// Clients that somebody is asked about.
+    pub(super) asked: Vec<(ClientId, Visitor)>,
     /// Whether invariants are checked after each step: with many clients that takes long.
     pub(super) is_checked: bool,
     /// The most units of work that a turn had.
@@ -137,6 +140,7 @@ impl World {
             hold_writes: false,
             hold_backend: false,
             resumed: Vec::new(),
+            asked: Vec::new(),
             is_checked: true,
             units_max: 0,
             refuse_connections: false,

@@ -64,6 +64,8 @@ impl World {
                     self.sockets.remove(&client);
                 }
                 Action::Backend(order) => self.carry_out_order(order),
+                Action::Ask(client, visitor) => self.asked.push((client, visitor)),
+                Action::Published(..) => panic!("there is no program"),
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }
             was_busy = true;

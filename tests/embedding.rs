@@ -1,0 +1,247 @@
+//! A bridge inside of a program, which is asked about clients, publishes, and asks how it goes.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests and what they share: they wait for what they expect, with a time-out"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use alle::{
+    AdmissionTicket, Bridge, BridgeConfig, Globs, Permissions, PublishError, RunningBridge,
+    Verdict, Visitor, WebSocketServer, internals::sandbox::shared,
+};
+use serde_json::{Value, json};
+use tungstenite::{Message, WebSocket};
+
+use patient::Patient;
+
+#[path = "support/patient.rs"]
+mod patient;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn bridge() -> Bridge {
+    let database = shared().create_database().unwrap();
+    Bridge::new(BridgeConfig::new(
+        shared().url_for(&database),
+        "127.0.0.1:0",
+    ))
+}
+
+#[track_caller]
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it never came true");
+        thread::yield_now();
+    }
+}
+
+fn ready(running: &RunningBridge) {
+    wait_until(|| running.handle().readiness().wait().is_ok());
+}
+
+fn stream(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream
+}
+
+struct Client(WebSocket<Patient>);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let url = format!("ws://{address}/");
+        Self(
+            tungstenite::client(url, Patient(stream(address)))
+                .unwrap()
+                .0,
+        )
+    }
+
+    fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).unwrap();
+    }
+
+    #[track_caller]
+    fn hear(&mut self) -> Value {
+        loop {
+            if let Message::Text(text) = self.0.read().expect("a message") {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                if message["type"] != "status" {
+                    return message;
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn subscribe(&mut self, channel: &str) {
+        self.say(&json!({"type": "subscribe", "channel": channel}));
+        assert_eq!(self.hear()["type"], "subscribed");
+    }
+
+    #[track_caller]
+    fn expect(&mut self, channel: &str, payload: &str) {
+        let message = self.hear();
+        assert_eq!(message["type"], "notification", "{message}");
+        assert_eq!(message["channel"], channel);
+        assert_eq!(message["payload"], payload);
+    }
+}
+
+/// The status of the answer to an upgrade with these fields.
+fn status(address: SocketAddr, fields: &str) -> String {
+    let mut stream = stream(address);
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_program_says_who_may_come_in_and_where_to() {
+    let running = bridge()
+        .with_admission(|visitor, ticket| {
+            let subscribe = match visitor.field("Cookie") {
+                None => return ticket.answer(Verdict::Unauthenticated("log in".to_owned())),
+                Some("session=7") => Globs::parse("orders.*"),
+                Some(_) => return ticket.answer(Verdict::Refuse("not you".to_owned())),
+            };
+            ticket.answer(Verdict::Admit(Permissions {
+                subscribe,
+                publish: Globs::parse(""),
+            }));
+        })
+        .spawn()
+        .unwrap();
+    let address = running.local_addr();
+    assert_eq!(status(address, ""), "401");
+    assert_eq!(status(address, "Cookie: session=8\r\n"), "403");
+    assert_eq!(status(address, "Cookie: session=7\r\n"), "101");
+    running.stop().wait().unwrap();
+}
+
+/// Answers come when the test says so, from another thread, and in another order than the clients.
+#[test]
+fn a_client_waits_for_its_answer_and_no_other_does() {
+    let (asked, questions) = mpsc::channel::<(Visitor, AdmissionTicket)>();
+    let running = bridge()
+        .with_admission(move |visitor, ticket| asked.send((visitor, ticket)).unwrap())
+        .spawn()
+        .unwrap();
+    let address = running.local_addr();
+    let waiting = thread::spawn(move || status(address, "X-Who: first\r\n"));
+    let (first, ticket_of_first) = questions.recv_timeout(TIMEOUT).unwrap();
+    assert_eq!(first.field("x-who"), Some("first"));
+    assert!(first.address.unwrap().is_loopback());
+
+    let second = thread::spawn(move || {
+        let mut client = Client::connect(address);
+        client.subscribe("a");
+    });
+    let (_, ticket) = questions.recv_timeout(TIMEOUT).unwrap();
+    ticket.answer(Verdict::Admit(Permissions::default()));
+    second.join().unwrap();
+    drop(ticket_of_first);
+    assert_eq!(waiting.join().unwrap(), "503", "nobody has answered");
+    running.stop().wait().unwrap();
+}
+
+#[test]
+fn the_program_publishes_and_delivers_in_order() {
+    let running = bridge().spawn().unwrap();
+    ready(&running);
+    let handle = running.handle();
+    let mut client = Client::connect(running.local_addr());
+    client.subscribe("a");
+    let calls: Vec<_> = (0..100)
+        .map(|number| handle.publish("a", &number.to_string()))
+        .collect();
+    for call in calls {
+        call.wait().unwrap();
+    }
+    for number in 0..100 {
+        client.expect("a", &number.to_string());
+    }
+    handle.deliver("a", "x".repeat(20_000)).wait().unwrap();
+    client.expect("a", &"x".repeat(20_000));
+    handle.deliver("nobody's", "").wait().unwrap();
+    for (channel, payload) in [("", "p"), ("a", "\0")] {
+        let refused = handle.publish(channel, payload).wait();
+        let is_refused = matches!(
+            refused,
+            Err(PublishError::Channel(_) | PublishError::Payload(_))
+        );
+        assert!(is_refused, "{refused:?}");
+    }
+    running.stop().wait().unwrap();
+    let late = handle.publish("a", "late").wait();
+    assert!(matches!(late, Err(PublishError::Stopped)), "{late:?}");
+}
+
+#[test]
+fn the_program_asks_how_it_goes() {
+    let running = bridge().spawn().unwrap();
+    let handle = running.handle();
+    ready(&running);
+    let _client = Client::connect(running.local_addr());
+    let metrics = handle.metrics().wait().unwrap();
+    assert!(
+        metrics.contains("alle_clients{state=\"open\"} 1"),
+        "{metrics}"
+    );
+    handle.reload().wait().unwrap();
+    running.stop().wait().unwrap();
+    assert_eq!(handle.metrics().wait(), None);
+    assert!(handle.readiness().wait().is_err());
+}
+
+#[test]
+fn reloaded_tokens_count_from_then_on() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first-token-0123456789\n").unwrap();
+    let database = shared().create_database().unwrap();
+    let config =
+        BridgeConfig::new(shared().url_for(&database), "127.0.0.1:0").with_token_file(file.path());
+    let running = Bridge::new(config).spawn().unwrap();
+    let address = running.local_addr();
+    let with = |token: &str| status(address, &format!("Authorization: Bearer {token}\r\n"));
+    assert_eq!(with("first-token-0123456789"), "101");
+    std::fs::write(file.path(), "second-token-0123456789\n").unwrap();
+    running.handle().reload().wait().unwrap();
+    assert_eq!(with("first-token-0123456789"), "401");
+    assert_eq!(with("second-token-0123456789"), "101");
+    std::fs::write(file.path(), "").unwrap();
+    assert!(running.handle().reload().wait().is_err());
+    assert_eq!(with("second-token-0123456789"), "101");
+    running.stop().wait().unwrap();
+}
+
+/// Without PostgreSQL, and without a thread that feeds it.
+#[test]
+fn a_server_alone_delivers_what_its_program_says() {
+    let (server, _requests) = WebSocketServer::new("127.0.0.1:0");
+    let running = server.spawn_alone().unwrap();
+    let mut client = Client::connect(running.local_addr());
+    client.subscribe("a");
+    let handle = running.handle();
+    handle.deliver("a", "hello").wait().unwrap();
+    client.expect("a", "hello");
+    let published = handle.publish("a", "hello").wait();
+    assert!(matches!(published, Err(PublishError::PostgresDown)));
+    running.stop().wait().unwrap();
+}
