@@ -56,7 +56,7 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
-browsers: setup-test ## what needs npm: types, size and ws of the module for pages, axe-core and pictures of the playground
+browsers: setup-test ## what needs npm or Firefox: types and size of the module for pages, axe-core and pictures of the playground
 	@scripts/browsers
 
 deny: ## check the dependencies: licences, duplicates, sources and, from the network, advisories

@@ -22,6 +22,8 @@ mod cdp;
 mod deserted;
 #[path = "support/environment.rs"]
 mod environment;
+#[path = "client/firefox.rs"]
+mod firefox;
 #[path = "client/harm.rs"]
 mod harm;
 #[path = "client/node.rs"]
@@ -36,6 +38,8 @@ mod relay;
 #[path = "playground/server.rs"]
 #[expect(dead_code, reason = "the playground's tests need the rest")]
 mod server;
+#[path = "client/site.rs"]
+mod site;
 
 /// The module against sockets, a clock and chance in the test's hands, by Node's own test runner.
 #[test]

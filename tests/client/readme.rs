@@ -1,12 +1,5 @@
 //! The page of the README, word for word, in Chromium and from a server of its own.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
-    thread,
-};
-
 use alle::internals::sandbox::Sandbox;
 use serde_json::Value;
 
@@ -16,6 +9,7 @@ use crate::{
     harm::{KEEPING, Publisher, World},
     relay::{Fate, Relay},
     server::start_server_on,
+    site::Site,
 };
 
 /// The first page of the README, its bridge replaced by this one.
@@ -43,47 +37,6 @@ fn shown(world: &mut World) -> Heard {
         }
     };
     Heard::new(&lines.map(entry).collect())
-}
-
-/// A server for development: one page, and the token for it.
-struct Site {
-    address: SocketAddr,
-    page: Arc<Mutex<String>>,
-    token: Arc<Mutex<String>>,
-}
-
-impl Site {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let site = Self {
-            address: listener.local_addr().unwrap(),
-            page: Arc::default(),
-            token: Arc::default(),
-        };
-        let (page, token) = (Arc::clone(&site.page), Arc::clone(&site.token));
-        thread::spawn(move || {
-            for mut stream in listener.incoming().map_while(Result::ok) {
-                // A browser opens connections that it may never use.
-                let (page, token) = (Arc::clone(&page), Arc::clone(&token));
-                thread::spawn(move || {
-                    let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                    let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-                    let body = match head.first().map(|line| line.split(' ').nth(1)) {
-                        Some(Some("/token")) => token.lock().unwrap().clone(),
-                        Some(Some("/")) => page.lock().unwrap().clone(),
-                        Some(_) | None => String::new(),
-                    };
-                    let _ = write!(
-                        stream,
-                        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\
-                         Content-Length: {}\r\n\r\n{body}",
-                        body.len()
-                    );
-                });
-            }
-        });
-        site
-    }
 }
 
 /// Sent until it is shown, perhaps more than once.
@@ -164,4 +117,24 @@ fn the_page_of_the_readme_survives_and_shows_what_may_be_missing() {
     all.assert_nothing_is_missing_unseen();
     assert!(all.count("gap") >= 2, "{all}");
     publisher.stop();
+}
+
+/// The table of other clients counts the lines that stand below it.
+#[test]
+fn the_lines_of_each_client_are_those_of_its_page() {
+    let document = include_str!("../../docs/javascript.md");
+    let (_, table) = document.split_once("## Beside other clients").unwrap();
+    let pages: Vec<_> = table.split("```js\n// ").skip(1).collect();
+    assert_eq!(pages.len(), 5);
+    for page in pages {
+        let (client, rest) = page.split_once('\n').unwrap();
+        let lines = rest.split("```").next().unwrap().lines().count();
+        let is_client = |row: &&str| {
+            let name = row.replace('`', "");
+            name.starts_with(&format!("| {client}"))
+        };
+        let row = table.lines().find(is_client).expect(client);
+        let counted = row.split('|').nth(2).unwrap().trim();
+        assert_eq!(counted, lines.to_string(), "{client}");
+    }
 }

@@ -551,6 +551,12 @@ test("the URL may be a page's, and without one it is that of the module", () => 
   assert.equal(world.socket.url, "wss://app.test/live/ws");
 });
 
+test("the package has the version of the bridge", () => {
+  const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+  const [, version] = read("../../../Cargo.toml").match(/^version = "(.*)"$/m);
+  assert.equal(JSON.parse(read("../package.json")).version, version);
+});
+
 /** Without npm: comments and indentation go, and no name becomes shorter, so that a minifier does better. */
 test("it has at most 350 lines, and 4 KB minified and compressed", () => {
   const source = readFileSync(new URL("../alle.js", import.meta.url), "utf8");
