@@ -7,7 +7,10 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,14 +39,14 @@ pub(super) fn run(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let poll = Poll::new().map_err(no_loop)?;
-    let waker = Waker::new(poll.registry(), WAKER).map_err(no_loop)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(no_loop)?);
     let now = Instant::now();
     let up = Up::new(socket, poll.registry(), SOCKET, now).map_err(no_loop)?;
     let mut lines = Lines {
         channel,
         prefix,
         up,
-        reads: reader::start(waker),
+        reads: reader::start(Arc::clone(&waker)),
         is_at_end: false,
         wrong: None,
         held: None,
@@ -52,6 +55,7 @@ pub(super) fn run(
         progress: Progress::new(output, now),
     };
     let ended = lines.run(poll);
+    drop(waker);
     lines.progress.finish();
     ended?;
     let sent = lines.account.sent();

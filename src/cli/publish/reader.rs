@@ -9,7 +9,10 @@
 
 use std::{
     io::{self, BufRead, Read as _},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
 };
 
@@ -26,8 +29,9 @@ pub(super) enum Read {
     End,
 }
 
-/// Begins to read.
-pub(super) fn start(waker: Waker) -> Receiver<Read> {
+/// Begins to read. The caller keeps `waker`, too: a wake is lost with the last of its owners, and
+/// the thread ends before the loop has seen the end.
+pub(super) fn start(waker: Arc<Waker>) -> Receiver<Read> {
     let (sender, receiver) = sync_channel(LINES_MAX);
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
