@@ -98,7 +98,10 @@ impl fmt::Display for Refusal {
         match self {
             // Advice that would be refused in its turn is none.
             Self::Origin(origin) if !is_origin(origin) => {
-                write!(f, "origin '{origin}' is not allowed here: no browser sends it")
+                write!(
+                    f,
+                    "origin '{origin}' is not allowed here: no browser sends it"
+                )
             }
             Self::Host(host) if host.is_empty() => f.write_str("no empty host is allowed here"),
             Self::Origin(origin) => write!(

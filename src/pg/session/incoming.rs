@@ -154,7 +154,10 @@ impl Session {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "an arm for each message, none of them long")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "an arm for each message, none of them long"
+    )]
     fn handle_authenticated(&mut self, message: &Span) -> Result<Step, SessionError> {
         let tag = message.tag;
         let body = self.codec.bytes(message.body.clone());
