@@ -227,43 +227,6 @@ impl Session {
         kinds.any(|kind| kind == Kind::QueueUsage)
     }
 
-    /// The key that SCRAM wants derived, once it is known: run it where it may take seconds, and
-    /// give the outcome to [`Self::handle_key`]. Look for it when [`Self::poll_event`] has nothing.
-    pub fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
-        match &mut self.phase {
-            Phase::Authenticating(authentication) => authentication.take_key_derivation(),
-            Phase::Starting
-            | Phase::SettingUp { .. }
-            | Phase::Ready
-            | Phase::Closing
-            | Phase::Failing(_)
-            | Phase::Over => None,
-        }
-    }
-
-    /// In how many rounds the key is derived, from the server's asking to [`Self::handle_key`].
-    pub fn key_iterations(&self) -> Option<u32> {
-        match &self.phase {
-            Phase::Authenticating(authentication) => authentication.key_iterations(),
-            Phase::Starting
-            | Phase::SettingUp { .. }
-            | Phase::Ready
-            | Phase::Closing
-            | Phase::Failing(_)
-            | Phase::Over => None,
-        }
-    }
-
-    /// The key is derived; what follows from it is queued.
-    pub fn handle_key(&mut self, key: &SaltedPassword) {
-        if let Phase::Authenticating(authentication) = &mut self.phase {
-            if let Err(error) = authentication.handle_key(key, self.outbox.tail()) {
-                self.outbox.clear();
-                self.phase = Phase::Failing(error);
-            }
-        }
-    }
-
     /// Takes what the socket read.
     pub fn handle_input(&mut self, input: &[u8]) {
         self.is_answered |= !input.is_empty();

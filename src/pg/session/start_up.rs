@@ -3,7 +3,7 @@
 //! Tells a server that is silent from one that asks, and from one that let us in and has nobody to
 //! serve us. Knows no time.
 
-use super::{Phase, Session};
+use super::{KeyDerivation, Phase, SaltedPassword, Session};
 
 /// What a session waits for before it takes requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,43 @@ impl Session {
             Phase::Starting => Some(StartUp::Admission),
             Phase::SettingUp { .. } => Some(StartUp::FirstQuery),
             Phase::Ready | Phase::Closing | Phase::Failing(_) | Phase::Over => None,
+        }
+    }
+
+    /// The key that SCRAM wants derived, once it is known: run it where it may take seconds, and
+    /// give the outcome to [`Self::handle_key`]. Look for it when [`Self::poll_event`] has nothing.
+    pub fn take_key_derivation(&mut self) -> Option<KeyDerivation> {
+        match &mut self.phase {
+            Phase::Authenticating(authentication) => authentication.take_key_derivation(),
+            Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing
+            | Phase::Failing(_)
+            | Phase::Over => None,
+        }
+    }
+
+    /// In how many rounds the key is derived, from the server's asking to [`Self::handle_key`].
+    pub fn key_iterations(&self) -> Option<u32> {
+        match &self.phase {
+            Phase::Authenticating(authentication) => authentication.key_iterations(),
+            Phase::Starting
+            | Phase::SettingUp { .. }
+            | Phase::Ready
+            | Phase::Closing
+            | Phase::Failing(_)
+            | Phase::Over => None,
+        }
+    }
+
+    /// The key is derived; what follows from it is queued.
+    pub fn handle_key(&mut self, key: &SaltedPassword) {
+        if let Phase::Authenticating(authentication) = &mut self.phase {
+            if let Err(error) = authentication.handle_key(key, self.outbox.tail()) {
+                self.outbox.clear();
+                self.phase = Phase::Failing(error);
+            }
         }
     }
 }
