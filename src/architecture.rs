@@ -34,7 +34,7 @@
 //! hub                        clients and channels: every reaction, and the parts it composes
 //! backend                    two sessions to PostgreSQL kept alive: one hears, one speaks
 //! delivery                   the bytes each client is owed: index, batches, passes, backlogs, history
-//! pg  ws                     PostgreSQL's protocol; RFC 6455 and the HTTP head: bytes in, events out
+//! pg  http  ws  sse          PostgreSQL's protocol, HTTP/1.1, RFC 6455, events: bytes in or out
 //! metrics                    what happened, counted, and Prometheus's text of it
 //! channel  message           valid by construction; the JSON protocol
 //! config                     plain data to start with, and the limits
@@ -57,6 +57,7 @@
 //! | `shares`, `unlisten_delay` | of `channels`: which client pays for each, which are kept |
 //! | `delivery` | what is owed to whom, and what waits for its socket |
 //! | `publishing` | publishes until their outcome |
+//! | `openings` | event streams that wait for PostgreSQL |
 //! | `work` | what a turn has done of what it may |
 //! | `eviction`, `address_limit`, `rate_limit`, `guessing` | who goes first, and what one may cost |
 //! | `endpoints`, `refusals` | whence a connection came, and where to; which refusals are logged |
@@ -95,8 +96,8 @@
 //! ```text
 //! bytes ─► pg::codec splits the message by hand (invalid UTF-8 must not be fatal)
 //!       ─► Hub::handle_notification: the channel by name; not listened to, or nobody there: counted, dropped
-//!       ─► hub::encode::append_message: JSON and header, once
-//!       ─► Fanout::append: into the channel's batch, with the next global sequence number
+//!       ─► hub::encode: JSON once, and a header or an event around it for each lane with subscribers
+//!       ─► Fanout::append: into the lane's batch of the channel, with its next sequence number
 //!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
 //!            per subscriber: one write of one contiguous range, straight from the batch
 //!            owed by several channels: merged by sequence, copied together, still one write

@@ -279,6 +279,10 @@ pub struct Limits {
     pub pong_timeout: Duration,
     /// Publishes of one client that await their commit; at it, the client is not read.
     pub client_publishes_max: usize,
+    /// Requests of one connection over HTTP without their answer; at it, the connection is not read.
+    pub client_requests_max: usize,
+    /// A connection over HTTP that has its answers may ask again for this long; then it is closed.
+    pub idle_timeout: Duration,
     /// Answers that one client has not read, in bytes; over it, the client is not read.
     pub client_answer_bytes_max: usize,
     /// Subscribes and publishes of all clients that wait for PostgreSQL, in bytes; over it:
@@ -318,6 +322,8 @@ impl Default for Limits {
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             client_publishes_max: 256,
+            client_requests_max: 16,
+            idle_timeout: Duration::from_secs(60),
             client_answer_bytes_max: 64 * 1024,
             waiting_bytes_max: 64 * 1024 * 1024,
             owned_bytes_max: 128 * 1024 * 1024,

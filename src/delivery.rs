@@ -13,6 +13,7 @@ pub mod fanout;
 pub mod history;
 pub mod index;
 pub mod inspect;
+pub mod lane;
 mod merge;
 pub mod outgoing;
 mod recipient;
@@ -27,13 +28,11 @@ pub use self::recovery::Recovered;
 use self::{
     backlog::Backlog,
     batch::{Batches, Span},
-    fanout::{EVERYONE, Fanout, Run},
+    fanout::{EVERYONE, Run},
     history::History,
-    index::Index,
-    merge::Merge,
+    lane::{FrameBytes, Indexes, LANES, Lane, owed},
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
-    recovery::Recoveries,
 };
 use crate::{
     channel::ChannelKey,
@@ -49,19 +48,18 @@ use crate::{
 pub struct Delivery {
     /// By slot: what a fan-out touches of a client.
     recipients: Vec<Recipient>,
-    fanout: Fanout,
+    lanes: [Lane; LANES],
+    /// The lane whose passes go first, where several have some.
+    lane_first: usize,
     batches: Batches,
     outbound: Slab<Outbound>,
     history: History,
-    recoveries: Recoveries,
     /// Clients with a backlog and a socket that takes bytes, and some that are not so any more:
     /// [`READY`] tells.
     ready: VecDeque<u32>,
     ready_first: bool,
     /// What is lent to be written.
     sending: Option<Sending>,
-    /// What one client is owed.
-    merge: Merge,
     /// Clients to be closed for what they are owed; some are closed already.
     overflowed: VecDeque<u32>,
     /// A backlog that refers to more overflows.
@@ -84,18 +82,18 @@ struct Outbound {
 
 impl Delivery {
     /// A backlog may refer to `queue_bytes_max`; `history` keeps frames for clients that come back.
-    pub fn new(queue_bytes_max: usize, history: History) -> Self {
+    /// `frame_bytes` measures the frames of each lane.
+    pub fn new(queue_bytes_max: usize, history: History, frame_bytes: [FrameBytes; LANES]) -> Self {
         Self {
             recipients: Vec::new(),
-            fanout: Fanout::default(),
+            lanes: frame_bytes.map(Lane::new),
+            lane_first: 0,
             batches: Batches::default(),
             outbound: Slab::new(),
             history,
-            recoveries: Recoveries::default(),
             ready: VecDeque::new(),
             ready_first: false,
             sending: None,
-            merge: Merge::default(),
             overflowed: VecDeque::new(),
             queue_bytes_max,
             owned_bytes: 0,
@@ -121,15 +119,28 @@ impl Delivery {
     }
 
     /// Bytes of the connection's own, a whole HTTP head: nothing was said before it, and it is never
-    /// cut. From now on the connection takes part in fan-outs; nothing notified before is owed.
-    pub fn begin(&mut self, slot: u32, head: impl FnOnce(&mut Vec<u8>)) {
-        let sequence = self.fanout.sequence();
+    /// cut. From now on the connection takes part in fan-outs of the lane; nothing notified before is
+    /// owed.
+    pub fn begin(&mut self, slot: u32, lane: usize, head: impl FnOnce(&mut Vec<u8>)) {
+        self.join(slot, lane);
+        self.push_head(slot, head);
+    }
+
+    /// From now on the connection takes part in fan-outs of the lane; nothing notified before is owed.
+    pub fn join(&mut self, slot: u32, lane: usize) {
+        let sequence = self.lanes[lane].fanout.sequence();
         let recipient = &mut self.recipients[slot as usize];
         recipient.seen = sequence;
-        recipient.flags |= OWED;
+        recipient.flags |= owed(lane);
+    }
+
+    /// Bytes of the connection's own, a whole HTTP head, which are never cut.
+    pub fn push_head(&mut self, slot: u32, head: impl FnOnce(&mut Vec<u8>)) {
         let outbound = self.outbound_mut(slot);
+        let before = outbound.backlog.owned_bytes();
         outbound.backlog.push_head(head);
-        self.owned_bytes += outbound.backlog.owned_bytes();
+        let after = outbound.backlog.owned_bytes();
+        self.owned_bytes += after - before;
         self.mark_ready(slot);
     }
 
@@ -248,28 +259,30 @@ impl Delivery {
     }
 
     /// Moves everything that the client's channels owe it to its backlog: afterwards it has seen all.
-    pub fn deliver(&mut self, slot: u32, index: &Index) {
+    pub fn deliver(&mut self, slot: u32, indexes: &Indexes) {
         if !self.recipients[slot as usize].is(OWED) {
             return;
         }
-        self.merge_owed(slot, index);
+        self.merge_owed(slot, indexes);
         self.push_owed(slot);
     }
 
-    fn merge_owed(&mut self, slot: u32, index: &Index) {
-        let seen = self.recipients[slot as usize].seen;
-        let links = index.subscriptions(slot);
-        self.merge.merge(seen, links, &self.fanout, &self.batches);
+    fn merge_owed(&mut self, slot: u32, indexes: &Indexes) {
+        let recipient = self.recipients[slot as usize];
+        let links = indexes[recipient.lane()].subscriptions(slot);
+        let Lane { merge, fanout, .. } = &mut self.lanes[recipient.lane()];
+        merge.merge(recipient.seen, links, fanout, &self.batches);
     }
 
     /// Moves what was merged to the client's backlog.
     fn push_owed(&mut self, slot: u32) {
-        let merge = std::mem::take(&mut self.merge);
+        let lane = self.recipients[slot as usize].lane();
+        let merge = std::mem::take(&mut self.lanes[lane].merge);
         for &run in merge.runs() {
             self.push_run(slot, run);
         }
-        self.merge = merge;
-        self.recipients[slot as usize].seen = self.fanout.sequence();
+        self.lanes[lane].merge = merge;
+        self.recipients[slot as usize].seen = self.lanes[lane].fanout.sequence();
     }
 
     fn push_run(&mut self, slot: u32, run: Run) {
@@ -307,9 +320,10 @@ impl Delivery {
         let Some(key) = self.recipients[slot as usize].backlog_key() else {
             return;
         };
+        let frame_bytes = self.lanes[self.recipients[slot as usize].lane()].frame_bytes;
         let backlog = &mut self.outbound[key].backlog;
         self.owned_bytes -= backlog.owned_bytes();
-        backlog.cut_at_frame(&mut self.batches);
+        backlog.cut_at_frame(&mut self.batches, frame_bytes);
         self.owned_bytes += backlog.owned_bytes();
         if backlog.is_empty() {
             self.outbound.remove(key);
@@ -346,17 +360,17 @@ impl Delivery {
 
     // ---- channels
 
-    /// A frame for all `audience` subscribers of the channel.
-    pub fn append(&mut self, key: ChannelKey, audience: usize, frame: &[u8]) {
+    /// A frame for all `audience` subscribers of the channel in the lane.
+    pub fn append(&mut self, key: ChannelKey, lane: usize, audience: usize, frame: &[u8]) {
         if audience > 0 {
-            self.fanout
-                .append(key, audience, frame, self.micros, &mut self.batches);
+            let fanout = &mut self.lanes[lane].fanout;
+            fanout.append(key, audience, frame, self.micros, &mut self.batches);
         }
     }
 
-    /// A frame for everybody.
-    pub fn broadcast(&mut self, frame: &[u8]) {
-        self.append(EVERYONE, self.recipients.len(), frame);
+    /// A frame for everybody in the lane.
+    pub fn broadcast(&mut self, lane: usize, frame: &[u8]) {
+        self.append(EVERYONE, lane, self.recipients.len(), frame);
     }
 
     /// Whether frames are kept for clients that come back.
@@ -364,37 +378,50 @@ impl Delivery {
         self.history.is_on()
     }
 
-    /// Keeps the frame of notification `seq`, the next one of its channel.
-    pub fn keep(&mut self, key: ChannelKey, seq: u64, frame: &[u8]) {
+    /// Keeps the text of notification `seq`, the next one of its channel, at its place in the order of
+    /// all channels.
+    pub fn keep(&mut self, key: ChannelKey, seq: u64, place: u64, text: &[u8]) {
         if self.history.is_on() {
-            self.history.push(key, seq, frame);
+            self.history.push(key, seq, place, text);
         }
     }
 
-    /// The frames behind notification `seq` of the channel, `current` being its last, for
-    /// [`Self::push_recovered`]; `None` if one of them is missing, or if they are more than the
-    /// client may be owed.
+    /// The place of notification `seq` of the channel, where that is kept or was the last to go.
+    pub fn place_of(&self, key: ChannelKey, seq: u64) -> Option<u64> {
+        self.history.place_of(key, seq)
+    }
+
+    /// How many notifications of the channel are behind that place; `None` if one of them is missing.
+    pub fn count_after(&self, key: ChannelKey, place: u64) -> Option<usize> {
+        let (_, behind) = self.history.after(key, place)?;
+        Some(behind.count())
+    }
+
+    /// The notifications of the channel behind that place, each framed by `frame`, which is given its
+    /// number and text; `None` if one of them is missing, or if they are more than the client may be
+    /// owed, `reserved` bytes being for it already.
     pub fn recover(
         &mut self,
         slot: u32,
+        lane: usize,
         key: ChannelKey,
-        seq: u64,
-        current: u64,
+        place: u64,
+        reserved: usize,
+        frame: impl Fn(u64, &[u8], &mut Vec<u8>),
     ) -> Option<Recovered> {
         let (history, batches) = (&self.history, &mut self.batches);
-        let missed = self
-            .recoveries
-            .provide(key, seq, current, history, batches, self.tick)?;
+        let recoveries = &mut self.lanes[lane].recoveries;
+        let missed = recoveries.provide(key, place, history, batches, self.tick, frame)?;
         let bytes = missed.bytes();
-        let waiting = self.backlog(slot).map_or(0, Backlog::bytes);
+        let waiting = reserved + self.backlog(slot).map_or(0, Backlog::bytes);
         // The rest is for what comes live while the client reads this.
         let is_room = bytes == 0 || waiting + bytes <= self.queue_bytes_max / 4 * 3;
         is_room.then_some(missed)
     }
 
-    /// Queues these frames for the client.
-    pub fn push_recovered(&mut self, slot: u32, missed: Recovered) {
-        for span in missed.0 {
+    /// Queues what was recovered of several channels, or of one, in the order of all of them.
+    pub fn push_recovered(&mut self, slot: u32, missed: &[Recovered]) {
+        for span in recovery::merge(missed, &self.batches) {
             if self.has_overflowed(slot) {
                 return;
             }
@@ -406,36 +433,45 @@ impl Delivery {
 
     /// Lets go of recovered frames that nobody asked for in the last moment.
     pub fn expire_recoveries(&mut self) {
-        self.recoveries.expire(self.tick, &mut self.batches);
+        for lane in &mut self.lanes {
+            lane.recoveries.expire(self.tick, &mut self.batches);
+        }
     }
 
     /// Lets go of recovered frames that no client refers to.
     pub fn clear_recoveries(&mut self) {
-        self.recoveries.clear(&mut self.batches);
+        for lane in &mut self.lanes {
+            lane.recoveries.clear(&mut self.batches);
+        }
     }
 
     /// The channel's notifications are counted anew.
     pub fn forget_history(&mut self, key: ChannelKey) {
         self.history.clear(key);
-        self.recoveries.forget(key, &mut self.batches);
+        for lane in &mut self.lanes {
+            lane.recoveries.forget(key, &mut self.batches);
+        }
     }
 
     /// Nobody is subscribed to the channel any more, and its key may come to name another.
     pub fn forget(&mut self, key: ChannelKey) {
         self.forget_history(key);
-        self.fanout.forget(key, &mut self.batches);
+        for lane in &mut self.lanes {
+            lane.fanout.forget(key, &mut self.batches);
+        }
     }
 
     // ---- what there is
 
     /// Whether a pass is unfinished.
     pub fn has_work(&self) -> bool {
-        self.fanout.has_work()
+        self.lanes.iter().any(|lane| lane.fanout.has_work())
     }
 
     /// Bytes of frames not yet passed to all.
     pub fn unsent_bytes(&self) -> usize {
-        self.fanout.unsent_bytes()
+        let lanes = self.lanes.iter();
+        lanes.map(|lane| lane.fanout.unsent_bytes()).sum()
     }
 
     /// Memory of backlogs that is their clients' own: answers that were not read, above all.

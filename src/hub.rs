@@ -9,6 +9,7 @@
 mod action;
 mod address_limit;
 mod admission;
+mod answer;
 mod answering;
 mod asking;
 mod authorization;
@@ -23,6 +24,7 @@ pub mod encode;
 mod endpoints;
 mod epoch;
 mod eviction;
+mod exchange;
 pub mod feed;
 mod gauges;
 pub mod group;
@@ -30,24 +32,34 @@ mod grouping;
 mod guessing;
 mod http;
 mod input;
+mod inspect;
+mod links;
 mod listening;
+mod opening;
 mod page;
 mod pending;
+mod phase;
+mod position;
 mod postgres;
 mod program;
+mod publish;
 mod publishing;
 mod rate_limit;
 mod reaping;
 mod refusals;
+mod requests;
 mod settings;
 mod shares;
 mod shutdown;
 mod stopping;
+mod streams;
+mod subprotocol;
 mod telling;
 #[cfg(test)]
 mod tests;
 mod unlisten_delay;
 mod unparsed;
+mod upgrading;
 pub mod work;
 
 use std::{
@@ -67,14 +79,16 @@ use self::{
     answering::Answering,
     asking::Asking,
     channels::Channels,
-    clients::{Clients, Phase},
+    clients::Clients,
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
     deadlines::Deadlines,
+    encode::Transport,
     endpoints::EndpointsBySlot,
     eviction::Eviction,
     group::Group,
     grouping::Presence,
     guessing::Guessing,
+    opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
     rate_limit::RateLimit,
@@ -97,6 +111,7 @@ use crate::{
     },
     id::{ClientId, Clock},
     metrics::{Metrics, Process},
+    random::Random,
 };
 
 /// The whole bridge as a state machine.
@@ -118,6 +133,10 @@ pub struct Hub {
     page: Option<Page>,
     /// Clients see what follows from it.
     seed: u64,
+    /// When readers of events come back.
+    random: Random,
+    /// The log says which subprotocol to offer.
+    has_told_subprotocol: bool,
     log_lines_dropped: Arc<AtomicU64>,
     process: Option<fn() -> Process>,
     clock: Clock,
@@ -125,6 +144,8 @@ pub struct Hub {
     channels: Channels,
     delivery: Delivery,
     publishing: Publishing,
+    /// Event streams that wait for PostgreSQL.
+    openings: Openings,
     postgres: Postgres,
     upstream: Upstream,
     endpoints: EndpointsBySlot,
@@ -156,6 +177,8 @@ pub struct Hub {
     actions: VecDeque<Action>,
     /// One frame on its way into a batch.
     scratch: Vec<u8>,
+    /// One event on its way into a batch.
+    event: Vec<u8>,
 }
 
 /// Where notifications come from, and where publishes go.
@@ -223,8 +246,15 @@ impl Hub {
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
-            delivery: Delivery::new(limits.client_queue_bytes_max, history),
+            delivery: Delivery::new(
+                limits.client_queue_bytes_max,
+                history,
+                Transport::FRAME_BYTES,
+            ),
             publishing: Publishing::default(),
+            openings: Openings::default(),
+            random: Random::new(settings.epoch_seed),
+            has_told_subprotocol: false,
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
@@ -249,6 +279,7 @@ impl Hub {
             metrics: Metrics::default(),
             actions: VecDeque::new(),
             scratch: Vec::new(),
+            event: Vec::new(),
             limits,
         }
     }
@@ -333,7 +364,7 @@ impl Hub {
     /// What is to be written next, and to whom.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
         self.delivery
-            .poll_transmit(self.channels.index(), &mut self.metrics)
+            .poll_transmit(self.channels.links().indexes(), &mut self.metrics)
     }
 
     /// What became of it.
@@ -444,30 +475,5 @@ impl Hub {
             }
         }
         self.forward_commands();
-    }
-
-    /// The parts agree with each other, and nothing is kept for nobody. What holds within a part,
-    /// that part checks itself.
-    #[doc(hidden)]
-    pub fn check_invariants(&self) {
-        self.clients.check_invariants();
-        self.channels.check_invariants();
-        self.unparsed.check_invariants();
-        self.delivery.check_invariants();
-        if let Some(group) = &self.group {
-            group.check_invariants();
-        }
-        self.publishing
-            .check_invariants(|client| self.is_current(client));
-        self.address_limit
-            .check_invariants(self.clients.open_count());
-        if self.clients.is_empty() {
-            assert_eq!(self.channels.index().link_count(), 0);
-            self.delivery.check_vacant();
-        }
-        for slot in self.clients.slots() {
-            let is_open = self.clients.phase(slot).is_some_and(Phase::is_open);
-            assert!(is_open || !self.delivery.is_owed(slot), "{slot}");
-        }
     }
 }

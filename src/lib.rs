@@ -71,6 +71,7 @@ mod error;
 mod escape;
 mod group_key_file;
 mod handle;
+mod http;
 mod hub;
 mod id;
 #[cfg(test)]
@@ -88,6 +89,7 @@ mod random;
 mod reactor;
 mod running;
 mod sandbox;
+mod sse;
 mod startup;
 mod surroundings;
 mod token_file;
@@ -149,6 +151,9 @@ pub mod internals {
     pub mod escape {
         pub use crate::escape::*;
     }
+    pub mod http {
+        pub use crate::http::*;
+    }
     pub mod hub {
         pub use crate::hub::*;
     }
@@ -169,6 +174,9 @@ pub mod internals {
     }
     pub mod sandbox {
         pub use crate::sandbox::*;
+    }
+    pub mod sse {
+        pub use crate::sse::*;
     }
     pub mod ws {
         pub use crate::ws::*;

@@ -308,8 +308,9 @@ pub enum ServerMessage<'a> {
     Notified {
         /// The channel.
         channel: &'a str,
-        /// The id of the request.
-        id: &'a RequestId,
+        /// The id of the request; a request without one is HTTP's, and the answer is its response.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RequestId>,
     },
     /// Notifications of the channel may be missing; from here on it is complete again.
     Gap {
@@ -326,6 +327,22 @@ pub enum ServerMessage<'a> {
     Status {
         /// The state of the listening session.
         postgres: PostgresStatus,
+    },
+    /// An event stream ends, and its reader may come again.
+    #[serde(rename = "status")]
+    StreamEnd {
+        /// The code with which a WebSocket would be closed.
+        code: u16,
+        /// The reason in words.
+        message: &'a str,
+    },
+    /// An event stream ends, since the token of its reader is no longer valid.
+    #[serde(rename = "auth")]
+    AuthEnd {
+        /// The code with which a WebSocket would be closed.
+        code: u16,
+        /// The reason in words.
+        message: &'a str,
     },
     /// The answer to [`ClientMessage::Ping`].
     Pong {
@@ -397,6 +414,23 @@ impl<'a> ServerMessage<'a> {
         }
     }
 
+    /// The name of the message as an event: its `type`. A notification has none, as that is what a
+    /// reader of events waits for.
+    pub fn event_name(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Notification { .. } => return None,
+            Self::Subscribed { .. } => "subscribed",
+            Self::Unsubscribed { .. } => "unsubscribed",
+            Self::Notified { .. } => "notified",
+            Self::Gap { .. } => "gap",
+            Self::Status { .. } | Self::StreamEnd { .. } => "status",
+            Self::AuthEnd { .. } => "auth",
+            Self::Pong { .. } => "pong",
+            Self::Authenticated { .. } => "authenticated",
+            Self::Error { .. } => "error",
+        })
+    }
+
     /// Appends the JSON.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         serde_json::to_writer(out, self).expect("a Vec takes every write and no map has odd keys");
@@ -411,6 +445,8 @@ pub enum GapReason {
     PostgresReconnect,
     /// The source of a stand-alone server's notifications dropped some.
     Overflow,
+    /// What a reader of events missed while it was away is not kept any more, or never was.
+    NotRecovered,
 }
 
 /// The state of the listening session.

@@ -59,7 +59,12 @@ fn pg_url() {
 
 #[test]
 fn request_head() {
-    replay("request_head", bodies::ws::request_head);
+    replay("request_head", bodies::http::request_head);
+}
+
+#[test]
+fn request_stream() {
+    replay("request_stream", bodies::http::request_stream);
 }
 
 fn bytes(bytes_max: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -107,6 +112,44 @@ fn field() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A piece of a stream of requests, in likely order or not.
+fn part_of_a_request() -> impl Strategy<Value = String> {
+    const PARTS: [&str; 24] = [
+        "POST /publish/a HTTP/1.1\r\nHost: a\r\n",
+        "GET /sse?channel=a HTTP/1.1\r\nHost: a\r\n",
+        "POST /publish/a HTTP/1.0\r\n",
+        "Content-Length: 5\r\n",
+        "Content-Length: 0\r\n",
+        "Content-Length : 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Expect: 100-continue\r\n",
+        "Connection: close\r\n",
+        " folded\r\n",
+        "X: y\n",
+        "\r\n",
+        "hello",
+        "5\r\nhello\r\n",
+        "3;a=b\r\nabc\r\n",
+        "0\r\n\r\n",
+        "0\r\nTrailer: x\r\n\r\n",
+        "ffffffffffffffff\r\n",
+        "5\n",
+        "\n",
+        "\r",
+        "\0",
+        "x",
+    ];
+    let whole = "POST /publish/a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked = "POST /publish/a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   2\r\nab\r\n0\r\n\r\n";
+    prop_oneof![
+        proptest::sample::select(&PARTS[..]).prop_map(str::to_owned),
+        Just(whole.to_owned()),
+        Just(chunked.to_owned()),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -145,6 +188,13 @@ proptest! {
 
     #[test]
     fn any_bytes_may_come_as_a_head(data in bytes(400)) {
-        bodies::ws::request_head(&data);
+        bodies::http::request_head(&data);
+    }
+
+    #[test]
+    fn any_requests_may_come_one_behind_the_other(
+        parts in proptest::collection::vec(part_of_a_request(), 0..24),
+    ) {
+        bodies::http::request_stream(parts.concat().as_bytes());
     }
 }

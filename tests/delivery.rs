@@ -8,7 +8,7 @@ use alle::internals::{
     delivery::{
         Delivery,
         history::History,
-        index::Index,
+        lane::{Indexes, LANES},
         outgoing::{Outgoing, Written},
     },
     metrics::Metrics,
@@ -34,7 +34,8 @@ enum Operation {
 
 struct World {
     delivery: Delivery,
-    index: Index,
+    /// A client is of the lane that its slot says.
+    indexes: Indexes,
     metrics: Metrics,
     clients: Vec<Client>,
     /// Makes each frame unlike any other.
@@ -53,10 +54,10 @@ struct Client {
 
 impl World {
     fn new(clients: u32) -> Self {
-        let mut delivery = Delivery::new(usize::MAX, History::new(0, 0));
+        let mut delivery = Delivery::new(usize::MAX, History::new(0, 0), [<[u8]>::len; LANES]);
         for slot in 0..clients {
             delivery.attach(slot);
-            delivery.begin(slot, |out| out.extend_from_slice(HEAD));
+            delivery.begin(slot, lane(slot), |out| out.extend_from_slice(HEAD));
         }
         let client = || Client {
             owed: HEAD.to_vec(),
@@ -64,7 +65,7 @@ impl World {
         };
         let mut world = Self {
             delivery,
-            index: Index::default(),
+            indexes: Indexes::default(),
             metrics: Metrics::default(),
             clients: (0..clients).map(|_| client()).collect(),
             frames: 0,
@@ -83,26 +84,29 @@ impl World {
                 }
             }
             &Operation::Broadcast(bytes) => {
-                let frame = self.frame(bytes);
-                self.delivery.broadcast(&frame);
-                for client in &mut self.clients {
-                    client.owed.extend_from_slice(&frame);
+                let frames = self.frames(bytes);
+                for (lane, frame) in frames.iter().enumerate() {
+                    self.delivery.broadcast(lane, frame);
+                }
+                for (slot, client) in (0..).zip(&mut self.clients) {
+                    client.owed.extend_from_slice(&frames[lane(slot)]);
                 }
             }
             &Operation::Subscribe(slot, key) => {
-                self.delivery.deliver(slot, &self.index);
-                self.index.subscribe(slot, ChannelKey(key));
+                self.delivery.deliver(slot, &self.indexes);
+                self.subscribe(slot, key);
             }
             &Operation::Unsubscribe(slot, key) => {
-                self.delivery.deliver(slot, &self.index);
-                self.index.unsubscribe(slot, ChannelKey(key));
-                if self.index.subscribers(ChannelKey(key)).is_empty() {
+                self.delivery.deliver(slot, &self.indexes);
+                self.indexes[lane(slot)].unsubscribe(slot, ChannelKey(key));
+                let mut lanes = self.indexes.iter();
+                if lanes.all(|index| index.subscribers(ChannelKey(key)).is_empty()) {
                     self.delivery.forget(ChannelKey(key));
                 }
             }
             &Operation::Answer(slot) => {
-                let answer = self.frame(8);
-                self.delivery.deliver(slot, &self.index);
+                let [answer, _] = self.frames(8);
+                self.delivery.deliver(slot, &self.indexes);
                 self.delivery
                     .push(slot, |out| out.extend_from_slice(&answer));
                 self.clients[slot as usize].owed.extend_from_slice(&answer);
@@ -122,25 +126,36 @@ impl World {
     }
 
     fn notify(&mut self, key: u32, bytes: usize) {
-        let frame = self.frame(bytes);
+        let frames = self.frames(bytes);
         let key = ChannelKey(key);
-        let subscribers = self.index.subscribers(key);
-        self.delivery.append(key, subscribers.len(), &frame);
-        for &slot in subscribers {
-            self.clients[slot as usize].owed.extend_from_slice(&frame);
+        for (lane, frame) in frames.iter().enumerate() {
+            let subscribers = self.indexes[lane].subscribers(key);
+            self.delivery.append(key, lane, subscribers.len(), frame);
+            for &slot in subscribers {
+                self.clients[slot as usize].owed.extend_from_slice(frame);
+            }
         }
     }
 
-    fn frame(&mut self, bytes: usize) -> Vec<u8> {
+    fn subscribe(&mut self, slot: u32, key: u32) {
+        self.indexes[lane(slot)].subscribe(slot, ChannelKey(key));
+    }
+
+    /// One text in the encoding of each lane.
+    fn frames(&mut self, bytes: usize) -> [Vec<u8>; LANES] {
         self.frames += 1;
-        let mut frame = format!("<{}>", self.frames).into_bytes();
-        frame.resize(bytes.max(frame.len()), b'.');
-        frame
+        [('<', '>'), ('{', '}')].map(|(open, close)| {
+            let mut frame = format!("{open}{}{close}", self.frames).into_bytes();
+            frame.resize(bytes.max(frame.len()), b'.');
+            frame
+        })
     }
 
     /// Whether there was anything to write.
     fn write(&mut self, takes: Option<usize>) -> bool {
-        let transmit = self.delivery.poll_transmit(&self.index, &mut self.metrics);
+        let transmit = self
+            .delivery
+            .poll_transmit(&self.indexes, &mut self.metrics);
         let Some(transmit) = transmit else {
             return false;
         };
@@ -193,6 +208,10 @@ impl World {
     }
 }
 
+fn lane(slot: u32) -> usize {
+    slot as usize % LANES
+}
+
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let client = || 0..CLIENTS;
     let channel = || 0..CHANNELS;
@@ -227,7 +246,7 @@ proptest! {
     ) {
         let mut world = World::new(CLIENTS);
         for (slot, key) in links {
-            world.index.subscribe(slot, ChannelKey(key));
+            world.subscribe(slot, key);
         }
         for operation in &operations {
             world.play(operation);
@@ -243,7 +262,7 @@ fn what_several_channels_owe_a_client_leaves_in_one_write() {
         let mut world = World::new(10);
         for slot in 0..10 {
             for key in 0..channels {
-                world.index.subscribe(slot, ChannelKey(key));
+                world.subscribe(slot, key);
             }
         }
         for rounds in 1..4 {
@@ -263,9 +282,7 @@ fn what_it_is_not_subscribed_to_makes_no_second_write() {
     let mut world = World::new(10);
     for slot in 0..10 {
         for key in 0..3 {
-            world
-                .index
-                .subscribe(slot, ChannelKey((slot + 3 * key) % 10));
+            world.subscribe(slot, (slot + 3 * key) % 10);
         }
     }
     world.writes = 0;
@@ -280,8 +297,8 @@ fn what_is_too_much_to_be_copied_goes_in_pieces() {
     for (bytes, is_copied) in [(32_767, true), (32_768, true), (32_769, false)] {
         let mut world = World::new(2);
         for slot in 0..2 {
-            world.index.subscribe(slot, ChannelKey(0));
-            world.index.subscribe(slot, ChannelKey(1));
+            world.subscribe(slot, 0);
+            world.subscribe(slot, 1);
         }
         (world.writes, world.in_pieces) = (0, 0);
         world.notify(0, 32_768);

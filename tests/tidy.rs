@@ -429,32 +429,34 @@ const SOCKETS: [&str; 4] = [
 ];
 /// They take a listener of the program, and pass it on.
 const FRONT_DOORS: [&str; 2] = ["bridge", "web_socket_server"];
-const CORE: [&str; 15] = [
-    "access", "backend", "backoff", "channel", "config", "delivery", "escape", "hub", "id",
-    "message", "metrics", "pg", "race", "random", "ws",
+const CORE: [&str; 17] = [
+    "access", "backend", "backoff", "channel", "config", "delivery", "escape", "http", "hub", "id",
+    "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 31] = [
+const LAYERS: [(&str, &[&str]); 33] = [
     ("access", &[]),
     (
         "hub",
         &[
-            "access", "backend", "channel", "config", "delivery", "escape", "id", "message",
-            "metrics", "pg", "random", "ws",
+            "access", "backend", "channel", "config", "delivery", "escape", "http", "id",
+            "message", "metrics", "pg", "random", "sse", "ws",
         ],
     ),
     ("backend", &["backoff", "channel", "pg", "race", "random"]),
     ("backoff", &[]),
-    ("delivery", &["channel", "id", "metrics", "ws"]),
+    ("delivery", &["channel", "id", "metrics"]),
     ("pg", &["channel", "escape"]),
     ("escape", &[]),
-    ("ws", &[]),
+    ("http", &[]),
+    ("sse", &[]),
+    ("ws", &["http"]),
     ("message", &["access", "channel"]),
     ("channel", &[]),
     ("id", &[]),
     ("race", &[]),
     ("random", &[]),
-    ("metrics", &["message", "ws"]),
+    ("metrics", &["http", "message", "ws"]),
     // The loop moves bytes: no JSON, no channel, no close code.
     (
         "reactor",

@@ -9,6 +9,7 @@
 pub mod bridge;
 pub mod dsn;
 pub mod echo;
+pub mod http;
 pub mod index;
 pub mod message;
 pub mod pg;

@@ -8,7 +8,6 @@ use std::io::{self, Cursor, Read, Write};
 use alle::internals::ws::{
     close::{CloseReason, ProtocolViolation},
     decoder::{Decoder, Input},
-    request::{self, HEAD_BYTES_MAX},
 };
 use tungstenite::{
     Error, Message, WebSocket,
@@ -164,33 +163,6 @@ fn agree(
         (Some(1002), Some(1009)) => true,
         (_, _) => false,
     }
-}
-
-/// A head has the same result at whatever length it is first seen, and its parts lie inside it.
-pub fn request_head(data: &[u8]) {
-    let whole = request::parse(data);
-    match &whole {
-        Ok(Some(request)) => {
-            assert!(request.head_bytes <= data.len().min(HEAD_BYTES_MAX));
-            assert!(!request.path.contains('?') && request.path.is_ascii());
-            assert_eq!(request::parse(&data[..request.head_bytes]), whole);
-            assert_eq!(request::parse(&data[..request.head_bytes - 1]), Ok(None));
-        }
-        Ok(None) => assert!(data.len() < HEAD_BYTES_MAX),
-        Err(_) => {}
-    }
-    // A result never changes. Every cut of a short head is tried, some of a long one.
-    let step = 1 + data.len() / 256;
-    let mut said = Ok(None);
-    for end in (0..=data.len()).step_by(step) {
-        let now = request::parse(&data[..end]);
-        assert!(
-            said == Ok(None) || said == now,
-            "{said:?}, and at {end} {now:?}"
-        );
-        said = now;
-    }
-    assert!(said == Ok(None) || said == whole);
 }
 
 /// A header or control frame, and the decoder's own bookkeeping.

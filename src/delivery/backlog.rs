@@ -6,8 +6,10 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use super::batch::{Batches, Span};
-use crate::ws::encoder;
+use super::{
+    batch::{Batches, Span},
+    lane::FrameBytes,
+};
 
 /// The queue of one client.
 #[derive(Debug, Default)]
@@ -173,7 +175,7 @@ impl Backlog {
 
     /// Keeps the rest of a frame begun and drops what lies behind it, so that a close frame can
     /// follow at a frame boundary.
-    pub fn cut_at_frame(&mut self, batches: &mut Batches) {
+    pub fn cut_at_frame(&mut self, batches: &mut Batches, frame_bytes: FrameBytes) {
         let Some(first) = self.items.pop_front() else {
             return;
         };
@@ -200,7 +202,7 @@ impl Backlog {
             } => {
                 let mut end = head;
                 while end < sent {
-                    end += encoder::frame_bytes(&bytes[end..]);
+                    end += frame_bytes(&bytes[end..]);
                 }
                 if end == sent {
                     return;
@@ -279,7 +281,7 @@ const COPY_OUT_RATIO: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::batch::BatchId;
+    use crate::{delivery::batch::BatchId, ws::encoder};
 
     fn collect(backlog: &Backlog, batches: &Batches) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 16];
@@ -343,7 +345,7 @@ mod tests {
         for sent in 0..=whole.len() {
             let (mut batches, mut backlog, expect, id) = mixed();
             backlog.consume(sent, &mut batches);
-            backlog.cut_at_frame(&mut batches);
+            backlog.cut_at_frame(&mut batches, encoder::frame_bytes);
             backlog.check_invariants();
             let end = *boundaries
                 .iter()
@@ -363,7 +365,7 @@ mod tests {
             backlog.push_head(|out| out.extend_from_slice(b"HTTP/1.1 101\r\n\r\n"));
             backlog.push_owned(|out| out.extend(pong(b"a")));
             backlog.consume(sent, &mut batches);
-            backlog.cut_at_frame(&mut batches);
+            backlog.cut_at_frame(&mut batches, encoder::frame_bytes);
             backlog.check_invariants();
             let expect = match sent {
                 0..=16 => 16 - sent,
@@ -401,7 +403,7 @@ mod tests {
         backlog.copy_out_small(&mut batches);
         assert_eq!(collect(&backlog, &batches), before);
         assert_eq!(batches.references(id), 1);
-        backlog.cut_at_frame(&mut batches);
+        backlog.cut_at_frame(&mut batches, encoder::frame_bytes);
         assert_eq!(
             collect(&backlog, &batches),
             before,

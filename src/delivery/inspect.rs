@@ -24,14 +24,16 @@ impl Delivery {
             backlogs: self.outbound.len(),
             backlog_bytes: self.outbound.iter().map(|(_, it)| it.backlog.bytes()).sum(),
             retained_bytes: self.batches.retained_bytes(),
-            unsent_bytes: self.fanout.unsent_bytes(),
+            unsent_bytes: self.unsent_bytes(),
             history_bytes: self.history.bytes(),
         }
     }
 
     /// Passes and backlogs agree with each other, and each backlog is somebody's.
     pub fn check_invariants(&self) {
-        self.fanout.check_invariants(&self.batches);
+        for lane in &self.lanes {
+            lane.fanout.check_invariants(&self.batches);
+        }
         self.history.check_invariants();
         for (key, outbound) in &self.outbound {
             outbound.backlog.check_invariants();
@@ -48,7 +50,7 @@ impl Delivery {
     pub fn check_vacant(&self) {
         assert_eq!(self.outbound.len(), 0);
         // A `status` to clients that are all gone lies there until its pass is walked.
-        let is_kept = !self.recoveries.is_empty();
+        let is_kept = self.lanes.iter().any(|lane| !lane.recoveries.is_empty());
         assert!(self.batches.count() == 0 || is_kept || self.has_transmit());
     }
 }

@@ -15,6 +15,11 @@ impl Recipient {
         self.flags & flag != 0
     }
 
+    /// Its lane: of no meaning while it takes part in no fan-out.
+    pub(super) fn lane(self) -> usize {
+        usize::from(self.is(SECOND_LANE))
+    }
+
     /// The key of its outbound queue, where it has one.
     pub(super) fn backlog_key(self) -> Option<usize> {
         (self.backlog != NO_BACKLOG).then_some(self.backlog as usize)
@@ -41,6 +46,8 @@ pub(super) const READY: u32 = 2;
 pub(super) const BLOCKED: u32 = 4;
 /// It is owed more than it may be, and gets nothing more.
 pub(super) const OVERFLOWED: u32 = 8;
+/// Its frames are those of the second lane.
+pub(super) const SECOND_LANE: u32 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,19 @@
-//! Frames of the history on their way to clients that come back, encoded frames as live ones are:
-//! held once, however many clients get them.
+//! Kept notifications on their way to clients that come back, encoded frames as live ones are: held
+//! once, however many clients get them.
 //!
-//! Each channel has its own batches, in which a frame is marked with the number of its notification.
-//! They are kept for a moment, because a crowd that lost its network comes back at once. Knows no
-//! client.
+//! Each channel has its own batches, in which a frame is marked with its place in the order of all
+//! channels. They are kept for a moment, because a crowd that lost its network comes back at once.
+//! Knows no client and no encoding.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    time::Duration,
+};
 
 use super::{
     batch::{BatchId, Batches, Span},
-    history::History,
+    history::{History, Kept},
 };
 use crate::{
     channel::ChannelKey,
@@ -22,66 +26,85 @@ pub(super) struct Recoveries {
     by_channel: HashMap<ChannelKey, Recovery>,
 }
 
-/// The notifications `first..=last` of a channel.
+/// What is kept of a channel behind one place, up to another.
 #[derive(Debug)]
 struct Recovery {
-    first: u64,
+    before: u64,
     last: u64,
     batches: Vec<BatchId>,
     used_at: Tick,
 }
 
-/// Frames of the history on their way to a client.
-#[derive(Debug)]
-pub struct Recovered(pub(super) Vec<Span>);
+/// Frames of one channel on their way to a client: those of the batches behind a place. They stay
+/// where they are until the end of the turn at least.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    batches: Vec<BatchId>,
+    before: u64,
+    bytes: usize,
+}
 
 impl Recovered {
     /// How many bytes they have.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|span| span.bytes()).sum()
+        self.bytes
     }
 }
 
 impl Recoveries {
-    /// The frames behind notification `seq` of the channel, up to `current`, its last; `None` if one
-    /// of them is missing.
+    /// What is kept of the channel behind the place; `None` if something of it is missing. `frame`
+    /// appends the frame of a notification, given its number and its text.
     pub(super) fn provide(
         &mut self,
         key: ChannelKey,
-        seq: u64,
-        current: u64,
+        place: u64,
         history: &History,
         batches: &mut Batches,
         now: Tick,
+        frame: impl Fn(u64, &[u8], &mut Vec<u8>),
     ) -> Option<Recovered> {
-        let _missed = history.since(key, seq, current)?;
-        if seq == current {
-            return Some(Recovered(Vec::new()));
+        let (before, missed) = history.after(key, place)?;
+        if missed.count() == 0 {
+            return Some(Recovered {
+                batches: Vec::new(),
+                before,
+                bytes: 0,
+            });
         }
         let recovery = self.by_channel.entry(key).or_insert_with(|| Recovery {
-            first: seq + 1,
-            last: seq,
+            before,
+            last: before,
             batches: Vec::new(),
             used_at: now,
         });
         recovery.used_at = now;
-        if seq + 1 < recovery.first || recovery.last < seq {
+        if before < recovery.before || recovery.last < before {
             recovery.release(batches);
-            recovery.first = seq + 1;
-            recovery.last = seq;
+            recovery.before = before;
+            recovery.last = before;
         }
-        for frame in history.since(key, recovery.last, current)? {
-            recovery.last += 1;
+        let mut bytes = Vec::new();
+        for Kept { seq, place, text } in history.after(key, recovery.last)?.1 {
+            bytes.clear();
+            frame(seq, text, &mut bytes);
+            recovery.last = place;
             match recovery.batches.last() {
-                Some(&last) if batches.has_room(last, frame) => {
-                    batches.append(last, recovery.last, frame);
+                Some(&last) if batches.has_room(last, &bytes) => {
+                    batches.append(last, place, &bytes);
                 }
-                _ => recovery.batches.push(batches.open(recovery.last, frame)),
+                _ => recovery.batches.push(batches.open(place, &bytes)),
             }
         }
-        let spans = recovery.batches.iter();
-        let spans = spans.filter_map(|&batch| batches.span_between(batch, seq, u64::MAX));
-        Some(Recovered(spans.map(|(span, _)| span).collect()))
+        let wanted = recovery.batches.iter().copied();
+        let wanted = wanted.filter(|&batch| batches.last_sequence(batch) > before);
+        let spans = wanted
+            .clone()
+            .filter_map(|batch| batches.span_between(batch, before, u64::MAX));
+        Some(Recovered {
+            bytes: spans.map(|(span, _)| span.bytes()).sum(),
+            batches: wanted.collect(),
+            before,
+        })
     }
 
     /// Lets go of what was not asked for in the last moment.
@@ -123,6 +146,32 @@ impl Recovery {
     }
 }
 
+/// What was recovered of several channels as ranges, in the order of their places.
+pub(super) fn merge(channels: &[Recovered], batches: &Batches) -> Vec<Span> {
+    // The place of the next frame, its channel, and the position of its batch there.
+    let next_of = |channel: usize, at: usize, seen: u64| {
+        let batches_of = channels[channel].batches.iter().enumerate().skip(at);
+        let mut places = batches_of
+            .filter_map(|(at, &batch)| Some((batches.first_after(batch, seen)?, channel, at)));
+        places.next().map(Reverse)
+    };
+    let mut next: BinaryHeap<_> = (0..channels.len())
+        .filter_map(|channel| next_of(channel, 0, channels[channel].before))
+        .collect();
+    let mut spans: Vec<Span> = Vec::new();
+    while let Some(Reverse((place, channel, at))) = next.pop() {
+        let bound = next.peek().map_or(u64::MAX, |&Reverse((other, ..))| other);
+        let batch = channels[channel].batches[at];
+        let Some((span, last)) = batches.span_between(batch, place - 1, bound) else {
+            debug_assert!(false, "the frame at its place is there");
+            continue;
+        };
+        spans.push(span);
+        next.extend(next_of(channel, at, last));
+    }
+    spans
+}
+
 /// From the last client that came back to the channel.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
@@ -131,33 +180,38 @@ mod tests {
     use super::*;
 
     const A: ChannelKey = ChannelKey(3);
+    const B: ChannelKey = ChannelKey(4);
 
-    fn text(missed: &Recovered, batches: &Batches) -> String {
-        let bytes = missed.0.iter().flat_map(|&span| batches.bytes(span));
+    fn text(missed: &[Recovered], batches: &Batches) -> String {
+        let spans = merge(missed, batches);
+        let bytes = spans.iter().flat_map(|&span| batches.bytes(span));
         String::from_utf8(bytes.copied().collect()).unwrap()
     }
 
+    fn plain(_: u64, text: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(text);
+    }
+
     #[test]
-    fn a_second_recovery_of_a_channel_copies_only_what_came_since() {
+    fn a_second_recovery_of_a_channel_frames_only_what_came_since() {
         let (mut history, mut batches) = (History::new(64, 10_000), Batches::default());
         let mut recoveries = Recoveries::default();
         for seq in 1..=5 {
-            history.push(A, seq, seq.to_string().as_bytes());
+            history.push(A, seq, seq, seq.to_string().as_bytes());
         }
-        let ask =
-            |recoveries: &mut Recoveries, history: &History, batches: &mut Batches, seq, last| {
-                let spans = recoveries.provide(A, seq, last, history, batches, 0)?;
-                Some(text(&spans, batches))
-            };
-        for (seq, expected) in [(3, "45"), (4, "5"), (5, ""), (1, "2345"), (2, "345")] {
-            let found = ask(&mut recoveries, &history, &mut batches, seq, 5);
-            assert_eq!(found.as_deref(), Some(expected), "{seq}");
+        let ask = |recoveries: &mut Recoveries, history: &History, batches: &mut Batches, place| {
+            let missed = recoveries.provide(A, place, history, batches, 0, plain)?;
+            let found = text(&[missed], batches);
+            Some(found)
+        };
+        for (place, expected) in [(3, "45"), (4, "5"), (5, ""), (1, "2345"), (2, "345")] {
+            let found = ask(&mut recoveries, &history, &mut batches, place);
+            assert_eq!(found.as_deref(), Some(expected), "{place}");
             assert_eq!(batches.count(), 1);
         }
-        history.push(A, 6, b"6");
-        let found = ask(&mut recoveries, &history, &mut batches, 4, 6);
+        history.push(A, 6, 6, b"6");
+        let found = ask(&mut recoveries, &history, &mut batches, 4);
         assert_eq!(found.as_deref(), Some("56"));
-        assert_eq!(ask(&mut recoveries, &history, &mut batches, 7, 6), None);
         assert_eq!(batches.count(), 1);
         recoveries.expire(999, &mut batches);
         assert!(!recoveries.is_empty());
@@ -171,14 +225,39 @@ mod tests {
         let (mut history, mut batches) = (History::new(100, 1_000_000), Batches::default());
         let mut recoveries = Recoveries::default();
         for seq in 1..=100 {
-            history.push(A, seq, &[b'x'; 2_000]);
+            history.push(A, seq, seq, &[b'x'; 2_000]);
         }
         let missed = recoveries
-            .provide(A, 0, 100, &history, &mut batches, 0)
+            .provide(A, 0, &history, &mut batches, 0, plain)
             .unwrap();
-        assert!(missed.0.len() > 1);
+        assert!(missed.batches.len() > 1);
         assert_eq!(missed.bytes(), 200_000);
+        assert_eq!(text(&[missed], &batches).len(), 200_000);
         recoveries.clear(&mut batches);
         assert_eq!(batches.count(), 0);
+    }
+
+    #[test]
+    fn what_was_missed_of_several_channels_comes_in_the_order_of_all() {
+        let (mut history, mut batches) = (History::new(64, 10_000), Batches::default());
+        let mut recoveries = Recoveries::default();
+        let mut seqs = [0, 0];
+        for (place, channel) in (1..).zip([0, 1, 1, 0, 0, 0, 1, 0, 1, 1]) {
+            seqs[channel] += 1;
+            history.push(
+                [A, B][channel],
+                seqs[channel],
+                place,
+                place.to_string().as_bytes(),
+            );
+        }
+        for (place, expected) in [(0, "12345678910"), (3, "45678910"), (6, "78910"), (10, "")] {
+            let missed = [A, B].map(|key| {
+                let missed = recoveries.provide(key, place, &history, &mut batches, 0, plain);
+                missed.unwrap()
+            });
+            assert_eq!(text(&missed, &batches), expected, "{place}");
+        }
+        recoveries.clear(&mut batches);
     }
 }

@@ -7,27 +7,32 @@ use super::{
     Delivery, Outbound,
     fanout::{EVERYONE, Run},
     index::Index,
+    lane::{Indexes, LANES, Lane, OWED_MASK, owed},
     outgoing::{Outgoing, Pieces, SLICES_MAX, Sending, Transmit, Written},
-    recipient::{BLOCKED, NO_BACKLOG, OWED, READY},
+    recipient::{BLOCKED, NO_BACKLOG, READY},
 };
 use crate::{channel::ChannelKey, metrics::Metrics};
 
 impl Delivery {
     /// Whether anything can be written now.
     pub fn has_transmit(&self) -> bool {
-        !self.ready.is_empty() || self.fanout.has_work()
+        !self.ready.is_empty() || self.has_work()
     }
 
     /// Whose turn it is to be written to, and what. Each must be answered by
     /// [`Self::handle_transmitted`] before the next.
-    pub fn poll_transmit(&mut self, index: &Index, metrics: &mut Metrics) -> Option<Transmit<'_>> {
+    pub fn poll_transmit(
+        &mut self,
+        indexes: &Indexes,
+        metrics: &mut Metrics,
+    ) -> Option<Transmit<'_>> {
         debug_assert!(self.sending.is_none(), "the last transmit was not answered");
         self.ready_first = !self.ready_first;
         let sending = if self.ready_first {
             self.next_ready()
-                .or_else(|| self.next_of_pass(index, metrics))
+                .or_else(|| self.next_of_passes(indexes, metrics))
         } else {
-            self.next_of_pass(index, metrics)
+            self.next_of_passes(indexes, metrics)
                 .or_else(|| self.next_ready())
         }?;
         self.sending = Some(sending);
@@ -38,7 +43,7 @@ impl Delivery {
             },
             Sending::Gathered(slot) => Transmit {
                 slot,
-                bytes: Outgoing::One(self.merge.bytes()),
+                bytes: Outgoing::One(self.lanes[self.lane_of(slot)].merge.bytes()),
             },
             Sending::Backlog(slot) => {
                 let key = self.recipients[slot as usize].backlog as usize;
@@ -62,12 +67,31 @@ impl Delivery {
         None
     }
 
-    /// Walks passes to the next client that is owed something and whose socket takes it.
-    fn next_of_pass(&mut self, index: &Index, metrics: &mut Metrics) -> Option<Sending> {
+    /// The lanes that have something to pass on take turns.
+    fn next_of_passes(&mut self, indexes: &Indexes, metrics: &mut Metrics) -> Option<Sending> {
+        let first = self.lane_first;
+        let second = LANES - 1 - first;
+        if self.lanes[second].fanout.unsent_bytes() == 0 {
+            return self.next_of_pass(first, indexes, metrics);
+        }
+        self.lane_first = second;
+        self.next_of_pass(first, indexes, metrics)
+            .or_else(|| self.next_of_pass(second, indexes, metrics))
+    }
+
+    /// Walks the lane's passes to the next client that is owed something and whose socket takes it.
+    fn next_of_pass(
+        &mut self,
+        lane: usize,
+        indexes: &Indexes,
+        metrics: &mut Metrics,
+    ) -> Option<Sending> {
+        let index = &indexes[lane];
+        let owed = owed(lane);
         let mut budget = DELIVERIES_MAX;
-        while let Some((key, cursor)) = self.fanout.pass() {
-            let newest = self.fanout.newest(key);
-            let is_alone = self.fanout.is_alone(key);
+        while let Some((key, cursor)) = self.lanes[lane].fanout.pass() {
+            let newest = self.lanes[lane].fanout.newest(key);
+            let is_alone = self.lanes[lane].fanout.is_alone(key);
             let audience = self.audience(key, index);
             let mut cursor = cursor.min(u32::try_from(audience).unwrap_or(u32::MAX));
             while let Some(below) = cursor.checked_sub(1) {
@@ -77,33 +101,34 @@ impl Delivery {
                     index.subscribers(key)[below as usize]
                 };
                 let recipient = self.recipients[slot as usize];
-                if recipient.seen >= newest || !recipient.is(OWED) {
+                if recipient.seen >= newest || recipient.flags & OWED_MASK != owed {
                     cursor = below;
                     continue;
                 }
                 let sending = if recipient.backlog != NO_BACKLOG {
                     // What is owed gathers behind what waits already.
-                    self.deliver(slot, index);
+                    self.deliver(slot, indexes);
                     None
-                } else if is_alone || self.is_only_channel(slot, key, index) {
-                    self.send_run(slot, key, newest, index)
+                } else if is_alone || self.is_only_channel(slot, key, lane, index) {
+                    self.send_run(slot, key, newest, lane, indexes)
                 } else {
-                    self.send_owed(slot, index)
+                    self.send_owed(slot, indexes)
                 };
                 if sending.is_some() {
-                    self.fanout.advance(below);
+                    self.lanes[lane].fanout.advance(below);
                     return sending;
                 }
                 cursor = below;
                 budget -= 1;
                 if budget == 0 {
                     // Many are behind; the turn goes on, and this pass with the next one.
-                    self.fanout.advance(cursor);
+                    self.lanes[lane].fanout.advance(cursor);
                     return None;
                 }
             }
-            self.fanout.advance(0);
-            let began_at = self.fanout.finish(audience, &mut self.batches);
+            let Lane { fanout, .. } = &mut self.lanes[lane];
+            fanout.advance(0);
+            let began_at = fanout.finish(audience, &mut self.batches);
             if let Some(began_at) = began_at.filter(|_| key != EVERYONE) {
                 metrics.fan_out_latency.observe(self.micros - began_at);
             }
@@ -120,8 +145,8 @@ impl Delivery {
     }
 
     /// Whether nothing but this channel can owe the client anything, since it has no other.
-    fn is_only_channel(&self, slot: u32, key: ChannelKey, index: &Index) -> bool {
-        let has_status = self.fanout.newest(EVERYONE) > 0;
+    fn is_only_channel(&self, slot: u32, key: ChannelKey, lane: usize, index: &Index) -> bool {
+        let has_status = self.lanes[lane].fanout.newest(EVERYONE) > 0;
         key != EVERYONE && !has_status && index.subscriptions(slot).len() == 1
     }
 
@@ -131,28 +156,31 @@ impl Delivery {
         slot: u32,
         key: ChannelKey,
         newest: u64,
-        index: &Index,
+        lane: usize,
+        indexes: &Indexes,
     ) -> Option<Sending> {
         let seen = self.recipients[slot as usize].seen;
-        let run = self
+        let run = self.lanes[lane]
             .fanout
             .run_before(key, seen, u64::MAX, &self.batches)
             .filter(|run| run.last >= newest);
         if run.is_none() {
-            self.deliver(slot, index);
+            self.deliver(slot, indexes);
         }
         run.map(|run| Sending::Direct(slot, run))
     }
 
     /// What the client is owed by all its channels, copied together for one write. What is too
     /// much for that is moved to its backlog.
-    fn send_owed(&mut self, slot: u32, index: &Index) -> Option<Sending> {
-        self.merge_owed(slot, index);
-        debug_assert!(!self.merge.runs().is_empty(), "it is behind its channel");
-        if let &[run] = self.merge.runs() {
+    fn send_owed(&mut self, slot: u32, indexes: &Indexes) -> Option<Sending> {
+        self.merge_owed(slot, indexes);
+        let lane = self.lane_of(slot);
+        let Lane { merge, .. } = &mut self.lanes[lane];
+        debug_assert!(!merge.runs().is_empty(), "it is behind its channel");
+        if let &[run] = merge.runs() {
             return Some(Sending::Direct(slot, run));
         }
-        if self.merge.gather(&self.batches) {
+        if merge.gather(&self.batches) {
             return Some(Sending::Gathered(slot));
         }
         self.push_owed(slot);
@@ -192,7 +220,8 @@ impl Delivery {
     /// Bytes of what was copied together went out, so many: the rest waits as references to where
     /// it was copied from.
     fn handle_gathered(&mut self, slot: u32, written: Written) -> usize {
-        let merge = std::mem::take(&mut self.merge);
+        let lane = self.lane_of(slot);
+        let merge = std::mem::take(&mut self.lanes[lane].merge);
         if let Some(last) = merge.runs().last() {
             self.recipients[slot as usize].seen = last.last;
         }
@@ -204,7 +233,7 @@ impl Delivery {
                 bytes
             }
         };
-        self.merge = merge;
+        self.lanes[lane].merge = merge;
         bytes
     }
 
@@ -259,7 +288,12 @@ impl Delivery {
 
     /// Ends the slice of the pass under way: another may take its turn. Whether there was one.
     pub fn end_slice(&mut self) -> bool {
-        self.fanout.end_slice()
+        let lanes = self.lanes.iter_mut();
+        lanes.fold(false, |was, lane| lane.fanout.end_slice() | was)
+    }
+
+    fn lane_of(&self, slot: u32) -> usize {
+        self.recipients[slot as usize].lane()
     }
 }
 

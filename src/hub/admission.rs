@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use super::{
     Disconnect, Hub,
+    answer::Answer,
     clients::{Clients, Kind, Phase},
+    encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
-    http::Answer,
 };
 use crate::{
     access::tokens::TokenId,
@@ -25,7 +26,7 @@ impl Hub {
     /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
     /// refused, and if there is no room, the most dispensable connection goes.
     pub fn handle_connected(&mut self, endpoints: Endpoints) -> ClientId {
-        if self.clients.handshake_count() >= self.limits.handshakes_max {
+        if self.clients.unfinished_count() >= self.limits.handshakes_max {
             self.refuse_oldest_handshake();
         }
         if !self.is_below_room() {
@@ -102,7 +103,11 @@ impl Hub {
         let Some(id) = self.dispensable() else {
             return;
         };
-        if is_in(&self.clients, id, EvictionClass::Unfinished) {
+        if self
+            .clients
+            .phase(id.slot)
+            .is_some_and(Phase::is_unfinished)
+        {
             self.metrics.handshakes_evicted += 1;
             self.drop_client(id.slot, Disconnect::Drop);
         } else {
@@ -115,6 +120,11 @@ impl Hub {
             return;
         };
         self.metrics.handshakes_evicted += 1;
+        if matches!(self.clients.phase(oldest.slot), Some(Phase::Http(_))) {
+            // It has asked nothing that an answer could be for.
+            self.drop_client(oldest.slot, Disconnect::Drop);
+            return;
+        }
         let answer = Answer::no_room("too many unfinished handshakes");
         self.respond(oldest.slot, &answer);
         self.note(EvictionClass::Refused, oldest);
@@ -140,18 +150,23 @@ impl Hub {
         token: Option<TokenId>,
         head: impl FnOnce(&mut Vec<u8>),
     ) {
+        self.metrics.handshakes += 1;
+        self.enter(slot, token, Transport::WebSocket);
+        self.delivery.begin(slot, Transport::WebSocket.lane(), head);
+    }
+
+    /// The connection is a client's from now on.
+    pub(super) fn enter(&mut self, slot: u32, token: Option<TokenId>, transport: Transport) {
         if self.is_full() {
             // Clients without a token keep nobody out.
             if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
                 self.close(oldest.slot, CloseReason::NoPlace);
             }
         }
-        self.metrics.handshakes += 1;
         let phase = self.phase_of(token);
-        self.clients.open(slot, phase, self.clock.tick());
+        self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, self.clients.id(slot));
         self.address_limit.insert(slot);
-        self.delivery.begin(slot, head);
     }
 
     /// Whether as many clients are open as may be.
@@ -164,23 +179,23 @@ impl Hub {
 
     /// Notes that the connection came into the class now, if it is in it.
     pub(super) fn note(&mut self, class: EvictionClass, id: ClientId) {
-        let clients = &self.clients;
-        if is_in(clients, id, class) {
-            let now = self.clock.tick();
+        let (clients, now) = (&self.clients, self.clock.tick());
+        if is_in(clients, id, class, now) {
             self.eviction
-                .note(class, id, now, |id| is_in(clients, id, class));
+                .note(class, id, now, |id, at| is_in(clients, id, class, at));
         }
     }
 
     /// The connection that is longest in the class, and since when.
     pub(super) fn oldest(&mut self, class: EvictionClass) -> Option<(ClientId, Tick)> {
         let clients = &self.clients;
-        self.eviction.oldest(class, |id| is_in(clients, id, class))
+        self.eviction
+            .oldest(class, |id, at| is_in(clients, id, class, at))
     }
 }
 
-/// Whether a connection that was noted, or is to be, is in the class.
-fn is_in(clients: &Clients, id: ClientId, class: EvictionClass) -> bool {
+/// Whether a connection that was noted then, or is to be, is in the class.
+fn is_in(clients: &Clients, id: ClientId, class: EvictionClass, noted_at: Tick) -> bool {
     let phase = clients.phase(id.slot).filter(|_| clients.is_current(id));
     let Some(phase) = phase else {
         return false;
@@ -188,7 +203,10 @@ fn is_in(clients: &Clients, id: ClientId, class: EvictionClass) -> bool {
     match class {
         // A connection that is noted there stays until its end.
         EvictionClass::Admin | EvictionClass::Refused => true,
-        EvictionClass::Unfinished => matches!(phase, Phase::Handshake(_)),
+        // One that asks again comes into it anew.
+        EvictionClass::Unfinished => {
+            phase.is_unfinished() && clients.phase_began(id.slot) == noted_at
+        }
         EvictionClass::Unauthenticated => matches!(phase, Phase::Unauthenticated { .. }),
         EvictionClass::Ending => phase.is_ending() && clients.kind(id.slot) != Kind::Admin,
     }

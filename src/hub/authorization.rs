@@ -9,13 +9,16 @@ use crate::{
         secret::Secret,
         tokens::{TokenId, Tokens},
     },
+    http::response::Status,
     message::{ClientMessage, ErrorCode, Refusal, RequestId, ServerMessage},
-    ws::{close::CloseReason, response::Status},
+    ws::close::CloseReason,
 };
 
 /// Why a token lets nobody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenRefusal {
+    /// There is none.
+    Missing,
     /// It is nobody's.
     Wrong,
     /// It was not looked at: too many wrong ones came from its address.
@@ -26,15 +29,42 @@ impl TokenRefusal {
     /// For whom it came with a request.
     pub(super) fn status(self) -> Status {
         match self {
-            Self::Wrong => Status::Unauthorized,
+            Self::Missing | Self::Wrong => Status::Unauthorized,
             Self::TooMany => Status::TooManyRequests,
         }
     }
 
     pub(super) fn text(self) -> &'static str {
         match self {
+            Self::Missing => "a token is required here",
             Self::Wrong => "the token is wrong",
             Self::TooMany => "too many wrong tokens from this address",
+        }
+    }
+
+    /// What a client is told.
+    pub(super) fn code(self) -> ErrorCode {
+        match self {
+            Self::Missing | Self::Wrong => ErrorCode::Unauthorized,
+            Self::TooMany => ErrorCode::RateLimited,
+        }
+    }
+
+    /// The field of the response that says which token would do (RFC 6750, 3).
+    pub(super) fn challenge(self) -> &'static str {
+        match self {
+            Self::Missing => "WWW-Authenticate: Bearer\r\n",
+            Self::Wrong => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            Self::TooMany => "",
+        }
+    }
+
+    /// How a WebSocket is closed whose token came with its handshake, which a page cannot see refused.
+    pub(super) fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Missing => CloseReason::TokenMissing,
+            Self::Wrong => CloseReason::TokenWrong,
+            Self::TooMany => CloseReason::TooManyTokens,
         }
     }
 }
@@ -72,6 +102,7 @@ impl Hub {
             (
                 Some(
                     Phase::Handshake(_)
+                    | Phase::Http(_)
                     | Phase::Closing
                     | Phase::Flushing
                     | Phase::Lingering
@@ -158,10 +189,7 @@ impl Hub {
 
     fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
         self.log_refusal(slot, refusal.status(), refusal.text());
-        let code = match refusal {
-            TokenRefusal::Wrong => ErrorCode::Unauthorized,
-            TokenRefusal::TooMany => ErrorCode::RateLimited,
-        };
+        let code = refusal.code();
         self.send_error(slot, code, refusal.text(), None, id);
         // Of a token that was not looked at nobody knows that it is wrong.
         if refusal == TokenRefusal::TooMany {

@@ -12,8 +12,10 @@ mod mirroring;
 use self::mirroring::Mirroring;
 use super::{
     epoch::Epoch,
+    links::Links,
     pending::{Pending, Subscribe},
-    shares::{Places, Shares},
+    position::{Notified, Position},
+    shares::{Places, Shares, TooMany},
     unlisten_delay::{KeptChannels, Parting, UnlistenDelay},
 };
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
         interests::{Interests, OWN},
     },
     channel::{Channel, ChannelKey},
-    delivery::index::Index,
+    delivery::lane::LANES,
 };
 
 /// Every channel that anybody wants, or wanted a short while ago.
@@ -33,7 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Channels {
     interests: Interests,
-    index: Index,
+    links: Links,
     pending: Pending,
     /// By channel; grown on first use.
     states: Vec<State>,
@@ -48,6 +50,8 @@ pub(super) struct Channels {
     /// The random half of every epoch of this process.
     epoch_seed: u64,
     epochs: u64,
+    /// Counts the notifications and the epochs of all channels: the last place in their order.
+    place: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,36 +60,14 @@ struct State {
     epoch: u64,
     /// Notifications in this epoch.
     seq: u64,
+    /// The place at which the epoch began.
+    began: u64,
+    /// The place of the last notification in it, or else of its beginning.
+    last: u64,
     /// Listened to whether anybody is subscribed or not.
     is_pinned: bool,
     /// It is in `Channels::maybe_idle`.
     is_maybe_idle: bool,
-}
-
-/// Where a channel stands: the name of its unbroken stretch, and how many notifications it had.
-#[derive(Debug)]
-pub(super) struct Position {
-    pub(super) epoch: Epoch,
-    pub(super) seq: u64,
-}
-
-/// A notification that counts.
-#[derive(Debug)]
-pub(super) struct Notified {
-    pub(super) key: ChannelKey,
-    pub(super) seq: u64,
-    pub(super) audience: usize,
-}
-
-/// Of which there are as many as there may be, so that a subscribe is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooMany {
-    /// The client has, or waits for, as many channels as it may.
-    Subscriptions,
-    /// As many of its subscribes wait already.
-    Waiting,
-    /// So many channels more may be used, and the client pays for too many to open one.
-    Channels { left: usize },
 }
 
 impl Channels {
@@ -93,7 +75,7 @@ impl Channels {
     pub(super) fn new(channels_max: usize, delay: UnlistenDelay, epoch_seed: u64) -> Self {
         Self {
             interests: Interests::default(),
-            index: Index::default(),
+            links: Links::default(),
             pending: Pending::default(),
             states: Vec::new(),
             kept: KeptChannels::new(delay),
@@ -103,12 +85,18 @@ impl Channels {
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
+            place: 0,
         }
     }
 
     /// The links between clients and channels.
-    pub(super) fn index(&self) -> &Index {
-        &self.index
+    pub(super) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// The last place in the order of all channels.
+    pub(super) fn place(&self) -> u64 {
+        self.place
     }
 
     /// What is wanted of PostgreSQL.
@@ -126,20 +114,22 @@ impl Channels {
         self.interests.name(key)
     }
 
-    /// The channel's subscribers, how many.
-    pub(super) fn audience(&self, key: ChannelKey) -> usize {
-        self.index.subscribers(key).len()
+    /// The channel's subscribers, how many of each lane.
+    pub(super) fn audience(&self, key: ChannelKey) -> [usize; LANES] {
+        self.links.audience(key)
     }
 
     /// The channel's position.
     pub(super) fn position(&self, key: ChannelKey) -> Position {
-        let State { epoch, seq, .. } = self.states[key.index()];
+        let state = self.state(key);
         Position {
             epoch: Epoch {
                 process: self.epoch_seed,
-                number: epoch,
+                number: state.epoch,
             },
-            seq,
+            seq: state.seq,
+            began: state.began,
+            last: state.last,
         }
     }
 
@@ -155,13 +145,12 @@ impl Channels {
 
     /// How many of its own channels a client has or waits for.
     pub(super) fn wanted_count(&self, slot: u32) -> usize {
-        self.index.subscriptions(slot).len() + self.pending.request_count(slot)
+        self.links.client_count(slot) + self.pending.request_count(slot)
     }
 
     /// Every channel that the client is subscribed to, or waits for.
     pub(super) fn wanted_by(&self, slot: u32) -> impl Iterator<Item = &Channel> {
-        let subscribed = self.index.subscriptions(slot).iter();
-        let subscribed = subscribed.map(|link| link.channel());
+        let subscribed = self.links.of_client(slot);
         let keys = self.pending.channels(slot).chain(subscribed);
         keys.map(|key| self.name(key))
     }
@@ -185,10 +174,10 @@ impl Channels {
         subscriptions_max: usize,
     ) -> Result<Option<(ChannelKey, Subscribe)>, (TooMany, Subscribe)> {
         let known = self.find(channel.as_str());
-        let is_subscribed = known.is_some_and(|key| self.index.is_subscribed(slot, key));
+        let is_subscribed = known.is_some_and(|key| self.links.contains(slot, key));
         let is_awaited = known.is_some_and(|key| self.pending.contains(slot, key));
         let is_had = is_subscribed || is_awaited;
-        let subscribed = self.index.subscriptions(slot).len();
+        let subscribed = self.links.client_count(slot);
         if !is_had && subscribed + self.pending.channel_count(slot) >= subscriptions_max {
             return Err((TooMany::Subscriptions, request));
         }
@@ -221,9 +210,9 @@ impl Channels {
         Ok(None)
     }
 
-    /// The client is subscribed from now on.
-    pub(super) fn link(&mut self, slot: u32, key: ChannelKey) {
-        self.change_users(key, |channels| channels.index.subscribe(slot, key));
+    /// The client is subscribed from now on, in its lane.
+    pub(super) fn link(&mut self, slot: u32, key: ChannelKey, lane: usize) {
+        self.change_users(key, |channels| channels.links.insert(slot, key, lane));
     }
 
     /// The client wants the channel no longer; its subscribes that waited for it.
@@ -234,7 +223,7 @@ impl Channels {
         now: Instant,
     ) -> Vec<Subscribe> {
         let overtaken = self.change_users(key, |channels| {
-            channels.index.unsubscribe(slot, key);
+            channels.links.remove(slot, key);
             channels.pending.take(slot, key)
         });
         self.leave(key, Parting::Done, now);
@@ -254,7 +243,7 @@ impl Channels {
         while let Some(key) = self.next_of(slot).filter(|_| links < links_max) {
             self.change_users(key, |channels| {
                 let pending = channels.pending.pop_client(slot);
-                pending.or_else(|| channels.index.unsubscribe_any(slot))
+                pending.or_else(|| channels.links.pop_client(slot))
             });
             self.leave(key, parting, now);
             links += 1;
@@ -264,9 +253,8 @@ impl Channels {
 
     /// The channel that a client which leaves is cut from next.
     fn next_of(&self, slot: u32) -> Option<ChannelKey> {
-        let subscribed = self.index.subscriptions(slot).last();
         let awaited = self.pending.channels(slot).next();
-        awaited.or_else(|| subscribed.map(|link| link.channel()))
+        awaited.or_else(|| self.links.of_client(slot).next_back())
     }
 
     // ---- PostgreSQL
@@ -278,8 +266,9 @@ impl Channels {
 
     /// The listening session takes commands. The channels with most subscribers come first.
     pub(super) fn handle_up(&mut self) {
-        let index = &self.index;
-        self.interests.handle_up(|key| index.subscribers(key).len());
+        let links = &self.links;
+        self.interests
+            .handle_up(|key| links.audience(key).iter().sum());
     }
 
     /// The listening session is gone. Channels that were kept need no UNLISTEN any more.
@@ -346,11 +335,14 @@ impl Channels {
         if !self.interests.interest(key).is_counted() {
             return None;
         }
+        self.place += 1;
         let state = &mut self.states[key.index()];
         state.seq += 1;
+        state.last = self.place;
         Some(Notified {
             key,
             seq: state.seq,
+            place: self.place,
             audience: self.audience(key),
         })
     }
@@ -392,7 +384,10 @@ impl Channels {
             state.is_maybe_idle = false;
             let is_kept = state.is_pinned || self.pending.has_channel(key);
             if !is_kept && self.interests.release(key) {
-                debug_assert_eq!(self.audience(key), 0, "an idle channel is deserted");
+                debug_assert!(
+                    !self.links.has_subscriber(key),
+                    "an idle channel is deserted"
+                );
                 self.states[key.index()] = State::default();
                 self.kept.forget(key);
                 self.mirroring.forget(key);
@@ -422,7 +417,7 @@ impl Channels {
         if self.state(key).is_pinned {
             return None;
         }
-        let subscriber = self.index.subscribers(key).first().copied();
+        let subscriber = self.links.first_subscriber(key);
         subscriber.or_else(|| self.pending.first_client(key))
     }
 
@@ -437,10 +432,12 @@ impl Channels {
 
     fn begin_epoch(&mut self, key: ChannelKey) {
         self.epochs += 1;
-        let epoch = self.epochs;
+        // The last notification before an epoch is no position in it: the epoch has a place of its own.
+        self.place += 1;
+        let (epoch, place) = (self.epochs, self.place);
         let state = self.state_mut(key);
-        state.epoch = epoch;
-        state.seq = 0;
+        (state.epoch, state.seq) = (epoch, 0);
+        (state.began, state.last) = (place, place);
     }
 
     /// A client left the channel; where that has a position to come back to, it may for a while.
@@ -464,7 +461,7 @@ impl Channels {
     }
 
     fn is_used(&self, key: ChannelKey) -> bool {
-        self.state(key).is_pinned || self.audience(key) > 0 || self.pending.has_channel(key)
+        self.state(key).is_pinned || self.links.has_subscriber(key) || self.pending.has_channel(key)
     }
 
     /// Nobody here wants the channel any more. Where peers do, it stays listened to.

@@ -7,6 +7,8 @@ use std::{ops::Range, time::Duration};
 
 use slab::Slab;
 
+pub(super) use super::phase::Phase;
+use super::{encode::Transport, exchange::Exchange};
 use crate::{
     access::tokens::TokenId,
     id::{ClientId, Tick, elapsed},
@@ -27,8 +29,10 @@ pub(super) struct Clients {
     looks: Vec<Tick>,
     /// Connections on which messages flow.
     open: usize,
-    /// Connections whose head is incomplete, without those at the admin address.
-    handshaking: usize,
+    /// Those of them that read events.
+    streams: usize,
+    /// Connections that have not said what they want, without those at the admin address.
+    unfinished: usize,
     /// Connections at the admin address.
     admin: usize,
     /// Connections that are removed and whose slots are not free yet.
@@ -42,6 +46,8 @@ pub(super) struct Clients {
 struct Client {
     phase: Phase,
     kind: Kind,
+    /// How messages reach it, once they flow.
+    transport: Transport,
     /// Its input waits until the hub says so.
     is_held: bool,
     decoder: Decoder,
@@ -64,56 +70,12 @@ pub(super) enum Kind {
     Admin,
 }
 
-/// Where a connection stands.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// The HTTP head is incomplete; what came of it so far.
-    #[expect(
-        clippy::box_collection,
-        reason = "8 bytes instead of 24 in every client's record"
-    )]
-    Handshake(Option<Box<Vec<u8>>>),
-    /// Messages flow, but it has not said who it is: only a token is taken.
-    Unauthenticated {
-        /// Wrong tokens so far.
-        failures: u8,
-    },
-    /// Messages flow.
-    Open {
-        /// A ping is unanswered.
-        pinged: bool,
-        /// Wrong tokens so far.
-        failures: u8,
-        /// The token it came in with; `None` where none is required.
-        token: Option<TokenId>,
-    },
-    /// Our close frame is queued or sent; the peer's is awaited.
-    Closing,
-    /// The last bytes are queued; when they are out, we shut down.
-    Flushing,
-    /// All is sent and shut down; the peer's end is awaited, so that no reset overtakes the bytes.
-    Lingering,
-    /// The socket is let go; the slot is freed at the end of the turn.
-    Removed,
-}
-
-impl Phase {
-    /// Whether messages flow.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Unauthenticated { .. } | Self::Open { .. })
-    }
-
-    /// Whether the connection is on its way out.
-    pub(super) fn is_ending(&self) -> bool {
-        matches!(self, Self::Closing | Self::Flushing | Self::Lingering)
-    }
-}
-
 impl Client {
     /// Memory of what it has not completed: its head, or a message.
     fn partial_bytes(&self) -> usize {
         let head = match &self.phase {
             Phase::Handshake(head) => head.as_ref().map_or(0, |head| head.len()),
+            Phase::Http(exchange) => exchange.held_bytes(),
             Phase::Unauthenticated { .. }
             | Phase::Open { .. }
             | Phase::Closing
@@ -123,6 +85,15 @@ impl Client {
         };
         head + self.decoder.held_bytes()
     }
+
+    /// Whether it has not said what it wants, or nothing more: it keeps nobody out.
+    fn is_unfinished(&self) -> bool {
+        self.kind != Kind::Admin && self.phase.is_unfinished()
+    }
+
+    fn is_stream(&self) -> bool {
+        self.phase.is_open() && self.transport == Transport::EventStream
+    }
 }
 
 impl Clients {
@@ -131,6 +102,7 @@ impl Clients {
         let slot = self.records.insert(Client {
             phase: Phase::Handshake(None),
             kind,
+            transport: Transport::default(),
             is_held: false,
             decoder: Decoder::default(),
             last_input: now,
@@ -143,7 +115,7 @@ impl Clients {
         }
         self.looks[slot] = now;
         match kind {
-            Kind::Client | Kind::Excess => self.handshaking += 1,
+            Kind::Client | Kind::Excess => self.unfinished += 1,
             Kind::Admin => self.admin += 1,
         }
         self.id(u32::try_from(slot).expect("sockets are fewer than 2^32"))
@@ -188,9 +160,20 @@ impl Clients {
         self.open
     }
 
-    /// Connections whose head is incomplete, without those at the admin address.
-    pub(super) fn handshake_count(&self) -> usize {
-        self.handshaking
+    /// How many of those read events.
+    pub(super) fn stream_count(&self) -> usize {
+        self.streams
+    }
+
+    /// How messages reach the client.
+    pub(super) fn transport(&self, slot: u32) -> Transport {
+        self.records[slot as usize].transport
+    }
+
+    /// Connections that have not said what they want, or not what they want next, without those at the
+    /// admin address.
+    pub(super) fn unfinished_count(&self) -> usize {
+        self.unfinished
     }
 
     /// Connections at the admin address.
@@ -233,8 +216,9 @@ impl Clients {
     pub(super) fn note_ping(&mut self, slot: u32, now: Tick) {
         let client = &mut self.records[slot as usize];
         client.phase_began = now;
+        let is_answered = client.transport == Transport::WebSocket;
         if let Phase::Open { pinged, .. } = &mut client.phase {
-            *pinged = true;
+            *pinged = is_answered;
         }
     }
 
@@ -249,7 +233,17 @@ impl Clients {
     /// When the message began that the client has not completed, if there is one.
     pub(super) fn message_began(&self, slot: u32) -> Option<Tick> {
         let client = &self.records[slot as usize];
-        (client.decoder.held_bytes() > 0).then_some(client.message_began)
+        let is_begun = match &client.phase {
+            Phase::Http(exchange) => exchange.is_inside_request(),
+            Phase::Handshake(_)
+            | Phase::Unauthenticated { .. }
+            | Phase::Open { .. }
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => client.decoder.held_bytes() > 0,
+        };
+        is_begun.then_some(client.message_began)
     }
 
     /// Memory of what the client has not completed.
@@ -275,7 +269,8 @@ impl Clients {
         self.partial_bytes -= self.partial_bytes_of(slot);
         match &mut self.records[slot as usize].phase {
             Phase::Handshake(head) => head.take().map(|head| *head),
-            Phase::Unauthenticated { .. }
+            Phase::Http(_)
+            | Phase::Unauthenticated { .. }
             | Phase::Open { .. }
             | Phase::Closing
             | Phase::Flushing
@@ -290,6 +285,57 @@ impl Clients {
             self.partial_bytes += head.len();
             *kept = Some(Box::new(head));
         }
+    }
+
+    /// Takes what the connection asks and is answered; [`Self::keep_exchange`] gives it back. `None`
+    /// if it is of another kind.
+    pub(super) fn take_exchange(&mut self, slot: u32) -> Option<Exchange> {
+        let client = self.records.get_mut(slot as usize)?;
+        let (bytes, is_unfinished) = (client.partial_bytes(), client.is_unfinished());
+        let Phase::Http(exchange) = &mut client.phase else {
+            return None;
+        };
+        let exchange = std::mem::take(&mut **exchange);
+        self.partial_bytes -= bytes;
+        self.unfinished -= usize::from(is_unfinished);
+        self.unfinished += usize::from(client.is_unfinished());
+        Some(exchange)
+    }
+
+    /// Gives it back; `is_new` tells whether a request that it is inside of has only begun. Whether the
+    /// connection has nothing to do from now on, and had before.
+    pub(super) fn keep_exchange(
+        &mut self,
+        slot: u32,
+        exchange: Exchange,
+        was_idle: bool,
+        is_new: bool,
+        now: Tick,
+    ) -> bool {
+        let client = &mut self.records[slot as usize];
+        self.unfinished -= usize::from(client.is_unfinished());
+        let Phase::Http(kept) = &mut client.phase else {
+            debug_assert!(false, "it was taken before");
+            return false;
+        };
+        let comes_to_rest = exchange.is_idle() && !was_idle;
+        **kept = exchange;
+        if is_new {
+            client.message_began = now;
+        }
+        if comes_to_rest {
+            client.phase_began = now;
+            self.looks[slot as usize] = now;
+        }
+        self.partial_bytes += client.partial_bytes();
+        self.unfinished += usize::from(client.is_unfinished());
+        comes_to_rest
+    }
+
+    /// The connection may ask for more once this is answered.
+    pub(super) fn begin_exchange(&mut self, slot: u32, exchange: Exchange, now: Tick) {
+        self.set_phase(slot, Phase::Http(Box::new(exchange)), now);
+        self.records[slot as usize].message_began = now;
     }
 
     /// Takes the decoder of the connection's frames; [`Self::keep_decoder`] gives it back.
@@ -334,8 +380,9 @@ impl Clients {
     // ---- phases
 
     /// Messages flow from now on.
-    pub(super) fn open(&mut self, slot: u32, phase: Phase, now: Tick) {
-        debug_assert!(phase.is_open());
+    pub(super) fn open(&mut self, slot: u32, phase: Phase, transport: Transport, now: Tick) {
+        debug_assert!(phase.is_open() && !self.is_open(slot));
+        self.records[slot as usize].transport = transport;
         self.set_phase(slot, phase, now);
     }
 
@@ -375,6 +422,7 @@ impl Clients {
             } if old == new => return false,
             Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => failures,
             Phase::Handshake(_)
+            | Phase::Http(_)
             | Phase::Closing
             | Phase::Flushing
             | Phase::Lingering
@@ -397,6 +445,7 @@ impl Clients {
                 Some(*failures)
             }
             Phase::Handshake(_)
+            | Phase::Http(_)
             | Phase::Closing
             | Phase::Flushing
             | Phase::Lingering
@@ -406,14 +455,15 @@ impl Clients {
 
     fn set_phase(&mut self, slot: u32, phase: Phase, now: Tick) {
         let client = &mut self.records[slot as usize];
-        let is_counted = client.kind != Kind::Admin;
-        let was_handshake = is_counted && matches!(client.phase, Phase::Handshake(_));
-        self.handshaking -= usize::from(was_handshake);
+        self.unfinished -= usize::from(client.is_unfinished());
         self.open -= usize::from(client.phase.is_open());
-        self.open += usize::from(phase.is_open());
+        self.streams -= usize::from(client.is_stream());
         self.partial_bytes -= client.partial_bytes();
         client.phase = phase;
         client.phase_began = now;
+        self.unfinished += usize::from(client.is_unfinished());
+        self.open += usize::from(client.phase.is_open());
+        self.streams += usize::from(client.is_stream());
         self.partial_bytes += client.partial_bytes();
         self.looks[slot as usize] = now;
     }
@@ -430,10 +480,8 @@ impl Clients {
             self.admin,
             count(|it| it.kind == Kind::Admin && !matches!(it.phase, Phase::Removed))
         );
-        assert_eq!(
-            self.handshaking,
-            count(|it| it.kind != Kind::Admin && matches!(it.phase, Phase::Handshake(_)))
-        );
+        assert_eq!(self.unfinished, count(Client::is_unfinished));
+        assert_eq!(self.streams, count(Client::is_stream));
     }
 }
 

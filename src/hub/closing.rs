@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use super::{
     Action, Disconnect, Hub,
+    answer::Answer,
     clients::Phase,
     custom_protocol::Arrival,
     deadlines::{self, Times, Verdict},
+    encode::Transport,
     eviction::EvictionClass,
-    http::Answer,
     reaping::Reap,
     unlisten_delay::Parting,
     work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
     id::{ClientId, elapsed},
+    sse,
     ws::{
         close::{self, CloseReason},
         encoder,
@@ -35,7 +37,7 @@ impl Hub {
             return;
         }
         if !cuts_backlog(reason) {
-            self.delivery.deliver(slot, self.channels.index());
+            self.delivery.deliver(slot, self.channels.links().indexes());
         }
         let reason = if self.delivery.has_overflowed(slot) {
             CloseReason::SlowConsumer
@@ -44,6 +46,10 @@ impl Hub {
         };
         self.work.spend(CLOSE_UNITS);
         self.note_close(slot, reason);
+        if self.clients.transport(slot) == Transport::EventStream {
+            self.end_stream(slot, reason, reason.text(), cuts_backlog(reason));
+            return;
+        }
         let phase = if reason == CloseReason::Overloaded {
             // Nothing more is read of it, its close frame neither.
             self.clients.drop_partial(slot);
@@ -115,7 +121,7 @@ impl Hub {
     }
 
     /// The client takes no part any more: its links are cut at the end of the turn.
-    fn end(&mut self, slot: u32, phase: Phase, parting: Parting, cuts_backlog: bool) {
+    pub(super) fn end(&mut self, slot: u32, phase: Phase, parting: Parting, cuts_backlog: bool) {
         if self.clients.hold(slot, false) {
             // Its close frame, or its end, is to be seen.
             let resume = Action::Resume(self.clients.id(slot));
@@ -138,6 +144,7 @@ impl Hub {
             self.access.release(token);
         }
         self.address_limit.remove(slot);
+        self.openings.remove(slot);
         self.reaping.push(Reap::Links(slot, parting));
     }
 
@@ -184,7 +191,7 @@ impl Hub {
         self.reaping.push(Reap::Slot(slot));
     }
 
-    fn note_close(&mut self, slot: u32, reason: CloseReason) {
+    pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
         tracing::debug!(client = slot, reason = reason.label(), "closing");
         self.metrics.closes.add(reason.label());
     }
@@ -339,9 +346,10 @@ impl Hub {
 
     fn times(&self, slot: u32, phase: &Phase) -> Times {
         let now = self.clock.tick();
-        let is_open = matches!(phase, Phase::Open { .. });
+        let is_open = matches!(phase, Phase::Open { .. } | Phase::Http(_));
         let message_began = self.clients.message_began(slot);
         Times {
+            is_stream: self.clients.transport(slot) == Transport::EventStream,
             silence: elapsed(self.clients.last_input(slot), now),
             in_phase: elapsed(self.clients.phase_began(slot), now),
             in_message: message_began.map(|began| elapsed(began, now)),
@@ -364,7 +372,11 @@ impl Hub {
             }
             Verdict::Ping => {
                 self.clients.note_ping(slot, now);
-                self.delivery.push(slot, encoder::append_ping);
+                let append = match self.clients.transport(slot) {
+                    Transport::WebSocket => encoder::append_ping,
+                    Transport::EventStream => sse::encoder::append_comment,
+                };
+                self.delivery.push(slot, append);
             }
             Verdict::Close(reason) => self.close(slot, reason),
             Verdict::Drop => {
@@ -377,6 +389,8 @@ impl Hub {
                 }
             }
             Verdict::Terminate => self.terminate(slot),
+            Verdict::LetGo => self.drop_client(slot, Disconnect::Drop),
+            Verdict::TimeOutRequest => self.time_out_request(slot),
         }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Deadlines {
 /// What is known of the time of one client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
+    /// It reads events and says nothing.
+    pub(super) is_stream: bool,
     /// Since bytes last came.
     pub(super) silence: Duration,
     /// Since its phase began, or the ping went out.
@@ -48,6 +50,10 @@ pub(super) enum Verdict {
     Drop,
     /// Its socket is let go: its closing handshake took too long.
     Terminate,
+    /// Its socket is let go: it has asked nothing for long.
+    LetGo,
+    /// The response that says so: its request took too long.
+    TimeOutRequest,
 }
 
 impl Deadlines {
@@ -79,6 +85,7 @@ impl Deadlines {
 /// What is due for a client of this phase.
 pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
     let Times {
+        is_stream,
         silence,
         in_phase,
         in_message,
@@ -98,6 +105,12 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
             } else if is_paused || standstill.is_some() {
                 // Whether it follows at all, its backlog tells.
                 Verdict::Excuse
+            } else if is_stream {
+                if in_phase >= limits.ping_interval {
+                    Verdict::Ping
+                } else {
+                    Verdict::Wait
+                }
             } else if !pinged && silence >= limits.ping_interval {
                 Verdict::Ping
             } else if pinged && in_phase >= limits.pong_timeout {
@@ -106,12 +119,23 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
                 Verdict::Wait
             }
         }
+        Phase::Http(_) if standstill.is_some_and(|it| it >= limits.stall_timeout) => {
+            Verdict::Terminate
+        }
+        Phase::Http(_) if is_paused => Verdict::Excuse,
+        Phase::Http(_) if in_message.is_some_and(|it| it >= limits.message_timeout) => {
+            Verdict::TimeOutRequest
+        }
+        Phase::Http(ref exchange) if exchange.is_idle() && in_phase >= limits.idle_timeout => {
+            Verdict::LetGo
+        }
         Phase::Closing | Phase::Flushing | Phase::Lingering
             if in_phase >= limits.closing_timeout =>
         {
             Verdict::Terminate
         }
         Phase::Handshake(_)
+        | Phase::Http(_)
         | Phase::Unauthenticated { .. }
         | Phase::Closing
         | Phase::Flushing
@@ -124,6 +148,7 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
 /// and its backlog stay as they are.
 pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duration {
     let Times {
+        is_stream,
         silence,
         in_phase,
         in_message,
@@ -133,8 +158,11 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
     match *phase {
         Phase::Handshake(_) => limits.handshake_timeout.saturating_sub(in_phase),
         Phase::Unauthenticated { .. } => limits.auth_timeout.saturating_sub(in_phase),
+        // What it is asked and answered has no phases of its own.
+        Phase::Http(_) => Duration::ZERO,
         // Its silence is ours, or may be: that shows only while it lasts.
         Phase::Open { pinged, .. } if pinged || is_paused => Duration::ZERO,
+        Phase::Open { .. } if is_stream => limits.ping_interval.saturating_sub(in_phase),
         Phase::Open { .. } => {
             let ping = limits.ping_interval.saturating_sub(silence);
             let message = in_message.map(|it| limits.message_timeout.saturating_sub(it));
@@ -179,6 +207,7 @@ mod tests {
         for phase in &phases {
             for (silence, in_phase) in moments.iter().flat_map(|a| moments.map(|b| (*a, b))) {
                 let times = |later: Duration| Times {
+                    is_stream: false,
                     silence: silence + later,
                     in_phase: in_phase + later,
                     in_message: (in_phase < silence).then_some(silence + later),
@@ -209,6 +238,7 @@ mod tests {
             token: None,
         };
         let times = |silence| Times {
+            is_stream: false,
             silence,
             in_phase: Duration::from_secs(3_600),
             in_message: None,

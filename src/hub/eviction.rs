@@ -12,7 +12,7 @@ use crate::id::{ClientId, Tick};
 pub(super) enum EvictionClass {
     /// They came to the admin address.
     Admin,
-    /// Their heads are incomplete.
+    /// They have not said what they want, or not what they want next.
     Unfinished,
     /// They were refused for want of room, and may stay for a moment.
     Refused,
@@ -29,13 +29,13 @@ pub(super) struct Eviction {
 }
 
 impl Eviction {
-    /// The connection comes into the class now; `is_in` tells of any that was noted.
+    /// The connection comes into the class now; `is_in` tells of any that was noted, and when.
     pub(super) fn note(
         &mut self,
         class: EvictionClass,
         id: ClientId,
         now: Tick,
-        is_in: impl Fn(ClientId) -> bool,
+        is_in: impl Fn(ClientId, Tick) -> bool,
     ) {
         self.classes[class as usize].push(id, now, is_in);
     }
@@ -44,7 +44,7 @@ impl Eviction {
     pub(super) fn oldest(
         &mut self,
         class: EvictionClass,
-        is_in: impl Fn(ClientId) -> bool,
+        is_in: impl Fn(ClientId, Tick) -> bool,
     ) -> Option<(ClientId, Tick)> {
         self.classes[class as usize].oldest(is_in)
     }
@@ -60,17 +60,17 @@ struct ByAge {
 }
 
 impl ByAge {
-    fn push(&mut self, id: ClientId, now: Tick, is_in: impl Fn(ClientId) -> bool) {
+    fn push(&mut self, id: ClientId, now: Tick, is_in: impl Fn(ClientId, Tick) -> bool) {
         if self.ids.len() >= self.sort_out_at {
-            self.ids.retain(|&(id, _)| is_in(id));
+            self.ids.retain(|&(id, came_at)| is_in(id, came_at));
             self.sort_out_at = SORT_OUT_MIN.max(self.ids.len() * 2);
         }
         self.ids.push_back((id, now));
     }
 
-    fn oldest(&mut self, is_in: impl Fn(ClientId) -> bool) -> Option<(ClientId, Tick)> {
+    fn oldest(&mut self, is_in: impl Fn(ClientId, Tick) -> bool) -> Option<(ClientId, Tick)> {
         while let Some(&(id, came_at)) = self.ids.front() {
-            if is_in(id) {
+            if is_in(id, came_at) {
                 return Some((id, came_at));
             }
             self.ids.pop_front();
@@ -97,22 +97,22 @@ mod tests {
     fn the_oldest_that_is_still_there_is_next() {
         let mut by_age = ByAge::default();
         for slot in 0..4 {
-            by_age.push(client(slot), 10 + slot, |_| true);
+            by_age.push(client(slot), 10 + slot, |_, _| true);
         }
-        assert_eq!(by_age.oldest(|_| true), Some((client(0), 10)));
-        assert_eq!(by_age.oldest(|it| it.slot > 1), Some((client(2), 12)));
-        assert_eq!(by_age.oldest(|_| false), None);
+        assert_eq!(by_age.oldest(|_, _| true), Some((client(0), 10)));
+        assert_eq!(by_age.oldest(|it, _| it.slot > 1), Some((client(2), 12)));
+        assert_eq!(by_age.oldest(|_, _| false), None);
     }
 
     #[test]
     fn those_that_left_are_not_kept() {
         let mut by_age = ByAge::default();
         for slot in 0..10_000 {
-            by_age.push(client(slot), slot, |it| slot - it.slot <= 100);
+            by_age.push(client(slot), slot, |it, _| slot - it.slot <= 100);
             assert!(by_age.ids.len() <= 202);
         }
         assert_eq!(
-            by_age.oldest(|it| it.slot >= 9_900),
+            by_age.oldest(|it, _| it.slot >= 9_900),
             Some((client(9_900), 9_900))
         );
     }

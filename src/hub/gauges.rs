@@ -14,7 +14,7 @@ impl Hub {
         let group = self.group.as_deref();
         let counts = group.map(|it| it.counts).unwrap_or_default();
         let sizes = self.delivery.sizes();
-        let (open, handshaking) = (self.clients.open_count(), self.clients.handshake_count());
+        let (open, handshaking) = (self.clients.open_count(), self.clients.unfinished_count());
         let process = self.process.map(|figures| figures()).unwrap_or_default();
         Gauges {
             is_listening_up: self.channels.interests().is_up(),
@@ -24,8 +24,9 @@ impl Hub {
             queue_usage: self.postgres.queue_usage,
             clients_handshake: handshaking,
             clients_open: open,
+            streams: self.clients.stream_count(),
             clients_closing: self.clients.count() - open - handshaking,
-            subscriptions: self.channels.index().link_count(),
+            subscriptions: self.channels.links().count(),
             channels_listened: self.channels.interests().listened_count(),
             channels_used: self.channels.used_count(),
             channels_kept: self.channels.kept_count(),

@@ -1,55 +1,75 @@
-//! Plain HTTP on the WebSocket port: one row a path, and who may upgrade.
+//! HTTP on the port of the clients: one row a path, and what becomes of a request.
 //!
-//! Knows neither how a head is read (`ws::request`) nor what a client may do once it is in
-//! (`admission`).
+//! Knows neither how a head is read (`http::request`), nor how a body is (`requests`), nor what a
+//! client may do once it is in (`admission`, `streams`).
 
 use std::borrow::Cow;
 
 use super::{
     Hub,
+    answer::{Answer, HTML, JAVASCRIPT, TEXT},
     authorization::TokenRefusal,
     clients::Kind,
     eviction::EvictionClass,
-    page::{self, Page},
+    exchange::Publish,
+    page,
+    streams::Stream,
     unlisten_delay::Parting,
+    upgrading::Handshake,
 };
 use crate::{
-    access::{secret::Secret, tokens::TokenId, visitor::Verdict},
-    escape, metrics,
-    ws::{
-        request::{Method, Request, Upgrade},
-        response::{Response, Status},
+    access::{origins, secret::Secret, tokens::TokenId},
+    http::{
+        body::Framing,
+        request::{Method, Request},
+        response::Status,
     },
+    message::ErrorCode,
+    metrics,
+    ws::{close::CloseReason, handshake::Upgrade},
 };
 
 /// What becomes of a request.
 pub(super) enum Reply {
-    /// An answer, then the connection ends.
+    /// An answer.
     Respond(Answer),
     /// Somebody is to be asked about the client; until the answer, the connection waits.
     Ask,
     /// The connection becomes a WebSocket.
-    Upgrade {
-        /// The client's `Sec-WebSocket-Key`.
-        key: String,
-        /// The token that came with the request.
-        token: Option<TokenId>,
-    },
+    Upgrade(Handshake),
+    /// The connection becomes an event stream.
+    Stream(Stream),
+    /// The body is a payload.
+    Publish(Publish),
 }
 
 /// One path.
 struct Path {
-    path: &'static str,
+    /// As the README has it.
+    name: &'static str,
     audience: Audience,
-    /// Whether an opening handshake is taken here.
-    is_socket: bool,
-    /// The status, the media type and the body for `GET` and `HEAD` without an upgrade.
-    answer: fn(&Hub) -> (Status, &'static str, Cow<'static, str>),
+    resource: Resource,
 }
+
+/// What is at a path.
+enum Resource {
+    /// The status, the media type and the body for `GET` and `HEAD`.
+    Text(fn(&Hub) -> Text),
+    /// An opening handshake is taken here; the page is for requests without one.
+    Socket(fn(&Hub) -> Text),
+    /// The module for pages, where we show one of our own.
+    Module,
+    /// Events for `GET`.
+    Events,
+    /// What follows the name, up to the next segment, is a channel; `POST` publishes.
+    Publish,
+}
+
+type Text = (Status, &'static str, Cow<'static, str>);
 
 /// Who is answered.
 enum Audience {
-    /// Every page of the world, where we show one of our own: whose it is does not matter.
+    /// Every page of the world: whose it is does not matter.
     Anybody,
     /// Clients.
     Public,
@@ -57,126 +77,176 @@ enum Audience {
     Admin,
 }
 
-/// A response, encoded.
-pub(super) struct Answer {
-    status: Status,
-    bytes: Vec<u8>,
-    /// Why the client is refused, for the log; `None` where it is not, or nobody cares.
-    refusal: Option<String>,
-}
-
 impl Hub {
     /// Gives the connection its answer, and ends it behind that.
     pub(super) fn respond(&mut self, slot: u32, answer: &Answer) {
-        self.metrics.http_responses.add(answer.status.code());
+        self.note_answer(slot, answer);
+        self.end_with(slot, Parting::Lost, |out| answer.append_to(out));
+    }
+
+    /// Counts the answer, and says in the log why it is a refusal.
+    pub(super) fn note_answer(&mut self, slot: u32, answer: &Answer) {
+        if !answer.is_interim {
+            self.metrics.http_responses.add(answer.status.code());
+        }
         if let Some(reason) = &answer.refusal {
             self.log_refusal(slot, answer.status, reason);
         }
-        self.end_with(slot, Parting::Lost, |out| {
-            out.extend_from_slice(&answer.bytes)
-        });
     }
 
     /// What becomes of a request that was read.
     pub(super) fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
-        let head_only = request.method == Method::Head;
-        let respond = |status, content_type, body: &str| {
-            Reply::Respond(Answer::new(status, content_type, body, head_only))
+        let is_head_only = request.method == Method::Head;
+        let path = self.find_path(slot, request.path);
+        let resource = path.map(|path| &path.resource);
+        let is_for_programs = matches!(resource, Some(Resource::Events | Resource::Publish));
+        let is_for_anybody = path.is_some_and(|path| matches!(path.audience, Audience::Anybody));
+        let checked = if is_for_anybody && self.page.is_some() {
+            Ok(())
+        } else {
+            self.check_origin(slot, request)
         };
-        if self.clients.kind(slot) == Kind::Excess {
-            return Reply::Respond(Answer::no_room("no descriptor is left"));
+        let fields = match request.origin {
+            Some(origin) if is_for_programs && checked.is_ok() => cors_fields(origin),
+            // The answer depends on it: no cache may give one origin that of another.
+            Some(_) | None if is_for_programs => VARY.to_owned(),
+            Some(_) | None => String::new(),
+        };
+        let reply = if self.clients.kind(slot) == Kind::Excess {
+            self.refuse_for_room(resource, request, "no descriptor is left", &fields)
+        } else if let Err(refusal) = checked {
+            let (status, text) = (Status::Forbidden, refusal.to_string());
+            Reply::Respond(if is_for_programs {
+                Answer::error_refusal(status, ErrorCode::Forbidden, &text, None)
+            } else {
+                Answer::refusal(status, &text)
+            })
+        } else {
+            match resource {
+                None if request.method == Method::Other => Reply::Respond(not_allowed("GET, HEAD")),
+                None => Reply::Respond(Answer::text(Status::NotFound, NOT_FOUND)),
+                Some(Resource::Text(text)) => self.reply_text(*text, request),
+                Some(Resource::Socket(text)) => self.reply_socket(slot, *text, request),
+                Some(Resource::Module) => self.reply_module(request),
+                Some(Resource::Events) => self.reply_events(slot, request, &fields),
+                Some(Resource::Publish) => self.reply_publish(slot, request, &fields),
+            }
+        };
+        match reply {
+            Reply::Respond(answer) => Reply::Respond(
+                answer
+                    .with_fields(&fields)
+                    .head_only(is_head_only)
+                    .persistent(is_for_programs && self.may_persist(slot, request)),
+            ),
+            Reply::Ask | Reply::Upgrade(_) | Reply::Stream(_) | Reply::Publish(_) => reply,
         }
+    }
+
+    /// Whether another request may follow on the connection, its own body being of any use or not.
+    fn may_persist(&self, slot: u32, request: &Request<'_>) -> bool {
+        let is_short = match request.body {
+            // What the peer holds back until it is told to send it may never come.
+            Framing::Length(_) | Framing::Chunked if request.expects_continue => false,
+            Framing::Length(bytes) => bytes <= self.limits.message_bytes_max as u64,
+            Framing::None | Framing::Chunked => true,
+        };
+        let is_kept = self.clients.kind(slot) == Kind::Client && !self.is_shutting_down();
+        request.is_persistent && is_short && is_kept
+    }
+
+    fn find_path(&self, slot: u32, path: &str) -> Option<&'static Path> {
+        let is_admin = self.clients.kind(slot) == Kind::Admin;
+        let is_admin_apart = self.admin_origins.is_some();
+        let mut paths = PATHS.iter();
+        paths.find(|it| {
+            let is_named = match it.resource {
+                Resource::Publish => publish_segment(path).is_some(),
+                Resource::Text(_) | Resource::Socket(_) | Resource::Module | Resource::Events => {
+                    it.name == path
+                }
+            };
+            // Where the program has a protocol of its own there are no channels.
+            let is_ours = self.custom_protocol.is_none()
+                || !matches!(it.resource, Resource::Events | Resource::Publish);
+            is_named && is_ours && it.audience.is_met(is_admin, is_admin_apart)
+        })
+    }
+
+    fn check_origin(&self, slot: u32, request: &Request<'_>) -> Result<(), origins::Refusal> {
         let is_to_loopback = self.endpoints.is_to_loopback(slot);
         let is_admin = self.clients.kind(slot) == Kind::Admin;
-        if let Some(page) = self
-            .page
-            .as_ref()
-            .filter(|_| !is_admin && is_for_anybody(request))
-        {
-            return Reply::Respond(Answer::module(page, request));
-        }
-        let checked = match self.admin_origins.as_ref().filter(|_| is_admin) {
+        match self.admin_origins.as_ref().filter(|_| is_admin) {
             Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
             None => {
                 let access = &self.access;
                 access.check_origin(request.host, request.origin, is_to_loopback)
             }
-        };
-        let refuse =
-            |status, reason: &str| Reply::Respond(Answer::refusal(status, reason, head_only));
-        if let Err(refusal) = checked {
-            return refuse(Status::Forbidden, &refusal.to_string());
         }
-        if request.method == Method::Other {
-            let text = "GET and HEAD are taken here\n";
-            return respond(Status::MethodNotAllowed, TEXT, text);
-        }
-        let is_admin_apart = self.admin_origins.is_some();
-        let Some(path) = PATHS.iter().find(|path| {
-            path.path == request.path && path.audience.is_met(is_admin, is_admin_apart)
-        }) else {
-            return respond(Status::NotFound, TEXT, NOT_FOUND);
-        };
-        if path.is_socket {
-            match &request.upgrade {
-                Upgrade::None => {}
-                Upgrade::WebSocket { key } => return self.upgrade(slot, key, request),
-                Upgrade::WrongVersion => {
-                    let reason = "WebSocket version 13 is spoken here";
-                    return refuse(Status::UpgradeRequired, reason);
-                }
-                Upgrade::Malformed => {
-                    return refuse(Status::BadRequest, "malformed WebSocket handshake");
-                }
-                Upgrade::Dropped => return refuse(Status::UpgradeRequired, UPGRADE_DROPPED),
-            }
-        }
-        let (status, content_type, body) = (path.answer)(self);
-        respond(status, content_type, &body)
     }
 
-    /// The answer to a sound opening handshake, which is a `GET`.
-    fn upgrade(&mut self, slot: u32, key: &str, request: &Request<'_>) -> Reply {
-        let (status, reason) = if self.is_shutting_down() {
-            let answer = Answer::new(Status::ServiceUnavailable, TEXT, "shutting down\n", false);
-            return Reply::Respond(answer);
-        } else if self.is_full() && self.oldest(EvictionClass::Unauthenticated).is_none() {
-            (Status::ServiceUnavailable, "too many clients")
+    fn reply_text(&self, text: fn(&Self) -> Text, request: &Request<'_>) -> Reply {
+        Reply::Respond(match request.method {
+            Method::Get | Method::Head => {
+                let (status, content_type, body) = text(self);
+                Answer::new(status, content_type, body)
+            }
+            Method::Post | Method::Options | Method::Other => not_allowed("GET, HEAD"),
+        })
+    }
+
+    /// The module for pages, or that the browser has it.
+    fn reply_module(&self, request: &Request<'_>) -> Reply {
+        let is_read = matches!(request.method, Method::Get | Method::Head);
+        let Some(page) = self.page.as_ref().filter(|_| is_read) else {
+            let text = |_: &Self| (Status::NotFound, TEXT, NOT_FOUND.into());
+            return self.reply_text(text, request);
+        };
+        let tag = page.tag();
+        let is_known = request.if_none_match.is_some_and(|tags| {
+            // RFC 9110, 13.1.2: compared weakly.
+            let mut tags = tags.split(',').map(str::trim);
+            tags.any(|it| it == "*" || it.trim_start_matches("W/") == tag)
+        });
+        let status = if is_known {
+            Status::NotModified
+        } else {
+            Status::Ok
+        };
+        Reply::Respond(Answer::new(status, JAVASCRIPT, page::MODULE).public(tag))
+    }
+
+    fn reply_socket(&mut self, slot: u32, text: fn(&Self) -> Text, request: &Request<'_>) -> Reply {
+        if !matches!(request.method, Method::Get | Method::Head) {
+            return Reply::Respond(not_allowed("GET, HEAD"));
+        }
+        let (status, reason) = match Upgrade::of(request) {
+            Upgrade::None => return self.reply_text(text, request),
+            Upgrade::WebSocket { key } => return self.reply_handshake(slot, key, request),
+            Upgrade::WrongVersion => {
+                let reason = "WebSocket version 13 is spoken here";
+                (Status::UpgradeRequired, reason)
+            }
+            Upgrade::Malformed => (Status::BadRequest, "malformed WebSocket handshake"),
+            Upgrade::Dropped => (Status::UpgradeRequired, UPGRADE_DROPPED),
+        };
+        Reply::Respond(Answer::refusal(status, reason))
+    }
+
+    /// Why no further client has a place, if so.
+    pub(super) fn lack_of_room(&mut self, slot: u32) -> Option<(Status, &'static str)> {
+        if self.is_full() && self.oldest(EvictionClass::Unauthenticated).is_none() {
+            Some((Status::ServiceUnavailable, "too many clients"))
         } else if self.address_limit.is_full(slot) {
             let reason = "too many clients from this address";
-            (Status::TooManyRequests, reason)
-        } else if self.access.is_asked {
-            return self.upgrade_if_admitted(slot, key);
+            Some((Status::TooManyRequests, reason))
         } else {
-            match self.token_of(slot, request) {
-                Ok(token) => {
-                    let key = key.to_owned();
-                    return Reply::Upgrade { key, token };
-                }
-                Err(refusal) => (refusal.status(), refusal.text()),
-            }
-        };
-        Reply::Respond(Answer::refusal(status, reason, false))
+            None
+        }
     }
 
-    /// The answer to a sound opening handshake where somebody else decides about it.
-    fn upgrade_if_admitted(&mut self, slot: u32, key: &str) -> Reply {
-        let (status, reason) = match self.asking.take(slot) {
-            None => return Reply::Ask,
-            Some(Verdict::Admit(permissions)) => {
-                let token = Some(self.access.grant(permissions));
-                let key = key.to_owned();
-                return Reply::Upgrade { key, token };
-            }
-            Some(Verdict::Refuse(reason)) => (Status::Forbidden, reason),
-            Some(Verdict::Unauthenticated(reason)) => (Status::Unauthorized, reason),
-            Some(Verdict::Unavailable(reason)) => (Status::ServiceUnavailable, reason),
-        };
-        Reply::Respond(Answer::refusal(status, &escape::escaped(&reason), false))
-    }
-
-    /// The token that the request brings. A browser's cannot bring one: it says so in a message.
-    fn token_of(
+    /// The token that the request brings in its header.
+    pub(super) fn token_of(
         &mut self,
         slot: u32,
         request: &Request<'_>,
@@ -187,6 +257,42 @@ impl Hub {
             }
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// The same where no message can bring one later.
+    pub(super) fn require_token(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+    ) -> Result<Option<TokenId>, Answer> {
+        if self.access.is_asked {
+            let text = "the program decides here about WebSockets alone";
+            let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
+            return Err(Answer::error_refusal(status, code, text, None));
+        }
+        let refusal = match self.token_of(slot, request) {
+            Ok(None) if self.access.is_token_required() => TokenRefusal::Missing,
+            Ok(token) => return Ok(token),
+            Err(refusal) => refusal,
+        };
+        let (status, code) = (refusal.status(), refusal.code());
+        let answer = Answer::error_refusal(status, code, refusal.text(), None);
+        Err(answer.with_fields(refusal.challenge()))
+    }
+
+    fn refuse_for_room(
+        &mut self,
+        resource: Option<&Resource>,
+        request: &Request<'_>,
+        reason: &str,
+        fields: &str,
+    ) -> Reply {
+        let is_stream = matches!(resource, Some(Resource::Events)) && request.method == Method::Get;
+        Reply::Respond(if is_stream {
+            self.stream_refusal(CloseReason::Overloaded, reason, fields)
+        } else {
+            Answer::no_room(reason)
+        })
     }
 
     /// Says in the log why a client is refused, unless others of the kind were within the second.
@@ -208,73 +314,34 @@ impl Hub {
     }
 }
 
-impl Answer {
-    /// Where no head is waited for any more.
-    pub(super) fn no_room(reason: &str) -> Self {
-        Self::refusal(Status::ServiceUnavailable, reason, false)
-    }
+/// The answer to a method that means nothing here.
+pub(super) fn not_allowed(methods: &str) -> Answer {
+    let text = format!("{methods} are taken here\n");
+    let fields = format!("Allow: {methods}\r\n");
+    Answer::new(Status::MethodNotAllowed, TEXT, text).with_fields(&fields)
+}
 
-    /// To a head that could not be read.
-    pub(super) fn unreadable(status: Status) -> Self {
-        let reason = if status == Status::HeaderFieldsTooLarge {
-            HEAD_TOO_LARGE
-        } else {
-            "the request is malformed"
-        };
-        Self::refusal(status, reason, false)
-    }
+/// The answer to a browser that asks whether a page may send such a request (Fetch, 3.2.4), and to
+/// anybody else who asks which methods there are.
+pub(super) fn preflight(methods: &str) -> Answer {
+    let fields = format!(
+        "Allow: {methods}\r\n\
+         Access-Control-Allow-Methods: {methods}\r\n\
+         Access-Control-Allow-Headers: authorization, content-type, last-event-id\r\n\
+         Access-Control-Max-Age: 600\r\n"
+    );
+    Answer::text(Status::NoContent, "").with_fields(&fields)
+}
 
-    /// What the client does not get, and why; one line.
-    fn refusal(status: Status, reason: &str, head_only: bool) -> Self {
-        Self {
-            refusal: Some(reason.to_owned()),
-            ..Self::new(status, TEXT, &format!("{reason}\n"), head_only)
-        }
-    }
+/// For a page of an origin that is allowed: it may see the answer.
+fn cors_fields(origin: &str) -> String {
+    format!("Access-Control-Allow-Origin: {origin}\r\n{VARY}")
+}
 
-    fn new(status: Status, content_type: &str, body: &str, head_only: bool) -> Self {
-        let mut bytes = Vec::new();
-        Response {
-            status,
-            content_type,
-            body,
-            public_tag: None,
-        }
-        .write(head_only, &mut bytes);
-        Self {
-            status,
-            bytes,
-            refusal: None,
-        }
-    }
-
-    /// The module for pages, or that the browser has it.
-    fn module(page: &Page, request: &Request<'_>) -> Self {
-        let tag = page.tag();
-        let is_known = request.if_none_match.is_some_and(|tags| {
-            // RFC 9110, 13.1.2: compared weakly.
-            let mut tags = tags.split(',').map(str::trim);
-            tags.any(|it| it == "*" || it.trim_start_matches("W/") == tag)
-        });
-        let status = if is_known {
-            Status::NotModified
-        } else {
-            Status::Ok
-        };
-        let mut bytes = Vec::new();
-        Response {
-            status,
-            content_type: JAVASCRIPT,
-            body: page::MODULE,
-            public_tag: Some(tag),
-        }
-        .write(request.method == Method::Head, &mut bytes);
-        Self {
-            status,
-            bytes,
-            refusal: None,
-        }
-    }
+/// The channel's segment of a path that publishes.
+pub(super) fn publish_segment(path: &str) -> Option<&str> {
+    let segment = path.strip_prefix("/publish/")?;
+    (!segment.contains('/')).then_some(segment)
 }
 
 impl Audience {
@@ -286,13 +353,7 @@ impl Audience {
     }
 }
 
-fn is_for_anybody(request: &Request<'_>) -> bool {
-    let is_read = request.method != Method::Other;
-    let mut paths = PATHS.iter().filter(|it| it.path == request.path);
-    is_read && paths.any(|it| matches!(it.audience, Audience::Anybody))
-}
-
-fn upgrade_required() -> (Status, &'static str, Cow<'static, str>) {
+fn upgrade_required() -> Text {
     let text = "a WebSocket server: upgrade\n";
     (Status::UpgradeRequired, TEXT, text.into())
 }
@@ -301,64 +362,63 @@ fn upgrade_required() -> (Status, &'static str, Cow<'static, str>) {
 const UPGRADE_DROPPED: &str = "a WebSocket handshake without Upgrade: a proxy in between did not \
      pass it on (nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and \
      proxy_set_header Connection \"upgrade\")";
-const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has more than 8 KiB \
-     or 100 fields";
 const NOT_FOUND: &str = "not found\n";
-const TEXT: &str = "text/plain; charset=utf-8";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
+const VARY: &str = "Vary: Origin\r\n";
 
 /// Every path there is.
 const PATHS: &[Path] = &[
     Path {
-        path: "/",
+        name: "/",
         audience: Audience::Public,
-        is_socket: true,
-        answer: |hub| match &hub.page {
+        resource: Resource::Socket(|hub| match &hub.page {
             Some(page) => (Status::Ok, HTML, page.html().to_owned().into()),
             None => upgrade_required(),
-        },
+        }),
     },
     Path {
-        path: "/ws",
+        name: "/ws",
         audience: Audience::Public,
-        is_socket: true,
-        answer: |_| upgrade_required(),
+        resource: Resource::Socket(|_| upgrade_required()),
     },
     Path {
-        path: "/alle.js",
+        name: "/alle.js",
         audience: Audience::Anybody,
-        is_socket: false,
-        // Where there is a page, it has been answered.
-        answer: |_| (Status::NotFound, TEXT, NOT_FOUND.into()),
+        resource: Resource::Module,
     },
     Path {
-        path: "/healthz",
-        audience: Audience::Admin,
-        is_socket: false,
-        answer: |_| (Status::Ok, TEXT, "ok\n".into()),
+        name: "/sse",
+        audience: Audience::Public,
+        resource: Resource::Events,
     },
     Path {
-        path: "/readyz",
+        name: "/publish/CHANNEL",
+        audience: Audience::Public,
+        resource: Resource::Publish,
+    },
+    Path {
+        name: "/healthz",
         audience: Audience::Admin,
-        is_socket: false,
-        answer: |hub| match hub.readiness() {
+        resource: Resource::Text(|_| (Status::Ok, TEXT, "ok\n".into())),
+    },
+    Path {
+        name: "/readyz",
+        audience: Audience::Admin,
+        resource: Resource::Text(|hub| match hub.readiness() {
             Ok(()) => (Status::Ok, TEXT, "ready\n".into()),
             Err(reason) => (
                 Status::ServiceUnavailable,
                 TEXT,
                 format!("{reason}\n").into(),
             ),
-        },
+        }),
     },
     Path {
-        path: "/metrics",
+        name: "/metrics",
         audience: Audience::Admin,
-        is_socket: false,
-        answer: |hub| {
+        resource: Resource::Text(|hub| {
             let text = hub.metrics_text();
             (Status::Ok, metrics::CONTENT_TYPE, text.into())
-        },
+        }),
     },
 ];
 
@@ -369,10 +429,10 @@ mod tests {
     #[test]
     fn the_readme_says_what_each_path_answers() {
         let readme = include_str!("../../README.md");
-        for Path { path, .. } in PATHS {
+        for Path { name, .. } in PATHS {
             assert!(
-                readme.contains(&format!("\n| `{path}` | ")),
-                "README.md: no {path}"
+                readme.contains(&format!("\n| `{name}` | ")),
+                "README.md: no {name}"
             );
         }
     }

@@ -3,24 +3,26 @@
 //! What is answered to a request head is `http`'s, what a client may do `authorization`'s.
 
 use super::{
-    Action, Hub, Upstream,
-    channels::TooMany,
+    Action, Hub,
+    answer::Answer,
     clients::Phase,
     custom_protocol::{Arrival, RawMessage},
-    encode::append_message,
-    feed::Incoming,
+    encode::{Transport, append_message},
     group::{Judgement, Patience},
-    http::{Answer, Reply},
+    http::Reply,
     pending::Subscribe,
-    publishing::Publishing,
+    position::Position,
+    shares::TooMany,
+    upgrading::Handshake,
     work::message_units,
 };
 use crate::{
-    backend::command::{Notify, Published},
-    channel::{Channel, ChannelKey, Payload},
+    channel::{Channel, ChannelKey},
+    delivery::Recovered,
+    http::request,
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
-    ws::{close::CloseReason, decoder::Input, encoder, request, response},
+    ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
 impl Hub {
@@ -56,6 +58,9 @@ impl Hub {
                     self.handle_head(slot, &mut head);
                 }
             },
+            Some(Phase::Http(_)) => self.handle_requests(slot, input),
+            // A reader of events has nothing more to say.
+            Some(Phase::Open { .. }) if self.clients.transport(slot) == Transport::EventStream => {}
             Some(Phase::Unauthenticated { .. } | Phase::Open { .. } | Phase::Closing) => {
                 self.handle_frames(slot, input);
             }
@@ -105,12 +110,18 @@ impl Hub {
         is_paused
     }
 
-    /// Whether the open client has more unanswered publishes, or unread answers, than it may.
+    /// Whether the client has more unanswered publishes or requests, or unread answers, than it may.
     pub(super) fn is_over_quota(&self, slot: u32) -> bool {
-        let answer_bytes = || self.delivery.backlog(slot).map_or(0, |it| it.owned_bytes());
-        self.clients.is_open(slot)
-            && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
-                || answer_bytes() > self.limits.client_answer_bytes_max)
+        self.is_exchange_full(slot)
+            || self.clients.is_open(slot)
+                && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
+                    || self.has_unread_answers(slot))
+    }
+
+    /// Whether the client has more unread answers than it may.
+    pub(super) fn has_unread_answers(&self, slot: u32) -> bool {
+        let answer_bytes = self.delivery.backlog(slot).map_or(0, |it| it.owned_bytes());
+        answer_bytes > self.limits.client_answer_bytes_max
     }
 
     /// Reads the client again if nothing stands against it any more.
@@ -122,31 +133,66 @@ impl Hub {
     }
 
     pub(super) fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
-        let (reply, head_bytes) = match request::parse(input) {
+        let (reply, body, expects_continue, head_bytes) = match request::parse(input) {
             Ok(None) => {
                 self.clients.keep_head(slot, input.to_vec());
                 return;
             }
-            Ok(Some(request)) => (self.reply(slot, &request), request.head_bytes),
-            Err(status) => (Reply::Respond(Answer::unreadable(status)), 0),
-        };
-        match reply {
-            Reply::Respond(answer) => self.respond(slot, &answer),
-            Reply::Ask => self.ask(slot, input),
-            Reply::Upgrade { key, token } => {
-                self.open(slot, token, |out| {
-                    response::switching_protocols(&key, out);
-                });
-                if self.postgres.is_announced_down() {
-                    let status = ServerMessage::Status {
-                        postgres: PostgresStatus::Down,
-                    };
-                    self.metrics.statuses += 1;
-                    self.delivery.push(slot, |out| append_message(&status, out));
-                }
-                self.handle_frames(slot, &mut input[head_bytes..]);
+            Ok(Some(request)) => {
+                let reply = self.reply(slot, &request);
+                let expects_continue = request.expects_continue;
+                (reply, request.body, expects_continue, request.head_bytes)
             }
+            Err(status) => {
+                self.respond(slot, &Answer::unreadable(status));
+                return;
+            }
+        };
+        let rest = &mut input[head_bytes..];
+        match reply {
+            Reply::Respond(answer) if answer.is_last => self.respond(slot, &answer),
+            Reply::Respond(_) | Reply::Publish(_) => {
+                self.begin_exchange(slot, body, reply, expects_continue, rest);
+            }
+            Reply::Ask => self.ask(slot, input),
+            Reply::Upgrade(_) | Reply::Stream(_) => self.take_over(slot, reply, rest),
         }
+    }
+
+    /// The connection becomes that of a client, whose input goes on with `rest`.
+    pub(super) fn take_over(&mut self, slot: u32, reply: Reply, rest: &mut [u8]) {
+        let handshake = match reply {
+            Reply::Upgrade(handshake) => handshake,
+            Reply::Stream(stream) => {
+                self.open_stream(slot, stream);
+                return;
+            }
+            Reply::Respond(_) | Reply::Ask | Reply::Publish(_) => {
+                debug_assert!(false, "these are answered");
+                return;
+            }
+        };
+        let Handshake {
+            key,
+            protocol,
+            token,
+        } = handshake;
+        self.open(slot, token.unwrap_or_default(), |out| {
+            handshake::switching_protocols(&key, protocol, out);
+        });
+        if let Err(refusal) = token {
+            self.log_refusal(slot, refusal.status(), refusal.text());
+            self.close(slot, refusal.close_reason());
+            return;
+        }
+        if self.postgres.is_announced_down() {
+            let status = ServerMessage::Status {
+                postgres: PostgresStatus::Down,
+            };
+            self.metrics.statuses += 1;
+            self.delivery.push(slot, |out| append_message(&status, out));
+        }
+        self.handle_frames(slot, rest);
     }
 
     fn handle_frames(&mut self, slot: u32, input: &mut [u8]) {
@@ -319,19 +365,7 @@ impl Hub {
             }
             Ok(None) => {}
             Err((error, Subscribe { id, .. })) => {
-                let (code, text) = match error {
-                    TooMany::Subscriptions => (
-                        ErrorCode::TooManySubscriptions,
-                        format!("a client may have {max} subscriptions"),
-                    ),
-                    TooMany::Channels { left } => {
-                        (ErrorCode::TooManyChannels, self.channels_text(left))
-                    }
-                    TooMany::Waiting => (
-                        ErrorCode::RateLimited,
-                        "too many subscribes are waiting for PostgreSQL already".to_owned(),
-                    ),
-                };
+                let (code, text) = self.too_many(error);
                 self.send_error(slot, code, &text, Some(name.as_str()), id.as_ref());
             }
         }
@@ -348,19 +382,42 @@ impl Hub {
         }
     }
 
+    /// What a client is told whose subscribe is one too many.
+    pub(super) fn too_many(&self, error: TooMany) -> (ErrorCode, String) {
+        match error {
+            TooMany::Subscriptions => (
+                ErrorCode::TooManySubscriptions,
+                format!(
+                    "a client may have {} subscriptions",
+                    self.limits.subscriptions_max
+                ),
+            ),
+            TooMany::Channels { left } => (ErrorCode::TooManyChannels, self.channels_text(left)),
+            TooMany::Waiting => (
+                ErrorCode::RateLimited,
+                "too many subscribes are waiting for PostgreSQL already".to_owned(),
+            ),
+        }
+    }
+
     /// The subscription holds from now on. Behind the answer follows what the client missed since
     /// its position, if all of that is still there.
     pub(super) fn admit(&mut self, slot: u32, key: ChannelKey, request: &Subscribe) {
         if !self.clients.is_open(slot) {
             return;
         }
-        self.delivery.deliver(slot, self.channels.index());
-        self.channels.link(slot, key);
+        if self.clients.transport(slot) == Transport::EventStream {
+            self.admit_stream(slot, key);
+            return;
+        }
+        self.delivery.deliver(slot, self.channels.links().indexes());
+        let lane = Transport::WebSocket.lane();
+        self.channels.link(slot, key, lane);
         let position = self.channels.position(key);
         let since = request.since.as_ref();
         let recovered = match self.judge(key, since, Patience::None) {
             Judgement::Position(seq) => {
-                let missed = self.delivery.recover(slot, key, seq, position.seq);
+                let missed = self.recover_from(slot, key, &position, seq);
                 let is_foreign = since.is_some_and(|it| !position.epoch.is_named(&it.epoch));
                 self.metrics.group_resumes += u64::from(is_foreign && missed.is_some());
                 missed.map(|missed| (seq, missed))
@@ -382,14 +439,42 @@ impl Hub {
             .push(slot, |out| append_message(&message, out));
         if let Some((_, missed)) = recovered {
             self.work.spend(message_units(missed.bytes()));
-            self.delivery.push_recovered(slot, missed);
+            self.delivery.push_recovered(slot, &[missed]);
+        }
+    }
+
+    /// What a WebSocket's client missed of the channel behind notification `seq`.
+    fn recover_from(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        position: &Position,
+        seq: u64,
+    ) -> Option<Recovered> {
+        let transport = Transport::WebSocket;
+        let place = self.place_in(key, position, seq)?;
+        let count = self.delivery.count_after(key, place)? as u64;
+        if count != position.seq - seq {
+            return None;
+        }
+        let frame = position.framing(transport);
+        self.delivery
+            .recover(slot, transport.lane(), key, place, 0, frame)
+    }
+
+    /// The place of the channel's notification `seq` in the order of all channels, where that is known.
+    pub(super) fn place_in(&self, key: ChannelKey, position: &Position, seq: u64) -> Option<u64> {
+        match seq {
+            _ if seq == position.seq => Some(position.last),
+            0 => Some(position.began),
+            _ => self.delivery.place_of(key, seq),
         }
     }
 
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
         let name = channel.as_str();
         if let Some(key) = self.channels.find(name) {
-            self.delivery.deliver(slot, self.channels.index());
+            self.delivery.deliver(slot, self.channels.links().indexes());
             let now = self.clock.now();
             for Subscribe { id: overtaken, .. } in self.channels.unsubscribe(slot, key, now) {
                 let text = "an unsubscribe overtook this subscribe";
@@ -402,88 +487,5 @@ impl Hub {
             id: id.as_ref(),
         };
         self.answer(slot, &message);
-    }
-
-    fn publish(&mut self, slot: u32, channel: Channel, payload: Payload, id: Option<RequestId>) {
-        let can_publish = match &self.upstream {
-            Upstream::Postgres(backend) => backend.can_publish(),
-            Upstream::Program | Upstream::Busy => self.postgres.is_publishing_up,
-        };
-        if !can_publish {
-            let text = "PostgreSQL is not connected";
-            let code = ErrorCode::PostgresDown;
-            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
-            return;
-        }
-        if self.waiting_bytes() + Publishing::cost(&channel, &payload)
-            > self.limits.waiting_bytes_max
-        {
-            let text = "too many publishes are waiting for PostgreSQL";
-            let code = ErrorCode::RateLimited;
-            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
-            return;
-        }
-        let client = self.clients.id(slot);
-        let now = self.clock.micros();
-        let ticket = self
-            .publishing
-            .begin(Some(client), channel.clone(), &payload, id, now);
-        self.metrics.publishes += 1;
-        match &mut self.upstream {
-            Upstream::Postgres(backend) => backend.publish(Notify {
-                number: ticket,
-                source: slot,
-                channel,
-                payload,
-            }),
-            Upstream::Program => self.request(Incoming::Notify(channel, payload), Some(ticket)),
-            Upstream::Busy => debug_assert!(false, "no client is heard meanwhile"),
-        }
-    }
-
-    /// A publish ended one way or the other.
-    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published) {
-        let clients = &self.clients;
-        let ended = self.publishing.end(ticket, |it| clients.is_current(it));
-        let Some((publish, is_awaited)) = ended else {
-            return;
-        };
-        let latency = self.clock.micros() - publish.taken_at;
-        self.metrics.publish_latency.observe(latency);
-        if !is_awaited {
-            return;
-        }
-        let Some(ClientId { slot, .. }) = publish.client else {
-            let told = Action::Published(ticket, outcome.clone());
-            self.actions.push_back(told);
-            return;
-        };
-        self.resume(slot);
-        let (channel, id) = (publish.channel.as_str(), publish.id.as_ref());
-        let (code, text) = match outcome {
-            Published::Committed => {
-                if let Some(id) = id {
-                    self.answer(slot, &ServerMessage::Notified { channel, id });
-                }
-                return;
-            }
-            Published::Refused(error) => {
-                self.metrics.errors.add(ErrorCode::PostgresError.label());
-                let (text, sqlstate) = (&error.message, &error.sqlstate);
-                let message = ServerMessage::postgres_error(text, sqlstate, channel, id);
-                self.answer(slot, &message);
-                return;
-            }
-            Published::Unknown => (
-                ErrorCode::UnknownOutcome,
-                "the connection to PostgreSQL was lost before it answered",
-            ),
-            Published::NotSent => (ErrorCode::PostgresDown, "PostgreSQL is not connected"),
-            Published::Crowded => (
-                ErrorCode::RateLimited,
-                "too many publishes are waiting to be taken",
-            ),
-        };
-        self.send_error(slot, code, text, Some(channel), id);
     }
 }

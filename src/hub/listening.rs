@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use super::{
     Action, Hub, Upstream,
     answering::Answer,
-    channels::Notified,
-    encode::append_message,
+    encode::{Transport, append_message},
     feed::{Fed, Incoming, Request, Taken},
     group::Patience,
     pending::Subscribe,
+    position::Notified,
 };
 use crate::{
     backend::{
@@ -22,6 +22,8 @@ use crate::{
     channel::{Channel, ChannelKey, LengthUnit},
     message::{ErrorCode, GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
+    sse::event_id::EventId,
+    ws::encoder,
 };
 
 impl Hub {
@@ -176,11 +178,14 @@ impl Hub {
         let id = request.id.as_ref();
         let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), id);
         self.answer(slot, &refusal);
+        if self.clients.is_open(slot) && self.clients.transport(slot) == Transport::EventStream {
+            self.refuse_stream(slot, key);
+        }
     }
 
     fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
         let channel = self.channels.name(key).clone();
-        if error.is_about_name() && self.channels.audience(key) == 0 {
+        if error.is_about_name() && !self.channels.links().has_subscriber(key) {
             tracing::debug!("a name that cannot be: {error}");
         } else {
             tracing::warn!(
@@ -204,12 +209,19 @@ impl Hub {
     /// PostgreSQL sent a notification; the bytes may be anything.
     pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
-        let Some(Notified { key, seq, audience }) = self.channels.notify(channel) else {
+        let Some(notified) = self.channels.notify(channel) else {
             self.metrics.notifications_unrouted += 1;
             return;
         };
-        self.metrics.deliveries += audience as u64;
-        if audience == 0 {
+        let Notified {
+            key,
+            seq,
+            place,
+            audience,
+        } = notified;
+        let [by_socket, by_stream] = audience;
+        self.metrics.deliveries += (by_socket + by_stream) as u64;
+        if by_socket + by_stream == 0 {
             self.metrics.notifications_unrouted += 1;
             if !self.delivery.has_history() {
                 return;
@@ -226,8 +238,19 @@ impl Hub {
         };
         self.scratch.clear();
         append_message(&message, &mut self.scratch);
-        self.delivery.keep(key, seq, &self.scratch);
-        self.delivery.append(key, audience, &self.scratch);
+        let lane = Transport::WebSocket.lane();
+        self.delivery.append(key, lane, by_socket, &self.scratch);
+        let text = encoder::payload(&self.scratch);
+        self.delivery.keep(key, seq, place, text);
+        if by_stream > 0 {
+            let mut event = std::mem::take(&mut self.event);
+            event.clear();
+            let position = self.channels.position(key);
+            position.framing(Transport::EventStream)(seq, text, &mut event);
+            let lane = Transport::EventStream.lane();
+            self.delivery.append(key, lane, by_stream, &event);
+            self.event = event;
+        }
     }
 
     /// The feed of a stand-alone server dropped something.
@@ -254,21 +277,30 @@ impl Hub {
     /// The channel's notifications are counted anew: its subscribers are told of a gap.
     fn handle_new_epoch(&mut self, key: ChannelKey, reason: GapReason) {
         self.delivery.forget_history(key);
-        let audience = self.channels.audience(key);
+        let audience: usize = self.channels.audience(key).iter().sum();
         self.metrics.gaps += audience as u64;
         if audience == 0 {
             return;
         }
         let position = self.channels.position(key);
+        let epoch = position.epoch.to_string();
         let message = ServerMessage::Gap {
             channel: self.channels.name(key).as_str(),
-            epoch: &position.epoch.to_string(),
+            epoch: &epoch,
             seq: position.seq,
             reason,
         };
-        self.scratch.clear();
-        append_message(&message, &mut self.scratch);
-        self.delivery.append(key, audience, &self.scratch);
+        let id = EventId {
+            epoch: &epoch,
+            seq: position.seq,
+            place: Some(position.began),
+        };
+        let frames = Transport::ALL.map(|transport| {
+            let mut frame = Vec::new();
+            transport.append(&message, Some(&id), &mut frame);
+            frame
+        });
+        self.append_frames(key, &frames);
     }
 
     /// Clients are told when every channel is listened to again, or wanted no longer.

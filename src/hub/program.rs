@@ -3,13 +3,17 @@
 //! Whoever else can answer about a client, a function of the database for one, answers by
 //! [`Hub::handle_verdict`] as well.
 
-use super::{Action, Hub, Upstream, feed::Fed, publishing::Publishing};
+use super::{
+    Action, Hub, Upstream,
+    feed::Fed,
+    publishing::{Publishing, ReplyTo},
+};
 use crate::{
     access::visitor::{Verdict, Visitor},
     backend::command::{Notify, Published},
     channel::{Channel, Payload},
+    http::request,
     id::ClientId,
-    ws::request,
 };
 
 impl Hub {
@@ -56,9 +60,9 @@ impl Hub {
             return Err(Published::NotSent);
         };
         let now = self.clock.micros();
-        let ticket = self
-            .publishing
-            .begin(None, channel.clone(), &payload, None, now);
+        let ticket =
+            self.publishing
+                .begin(None, channel.clone(), &payload, ReplyTo::Message(None), now);
         self.metrics.publishes += 1;
         backend.publish(Notify {
             number: ticket,

@@ -25,7 +25,7 @@ pub(super) struct Publishing {
 pub(super) struct Publish {
     /// `None`: the program around the bridge.
     pub(super) client: Option<ClientId>,
-    pub(super) id: Option<RequestId>,
+    pub(super) reply_to: ReplyTo,
     pub(super) channel: Channel,
     /// When it was taken, in microseconds.
     pub(super) taken_at: u64,
@@ -40,7 +40,33 @@ pub(super) struct GivenUp {
     pub(super) ticket: u32,
     pub(super) client: Option<ClientId>,
     pub(super) channel: Channel,
-    pub(super) id: Option<RequestId>,
+    pub(super) reply_to: ReplyTo,
+}
+
+/// How the outcome is told.
+#[derive(Debug)]
+pub(super) enum ReplyTo {
+    /// By a message, with the id of the request if that has one.
+    Message(Option<RequestId>),
+    /// By the response of a request over HTTP.
+    Request {
+        /// Which of its connection's.
+        number: u64,
+        /// Another may follow.
+        is_persistent: bool,
+        /// Header fields that the response has besides its own.
+        fields: Box<str>,
+    },
+}
+
+impl ReplyTo {
+    /// The id that the outcome carries.
+    pub(super) fn id(&self) -> Option<&RequestId> {
+        match self {
+            Self::Message(id) => id.as_ref(),
+            Self::Request { .. } => None,
+        }
+    }
 }
 
 impl Publishing {
@@ -60,7 +86,7 @@ impl Publishing {
         client: Option<ClientId>,
         channel: Channel,
         payload: &Payload,
-        id: Option<RequestId>,
+        reply_to: ReplyTo,
         now: u64,
     ) -> u32 {
         let bytes = Self::cost(&channel, payload);
@@ -74,7 +100,7 @@ impl Publishing {
         }
         let ticket = self.publishes.insert(Publish {
             client,
-            id,
+            reply_to,
             channel,
             taken_at: now,
             bytes,
@@ -110,7 +136,7 @@ impl Publishing {
                 ticket: u32::try_from(ticket).expect("it was given as that"),
                 client: publish.client,
                 channel: publish.channel.clone(),
-                id: publish.id.take(),
+                reply_to: std::mem::replace(&mut publish.reply_to, ReplyTo::Message(None)),
             }
         });
         let given_up = given_up.collect();

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ws::response::Status;
+use crate::http::response::Status;
 
 /// The refusals of the last second.
 #[derive(Debug, Default)]

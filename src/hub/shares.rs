@@ -22,6 +22,17 @@ pub(super) struct Places {
     pub(super) left: usize,
 }
 
+/// Of which there are as many as there may be, so that a subscribe is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMany {
+    /// The client has, or waits for, as many channels as it may.
+    Subscriptions,
+    /// As many of its subscribes wait already.
+    Waiting,
+    /// So many channels more may be used, and the client pays for too many to open one.
+    Channels { left: usize },
+}
+
 impl Shares {
     /// How many channels the client pays for.
     pub(super) fn of(&self, slot: u32) -> usize {

@@ -12,7 +12,10 @@ use super::{
     shutdown::{Shutdown, Step},
 };
 use crate::{
-    backend::command::Published, config::BridgeConfig, message::ErrorCode, random::Random,
+    backend::command::Published,
+    config::BridgeConfig,
+    message::{ErrorCode, ServerMessage},
+    random::Random,
     ws::close::CloseReason,
 };
 
@@ -97,7 +100,14 @@ impl Hub {
             if self.clients.kind(slot) == Kind::Admin {
                 continue;
             }
-            if phase.is_open() && (all || self.publishing.client_count(slot) == 0) {
+            if let Phase::Http(exchange) = phase {
+                let is_late = heads && exchange.unanswered_count() == 0;
+                if is_late && exchange.is_inside_request() {
+                    self.drop_client(slot, Disconnect::Drop);
+                } else {
+                    self.finish_exchange(slot);
+                }
+            } else if phase.is_open() && (all || self.publishing.client_count(slot) == 0) {
                 self.close(slot, CloseReason::GoingAway);
             } else if heads && is_handshake {
                 self.drop_client(slot, Disconnect::Drop);
@@ -113,7 +123,7 @@ impl Hub {
                 ticket,
                 client,
                 channel,
-                id,
+                reply_to,
             } = given_up;
             let Some(client) = client else {
                 let told = Action::Published(ticket, Published::Unknown);
@@ -121,13 +131,11 @@ impl Hub {
                 continue;
             };
             if self.is_current(client) {
-                self.send_error(
-                    client.slot,
-                    ErrorCode::UnknownOutcome,
-                    "the bridge stops, and PostgreSQL did not answer in time",
-                    Some(channel.as_str()),
-                    id.as_ref(),
-                );
+                let channel = channel.as_str();
+                let code = ErrorCode::UnknownOutcome;
+                let text = "the bridge stops, and PostgreSQL did not answer in time";
+                let failure = ServerMessage::error(code, text, Some(channel), reply_to.id());
+                self.tell_outcome(client.slot, channel, &reply_to, Some(&failure));
             }
         }
     }

@@ -12,9 +12,15 @@ mod locked;
 mod metrics;
 mod opening;
 mod proof;
+mod reader;
+mod requests;
+mod responses;
 mod server;
 mod sharing;
 mod shutdown;
+mod smuggling;
+mod streams;
+mod subprotocol;
 mod work;
 mod world;
 

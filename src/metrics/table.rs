@@ -9,7 +9,7 @@ use super::{
     tally::Tally,
     text::{Build, Kind, Page},
 };
-use crate::{message::ErrorCode, ws::close, ws::response::Status};
+use crate::{http::response::Status, message::ErrorCode, ws::close};
 
 metrics! {
     Gauge alle_build_info {version} "What is running." "Always 1."
@@ -59,7 +59,7 @@ metrics! {
     Gauge alle_channels_kept
         "Channels without subscribers that are listened to for clients that may come back."
         now { channels_kept: usize };
-    Counter alle_publishes_total "Publishes taken from clients." "Each is a `notify` message."
+    Counter alle_publishes_total "Publishes taken from clients." "Each is a `notify` message, or a `POST`."
         counted { publishes: u64 = 0 };
     Gauge alle_publishes_waiting "Publishes whose outcome is awaited."
         now { publishes_waiting: usize };
@@ -72,12 +72,16 @@ metrics! {
 
     Gauge alle_clients {state} "Connections of clients."
         now {
-            clients_handshake: usize => "handshake", "the head is incomplete";
+            clients_handshake: usize => "handshake", "it has not said what it wants, or what next";
             clients_open: usize => "open", "messages flow";
             clients_closing: usize => "closing", "about to end"
         };
     Gauge alle_clients_max "The most clients there may be." "`--max-clients`, or what the limit of open files allows."
         now { clients_max: usize };
+    Gauge alle_streams "Open clients that read Server-Sent Events."
+        now { streams: usize };
+    Counter alle_streams_total "Event streams begun."
+        counted { streams_begun: u64 = 0 };
     Counter alle_connections_total "TCP connections taken."
         counted { connections: u64 = 0 };
     Counter alle_handshakes_total "Opening handshakes completed."

@@ -36,6 +36,8 @@ pub enum CloseReason {
     TokenExpired,
     /// A channel that the peer is subscribed to is no longer permitted to it.
     ChannelForbidden,
+    /// Too many wrong tokens came from the peer's address: its own was not looked at.
+    TooManyTokens,
     /// Another client needed the place of a peer without a token.
     NoPlace,
 }
@@ -111,6 +113,11 @@ impl CloseReason {
             Self::MessageTooBig => (1009, "message too big", "message_too_big"),
             Self::PingTimeout => (1011, "ping timeout", "ping_timeout"),
             Self::NoPlace => (1013, "no place left, try again later", "no_place"),
+            Self::TooManyTokens => (
+                1013,
+                "too many wrong tokens, try again later",
+                "too_many_tokens",
+            ),
             Self::TokenMissing => (4001, "no token in time", "token_missing"),
             Self::TokenWrong => (4001, "too many wrong tokens", "token_wrong"),
             Self::TokenGone => (4001, "token no longer valid", "token_gone"),
@@ -122,7 +129,7 @@ impl CloseReason {
 }
 
 /// All labels of ended connections, [`LOST_LABEL`] included.
-pub const LABELS: [&str; 17] = [
+pub const LABELS: [&str; 18] = [
     "normal",
     "going_away",
     "protocol_violation",
@@ -133,6 +140,7 @@ pub const LABELS: [&str; 17] = [
     "message_too_big",
     "ping_timeout",
     "no_place",
+    "too_many_tokens",
     "token_missing",
     "token_wrong",
     "token_gone",
@@ -207,6 +215,7 @@ mod tests {
             CloseReason::TokenExpired,
             CloseReason::ChannelForbidden,
             CloseReason::NoPlace,
+            CloseReason::TooManyTokens,
         ];
         all.extend(VIOLATIONS.map(CloseReason::Protocol));
         all

@@ -22,6 +22,11 @@ pub fn append_text(text: &str, out: &mut Vec<u8>) {
     append(OPCODE_TEXT, text.as_bytes(), out);
 }
 
+/// Appends a text message whose bytes are UTF-8.
+pub fn append_text_bytes(text: &[u8], out: &mut Vec<u8>) {
+    append(OPCODE_TEXT, text, out);
+}
+
 /// Appends a binary message.
 pub fn append_binary(payload: &[u8], out: &mut Vec<u8>) {
     append(OPCODE_BINARY, payload, out);
@@ -49,6 +54,15 @@ pub fn frame_bytes(bytes: &[u8]) -> usize {
             10 + length
         }
         short => 2 + usize::from(short),
+    }
+}
+
+/// The payload of a frame, which is one of our own.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    match frame[1] {
+        126 => &frame[4..],
+        127 => &frame[10..],
+        _ => &frame[2..],
     }
 }
 

@@ -7,7 +7,7 @@ impl Channels {
     /// What is wanted is what somebody has a use for.
     pub(in super::super) fn check_invariants(&self) {
         self.interests.check_invariants();
-        self.index.check_invariants();
+        self.links.check_invariants();
         self.pending.check_invariants();
         self.kept.check_invariants();
         let payers = self.interests.keys().filter_map(|key| self.payer(key));

@@ -162,7 +162,7 @@ impl Channels {
 
     /// The client's subscribe to a channel that is listened to waits all the same.
     pub(in super::super) fn wait(&mut self, slot: u32, key: ChannelKey, request: Subscribe) {
-        let is_subscribed = self.index.is_subscribed(slot, key);
+        let is_subscribed = self.links.contains(slot, key);
         self.change_users(key, |channels| {
             channels.pending.push(slot, key, is_subscribed, request);
         });

@@ -245,16 +245,6 @@ impl World {
         self.settle();
     }
 
-    pub(super) fn stall(&mut self, client: ClientId, room: usize) {
-        self.sockets.get_mut(&client).unwrap().room = Some(room);
-    }
-
-    pub(super) fn unstall(&mut self, client: ClientId) {
-        self.sockets.get_mut(&client).unwrap().room = None;
-        self.hub.handle_client_writable(client);
-        self.settle();
-    }
-
     pub(super) fn is_connected(&self, client: ClientId) -> bool {
         self.sockets.contains_key(&client)
     }
@@ -405,14 +395,23 @@ impl World {
     }
 
     pub(super) fn postgres_refuses(&mut self, sqlstate: &str, text: &str) {
+        self.session_refuses(Role::Listening, sqlstate, text);
+    }
+
+    /// The same for a publish.
+    pub(super) fn publish_is_refused(&mut self, sqlstate: &str, text: &str) {
+        self.session_refuses(Role::Publishing, sqlstate, text);
+    }
+
+    fn session_refuses(&mut self, role: Role, sqlstate: &str, text: &str) {
         self.settle();
-        self.backends[0]
+        self.backends[role.index()]
             .unanswered
             .pop_front()
             .expect("something is asked");
         let mut answer = error(sqlstate, text);
         answer.extend(message(b'Z', b"I"));
-        self.backend_says(Role::Listening, &answer);
+        self.backend_says(role, &answer);
     }
 
     pub(super) fn notify(&mut self, channel: &str, payload: &str) {

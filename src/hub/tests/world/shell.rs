@@ -5,9 +5,36 @@ use crate::{
     backend::{Order, Role},
     delivery::outgoing::Written,
     hub::{Action, Disconnect, drive},
+    id::ClientId,
 };
 
 impl World {
+    pub(in crate::hub::tests) fn stall(&mut self, client: ClientId, room: usize) {
+        self.sockets.get_mut(&client).unwrap().room = Some(room);
+    }
+
+    pub(in crate::hub::tests) fn unstall(&mut self, client: ClientId) {
+        self.sockets.get_mut(&client).unwrap().room = None;
+        self.hub.handle_client_writable(client);
+        self.settle();
+    }
+
+    /// The HTTP head that arrived, without what is behind it.
+    pub(in crate::hub::tests) fn take_head(&mut self, client: ClientId) -> String {
+        self.settle();
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        let end = received.windows(4).position(|it| it == b"\r\n\r\n");
+        let head: Vec<u8> = received.drain(..end.unwrap() + 4).collect();
+        String::from_utf8(head).unwrap()
+    }
+
+    /// What arrived since the last look, as text.
+    pub(in crate::hub::tests) fn take_text(&mut self, client: ClientId) -> String {
+        self.settle();
+        let received = &mut self.sockets.get_mut(&client).unwrap().received;
+        String::from_utf8(std::mem::take(received)).unwrap()
+    }
+
     /// Turns until nothing happens any more.
     pub(in crate::hub::tests) fn settle(&mut self) {
         loop {

@@ -1,15 +1,15 @@
-//! HTTP responses: the answer to an opening handshake, and short pages for everything else.
+//! HTTP responses: short pages, each behind its head.
 //!
 //! Owns the status lines, and the headers that keep a browser from any other use of a page than
 //! ours. Refuses to know the content of a page and the request that it answers.
-
-use tungstenite::handshake::derive_accept_key;
 
 /// The statuses of our responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// 200.
     Ok,
+    /// 204: the answer to `OPTIONS` is in its fields.
+    NoContent,
     /// 304: the client has it already.
     NotModified,
     /// 400: not HTTP, or a malformed opening handshake.
@@ -20,21 +20,31 @@ pub enum Status {
     Forbidden,
     /// 404.
     NotFound,
-    /// 405, with the allowed methods.
+    /// 405: the fields say which are allowed.
     MethodNotAllowed,
+    /// 408: the request took too long.
+    RequestTimeout,
+    /// 413: the body is over its limit.
+    PayloadTooLarge,
     /// 426: the WebSocket upgrade must have version 13.
     UpgradeRequired,
-    /// 429: the address has reached its limit of clients; try again in a second.
+    /// 429: too much at a time; try again in a second.
     TooManyRequests,
     /// 431: the head is over [`HEAD_BYTES_MAX`](super::request::HEAD_BYTES_MAX).
     HeaderFieldsTooLarge,
+    /// 502: PostgreSQL refused the request.
+    BadGateway,
     /// 503: try again in a second.
     ServiceUnavailable,
+    /// 504: PostgreSQL was asked, and its answer was lost.
+    GatewayTimeout,
 }
 
 impl Status {
     /// All codes.
-    pub const CODES: [u16; 11] = [200, 304, 400, 401, 403, 404, 405, 426, 429, 431, 503];
+    pub const CODES: [u16; 16] = [
+        200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 426, 429, 431, 502, 503, 504,
+    ];
 
     /// The code of the status line.
     pub fn code(self) -> u16 {
@@ -50,17 +60,15 @@ impl Status {
     fn row(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Ok => (200, "OK", ""),
+            Self::NoContent => (204, "No Content", ""),
             Self::NotModified => (304, "Not Modified", ""),
             Self::BadRequest => (400, "Bad Request", ""),
-            // RFC 6750, 3.1.
-            Self::Unauthorized => (
-                401,
-                "Unauthorized",
-                "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
-            ),
+            Self::Unauthorized => (401, "Unauthorized", ""),
             Self::Forbidden => (403, "Forbidden", ""),
             Self::NotFound => (404, "Not Found", ""),
-            Self::MethodNotAllowed => (405, "Method Not Allowed", "Allow: GET, HEAD\r\n"),
+            Self::MethodNotAllowed => (405, "Method Not Allowed", ""),
+            Self::RequestTimeout => (408, "Request Timeout", ""),
+            Self::PayloadTooLarge => (413, "Content Too Large", ""),
             // RFC 6455, 4.4; RFC 9110, 15.5.22.
             Self::UpgradeRequired => (
                 426,
@@ -70,86 +78,63 @@ impl Status {
             // RFC 6585, 4.
             Self::TooManyRequests => (429, "Too Many Requests", "Retry-After: 1\r\n"),
             Self::HeaderFieldsTooLarge => (431, "Request Header Fields Too Large", ""),
+            Self::BadGateway => (502, "Bad Gateway", ""),
             Self::ServiceUnavailable => (503, "Service Unavailable", "Retry-After: 1\r\n"),
+            Self::GatewayTimeout => (504, "Gateway Timeout", ""),
         }
     }
 }
 
-/// Accepts an opening handshake (RFC 6455, 4.2.2). Subprotocols and extensions are declined by
-/// their absence.
-pub fn switching_protocols(key: &str, out: &mut Vec<u8>) {
-    for part in [
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-        "Sec-WebSocket-Accept: ",
-        &derive_accept_key(key.as_bytes()),
-        "\r\n\r\n",
-    ] {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// A whole response, after which the connection is closed. No `Date`: the core has no clock, and
-/// RFC 9110, 6.6.1 excuses a server without one.
+/// A whole response. No `Date`: the core has no clock, and RFC 9110, 6.6.1 excuses a server without
+/// one.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     /// The status.
     pub status: Status,
     /// The media type: ours, never a peer's, and therefore written unchecked.
     pub content_type: &'a str,
-    /// The body; of [`Status::NotModified`] nothing is sent.
+    /// More header fields, each with the end of its line.
+    pub fields: &'a str,
+    /// The body; of [`Status::NotModified`] and [`Status::NoContent`] nothing is sent.
     pub body: &'a str,
     /// The entity tag of what every page of the world may load, and keep for as long as the tag is
     /// the same. `None`: it is for this request alone.
     pub public_tag: Option<&'a str>,
+    /// Whether the connection ends behind it.
+    pub is_last: bool,
 }
 
 impl Response<'_> {
     /// Appends the response. `head_only` (the answer to `HEAD`) leaves out the body and nothing else.
     pub fn write(&self, head_only: bool, out: &mut Vec<u8>) {
         let (code, reason, fields) = self.status.row();
-        // A sender of `Upgrade` lists it as a connection option (RFC 9110, 7.8).
-        let connection = match self.status {
-            Status::UpgradeRequired => "Upgrade, close",
-            Status::Ok
-            | Status::NotModified
-            | Status::BadRequest
-            | Status::Unauthorized
-            | Status::Forbidden
-            | Status::NotFound
-            | Status::MethodNotAllowed
-            | Status::TooManyRequests
-            | Status::HeaderFieldsTooLarge
-            | Status::ServiceUnavailable => "close",
+        let connection = match (self.status, self.is_last) {
+            // A sender of `Upgrade` lists it as a connection option (RFC 9110, 7.8).
+            (Status::UpgradeRequired, _) => "Upgrade, close",
+            (_, true) => "close",
+            (_, false) => "keep-alive",
         };
-        let policy = if self.content_type.starts_with("text/html") {
-            CONTENT_POLICY
-        } else {
-            ""
-        };
-        let has_body = self.status != Status::NotModified;
+        let mut head = format!("HTTP/1.1 {code} {reason}\r\n{fields}Connection: {connection}\r\n");
         // RFC 9110, 8.6: a length here would be that of the body which the client has.
-        let body = if has_body {
+        let has_body = !matches!(self.status, Status::NoContent | Status::NotModified);
+        if has_body {
             let (content_type, length) = (self.content_type, self.body.len());
-            format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n")
-        } else {
-            String::new()
-        };
-        let caching = match self.public_tag {
+            head += &format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
+        }
+        head += &match self.public_tag {
             None => "Cache-Control: no-store\r\n".to_owned(),
             Some(tag) => format!(
                 "Cache-Control: no-cache\r\nETag: {tag}\r\n\
                  Access-Control-Allow-Origin: *\r\nCross-Origin-Resource-Policy: cross-origin\r\n"
             ),
         };
-        let head = format!(
-            "HTTP/1.1 {code} {reason}\r\n\
-             {fields}Connection: {connection}\r\n\
-             {body}\
-             {caching}\
-             X-Content-Type-Options: nosniff\r\n\
-             {policy}\r\n",
-        );
-        out.extend_from_slice(head.as_bytes());
+        head += "X-Content-Type-Options: nosniff\r\n";
+        if self.content_type.starts_with("text/html") {
+            head += CONTENT_POLICY;
+        }
+        for part in [&head, self.fields, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
         if has_body && !head_only {
             out.extend_from_slice(self.body.as_bytes());
         }
@@ -165,18 +150,23 @@ const CONTENT_POLICY: &str = "Content-Security-Policy: default-src 'none'; \
 mod tests {
     use super::*;
 
-    const ALL: [Status; 11] = [
+    const ALL: [Status; 16] = [
         Status::Ok,
+        Status::NoContent,
         Status::NotModified,
         Status::BadRequest,
         Status::Unauthorized,
         Status::Forbidden,
         Status::NotFound,
         Status::MethodNotAllowed,
+        Status::RequestTimeout,
+        Status::PayloadTooLarge,
         Status::UpgradeRequired,
         Status::TooManyRequests,
         Status::HeaderFieldsTooLarge,
+        Status::BadGateway,
         Status::ServiceUnavailable,
+        Status::GatewayTimeout,
     ];
 
     fn written(status: Status, content_type: &str, head_only: bool) -> String {
@@ -184,24 +174,13 @@ mod tests {
         Response {
             status,
             content_type,
+            fields: "X-Field: value\r\n",
             body: "bödy",
             public_tag: None,
+            is_last: true,
         }
         .write(head_only, &mut out);
         String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn the_handshake_of_rfc_6455_1_3() {
-        let mut out = b"before".to_vec();
-        switching_protocols("dGhlIHNhbXBsZSBub25jZQ==", &mut out);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "beforeHTTP/1.1 101 Switching Protocols\r\n\
-             Upgrade: websocket\r\n\
-             Connection: Upgrade\r\n\
-             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-        );
     }
 
     #[test]
@@ -213,7 +192,8 @@ mod tests {
              Content-Type: text/plain\r\n\
              Content-Length: 5\r\n\
              Cache-Control: no-store\r\n\
-             X-Content-Type-Options: nosniff\r\n\r\nbödy"
+             X-Content-Type-Options: nosniff\r\n\
+             X-Field: value\r\n\r\nbödy"
         );
     }
 
@@ -228,8 +208,9 @@ mod tests {
                 let head_bytes = response.parse(whole.as_bytes()).unwrap().unwrap();
                 assert_eq!(response.code, Some(status.code()));
                 assert_eq!(response.reason, Some(status.reason()));
-                let has_body = status != Status::NotModified;
-                assert_eq!(&whole[head_bytes..], if has_body { "bödy" } else { "" });
+                let has_body = !matches!(status, Status::NoContent | Status::NotModified);
+                let body = if has_body { "bödy" } else { "" };
+                assert_eq!(&whole[head_bytes..], body);
                 assert_eq!(written(status, content_type, true), whole[..head_bytes]);
             }
         }
@@ -240,14 +221,11 @@ mod tests {
         let has = |status, field: &str| {
             assert!(written(status, "text/plain", true).contains(&format!("\r\n{field}\r\n")));
         };
-        has(Status::MethodNotAllowed, "Allow: GET, HEAD");
         has(Status::UpgradeRequired, "Upgrade: websocket");
         has(Status::UpgradeRequired, "Connection: Upgrade, close");
         has(Status::UpgradeRequired, "Sec-WebSocket-Version: 13");
         has(Status::ServiceUnavailable, "Retry-After: 1");
         has(Status::TooManyRequests, "Retry-After: 1");
-        let challenge = "WWW-Authenticate: Bearer error=\"invalid_token\"";
-        has(Status::Unauthorized, challenge);
     }
 
     #[test]
@@ -260,8 +238,10 @@ mod tests {
             Response {
                 status,
                 content_type: "a/b",
+                fields: "",
                 body: "c",
                 public_tag: Some("\"t\""),
+                is_last: true,
             }
             .write(true, &mut out);
             let expected = format!(

@@ -1,0 +1,218 @@
+//! Answers to requests over HTTP: pages, errors in JSON, and refusals that are logged.
+//!
+//! Knows no path and no client.
+
+use std::time::Duration;
+
+use crate::{
+    http::response::{Response, Status},
+    message::{ErrorCode, ServerMessage},
+    random::Random,
+    sse,
+};
+
+use super::encode::Transport;
+
+/// A response, encoded but for what the request says about its form.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: Status,
+    content_type: &'static str,
+    /// What every page of the world may load and keep has one.
+    public_tag: Option<String>,
+    /// Header fields of its own, each with the end of its line.
+    fields: String,
+    body: String,
+    /// The answer to `HEAD`: everything but the body.
+    is_head_only: bool,
+    /// Nothing is read behind the request.
+    pub(super) is_last: bool,
+    /// Why the client is refused, for the log; `None` where it is not, or nobody cares.
+    pub(super) refusal: Option<String>,
+    /// The bytes are `body` alone.
+    is_raw: bool,
+    /// The answer proper is yet to come.
+    pub(super) is_interim: bool,
+}
+
+impl Answer {
+    pub(super) fn new(status: Status, content_type: &'static str, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            content_type,
+            public_tag: None,
+            fields: String::new(),
+            body: body.into(),
+            is_head_only: false,
+            is_last: true,
+            refusal: None,
+            is_raw: false,
+            is_interim: false,
+        }
+    }
+
+    /// A text for people.
+    pub(super) fn text(status: Status, text: &str) -> Self {
+        Self::new(status, TEXT, text)
+    }
+
+    /// What the client does not get, and why; one line.
+    pub(super) fn refusal(status: Status, reason: &str) -> Self {
+        Self {
+            refusal: Some(reason.to_owned()),
+            ..Self::new(status, TEXT, format!("{reason}\n"))
+        }
+    }
+
+    /// The same where programs ask: the error as a WebSocket's client is told it.
+    pub(super) fn error_refusal(
+        status: Status,
+        code: ErrorCode,
+        reason: &str,
+        channel: Option<&str>,
+    ) -> Self {
+        Self {
+            refusal: Some(reason.to_owned()),
+            ..Self::message(status, &ServerMessage::error(code, reason, channel, None))
+        }
+    }
+
+    /// A message in JSON.
+    pub(super) fn message(status: Status, message: &ServerMessage<'_>) -> Self {
+        let mut json = Vec::new();
+        message.append_to(&mut json);
+        let json = String::from_utf8_lossy(&json).into_owned();
+        Self::new(status, JSON, json)
+    }
+
+    /// Where no head is waited for any more.
+    pub(super) fn no_room(reason: &str) -> Self {
+        Self::refusal(Status::ServiceUnavailable, reason)
+    }
+
+    /// To a request that could not be read.
+    pub(super) fn unreadable(status: Status) -> Self {
+        let reason = if status == Status::HeaderFieldsTooLarge {
+            HEAD_TOO_LARGE
+        } else if status == Status::RequestTimeout {
+            "the request took too long"
+        } else {
+            "the request is malformed"
+        };
+        Self::refusal(status, reason)
+    }
+
+    /// The peer may send the body.
+    pub(super) fn go_on() -> Self {
+        let body = "HTTP/1.1 100 Continue\r\n\r\n";
+        Self {
+            is_raw: true,
+            is_last: false,
+            is_interim: true,
+            ..Self::new(Status::Ok, TEXT, body)
+        }
+    }
+
+    /// A stream that ends at once, and whose reader may come again: any status but 200 would end a
+    /// browser's reader for ever.
+    pub(super) fn stream_end(retry: Duration, code: u16, reason: &str, fields: &str) -> Self {
+        let mut bytes = Vec::new();
+        append_stream_head(fields, &mut bytes);
+        append_stream_end(retry, code, reason, &mut bytes);
+        Self {
+            is_raw: true,
+            refusal: Some(reason.to_owned()),
+            ..Self::new(Status::Ok, TEXT, String::from_utf8_lossy(&bytes))
+        }
+    }
+
+    /// With these header fields besides its own, each with the end of its line.
+    #[must_use]
+    pub(super) fn with_fields(mut self, fields: &str) -> Self {
+        self.fields += fields;
+        self
+    }
+
+    /// Every page of the world may load it, and keep it for as long as its tag is the same.
+    #[must_use]
+    pub(super) fn public(mut self, tag: &str) -> Self {
+        self.public_tag = Some(tag.to_owned());
+        self
+    }
+
+    /// As the answer to `HEAD`.
+    #[must_use]
+    pub(super) fn head_only(mut self, is_head_only: bool) -> Self {
+        self.is_head_only = is_head_only;
+        self
+    }
+
+    /// Another request may follow.
+    #[must_use]
+    pub(super) fn persistent(mut self, is_persistent: bool) -> Self {
+        // A stream ends with its connection.
+        self.is_last = self.is_raw || !is_persistent;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// Appends the bytes.
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        if self.is_raw {
+            out.extend_from_slice(self.body.as_bytes());
+            return;
+        }
+        let response = Response {
+            status: self.status,
+            content_type: self.content_type,
+            fields: &self.fields,
+            body: &self.body,
+            public_tag: self.public_tag.as_deref(),
+            is_last: self.is_last,
+        };
+        response.write(self.is_head_only, out);
+    }
+}
+
+/// Appends the head of an event stream.
+pub(super) fn append_stream_head(fields: &str, out: &mut Vec<u8>) {
+    for part in [
+        "HTTP/1.1 200 OK\r\n\
+         Connection: close\r\n\
+         Content-Type: text/event-stream\r\n\
+         Cache-Control: no-store\r\n\
+         X-Accel-Buffering: no\r\n\
+         X-Content-Type-Options: nosniff\r\n",
+        fields,
+        "\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Appends the last events of a stream whose reader may come again after `retry`.
+pub(super) fn append_stream_end(retry: Duration, code: u16, message: &str, out: &mut Vec<u8>) {
+    let milliseconds = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+    sse::encoder::append_retry(milliseconds, out);
+    let end = ServerMessage::StreamEnd { code, message };
+    Transport::EventStream.append(&end, None, out);
+}
+
+/// After a stream that ended, readers come back over this span, each at its own time.
+pub(super) fn retry_after_end(random: &mut Random) -> Duration {
+    let span = RETRY_AFTER_END_MAX - RETRY_AFTER_END_MIN;
+    RETRY_AFTER_END_MIN + span.mul_f64(random.fraction())
+}
+
+const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has more than 8 KiB \
+     or 100 fields";
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const RETRY_AFTER_END_MIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER_END_MAX: Duration = Duration::from_secs(15);
