@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static packages monitoring test tables browsers deny public-api terminal test-matrix outages bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static packages monitoring test tables browsers deny public-api terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -86,6 +86,9 @@ test-matrix: ## the black-box tests on PostgreSQL 13 to 19, from npm and Debian:
 outages: setup ## harm PostgreSQL in every way, ten times each, while a client publishes: make outages ROUNDS=10
 	@ALLE_OUTAGE_ROUNDS=$(or $(ROUNDS),10) cargo test --locked --test contract outages -- \
 		--include-ignored --nocapture
+
+group: setup ## kill and replace bridges of a group under load: make group ROUNDS=100
+	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) cargo test --locked --test contract group -- --nocapture
 
 simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.

@@ -33,7 +33,11 @@ fn the_readme_names_the_first_two_commands() {
 fn every_mutant_still_applies_and_has_its_row_in_the_docs() {
     let docs = fs::read_to_string(root().join("docs/correctness.md")).expect("it is there");
     let mut faults = Vec::new();
-    for directory in ["tests/simulation/mutants", "tests/contract/mutants"] {
+    for directory in [
+        "tests/simulation/mutants",
+        "tests/contract/mutants",
+        "tests/group/mutants",
+    ] {
         for entry in fs::read_dir(root().join(directory)).expect("it is there") {
             let path = entry.expect("it is readable").path();
             let name = path.display();

@@ -69,7 +69,11 @@ pub(super) struct Group {
     /// The start of the server to which all that is known belongs.
     server_start: Option<i64>,
     identity: Option<Identity>,
+    /// The id and the PID that we had before.
+    former: Option<(BridgeId, i32)>,
     joined: Option<Joined>,
+    /// When we come again, PostgreSQL having refused a message of ours.
+    rejoin_due: Option<Instant>,
     /// All peers have said all that they were asked, or were waited for long enough.
     is_ready: Cell<bool>,
     peers: Peers,
@@ -185,7 +189,9 @@ impl Group {
             publishing: None,
             server_start: None,
             identity: None,
+            former: None,
             joined: None,
+            rejoin_due: None,
             is_ready: Cell::new(false),
             peers: Peers::default(),
             ledger: Ledger::default(),
@@ -324,6 +330,7 @@ impl Group {
             .map(|it| it + SETTLE_TIME);
         [
             settled,
+            self.rejoin_due,
             self.presence_due,
             self.comparisons.poll_timeout(),
             self.barriers.poll_timeout(),
@@ -343,8 +350,11 @@ impl Group {
             self.presence_due = None;
             self.ask_present();
         }
-        if self.peers.is_full() {
+        if self.peers.is_full() && self.rejoin_due.is_none() {
             self.handle_message_lost(now);
+        }
+        if self.rejoin_due.is_some_and(|due| due <= now) {
+            self.join(now);
         }
     }
 

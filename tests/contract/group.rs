@@ -266,6 +266,36 @@ fn one_of_three_bridges_is_killed_and_nobody_misses_anything() {
     kills(3);
 }
 
+/// Each bridge of two is replaced, its successor first, as in a rolling restart: the clients that the
+/// old one sends away go on at the others. A client of a channel on which nothing happens is among
+/// them.
+#[test]
+fn a_rolling_restart_costs_nobody_anything() {
+    let (rounds, clients, channels) = scale();
+    let database = Database::create();
+    let start = || in_group(&database.url(), &["--drain", "3"]);
+    let mut group = vec![start(), start()];
+    let crowd = Crowd::gather(clients, channels, sandbox::shared().port(), &database.name);
+    let addresses = |group: &[Bridge]| group.iter().map(|it| it.address).collect::<Vec<_>>();
+    crowd.go_to(&addresses(&group));
+    crowd.wait_until_all_hear();
+    let mut idle = group[0].client().subscribe("idle");
+    for _ in 0..rounds {
+        let mut old = group.remove(0);
+        group.push(start());
+        crowd.go_to(&addresses(&group));
+        old.signal("TERM");
+        assert_eq!(old.wait_for_exit().0, Some(0));
+        crowd.wait_until_all_hear();
+        for bridge in &group {
+            let (answer, _) = come_to(bridge, "idle", &idle);
+            assert_eq!(answer["recovered"], true, "{answer}");
+            idle = answer;
+        }
+    }
+    nothing_was_lost(crowd);
+}
+
 #[test]
 fn after_a_restart_of_postgresql_no_position_holds() {
     let server = Sandbox::start().unwrap();

@@ -26,6 +26,10 @@ impl Group {
         heard: &dyn Fn(&str) -> Option<Heard>,
         now: Instant,
     ) {
+        // Until the session counts as up, nothing is known of its server.
+        let Some(server_start) = self.listening else {
+            return;
+        };
         let (header, message) = match self.seal.open(pid, payload) {
             Ok(opened) => opened,
             Err(unreadable) => {
@@ -33,7 +37,7 @@ impl Group {
                 return;
             }
         };
-        if Some(header.server_start) != self.listening {
+        if header.server_start != server_start {
             self.refuse(pid, "of another server, or of before its restart");
             return;
         }
@@ -41,6 +45,10 @@ impl Group {
         let (Some(_), Some(identity)) = (&self.joined, self.identity) else {
             return;
         };
+        // Said before our publishing session was lost, and late.
+        if self.former == Some((header.id, header.pid)) {
+            return;
+        }
         if header.id == identity.id {
             self.handle_echo(header, message, heard, now);
             return;

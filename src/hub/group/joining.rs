@@ -49,12 +49,14 @@ impl Group {
     pub(in crate::hub) fn handle_message_lost(&mut self, now: Instant) {
         if self.publishing.is_some() {
             self.drop_identity();
-            self.join(now);
+            // What refused one message may refuse the next one.
+            self.rejoin_due = Some(now + REJOIN_PAUSE);
         }
     }
 
     fn drop_identity(&mut self) {
         if let Some(identity) = self.identity.take() {
+            self.former = Some((identity.id, identity.pid));
             self.peers.retire_own(identity.id);
         }
         self.joined = None;
@@ -63,6 +65,7 @@ impl Group {
 
     /// Nothing said or asked so far counts any more.
     fn quiet(&mut self) {
+        self.rejoin_due = None;
         self.outbox.clear();
         self.comparisons.clear();
         self.barriers.handle_lost();
@@ -70,7 +73,8 @@ impl Group {
         self.presence_due = None;
     }
 
-    fn join(&mut self, now: Instant) {
+    pub(super) fn join(&mut self, now: Instant) {
+        self.rejoin_due = None;
         let (Some(server_start), Some(publishing)) = (self.listening, self.publishing) else {
             return;
         };
@@ -165,5 +169,7 @@ fn bridge_id(seed: u64, number: u64) -> BridgeId {
     BridgeId(u64::from_be_bytes(*bits))
 }
 
+/// From a message that PostgreSQL refused to the next hello.
+const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 /// Between two questions about the backends of peers.
 pub(super) const PRESENCE_INTERVAL: Duration = Duration::from_secs(15);

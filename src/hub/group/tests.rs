@@ -311,6 +311,51 @@ fn a_thousand_channels_are_announced_in_messages_that_fit() {
 }
 
 #[test]
+fn a_bridge_is_not_ready_while_a_peer_owes_it_an_answer() {
+    let mut order = pair();
+    order.kill(1);
+    order.come_up(1);
+    order.listen(1, "a", true);
+    // Hello and welcome, greet and have.
+    for _ in 0..2 {
+        assert!(order.say(1));
+        order.read_all(0);
+        order.read_all(1);
+        while order.say(0) {}
+        order.read_all(0);
+        order.read_all(1);
+    }
+    order.bridges[0].is_frozen = true;
+    while order.say(1) {
+        order.read_all(1);
+    }
+    assert!(
+        !order.is_ready(1),
+        "the other one has not said where it stands"
+    );
+    order.bridges[0].is_frozen = false;
+    order.settle();
+    assert!(order.is_ready(1));
+}
+
+/// Not at once: a queue that is full would refuse it again, and again.
+#[test]
+fn a_bridge_whose_message_was_refused_comes_again_after_a_while() {
+    let mut order = pair();
+    let since = order.since(0, "a", 0);
+    order.refuse(1);
+    assert!(!order.say(1), "it is not there for now");
+    order.pass(Duration::from_millis(999));
+    assert!(!order.say(1));
+    order.pass(Duration::from_millis(1));
+    let before = order.bridges[1].group.counts.messages_refused;
+    order.settle();
+    assert_eq!(order.bridges[1].group.counts.messages_refused, before);
+    assert_eq!(order.judge(1, "a", &since), Judgement::Position(0));
+    assert!(order.is_ready(1));
+}
+
+#[test]
 fn a_bridge_waits_for_a_mute_peer_no_longer_than_that() {
     let mut order = pair();
     order.bridges[0].is_frozen = true;

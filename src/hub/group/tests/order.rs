@@ -132,6 +132,12 @@ impl Order {
         it.group = group;
     }
 
+    /// PostgreSQL refuses a message of the bridge.
+    pub(super) fn refuse(&mut self, bridge: usize) {
+        let now = self.now;
+        self.bridges[bridge].group.handle_message_lost(now);
+    }
+
     /// The publishing session is lost, and replaced.
     fn replace_publishing(&mut self, bridge: usize) {
         self.pids += 1;
@@ -326,6 +332,7 @@ impl Order {
             88 => self.set_own(bridge, name, below(2) == 0),
             89 if self.bridges[bridge].is_up => self.go_down(bridge),
             90 => self.kill(bridge),
+            91 if self.bridges[bridge].is_up && below(2) == 0 => self.refuse(bridge),
             91 if self.bridges[bridge].is_up => self.replace_publishing(bridge),
             92..96 if !self.bridges[bridge].is_up => self.come_up(bridge),
             96 => self.pass(Duration::from_secs(below(20) as u64)),
