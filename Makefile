@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static packages monitoring test tables browsers deny public-api terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare packages monitoring test tables browsers deny public-api terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -58,6 +58,13 @@ tables: ## lay the tables of README.md and docs/ out again from their rows in th
 
 browsers: setup-test ## what needs npm or Firefox: types and size of the module for pages, axe-core and pictures of the playground
 	@scripts/browsers
+
+package: ## the crate as a registry gets it, and a program that is built from the package alone
+	@scripts/package
+
+compare: setup ## LISTEN clients for Rust side by side, while their server ends their sessions and restarts
+	@# With dependencies of its own, which nothing else needs.
+	CARGO_TARGET_DIR=target/compare cargo run --locked --manifest-path compare/Cargo.toml
 
 deny: ## check the dependencies: licences, duplicates, sources and, from the network, advisories
 	cargo deny check

@@ -126,6 +126,66 @@ pub use self::{
     web_socket_server::WebSocketServer,
 };
 
+/// **Unstable**: the core without sockets, clocks and threads, for programs that have a loop of their
+/// own. It may change with every version.
+///
+/// A [`Hub`](sans_io::Hub) is the whole bridge as a state machine. Bytes and the time come in by
+/// `handle_*`, bytes leave by `poll_transmit`, and what only a shell can do is told by
+/// `poll_action`. Here it serves a client in memory:
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use alle::{Channel, sans_io::{Action, Endpoints, Fed, Hub, Settings, Written, transmit}};
+///
+/// let mut hub = Hub::with_feed(Settings::default(), Instant::now());
+/// let mut received = Vec::new();
+///
+/// // A socket was accepted, and its bytes came.
+/// let client = hub.handle_connected(Endpoints::default());
+/// let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+/// hub.handle_client_input(client, &mut head.as_bytes().to_vec());
+///
+/// // A text frame of the client, masked with zeros (RFC 6455, 5.2).
+/// let text = r#"{"type":"subscribe","channel":"news"}"#;
+/// let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+/// frame.extend_from_slice(text.as_bytes());
+/// hub.handle_client_input(client, &mut frame);
+///
+/// // Where there is no PostgreSQL, the notifications are ours.
+/// let news = Channel::new("news")?;
+/// hub.handle_fed(&Fed::Notification(news, "hello".to_string()));
+///
+/// // A turn: actions, then bytes, then the end of the turn.
+/// while let Some(action) = hub.poll_action() {
+///     // The channel has a subscriber now: a program that feeds it would be told.
+///     assert!(matches!(action, Action::Request(_)));
+/// }
+/// while transmit(&mut hub, |_client, bytes| {
+///     received.extend_from_slice(bytes);
+///     Written::All
+/// }) {}
+/// hub.end_turn();
+///
+/// let received = String::from_utf8_lossy(&received);
+/// assert!(received.starts_with("HTTP/1.1 101 "));
+/// assert!(received.contains(r#""type":"subscribed""#));
+/// assert!(received.contains(r#""payload":"hello""#));
+/// # Ok::<(), alle::ChannelError>(())
+/// ```
+pub mod sans_io {
+    pub use crate::{
+        delivery::outgoing::{Outgoing, Transmit, Written},
+        hub::{
+            Action, Disconnect, Endpoints, Hub, Settings,
+            drive::transmit,
+            feed::{Fed, Request, Taken},
+        },
+        id::ClientId,
+    };
+}
+
 /// What the program, the tests, the benchmarks and the fuzzers need of the inside: no promise is
 /// made for it, and it changes with every version.
 #[doc(hidden)]
