@@ -81,6 +81,14 @@ fn the_session_of_the_readme_reads_as_it_is_printed_there() {
     for line in COMMANDS {
         assert_eq!(listen.stderr.next(), line);
     }
+    // What the greeting leaves out.
+    for line in [
+        "  pub <channel> <payload>",
+        "                   - Publish a notification",
+        "  clear            - Clear the screen",
+    ] {
+        assert_eq!(listen.stderr.next(), line);
+    }
 
     database.sql().run(
         "INSERT INTO orders (customer_name, total, status) VALUES ('Test User', 99.99, 'pending')",
