@@ -10,6 +10,7 @@ use super::{
     clients::Phase,
     eviction::EvictionClass,
     exchange::{Asked, Exchange, Publish},
+    group::is_reserved,
     http::{Reply, not_allowed, preflight, publish_segment},
     publishing::ReplyTo,
     unlisten_delay::Parting,
@@ -65,7 +66,8 @@ impl Hub {
         let name = publish_segment(request.path).and_then(percent::decode);
         let channel = self.parse_channel(name)?;
         let name = Some(channel.as_str());
-        if !self.access.may_publish(token, channel.as_str()) {
+        let is_reserved = is_reserved(channel.as_str());
+        if is_reserved || !self.access.may_publish(token, channel.as_str()) {
             let text = "no publishing to this channel";
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             return Err(Answer::error_refusal(status, code, text, name));

@@ -10,7 +10,7 @@ use super::{
     answer::{Answer, append_stream_end, append_stream_head, retry_after_end},
     clients::Phase,
     encode::Transport,
-    group::{Judgement, Patience},
+    group::{Judgement, Patience, is_reserved},
     http::{Reply, not_allowed, preflight},
     opening::{Opening, Resumption},
     pending::Subscribe,
@@ -105,7 +105,9 @@ impl Hub {
             return refuse(ErrorCode::TooManySubscriptions, &text);
         }
         let mut names = channels.iter().map(Channel::as_str);
-        if let Some(name) = names.find(|name| !self.access.may_subscribe(token, name)) {
+        if let Some(name) =
+            names.find(|name| is_reserved(name) || !self.access.may_subscribe(token, name))
+        {
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             let text = "no subscribing to this channel";
             return Err(Answer::error_refusal(status, code, text, Some(name)));

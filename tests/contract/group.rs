@@ -127,6 +127,10 @@ fn no_client_comes_near_the_channel_of_a_group() {
             assert_eq!(answer["code"], "forbidden", "{answer}");
         }
         assert_eq!(client.subscribe("alle groups")["type"], "subscribed");
+        let publish = "/publish/alle%20group%20g";
+        let response = bridge.request("POST", publish, "Content-Length: 0\r\n");
+        assert_eq!(response.status, 403);
+        assert_eq!(bridge.get("/sse?channel=alle%20group%20g").status, 403);
     }
     let program = Program::start(alle_with(&["serve", "-c", "alle group g"]));
     assert_eq!(program.exit_code(), Some(2));
