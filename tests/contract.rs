@@ -28,6 +28,8 @@ mod crowd;
 mod demo;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
+#[path = "contract/events.rs"]
+mod events;
 #[path = "contract/group.rs"]
 mod group;
 #[path = "contract/harness.rs"]

@@ -17,6 +17,13 @@ const COMMANDS: [&str; 6] = [
     "  quit / exit      - Exit the program",
 ];
 
+/// What the greeting leaves out.
+const FURTHER_COMMANDS: [&str; 3] = [
+    "  pub <channel> <payload>",
+    "                   - Publish a notification",
+    "  clear            - Clear the screen",
+];
+
 /// If stdout is no terminal it has the notifications, and stderr the rest.
 #[test]
 fn the_session_of_the_readme_reads_as_it_is_printed_there() {
@@ -78,15 +85,7 @@ fn the_session_of_the_readme_reads_as_it_is_printed_there() {
     listen.type_line("unsub alerts");
     assert_eq!(listen.stderr.next(), "✓ Unsubscribed from channel 'alerts'");
     listen.type_line("help");
-    for line in COMMANDS {
-        assert_eq!(listen.stderr.next(), line);
-    }
-    // What the greeting leaves out.
-    for line in [
-        "  pub <channel> <payload>",
-        "                   - Publish a notification",
-        "  clear            - Clear the screen",
-    ] {
+    for line in COMMANDS.into_iter().chain(FURTHER_COMMANDS) {
         assert_eq!(listen.stderr.next(), line);
     }
 

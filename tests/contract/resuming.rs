@@ -120,11 +120,11 @@ fn history_and_its_bytes_are_options() {
     for (options, kept) in [
         (&["--history", "2"][..], 2),
         (&["--history", "0"], 0),
-        // A frame has 61 bytes.
-        (&["--history-bytes", "121"], 1),
-        (&["--history-bytes", "122"], 2),
-        (&["--history-bytes", "123"], 2),
-        (&["--history-bytes", "60"], 0),
+        // A message has 59 bytes.
+        (&["--history-bytes", "117"], 1),
+        (&["--history-bytes", "118"], 2),
+        (&["--history-bytes", "119"], 2),
+        (&["--history-bytes", "58"], 0),
     ] {
         let bridge = Bridge::start_with(&database.url(), options);
         let (mut witness, subscribed) = witness(&bridge);

@@ -76,7 +76,7 @@ const PORTION: usize = 250;
 fn bridge_database_and_channel() -> (Bridge, Database, String) {
     let database = Database::create();
     database.log_statements();
-    // Else the channel would be kept for a client that may come back.
+    // Its end is seen at once.
     let bridge = Bridge::start_with(&database.url(), &["--unlisten-delay", "0"]);
     let channel = format!("slow_{}", database.name);
     (bridge, database, channel)
