@@ -1,24 +1,35 @@
 //! Who may come in, and who may subscribe and publish where.
 //!
-//! The one place that decides it, and the seam for other ways to know a client. Who can be known by a
-//! credential at once is [`tokens`]' to say. Where somebody else has to be asked
-//! ([`Access::is_asked`]), the client waits as a [`visitor::Visitor`], and the
-//! [`visitor::Verdict`] on it becomes a grant: permissions under an id that are this client's alone.
+//! The one place that decides it, and the seam for other ways to know a client: each answers a token
+//! with a [`Credential`] or a [`Denial`]. The order: where there are keys for JWTs, a token with two
+//! dots is one, and its failure is final; any other is looked for in the file of tokens.
+//!
+//! Where somebody else has to be asked ([`Access::is_asked`]), the client waits as a
+//! [`visitor::Visitor`], and the [`visitor::Verdict`] on it becomes a grant: permissions under an id
+//! that are this client's alone.
+//!
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
 pub mod globs;
 pub mod grants;
+pub mod jwt;
 pub mod origins;
 pub mod secret;
+pub mod shared;
+pub mod templates;
 pub mod tokens;
 pub mod visitor;
+
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use self::{
     globs::Globs,
     grants::Grants,
+    jwt::{Jwt, JwtFault, JwtGrant, Keys},
     origins::{OriginPolicy, Refusal},
     secret::Secret,
+    shared::SharedGrants,
     tokens::{TokenId, Tokens},
 };
 
@@ -29,8 +40,12 @@ pub struct Access {
     pub origins: OriginPolicy,
     /// What anybody may do; a token narrows it.
     pub everybody: Permissions,
-    /// Whom a token lets in; `None`: none is asked for.
+    /// Whom a token lets in; `None`: there is no file of tokens.
     pub tokens: Option<Tokens>,
+    /// Whom a JWT lets in; `None`: there are no keys.
+    pub jwt: Option<Jwt>,
+    /// What the JWTs of clients have in common.
+    pub shared: SharedGrants,
     /// Whether somebody is asked about each client that wants to come in, instead of looking at a
     /// token of its request.
     pub is_asked: bool,
@@ -39,12 +54,64 @@ pub struct Access {
 }
 
 /// The channels one may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Permissions {
     /// Those one may subscribe to.
     pub subscribe: Globs,
     /// Those one may publish to.
     pub publish: Globs,
+}
+
+/// What let a client in. It costs little: what several clients have in common, they share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    grant: Grant,
+    /// In milliseconds since 1970.
+    ends_at: Option<NonZeroU64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Grant {
+    Token(TokenId),
+    Jwt(Arc<JwtGrant>),
+}
+
+impl Credential {
+    /// When it comes to its end, as the time since 1970; `None`: never.
+    pub fn ends_at(&self) -> Option<Duration> {
+        self.ends_at.map(|it| Duration::from_millis(it.get()))
+    }
+
+    /// Whose it is, where that has a name: the `sub` of a JWT. Never the token.
+    pub fn identity(&self) -> Option<&str> {
+        match &self.grant {
+            Grant::Token(_) => None,
+            Grant::Jwt(grant) => grant.identity(),
+        }
+    }
+
+    /// Whether the other one is for the same, but for its end.
+    pub fn grants_the_same(&self, other: &Self) -> bool {
+        self.grant == other.grant
+    }
+}
+
+/// Why a token lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It is nobody's.
+    Unknown,
+    /// It is a JWT, and not a good one.
+    Jwt(JwtFault),
+}
+
+/// What was read again.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The file of tokens, where there is one.
+    pub tokens: Option<Tokens>,
+    /// The keys for JWTs, where there are some.
+    pub keys: Option<Keys>,
 }
 
 impl Access {
@@ -66,54 +133,106 @@ impl Access {
 
     /// Whether clients have to say who they are.
     pub fn is_token_required(&self) -> bool {
-        self.tokens.is_some()
+        self.tokens.is_some() || self.jwt.is_some()
     }
 
-    /// Who presents this token, if it is anybody's.
-    pub fn authenticate(&self, token: &Secret) -> Option<TokenId> {
-        self.tokens.as_ref()?.find(token)
+    /// Whether the token is taken for a JWT: to verify one costs far more than to look one up.
+    pub fn is_jwt(&self, token: &Secret) -> bool {
+        let dots = token.expose().bytes().filter(|&byte| byte == b'.');
+        self.jwt.is_some() && dots.count() == 2
     }
 
-    /// Whether a token presented earlier still lets its client in.
-    pub fn is_current(&self, token: TokenId) -> bool {
-        self.of_token(token).is_some()
+    /// What the token lets its bearer do, if it is anybody's. `now` is the time since 1970.
+    pub fn authenticate(&mut self, token: &Secret, now: Duration) -> Result<Credential, Denial> {
+        if let Some(jwt) = self.jwt.as_ref().filter(|_| self.is_jwt(token)) {
+            let (grant, end) = jwt.verify(token.expose(), now).map_err(Denial::Jwt)?;
+            let milliseconds = |end: Duration| u64::try_from(end.as_millis()).unwrap_or(u64::MAX);
+            return Ok(Credential {
+                grant: Grant::Jwt(self.shared.share(grant)),
+                ends_at: end.and_then(|end| NonZeroU64::new(milliseconds(end))),
+            });
+        }
+        let found = self.tokens.as_ref().and_then(|it| it.find(token));
+        let id = found.ok_or(Denial::Unknown)?;
+        Ok(Credential {
+            grant: Grant::Token(id),
+            ends_at: None,
+        })
     }
 
-    /// Whether the channel may be subscribed to, with this token or, where none is required,
-    /// without one.
-    pub fn may_subscribe(&self, token: Option<TokenId>, channel: &str) -> bool {
-        self.everybody.subscribe.matches(channel)
-            && self.narrows(token, |own| own.subscribe.matches(channel))
+    /// Takes over what was read again.
+    pub fn replace(&mut self, read: Credentials) {
+        if let Some(read) = read.tokens {
+            match &mut self.tokens {
+                Some(tokens) => tokens.replace(read),
+                None => self.tokens = Some(read),
+            }
+        }
+        if let (Some(jwt), Some(read)) = (&mut self.jwt, read.keys) {
+            jwt.replace_keys(read);
+        }
+    }
+
+    /// Whether what a client presented earlier still lets it in, its end aside: that is for the
+    /// clock to say.
+    pub fn is_current(&self, credential: &Credential) -> bool {
+        match &credential.grant {
+            Grant::Token(id) => self.of_token(*id).is_some(),
+            Grant::Jwt(grant) => self.jwt.as_ref().is_some_and(|it| it.is_current(grant)),
+        }
+    }
+
+    /// Whether the channel may be subscribed to, with this or, where no token is required, with
+    /// nothing.
+    pub fn may_subscribe(&self, credential: Option<&Credential>, channel: &str) -> bool {
+        let everybody = &self.everybody.subscribe;
+        match credential.map(|it| &it.grant) {
+            None => !self.is_token_required() && everybody.matches(channel),
+            Some(Grant::Token(id)) => {
+                let own = self.of_token(*id);
+                everybody.matches(channel) && own.is_some_and(|it| it.subscribe.matches(channel))
+            }
+            Some(Grant::Jwt(grant)) => grant.may_subscribe(everybody, channel),
+        }
     }
 
     /// How many patterns [`Self::may_subscribe`] may have to look at.
-    pub fn subscribe_steps(&self, token: Option<TokenId>) -> usize {
-        let own = token.and_then(|token| self.of_token(token));
-        self.everybody.subscribe.steps() + own.map_or(0, |own| own.subscribe.steps())
+    pub fn subscribe_steps(&self, credential: Option<&Credential>) -> usize {
+        let own = match credential.map(|it| &it.grant) {
+            None => 0,
+            Some(Grant::Token(id)) => self.of_token(*id).map_or(0, |it| it.subscribe.steps()),
+            Some(Grant::Jwt(grant)) => grant.subscribe_steps(),
+        };
+        self.everybody.subscribe.steps() + own
     }
 
     /// Whether the channel may be published to.
-    pub fn may_publish(&self, token: Option<TokenId>, channel: &str) -> bool {
-        self.everybody.publish.matches(channel)
-            && self.narrows(token, |own| own.publish.matches(channel))
-    }
-
-    /// Whether the token's own permissions, where a token is required, say yes.
-    fn narrows(&self, token: Option<TokenId>, is_match: impl Fn(&Permissions) -> bool) -> bool {
-        match token {
-            Some(token) => self.of_token(token).is_some_and(is_match),
-            None => !self.is_token_required(),
+    pub fn may_publish(&self, credential: Option<&Credential>, channel: &str) -> bool {
+        let everybody = &self.everybody.publish;
+        match credential.map(|it| &it.grant) {
+            None => !self.is_token_required() && everybody.matches(channel),
+            Some(Grant::Token(id)) => {
+                let own = self.of_token(*id);
+                everybody.matches(channel) && own.is_some_and(|it| it.publish.matches(channel))
+            }
+            Some(Grant::Jwt(grant)) => grant.may_publish(everybody, channel),
         }
     }
 
     /// A client may come in with these permissions, until [`Self::release`].
-    pub fn grant(&mut self, permissions: Permissions) -> TokenId {
-        self.grants.insert(permissions)
+    pub fn grant(&mut self, permissions: Permissions) -> Credential {
+        Credential {
+            grant: Grant::Token(self.grants.insert(permissions)),
+            ends_at: None,
+        }
     }
 
     /// Whoever came in by this is gone, or came in by another now.
-    pub fn release(&mut self, token: TokenId) {
-        self.grants.release(token);
+    pub fn release(&mut self, credential: &Credential) {
+        match &credential.grant {
+            Grant::Token(id) => self.grants.release(*id),
+            Grant::Jwt(_) => {}
+        }
     }
 
     /// How many clients are in by a grant.
@@ -144,10 +263,11 @@ mod tests {
 
     #[test]
     fn a_token_narrows_what_everybody_may_and_never_widens_it() {
-        let access = access("a*", Some("ann subscribe=*b publish=x\nbob"));
-        let ann = access.authenticate(&Secret::new("ann"));
-        let bob = access.authenticate(&Secret::new("bob"));
+        let mut access = access("a*", Some("ann subscribe=*b publish=x\nbob"));
+        let mut find = |token| access.authenticate(&Secret::new(token), Duration::ZERO);
+        let (ann, bob) = (find("ann").ok(), find("bob").ok());
         assert!(ann.is_some() && bob.is_some() && ann != bob);
+        let (ann, bob) = (ann.as_ref(), bob.as_ref());
         for (channel, by_ann, by_bob) in [
             ("ab", true, true),
             ("a", false, true),
@@ -163,11 +283,13 @@ mod tests {
 
     #[test]
     fn where_a_token_is_required_nobody_is_nobody() {
-        let without = access("*", None);
+        let mut without = access("*", None);
         assert!(without.may_subscribe(None, "a") && without.may_publish(None, "a"));
-        assert_eq!(without.authenticate(&Secret::new("ann")), None);
-        let with = access("*", Some("ann"));
+        let mut with = access("*", Some("ann"));
         assert!(!with.may_subscribe(None, "a") && !with.may_publish(None, "a"));
-        assert_eq!(with.authenticate(&Secret::new("eve")), None);
+        for (access, token) in [(&mut without, "ann"), (&mut with, "eve")] {
+            let found = access.authenticate(&Secret::new(token), Duration::ZERO);
+            assert_eq!(found, Err(Denial::Unknown));
+        }
     }
 }

@@ -13,7 +13,12 @@ use std::{
 };
 
 use crate::{
-    access::{Access, origins::OriginPolicy, visitor::Visitor},
+    access::{
+        Access,
+        jwt::{Jwt, JwtRules},
+        origins::OriginPolicy,
+        visitor::Visitor,
+    },
     channel::Channel,
     config::BridgeConfig,
     error::BridgeError,
@@ -28,7 +33,7 @@ use crate::{
     reactor::{Listener, Reactor},
     running::{self, RunningBridge, Started},
     startup,
-    token_file::TokenFile,
+    token_file::CredentialFiles,
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -174,9 +179,8 @@ impl Bridge {
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
         faults.extend(self.group().err());
-        let token_file = self.config.token_file.clone().map(TokenFile::new);
-        let tokens = token_file.map(|mut file| file.read());
-        faults.extend(tokens.and_then(Result::err).map(BridgeError::TokenFile));
+        let mut files = credential_files(&self.config);
+        faults.extend(access(&self.config, files.as_mut()).err());
         faults
     }
 
@@ -215,33 +219,23 @@ impl Bridge {
         let group = self.group()?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
-        let mut token_file = self.config.token_file.map(TokenFile::new);
-        let tokens = token_file.as_mut().map(TokenFile::read).transpose();
-        let tokens = tokens.map_err(BridgeError::TokenFile)?;
-        let is_token_required = tokens.is_some();
-        let is_guarded = is_token_required || self.admission.is_some();
+        let mut credential_files = credential_files(&self.config);
+        let mut access = access(&self.config, credential_files.as_mut())?;
+        access.is_asked = self.admission.is_some();
+        let is_token_required = access.is_token_required();
+        let is_guarded = is_token_required || access.is_asked;
+        warn_of_unbounded(&self.config);
         let mut limits = self.config.limits;
         // Called in any case, since it raises the limit of open files.
         let clients_max = startup::clients_max();
         limits.clients_max.get_or_insert(clients_max);
-        let origins = OriginPolicy {
-            allow_origins: self.config.allow_origins,
-            allow_hosts: self.config.allow_hosts,
-            allow_local_origins: self.config.allow_local_origins,
-        };
         let page = self.config.playground;
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
-        let admin_origins = admin_address.is_some().then(|| origins.clone());
+        let admin_origins = admin_address.is_some().then(|| access.origins.clone());
         let settings = Settings {
             limits,
-            access: Access {
-                origins,
-                everybody: self.config.permissions,
-                tokens,
-                is_asked: self.admission.is_some(),
-                ..Access::default()
-            },
+            access,
             admin_origins,
             page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
             channels,
@@ -255,7 +249,7 @@ impl Bridge {
         let hub = Hub::new(settings, postgres, startup::now());
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
-        reactor.set_token_file(token_file);
+        reactor.set_credential_files(credential_files);
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
@@ -372,4 +366,58 @@ fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_req
              see --token-file"
         );
     }
+}
+
+/// The files by which clients are known, where there are some.
+fn credential_files(config: &BridgeConfig) -> Option<CredentialFiles> {
+    CredentialFiles::new(
+        config.token_file.clone(),
+        config.jwt.key_file.clone(),
+        config.jwt.jwks_file.clone(),
+    )
+}
+
+/// Who may come in, by the configuration and these files.
+fn access(
+    config: &BridgeConfig,
+    files: Option<&mut CredentialFiles>,
+) -> Result<Access, BridgeError> {
+    if !config.jwt.has_keys() && config.jwt.rules != JwtRules::default() {
+        return Err(BridgeError::JwtWithoutKeys);
+    }
+    let mut access = Access {
+        origins: OriginPolicy {
+            allow_origins: config.allow_origins.clone(),
+            allow_hosts: config.allow_hosts.clone(),
+            allow_local_origins: config.allow_local_origins,
+        },
+        everybody: config.permissions.clone(),
+        ..Access::default()
+    };
+    let Some(files) = files else {
+        return Ok(access);
+    };
+    let read = files.read()?;
+    access.tokens = read.tokens;
+    if let Some(keys) = read.keys {
+        let rules = config.jwt.rules.clone();
+        let jwt = Jwt::new(keys, rules, &mut access.everybody).map_err(BridgeError::Template)?;
+        access.jwt = Some(jwt);
+    }
+    Ok(access)
+}
+
+/// Says what every valid JWT lets its bearer do, where nothing narrows it.
+fn warn_of_unbounded(config: &BridgeConfig) {
+    let verb = match Jwt::is_unbounded(&config.jwt.rules, &config.permissions) {
+        _ if !config.jwt.has_keys() => return,
+        (true, true) => "subscribe and publish to every channel",
+        (true, false) => "subscribe to every channel",
+        (false, true) => "publish to every channel",
+        (false, false) => return,
+    };
+    tracing::warn!(
+        "every valid JWT lets its bearer {verb}: see --jwt-subscribe-claim, --jwt-publish-claim, \
+         --allow-subscribe and --allow-publish"
+    );
 }

@@ -17,10 +17,13 @@ mod health;
 mod listen;
 mod logs;
 mod nearest;
+mod new_token;
 mod output;
 mod publish;
 mod serve;
 mod settings;
+#[cfg_attr(not(feature = "tls"), path = "cli/sign/absent.rs")]
+mod sign;
 mod token;
 mod usage;
 mod wire;
@@ -101,6 +104,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         Command::Check(options) => check::run(options, output)?,
         Command::Config(settings) => config::run(&settings, output),
         Command::Health(options) => health::run(&options, output)?,
+        Command::Token(options) => new_token::run(options, output)?,
     }
     Ok(())
 }
@@ -122,7 +126,11 @@ fn version() -> String {
 /// Whether a person reads what it prints, rather than its log.
 fn prints_findings(command: &Command) -> bool {
     match command {
-        Command::Doctor(_) | Command::Check(_) | Command::Config(_) | Command::Health(_) => true,
+        Command::Doctor(_)
+        | Command::Check(_)
+        | Command::Config(_)
+        | Command::Health(_)
+        | Command::Token(_) => true,
         Command::Help(_)
         | Command::Version
         | Command::Serve(_)

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::access::Permissions;
+use crate::access::{Permissions, jwt::JwtRules};
 
 /// The configuration of a [`Bridge`](crate::Bridge).
 ///
@@ -55,6 +55,9 @@ pub struct BridgeConfig {
     pub group: Option<String>,
     /// The file of the secret that they share: at least 32 bytes that nobody else may read.
     pub group_key_file: Option<PathBuf>,
+    /// JSON Web Tokens as tokens: a client must present one, or one of `token_file` where that is
+    /// given, too.
+    pub jwt: JwtConfig,
     /// How long a channel stays listened to, and its history is kept, after its last subscriber has
     /// left, however it left. `None`: not at all after an unsubscribe, or a close frame of the client
     /// with 1000 or without a code; 10 s after any other end, since such a client may come back.
@@ -89,6 +92,7 @@ impl BridgeConfig {
             token_file: None,
             group: None,
             group_key_file: None,
+            jwt: JwtConfig::default(),
             unlisten_delay: None,
             drain: Duration::ZERO,
             limits: Limits::default(),
@@ -182,6 +186,14 @@ impl BridgeConfig {
         self
     }
 
+    /// Takes JSON Web Tokens. Their keys are read at the start and, where the bridge takes signals,
+    /// again at each SIGHUP.
+    #[must_use]
+    pub fn with_jwt(mut self, jwt: JwtConfig) -> Self {
+        self.jwt = jwt;
+        self
+    }
+
     /// Joins the group of this name: bridges on one database, each of which knows the positions of
     /// the others' clients. `key_file` has the secret that they share; without one, other roles of
     /// the database are kept out, and whoever shares the bridge's role is not.
@@ -232,6 +244,26 @@ impl BridgeConfig {
     }
 }
 
+/// Which JSON Web Tokens let clients in. Without keys none does.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct JwtConfig {
+    /// A file with one key: a public key in PEM (RS256, ES256, EdDSA), or a secret (HS256), which is
+    /// its bytes less one line end, at least 32 of them.
+    pub key_file: Option<PathBuf>,
+    /// A file with a JWK Set (RFC 7517): a key is found by the `kid` of a token.
+    pub jwks_file: Option<PathBuf>,
+    /// What a token has to say.
+    pub rules: JwtRules,
+}
+
+impl JwtConfig {
+    /// Whether there are keys.
+    pub fn has_keys(&self) -> bool {
+        self.key_file.is_some() || self.jwks_file.is_some()
+    }
+}
+
 /// The limits on the cost of peers. Each limit is tested at its edge and has a stated outcome.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -243,6 +275,9 @@ pub struct Limits {
     /// Clients at a time from one address (IPv6: from one network of 64 bits, which is what one
     /// host has); over it an upgrade gets 429. `None`: any number.
     pub address_clients_max: Option<usize>,
+    /// Clients at a time of one identity, which is the `sub` of a JWT; over it an upgrade gets 429, and
+    /// a client that says who it is in a message is closed with 1013. `None`: any number.
+    pub identity_clients_max: Option<usize>,
     /// Messages a second of one client, and as many at once; over it: `rate_limited`, or closed
     /// with 1008 where clients speak a protocol of the program's own. `None`: any number.
     pub client_rate_max: Option<u32>,
@@ -307,6 +342,7 @@ impl Default for Limits {
         Self {
             clients_max: None,
             address_clients_max: None,
+            identity_clients_max: None,
             client_rate_max: None,
             subscriptions_max: 1_000,
             channels_max: 20_000,

@@ -5,8 +5,12 @@
 use std::{error::Error, fmt, io, net::SocketAddr};
 
 use crate::{
-    channel::ChannelError, group_key_file::GroupKeyError, pg::config::ConfigError,
-    startup::ListenError, token_file::TokenFileError,
+    access::templates::TemplateError,
+    channel::ChannelError,
+    group_key_file::GroupKeyError,
+    pg::config::ConfigError,
+    startup::ListenError,
+    token_file::{KeyFileError, ReloadError, TokenFileError},
 };
 
 /// Why a bridge cannot start.
@@ -27,6 +31,12 @@ pub enum BridgeError {
     GroupKeyAlone,
     /// The file of tokens cannot be read, or is none.
     TokenFile(TokenFileError),
+    /// A file of keys for JWTs cannot be read, or has none.
+    KeyFile(KeyFileError),
+    /// There are rules for JWTs, and no keys: they would let nobody in, and everybody.
+    JwtWithoutKeys,
+    /// A pattern with a claim in it is malformed.
+    Template(TemplateError),
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
     /// The address cannot be bound.
@@ -50,6 +60,9 @@ impl BridgeError {
             | Self::GroupKey(_)
             | Self::GroupKeyAlone
             | Self::TokenFile(_)
+            | Self::KeyFile(_)
+            | Self::JwtWithoutKeys
+            | Self::Template(_)
             | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
         }
@@ -71,6 +84,11 @@ impl fmt::Display for BridgeError {
             Self::GroupKey(error) => error.fmt(f),
             Self::GroupKeyAlone => f.write_str("a group key file, and no group (--group)"),
             Self::TokenFile(error) => error.fmt(f),
+            Self::KeyFile(error) => error.fmt(f),
+            Self::JwtWithoutKeys => f.write_str(
+                "there are rules for JWTs and no keys: give --jwt-key-file or --jwt-jwks-file",
+            ),
+            Self::Template(error) => error.fmt(f),
             Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
                 write!(f, "address {address:?} is not HOST:PORT")
             }
@@ -90,12 +108,24 @@ impl Error for BridgeError {
             Self::ReservedChannel(_) | Self::GroupKeyAlone => return None,
             Self::GroupKey(error) => error,
             Self::TokenFile(error) => error,
+            Self::KeyFile(error) => error,
+            Self::JwtWithoutKeys => return None,
+            Self::Template(error) => error,
             Self::Address(_, error)
             | Self::Bind(_, error)
             | Self::Passed(error)
             | Self::Io(error)
             | Self::Ended(error) => error,
         })
+    }
+}
+
+impl From<ReloadError> for BridgeError {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::Tokens(error) => Self::TokenFile(error),
+            ReloadError::Keys(error) => Self::KeyFile(error),
+        }
     }
 }
 

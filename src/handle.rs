@@ -18,7 +18,7 @@ use crate::{
     id::ClientId,
     operation::{Operation, Promise},
     orders::{Order, Orders, PublishError},
-    token_file::TokenFileError,
+    token_file::ReloadError,
 };
 
 /// Stops a running [`Bridge`](crate::Bridge) or [`WebSocketServer`](crate::WebSocketServer) and
@@ -115,7 +115,7 @@ impl Handle {
     /// # Errors
     ///
     /// The file cannot be read, or is malformed; the tokens stay as they were.
-    pub fn reload(&self) -> Operation<Result<(), TokenFileError>> {
+    pub fn reload(&self) -> Operation<Result<(), ReloadError>> {
         self.order(|_| Ok(()), Order::Reload)
     }
 

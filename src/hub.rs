@@ -31,6 +31,7 @@ pub mod group;
 mod grouping;
 mod guessing;
 mod http;
+mod identity_limit;
 mod input;
 mod inspect;
 mod links;
@@ -88,6 +89,7 @@ use self::{
     group::Group,
     grouping::Presence,
     guessing::Guessing,
+    identity_limit::IdentityLimit,
     opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
@@ -150,6 +152,7 @@ pub struct Hub {
     upstream: Upstream,
     endpoints: EndpointsBySlot,
     address_limit: AddressLimit,
+    identity_limit: IdentityLimit,
     guessing: Guessing,
     refusals: Refusals,
     rate_limit: RateLimit,
@@ -261,6 +264,7 @@ impl Hub {
             guessing: Guessing::new(now),
             refusals: Refusals::default(),
             address_limit: AddressLimit::new(limits.address_clients_max),
+            identity_limit: IdentityLimit::new(limits.identity_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
             eviction: Eviction::default(),
             deadlines: Deadlines::new(now),

@@ -29,6 +29,7 @@ pub struct Clock {
     now: Instant,
     tick: Tick,
     micros: u64,
+    since_1970: Duration,
 }
 
 impl Clock {
@@ -39,6 +40,7 @@ impl Clock {
             now,
             tick: 0,
             micros: 0,
+            since_1970: Duration::ZERO,
         }
     }
 
@@ -54,6 +56,17 @@ impl Clock {
         // It never goes back: an earlier fact is not younger than a later one.
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.micros = self.micros.max(micros);
+    }
+
+    /// The time of the world is this, until it is set again. It may go back, and is for nothing but
+    /// what others dated.
+    pub fn set_since_1970(&mut self, since_1970: Duration) {
+        self.since_1970 = since_1970;
+    }
+
+    /// The time of the world, since 1970; zero where nobody set it.
+    pub fn since_1970(&self) -> Duration {
+        self.since_1970
     }
 
     /// The moment.

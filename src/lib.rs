@@ -100,11 +100,13 @@ pub use self::{
     access::{
         Permissions,
         globs::Globs,
+        jwt::{JwtRules, KeyFault},
+        templates::TemplateError,
         visitor::{Verdict, Visitor},
     },
     bridge::Bridge,
     channel::{Channel, ChannelError, Payload, PayloadError},
-    config::{BridgeConfig, Limits},
+    config::{BridgeConfig, JwtConfig, Limits},
     error::BridgeError,
     group_key_file::GroupKeyError,
     handle::{AdmissionTicket, Handle},
@@ -122,7 +124,7 @@ pub use self::{
         requests::IncomingRequests,
     },
     running::RunningBridge,
-    token_file::TokenFileError,
+    token_file::{KeyFileError, ReloadError, TokenFileError},
     web_socket_server::WebSocketServer,
 };
 

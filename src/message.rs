@@ -350,6 +350,12 @@ pub enum ServerMessage<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a RequestId>,
     },
+    /// The client's token comes to its end: another one is wanted, by [`ClientMessage::Auth`].
+    AuthExpiring {
+        /// Until then.
+        #[serde(rename = "in")]
+        seconds: u64,
+    },
     /// The client is authenticated.
     Authenticated {
         /// The id of the request.
@@ -424,6 +430,7 @@ impl<'a> ServerMessage<'a> {
             Self::Notified { .. } => "notified",
             Self::Gap { .. } => "gap",
             Self::Status { .. } | Self::StreamEnd { .. } => "status",
+            Self::AuthExpiring { .. } => "auth_expiring",
             Self::AuthEnd { .. } => "auth",
             Self::Pong { .. } => "pong",
             Self::Authenticated { .. } => "authenticated",

@@ -10,7 +10,7 @@ use crate::{
     id::ClientId,
     operation::Promise,
     pg::session::ServerError,
-    token_file::TokenFileError,
+    token_file::ReloadError,
 };
 
 /// One order, with the promise of its answer.
@@ -22,7 +22,7 @@ pub(crate) enum Order {
     Deliver(Channel, String, Promise<Result<(), PublishError>>),
     Metrics(Promise<Option<String>>),
     Readiness(Promise<Result<(), String>>),
-    Reload(Promise<Result<(), TokenFileError>>),
+    Reload(Promise<Result<(), ReloadError>>),
     /// The answer about a client.
     Judge(ClientId, Verdict),
 }

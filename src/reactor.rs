@@ -24,7 +24,7 @@ mod tls;
 use std::{
     io,
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mio::{Events, Interest, Poll, Waker};
@@ -52,7 +52,7 @@ use crate::{
     hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
-    token_file::TokenFile,
+    token_file::CredentialFiles,
 };
 
 /// The program around a stand-alone server, in place of PostgreSQL.
@@ -77,7 +77,7 @@ pub(crate) struct Reactor {
     signals: Option<Signals>,
     terminal: Terminal,
     /// Read again at SIGHUP.
-    token_file: Option<TokenFile>,
+    credential_files: Option<CredentialFiles>,
     /// The time over which clients are closed after a signal.
     drain: Duration,
     service_manager: Option<ServiceManager>,
@@ -111,7 +111,7 @@ impl Reactor {
             backends: BackendSockets::new(waker),
             signals: None,
             terminal: Terminal::look(),
-            token_file: None,
+            credential_files: None,
             drain: Duration::ZERO,
             service_manager: None,
             shared,
@@ -147,7 +147,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// SIGHUP reads the file of tokens again, if there is one; a SIGHUP after our terminal was
+    /// SIGHUP reads the files of tokens and keys again, if there are some; a SIGHUP after our terminal was
     /// closed stops the bridge. Without this call the signal has its default action. To be called
     /// after [`Self::handle_signals`].
     pub(crate) fn handle_reloads(&self) -> io::Result<()> {
@@ -182,8 +182,8 @@ impl Reactor {
     }
 
     /// The file of tokens, which the program may order to be read again.
-    pub(crate) fn set_token_file(&mut self, token_file: Option<TokenFile>) {
-        self.token_file = token_file;
+    pub(crate) fn set_credential_files(&mut self, files: Option<CredentialFiles>) {
+        self.credential_files = files;
     }
 
     /// Turns until stopped.
@@ -207,6 +207,9 @@ impl Reactor {
             self.hub.handle_turn_time(now - began);
         }
         self.hub.begin_turn(now, !events.is_empty());
+        if self.hub.wants_since_1970() {
+            self.hub.set_since_1970(since_1970());
+        }
         self.dispatch(events, now);
         self.read_backends(now);
         self.read_clients(now);
@@ -305,11 +308,11 @@ impl Reactor {
         // short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
-            if self.token_file.is_none() {
+            if self.credential_files.is_none() {
                 tracing::info!("SIGHUP: there is no token file to read again");
             }
             // Whoever sent the signal reads the log.
-            let _read = self.reread_tokens();
+            let _read = self.reread_credentials();
         }
         let is_shutting_down = self.hub.is_shutting_down();
         if !stops.is_empty() || is_over && !is_shutting_down {
@@ -473,6 +476,12 @@ impl Reactor {
             self.backends.write(backend, now);
         }
     }
+}
+
+/// The time of the world, since 1970.
+fn since_1970() -> Duration {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    elapsed.unwrap_or_default()
 }
 
 /// For every read: as many bytes as one turn takes of PostgreSQL.

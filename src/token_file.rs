@@ -1,30 +1,99 @@
-//! The file of tokens on disk: read at the start, and again on request.
+//! The files by which clients are known, tokens and keys: read at the start, and again on request.
 //!
-//! Owns the limit on its size and the check of its permissions. Knows neither the form of a token
-//! nor the source of a request.
+//! Owns the limits on their sizes and the check of their permissions. Knows neither the form of a
+//! token nor the source of a request.
 
-use std::{
-    error::Error,
-    fmt, fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
+mod keys;
+mod regular;
+
+use std::{error::Error, fmt, io, path::PathBuf};
+
+pub use self::keys::KeyFileError;
+use self::keys::KeyFiles;
+use crate::access::{
+    Credentials,
+    tokens::{Tokens, TokensError},
 };
 
-use rustix::fs::{Mode, OFlags};
+/// The files that there are; at least one.
+#[derive(Debug)]
+pub(crate) struct CredentialFiles {
+    tokens: Option<TokenFile>,
+    keys: Option<KeyFiles>,
+}
 
-use crate::access::tokens::{Tokens, TokensError};
+impl CredentialFiles {
+    /// The tokens, a key and a set of keys; `None` where there is none of them.
+    pub(crate) fn new(
+        tokens: Option<PathBuf>,
+        key: Option<PathBuf>,
+        set: Option<PathBuf>,
+    ) -> Option<Self> {
+        let files = Self {
+            tokens: tokens.map(TokenFile::new),
+            keys: KeyFiles::new(key, set),
+        };
+        (files.tokens.is_some() || files.keys.is_some()).then_some(files)
+    }
+
+    /// Reads what is in them at present.
+    pub(crate) fn read(&mut self) -> Result<Credentials, ReloadError> {
+        let tokens = self.tokens.as_mut().map(TokenFile::read).transpose();
+        let keys = self.keys.as_mut().map(KeyFiles::read).transpose();
+        Ok(Credentials {
+            tokens: tokens.map_err(ReloadError::Tokens)?,
+            keys: keys.map_err(ReloadError::Keys)?,
+        })
+    }
+
+    /// What is in them, for a sentence.
+    pub(crate) fn contents(&self) -> &'static str {
+        match (&self.tokens, &self.keys) {
+            (Some(_), Some(_)) => "the tokens and the keys of JWTs",
+            (None, Some(_)) => "the keys of JWTs",
+            (Some(_) | None, None) => "the tokens",
+        }
+    }
+}
+
+/// Which of the files of tokens and keys could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// That of tokens.
+    Tokens(TokenFileError),
+    /// One of keys.
+    Keys(KeyFileError),
+}
+
+impl Error for ReloadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(match self {
+            Self::Tokens(error) => error,
+            Self::Keys(error) => error,
+        })
+    }
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
+        }
+    }
+}
 
 /// The path of the tokens.
 #[derive(Debug)]
-pub(crate) struct TokenFile {
+struct TokenFile {
     path: PathBuf,
     /// The warning that anybody can read the file was logged.
     complained: bool,
 }
 
 impl TokenFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    fn new(path: PathBuf) -> Self {
         Self {
             path,
             complained: false,
@@ -32,10 +101,10 @@ impl TokenFile {
     }
 
     /// Reads its present tokens.
-    pub(crate) fn read(&mut self) -> Result<Tokens, TokenFileError> {
-        let (text, mode) = self.text().map_err(|error| self.failed(error.into()))?;
+    fn read(&mut self) -> Result<Tokens, TokenFileError> {
+        let (text, is_open) = self.text().map_err(|error| self.failed(error.into()))?;
         let tokens = Tokens::parse(&text).map_err(|error| self.failed(error.into()))?;
-        if mode & READABLE_BY_ANYBODY != 0 && !self.complained {
+        if is_open && !self.complained {
             self.complained = true;
             let path = self.path.display();
             tracing::warn!("anybody on this machine can read {path}: chmod o-r {path}");
@@ -51,22 +120,11 @@ impl TokenFile {
         Ok(tokens)
     }
 
-    /// Its text and its permissions. A pipe could not be read again, and would block: the open file
-    /// is checked, since the path may lead elsewhere a moment later.
-    fn text(&self) -> io::Result<(String, u32)> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = fs::File::from(rustix::fs::open(&self.path, flags, Mode::empty())?);
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
-        }
-        let mode = metadata.mode();
-        let mut text = String::new();
-        file.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > BYTES_MAX {
-            return Err(io::Error::other(format!("over {BYTES_MAX} bytes long")));
-        }
-        Ok((text, mode))
+    /// Its text, and whether anybody on the machine can read it.
+    fn text(&self) -> io::Result<(String, bool)> {
+        let (bytes, is_open) = regular::read(&self.path, BYTES_MAX)?;
+        let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
+        Ok((text, is_open))
     }
 
     fn failed(&self, cause: TokenFileCause) -> TokenFileError {
@@ -123,14 +181,12 @@ impl Error for TokenFileError {
 
 /// Room for the most tokens, of a usual length, with their permissions.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// `o+r` of chmod(1).
-const READABLE_BY_ANYBODY: u32 = 0o004;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{fs, time::Duration};
 
-    use rustix::fs::{CWD, FileType};
+    use rustix::fs::{CWD, FileType, Mode};
 
     use super::*;
 

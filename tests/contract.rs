@@ -36,6 +36,9 @@ mod group;
 mod harness;
 #[path = "contract/http.rs"]
 mod http;
+#[cfg(feature = "tls")]
+#[path = "contract/jwt.rs"]
+mod jwt;
 #[path = "contract/listening.rs"]
 mod listening;
 #[path = "contract/logs.rs"]

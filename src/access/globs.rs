@@ -2,21 +2,21 @@
 //!
 //! Knows no channel: a name is any text.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::Chars};
 
 /// Patterns, one of which has to match; without a list every name matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Globs {
     /// `None`: everything matches.
     list: Option<List>,
 }
 
 /// Empty, it matches nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct List {
     /// Patterns without a wildcard: one look-up for all of them.
     names: BTreeSet<String>,
-    /// The others, tried one after the other.
+    /// The others, tried one after the other. A character behind [`LITERAL`] stands for itself.
     patterns: Vec<String>,
 }
 
@@ -25,16 +25,60 @@ impl Globs {
     /// for one, and every other character for itself. The empty list matches nothing. There is no
     /// escape: `?` stands for a comma, too.
     pub fn parse(list: &str) -> Self {
-        let patterns = list.split(',').map(str::trim);
+        Self::of(list.split(',').map(str::trim))
+    }
+
+    /// The same of patterns that are apart already: a comma stands for itself.
+    pub fn of<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         let mut list = List::default();
-        for pattern in patterns.filter(|pattern| !pattern.is_empty()) {
-            if pattern.contains(['*', '?']) {
+        for pattern in patterns {
+            // No channel has a NUL.
+            if pattern.is_empty() || pattern.contains(LITERAL) {
+                continue;
+            }
+            if pattern.contains(WILDCARDS) {
                 list.patterns.push(pattern.to_owned());
             } else {
                 list.names.insert(pattern.to_owned());
             }
         }
         Self { list: Some(list) }
+    }
+
+    /// The list that matches nothing.
+    pub fn none() -> Self {
+        Self::of([])
+    }
+
+    /// Whether there is no list: everything matches.
+    pub fn is_everything(&self) -> bool {
+        self.list.is_none()
+    }
+
+    /// Adds a name, every character of which stands for itself.
+    pub(super) fn add_name(&mut self, name: String) {
+        self.list.get_or_insert_default().names.insert(name);
+    }
+
+    /// Adds a pattern in which [`LITERAL`] may stand.
+    pub(super) fn add_escaped(&mut self, pattern: String) {
+        self.list.get_or_insert_default().patterns.push(pattern);
+    }
+
+    /// Takes the patterns out for which `is_taken` holds.
+    pub(super) fn take(&mut self, is_taken: impl Fn(&str) -> bool) -> Vec<String> {
+        let Some(list) = &mut self.list else {
+            return Vec::new();
+        };
+        let names = std::mem::take(&mut list.names).into_iter();
+        let patterns = std::mem::take(&mut list.patterns).into_iter();
+        let (taken_names, names) = names.partition(|it: &String| is_taken(it));
+        let (taken, patterns): (Vec<_>, _) = patterns.partition(|it| is_taken(it));
+        let mut all: Vec<String> = taken_names;
+        all.extend(taken);
+        list.names = names.into_iter().collect::<BTreeSet<_>>();
+        list.patterns = patterns;
+        all
     }
 
     /// Whether the whole of `name` matches one of the patterns.
@@ -55,17 +99,17 @@ impl Globs {
 /// lengths: only the last `*` passed is ever tried again, since an earlier one can take nothing
 /// that this one could not.
 fn is_match(pattern: &str, name: &str) -> bool {
-    let (mut pattern, mut name) = (pattern.chars(), name.chars());
+    let (mut pattern, mut name) = (Wanted(pattern.chars()), name.chars());
     // The pattern behind the last `*`, and the position in the name at which it was tried.
     let mut star = None;
     loop {
         let (wanted, found) = (pattern.clone().next(), name.clone().next());
         match (wanted, found) {
-            (Some('*'), _) => {
+            (Some(Want::Run), _) => {
                 pattern.next();
                 star = Some((pattern.clone(), name.clone()));
             }
-            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+            (Some(wanted), Some(found)) if wanted == Want::Any || wanted == Want::One(found) => {
                 pattern.next();
                 name.next();
             }
@@ -82,6 +126,39 @@ fn is_match(pattern: &str, name: &str) -> bool {
         }
     }
 }
+
+/// What a pattern wants next of a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// Any number of characters.
+    Run,
+    /// One character, whichever.
+    Any,
+    /// This character.
+    One(char),
+}
+
+/// The wants of a pattern, in order.
+#[derive(Clone)]
+struct Wanted<'a>(Chars<'a>);
+
+impl Iterator for Wanted<'_> {
+    type Item = Want;
+
+    fn next(&mut self) -> Option<Want> {
+        Some(match self.0.next()? {
+            '*' => Want::Run,
+            '?' => Want::Any,
+            LITERAL => Want::One(self.0.next()?),
+            other => Want::One(other),
+        })
+    }
+}
+
+/// The characters that do not stand for themselves.
+pub(super) const WILDCARDS: [char; 2] = ['*', '?'];
+/// Before a wildcard that does. No name of a channel has it.
+pub(super) const LITERAL: char = '\0';
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,12 @@ impl Tokens {
     /// Reads a file of tokens: one a line, `TOKEN [subscribe=GLOBS] [publish=GLOBS]`, separated by
     /// spaces or tabs; what begins with `#` is a comment. A token is printable ASCII.
     pub fn parse(text: &str) -> Result<Self, TokensError> {
+        Self::parse_within(text, Self::TOKEN_BYTES_MAX)
+    }
+
+    /// The same with tokens of at most so many bytes: a client may have one that is longer than a
+    /// bridge would take from such a file.
+    pub fn parse_within(text: &str, token_bytes_max: usize) -> Result<Self, TokensError> {
         let mut tokens = Self {
             tokens: Vec::new(),
             ids: HashMap::new(),
@@ -63,7 +69,8 @@ impl Tokens {
         };
         for (line, number) in text.lines().zip(1..) {
             let at_line = |cause| TokensError::Line(number, cause);
-            let Some((secret, permissions)) = parse_line(line).map_err(at_line)? else {
+            let Some((secret, permissions)) = parse_line(line, token_bytes_max).map_err(at_line)?
+            else {
                 continue;
             };
             if tokens.tokens.len() == Self::COUNT_MAX {
@@ -143,13 +150,16 @@ impl Tokens {
 /// What only ids of grants have in them.
 const GRANTS: u32 = 1 << 31;
 
-fn parse_line(line: &str) -> Result<Option<(Secret, Permissions)>, LineError> {
+fn parse_line(
+    line: &str,
+    token_bytes_max: usize,
+) -> Result<Option<(Secret, Permissions)>, LineError> {
     let is_text = |field: &&str| !field.starts_with('#');
     let mut fields = line.split_ascii_whitespace().take_while(is_text);
     let Some(token) = fields.next() else {
         return Ok(None);
     };
-    if token.len() > Tokens::TOKEN_BYTES_MAX {
+    if token.len() > token_bytes_max {
         return Err(LineError::TooLong);
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {

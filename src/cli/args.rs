@@ -25,6 +25,7 @@ use super::{
     failure::Failure,
     flags::{self, Flag, Value, Variable},
     logs::LogFormat,
+    new_token::TokenOptions,
     settings::{self, Settings},
     token::TokenSource,
 };
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Config(Vec<Setting>),
     /// Ask a bridge whether it runs.
     Health(HealthOptions),
+    /// Make a token.
+    Token(TokenOptions),
 }
 
 /// `alle check`.
@@ -281,6 +284,15 @@ impl<'a> Meaning<'a> {
                     ready: settings.ready,
                 }))
             }
+            CommandName::Token => {
+                self.no_operands(operands)?;
+                Ok(Command::Token(TokenOptions {
+                    sub: settings.token_sub,
+                    claims: settings.token_claims,
+                    lifetime: settings.token_lifetime,
+                    key_file: settings.signing_key_file,
+                }))
+            }
         }
     }
 
@@ -293,6 +305,7 @@ impl<'a> Meaning<'a> {
         typed
             .map(|_| match self.command {
                 CommandName::Health => format!("{word} asks a bridge: -p does nothing"),
+                CommandName::Token => format!("{word} asks nobody: -p does nothing"),
                 CommandName::Listen
                 | CommandName::Publish
                 | CommandName::Serve

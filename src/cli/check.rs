@@ -9,7 +9,7 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 
-use alle::{Bridge, BridgeConfig, Globs};
+use alle::{Bridge, BridgeConfig, Globs, internals::access::jwt::Jwt};
 
 use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output};
 
@@ -42,7 +42,7 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
     let mut exposures = Vec::new();
     let address = &config.ws_bind_addr;
     let is_public = is_public(address);
-    let is_anybody = config.token_file.is_none();
+    let is_anybody = config.token_file.is_none() && !config.jwt.has_keys();
     if is_public && is_anybody {
         exposures.push(format!(
             "whoever reaches {address} may {}, without a token (--token-file)",
@@ -56,6 +56,7 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
             permissions(config)
         ));
     }
+    exposures.extend(of_bearers(config));
     if is_public {
         exposures.push(format!(
             "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
@@ -76,6 +77,30 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
         exposures.push(format!(
             "/metrics and /readyz are answered to whoever reaches {admin} (--admin-addr)"
         ));
+    }
+    exposures
+}
+
+/// What every valid JWT lets its bearer do, where neither a claim nor a pattern narrows it.
+fn of_bearers(config: &BridgeConfig) -> Vec<String> {
+    if !config.jwt.has_keys() {
+        return Vec::new();
+    }
+    let rules = &config.jwt.rules;
+    let (subscribes, publishes) = Jwt::is_unbounded(rules, &config.permissions);
+    let open = [(subscribes, "subscribe"), (publishes, "publish")];
+    let open = open.into_iter().filter(|(is_open, _)| *is_open);
+    let mut exposures: Vec<_> = open
+        .map(|(_, verb)| {
+            format!(
+                "whoever has a valid JWT may {verb} to every channel (--jwt-{verb}-claim, \
+                 --allow-{verb})"
+            )
+        })
+        .collect();
+    if rules.allow_no_exp {
+        exposures
+            .push("a JWT without exp lets its bearer in for ever (--jwt-allow-no-exp)".to_owned());
     }
     exposures
 }
@@ -147,6 +172,34 @@ mod tests {
         assert!(!apart.contains("/metrics"), "{apart}");
         let admin = found(|it| it.admin_addr = Some(address.to_owned()), "127.0.0.1:1");
         assert!(admin.contains("/metrics and /readyz"), "{admin}");
+    }
+
+    #[test]
+    fn what_every_jwt_lets_its_bearer_do_is_open() {
+        let with_key = |change: fn(&mut BridgeConfig)| {
+            found(
+                |it| {
+                    it.jwt.key_file = Some("k".into());
+                    change(it);
+                },
+                "127.0.0.1:1",
+            )
+        };
+        let open = with_key(|_| {});
+        assert!(!open.contains("without a token"), "{open}");
+        assert!(open.contains("JWT may subscribe to every channel (--jwt-subscribe-claim"));
+        assert!(open.contains("JWT may publish to every channel"), "{open}");
+        let narrowed = with_key(|it| {
+            it.jwt.rules.subscribe_claim = Some("can".to_owned());
+            it.permissions.publish = Globs::parse("user.{sub}.*");
+        });
+        assert_eq!(narrowed, "");
+        let endless = with_key(|it| {
+            it.permissions.subscribe = Globs::parse("a");
+            it.permissions.publish = Globs::parse("");
+            it.jwt.rules.allow_no_exp = true;
+        });
+        assert!(endless.starts_with("a JWT without exp"), "{endless}");
     }
 
     #[test]

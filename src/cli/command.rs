@@ -22,11 +22,13 @@ pub(crate) enum CommandName {
     Config,
     /// `alle health`.
     Health,
+    /// `alle token`.
+    Token,
 }
 
 impl CommandName {
     /// All commands, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Serve,
         Self::Listen,
         Self::Publish,
@@ -35,6 +37,7 @@ impl CommandName {
         Self::Check,
         Self::Config,
         Self::Health,
+        Self::Token,
     ];
 
     /// The command that `word` names.
@@ -53,6 +56,7 @@ impl CommandName {
             Self::Check => "check",
             Self::Config => "config",
             Self::Health => "health",
+            Self::Token => "token",
         }
     }
 }

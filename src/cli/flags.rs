@@ -4,6 +4,7 @@
 //! rows, and arguments and environment are read by them. A new option is a row here. Refuses to
 //! know where a value comes from and how a row is shown.
 
+mod jwt;
 mod row;
 mod units;
 
@@ -13,7 +14,9 @@ use alle::BridgeConfig;
 
 pub(crate) use self::row::{Default, Flag, Request, VARIABLE_PREFIX, Value, Variable};
 use super::{
-    command::CommandName::{self, Check, Config, Demo, Doctor, Health, Listen, Publish, Serve},
+    command::CommandName::{
+        self, Check, Config, Demo, Doctor, Health, Listen, Publish, Serve, Token,
+    },
     settings::{self, DEFAULT_WS_BIND_ADDR, DEFAULT_WS_URL, Settings},
     token::{TOKEN_VARIABLE, TokenSource},
 };
@@ -91,7 +94,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         long: "postgres-url",
         value: Value::Secret("URL", |_, _| Ok(())),
         variable: Variable::None,
-        commands: &[Listen, Publish, Health],
+        commands: &[Listen, Publish, Health, Token],
         ..ROW
     },
     Flag {
@@ -200,7 +203,8 @@ pub(crate) static FLAGS: &[Flag] = &[
         }),
         default: Default::Described("all channels"),
         help: "Let clients subscribe to the channels that match, comma separated: * is any run of \
-               characters, ? is one character, '' is no channel",
+               characters, ? is one character, '' is no channel, and with JWTs {sub} is the value of \
+               that claim",
         ..ROW
     },
     Flag {
@@ -246,6 +250,18 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Present the first token in FILE to the bridge",
         ..ROW
     },
+    jwt::KEY_FILE,
+    jwt::JWKS_FILE,
+    jwt::ISSUER,
+    jwt::AUDIENCE,
+    jwt::LEEWAY,
+    jwt::ALLOW_NO_EXP,
+    jwt::SUBSCRIBE_CLAIM,
+    jwt::PUBLISH_CLAIM,
+    jwt::SIGNING_KEY_FILE,
+    jwt::SUB,
+    jwt::CLAIMS,
+    jwt::LIFETIME,
     Flag {
         long: "playground",
         value: Value::Switch(|it, is_on| it.bridge.playground = is_on),
@@ -275,6 +291,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Answer 429 beyond N clients of one address",
         ..ROW
     },
+    jwt::MAX_CLIENTS,
     Flag {
         long: "max-channels",
         value: Value::Count(1, |it, count| it.bridge.limits.channels_max = count),
@@ -420,7 +437,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         variable: Variable::Named("RUST_LOG"),
         // What it finds it prints.
         default: Default::Typed("off"),
-        commands: &[Doctor, Health],
+        commands: &[Doctor, Health, Token],
         help: "Write the log lines that FILTER selects to stderr: a level, or TARGET=LEVEL, comma separated",
     },
     Flag {

@@ -3,6 +3,8 @@
 //! Each option has its effect here and only here: the parts that need more than an assignment are
 //! methods, the others are written in the table itself. Reads neither arguments nor environment.
 
+use std::{path::PathBuf, time::Duration};
+
 use alle::{
     BridgeConfig, Channel, Globs,
     internals::access::{origins::is_origin, secret::Secret},
@@ -46,6 +48,14 @@ pub(crate) struct Settings {
     pub(crate) timestamps: bool,
     /// Each line of stdin is a payload.
     pub(crate) lines: bool,
+    /// The key by which `alle token` signs.
+    pub(crate) signing_key_file: Option<PathBuf>,
+    /// Whose JWT `alle token` makes.
+    pub(crate) token_sub: Option<String>,
+    /// The other claims of it.
+    pub(crate) token_claims: serde_json::Map<String, serde_json::Value>,
+    /// How long it is good for.
+    pub(crate) token_lifetime: Duration,
 }
 
 /// Nothing is set: the defaults of the command line are in its table, and come on top.
@@ -65,6 +75,10 @@ impl Default for Settings {
             quiet: false,
             timestamps: false,
             lines: false,
+            signing_key_file: None,
+            token_sub: None,
+            token_claims: serde_json::Map::new(),
+            token_lifetime: Duration::ZERO,
         }
     }
 }
@@ -126,6 +140,15 @@ impl Settings {
         Ok(())
     }
 
+    /// Never an empty list: it would not be the rule that was meant.
+    pub(super) fn set_jwt_audiences(&mut self, lists: &[String]) -> Result<(), String> {
+        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
+            return Err(format!("--jwt-audience takes a name, not '{empty}'"));
+        }
+        self.bridge.jwt.rules.audiences = split(lists);
+        Ok(())
+    }
+
     /// Never an empty list: whoever names the hosts does not mean that there is no rule.
     pub(super) fn set_allow_hosts(&mut self, lists: &[String]) -> Result<(), String> {
         if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
@@ -134,6 +157,13 @@ impl Settings {
             ));
         }
         self.bridge.allow_hosts = split(lists);
+        Ok(())
+    }
+
+    /// Takes an object of JSON.
+    pub(super) fn set_token_claims(&mut self, text: &str) -> Result<(), String> {
+        self.token_claims = serde_json::from_str(text)
+            .map_err(|error| format!("--claims takes an object of JSON, not '{text}': {error}"))?;
         Ok(())
     }
 

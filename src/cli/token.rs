@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use alle::internals::access::{secret::Secret, tokens::Tokens};
+use alle::internals::access::{jwt::Jwt, secret::Secret, tokens::Tokens};
 
 use super::{command::CommandName, failure::Failure};
 
@@ -30,7 +30,8 @@ impl TokenSource {
         let failed =
             |reason: String| Failure::usage(command, format!("token file {path}: {reason}"));
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let tokens = Tokens::parse(&text).map_err(|error| failed(error.to_string()))?;
+        let tokens = Tokens::parse_within(&text, Jwt::TOKEN_BYTES_MAX)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(Some(tokens.first().clone()))
     }
 }

@@ -15,7 +15,7 @@ use super::{
     eviction::EvictionClass,
 };
 use crate::{
-    access::tokens::TokenId,
+    access::Credential,
     id::{ClientId, Tick, elapsed},
     ws::close::CloseReason,
 };
@@ -147,7 +147,7 @@ impl Hub {
     pub(super) fn open(
         &mut self,
         slot: u32,
-        token: Option<TokenId>,
+        token: Option<Credential>,
         head: impl FnOnce(&mut Vec<u8>),
     ) {
         self.metrics.handshakes += 1;
@@ -156,13 +156,15 @@ impl Hub {
     }
 
     /// The connection is a client's from now on.
-    pub(super) fn enter(&mut self, slot: u32, token: Option<TokenId>, transport: Transport) {
+    pub(super) fn enter(&mut self, slot: u32, token: Option<Credential>, transport: Transport) {
         if self.is_full() {
             // Clients without a token keep nobody out.
             if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
                 self.close(oldest.slot, CloseReason::NoPlace);
             }
         }
+        let identity = token.as_ref().and_then(Credential::identity);
+        self.identity_limit.insert(identity);
         let phase = self.phase_of(token);
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, self.clients.id(slot));

@@ -3,12 +3,17 @@
 //! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
 //! for an upgrade brought one.
 
-use super::{Hub, clients::Phase, group::is_reserved, work::rule_units};
+use std::time::Duration;
+
+use super::{
+    Hub,
+    clients::Phase,
+    deadlines::Ending,
+    group::is_reserved,
+    work::{JWT_UNITS, rule_units},
+};
 use crate::{
-    access::{
-        secret::Secret,
-        tokens::{TokenId, Tokens},
-    },
+    access::{Credential, Credentials, Denial, jwt::JwtFault, secret::Secret, tokens::Tokens},
     http::response::Status,
     message::{ClientMessage, ErrorCode, Refusal, RequestId, ServerMessage},
     ws::close::CloseReason,
@@ -21,6 +26,8 @@ pub(super) enum TokenRefusal {
     Missing,
     /// It is nobody's.
     Wrong,
+    /// It is no good JWT.
+    Jwt(JwtFault),
     /// It was not looked at: too many wrong ones came from its address.
     TooMany,
 }
@@ -29,7 +36,7 @@ impl TokenRefusal {
     /// For whom it came with a request.
     pub(super) fn status(self) -> Status {
         match self {
-            Self::Missing | Self::Wrong => Status::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) => Status::Unauthorized,
             Self::TooMany => Status::TooManyRequests,
         }
     }
@@ -38,6 +45,7 @@ impl TokenRefusal {
         match self {
             Self::Missing => "a token is required here",
             Self::Wrong => "the token is wrong",
+            Self::Jwt(fault) => fault.text(),
             Self::TooMany => "too many wrong tokens from this address",
         }
     }
@@ -45,7 +53,7 @@ impl TokenRefusal {
     /// What a client is told.
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Self::Missing | Self::Wrong => ErrorCode::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) => ErrorCode::Unauthorized,
             Self::TooMany => ErrorCode::RateLimited,
         }
     }
@@ -54,7 +62,7 @@ impl TokenRefusal {
     pub(super) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "WWW-Authenticate: Bearer\r\n",
-            Self::Wrong => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            Self::Wrong | Self::Jwt(_) => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
             Self::TooMany => "",
         }
     }
@@ -63,7 +71,8 @@ impl TokenRefusal {
     pub(super) fn close_reason(self) -> CloseReason {
         match self {
             Self::Missing => CloseReason::TokenMissing,
-            Self::Wrong => CloseReason::TokenWrong,
+            Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
+            Self::Wrong | Self::Jwt(_) => CloseReason::TokenWrong,
             Self::TooMany => CloseReason::TooManyTokens,
         }
     }
@@ -71,7 +80,7 @@ impl TokenRefusal {
 
 impl Hub {
     /// Where a connection stands that is upgraded with this token, or without one.
-    pub(super) fn phase_of(&self, token: Option<TokenId>) -> Phase {
+    pub(super) fn phase_of(&self, token: Option<Credential>) -> Phase {
         if token.is_none() && self.access.is_token_required() {
             return Phase::Unauthenticated { failures: 0 };
         }
@@ -98,7 +107,7 @@ impl Hub {
                 let text = "a token is required here: the first message is \"auth\"";
                 return Err((ErrorCode::Unauthorized, text));
             }
-            (Some(Phase::Open { token, .. }), _) => *token,
+            (Some(Phase::Open { token, .. }), _) => token.as_ref(),
             (
                 Some(
                     Phase::Handshake(_)
@@ -159,7 +168,14 @@ impl Hub {
                 return;
             }
         };
+        if !self.take_identity(slot, &token, id) {
+            return;
+        }
+        let old = self.clients.credential(slot).cloned();
         let is_new = self.clients.authenticate(slot, token, self.clock.tick());
+        if let Some(old) = old.filter(|_| is_new) {
+            self.access.release(&old);
+        }
         self.answer(slot, &ServerMessage::Authenticated { id });
         // The same token covers it already, or it would not be here: that costs nothing again.
         if is_new {
@@ -167,24 +183,96 @@ impl Hub {
         }
     }
 
-    /// Who presents this token, unless it is nobody's or one of too many from its address.
+    /// Whose token let the client in, where that has a name.
+    pub(super) fn identity(&self, slot: u32) -> Option<&str> {
+        self.clients.credential(slot).and_then(Credential::identity)
+    }
+
+    /// The client is nobody's any more.
+    pub(super) fn release_credential(&mut self, slot: u32) {
+        if let Some(credential) = self.clients.credential(slot) {
+            self.identity_limit.remove(credential.identity());
+            self.access.release(credential);
+        }
+    }
+
+    /// The end of the client's token, where it has one.
+    pub(super) fn ending(&self, slot: u32) -> Option<Ending> {
+        let end = self.clients.credential(slot)?.ends_at()?;
+        Some(Ending {
+            left: end.saturating_sub(self.clock.since_1970()),
+            is_told: self.clients.is_end_told(slot),
+        })
+    }
+
+    /// The client is counted as that of its new token from now on. False, and the client is told, if
+    /// there is no place for another one: it stays what it was, and one that was nobody is closed.
+    fn take_identity(&mut self, slot: u32, new: &Credential, id: Option<&RequestId>) -> bool {
+        let credential = self.clients.credential(slot);
+        let (is_known, old) = (
+            credential.is_some(),
+            credential.and_then(Credential::identity),
+        );
+        if old == new.identity() {
+            return true;
+        }
+        if self.identity_limit.is_full(new.identity()) {
+            self.log_refusal(slot, Status::TooManyRequests, TOO_MANY_OF_IDENTITY);
+            self.send_error(slot, ErrorCode::RateLimited, TOO_MANY_OF_IDENTITY, None, id);
+            if !is_known {
+                self.close(slot, CloseReason::NoPlace);
+            }
+            return false;
+        }
+        self.identity_limit.remove(old);
+        self.identity_limit.insert(new.identity());
+        true
+    }
+
+    /// What this token lets its bearer do, unless it is nobody's or one of too many from its
+    /// address.
     pub(super) fn authenticate(
         &mut self,
         slot: u32,
         token: &Secret,
-    ) -> Result<TokenId, TokenRefusal> {
+    ) -> Result<Credential, TokenRefusal> {
         let (peer, now) = (self.endpoints.peer(slot), self.clock.now());
         if self.guessing.is_refused(peer, now) {
             self.metrics.tokens_unread += 1;
             return Err(TokenRefusal::TooMany);
         }
-        let Some(token) = self.access.authenticate(token) else {
-            self.guessing.note_wrong(peer, now);
-            self.metrics.tokens_wrong += 1;
-            return Err(TokenRefusal::Wrong);
+        if self.access.is_jwt(token) {
+            self.work.spend(JWT_UNITS);
+        }
+        let since_1970 = self.clock.since_1970();
+        let refusal = match self.access.authenticate(token, since_1970) {
+            Ok(credential) => {
+                self.guessing.note_right(peer, now);
+                return Ok(credential);
+            }
+            Err(Denial::Unknown) => TokenRefusal::Wrong,
+            Err(Denial::Jwt(fault)) => TokenRefusal::Jwt(fault),
         };
-        self.guessing.note_right(peer, now);
-        Ok(token)
+        if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
+            self.metrics.tokens_expired += 1;
+        } else {
+            self.metrics.tokens_wrong += 1;
+        }
+        // Nobody guesses what a key of ours vouches for.
+        if !matches!(refusal, TokenRefusal::Jwt(fault) if fault.is_signed()) {
+            self.guessing.note_wrong(peer, now);
+        }
+        Err(refusal)
+    }
+
+    /// Whether [`Self::set_since_1970`] is wanted at the beginning of each turn: tokens have dates.
+    pub fn wants_since_1970(&self) -> bool {
+        self.access.jwt.is_some()
+    }
+
+    /// The time of the world, since 1970.
+    pub fn set_since_1970(&mut self, since_1970: Duration) {
+        self.clock.set_since_1970(since_1970);
     }
 
     fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
@@ -203,13 +291,17 @@ impl Hub {
         }
     }
 
-    /// The tokens were read again: a client whose token is no more is closed with 4001, and one
-    /// whose token does not cover a channel that the client uses with 4003.
+    /// The tokens were read again, as by [`Self::handle_credentials`].
     pub fn handle_tokens(&mut self, read: Tokens) {
-        match &mut self.access.tokens {
-            Some(tokens) => tokens.replace(read),
-            None => self.access.tokens = Some(read),
-        }
+        let tokens = Some(read);
+        self.handle_credentials(Credentials { tokens, keys: None });
+    }
+
+    /// Tokens and keys were read again: a client whose token is no more, or whose token is a JWT of
+    /// a key that is no more, is closed with 4001; one whose token does not cover a channel that the
+    /// client uses with 4003.
+    pub fn handle_credentials(&mut self, read: Credentials) {
+        self.access.replace(read);
         self.recheck_from = Some(0);
         self.recheck();
     }
@@ -233,7 +325,7 @@ impl Hub {
     /// may come back, and learns then what it may.
     fn close_if_uncovered(&mut self, slot: u32) {
         let token = match self.clients.phase(slot) {
-            Some(&Phase::Open { token, .. }) => token,
+            Some(Phase::Open { token, .. }) => token.as_ref(),
             Some(_) | None => None,
         };
         let steps = 1 + self.access.subscribe_steps(token);
@@ -246,9 +338,10 @@ impl Hub {
 
     /// Why the client may not stay as it is, if it may not.
     fn uncovered(&self, slot: u32) -> Option<CloseReason> {
-        let Some(&Phase::Open { token, .. }) = self.clients.phase(slot) else {
+        let Some(Phase::Open { token, .. }) = self.clients.phase(slot) else {
             return None;
         };
+        let token = token.as_ref();
         let is_current = match token {
             Some(token) => self.access.is_current(token),
             None => !self.access.is_token_required(),
@@ -261,3 +354,6 @@ impl Hub {
         (!is_covered).then_some(CloseReason::ChannelForbidden)
     }
 }
+
+/// Why another client of somebody is refused.
+pub(super) const TOO_MANY_OF_IDENTITY: &str = "too many clients of this identity";

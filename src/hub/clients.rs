@@ -3,6 +3,8 @@
 //! Owns their records, their names and the counts. Knows neither channels nor what is owed to
 //! anybody; what a change of phase entails is the hub's to do.
 
+mod credentials;
+
 use std::{ops::Range, time::Duration};
 
 use slab::Slab;
@@ -10,7 +12,6 @@ use slab::Slab;
 pub(super) use super::phase::Phase;
 use super::{encode::Transport, exchange::Exchange};
 use crate::{
-    access::tokens::TokenId,
     id::{ClientId, Tick, elapsed},
     ws::decoder::Decoder,
 };
@@ -50,6 +51,8 @@ struct Client {
     transport: Transport,
     /// Its input waits until the hub says so.
     is_held: bool,
+    /// It knows that its token comes to its end.
+    is_end_told: bool,
     decoder: Decoder,
     /// When bytes last came.
     last_input: Tick,
@@ -104,6 +107,7 @@ impl Clients {
             kind,
             transport: Transport::default(),
             is_held: false,
+            is_end_told: false,
             decoder: Decoder::default(),
             last_input: now,
             phase_began: now,
@@ -410,31 +414,6 @@ impl Clients {
         let client = self.records.remove(slot as usize);
         debug_assert!(matches!(client.phase, Phase::Removed), "removed before");
         self.removed -= 1;
-    }
-
-    /// The client says who it is, for the first time or again. Whether that is another than before.
-    /// Wrong tokens are not forgiven: a client with a right one has no more wrong ones to try than
-    /// any other.
-    pub(super) fn authenticate(&mut self, slot: u32, new: TokenId, now: Tick) -> bool {
-        let failures = match self.records[slot as usize].phase {
-            Phase::Open {
-                token: Some(old), ..
-            } if old == new => return false,
-            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => failures,
-            Phase::Handshake(_)
-            | Phase::Http(_)
-            | Phase::Closing
-            | Phase::Flushing
-            | Phase::Lingering
-            | Phase::Removed => return false,
-        };
-        let phase = Phase::Open {
-            pinged: false,
-            failures,
-            token: Some(new),
-        };
-        self.set_phase(slot, phase, now);
-        true
     }
 
     /// The client tried a wrong token; how many that makes. `None` if no messages flow.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     id::{ClientId, elapsed},
+    message::ServerMessage,
     sse,
     ws::{
         close::{self, CloseReason},
@@ -137,14 +138,9 @@ impl Hub {
     }
 
     fn unlink(&mut self, slot: u32, parting: Parting) {
-        if let Some(&Phase::Open {
-            token: Some(token), ..
-        }) = self.clients.phase(slot)
-        {
-            self.access.release(token);
-        }
         self.address_limit.remove(slot);
         self.openings.remove(slot);
+        self.release_credential(slot);
         self.reaping.push(Reap::Links(slot, parting));
     }
 
@@ -192,7 +188,8 @@ impl Hub {
     }
 
     pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
-        tracing::debug!(client = slot, reason = reason.label(), "closing");
+        let identity = self.identity(slot);
+        tracing::debug!(client = slot, identity, reason = reason.label(), "closing");
         self.metrics.closes.add(reason.label());
     }
 
@@ -355,6 +352,7 @@ impl Hub {
             in_message: message_began.map(|began| elapsed(began, now)),
             standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
             is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
+            ending: self.ending(slot),
         }
     }
 
@@ -377,6 +375,10 @@ impl Hub {
                     Transport::EventStream => sse::encoder::append_comment,
                 };
                 self.delivery.push(slot, append);
+            }
+            Verdict::TellEnd(seconds) => {
+                self.clients.note_end_told(slot);
+                self.answer(slot, &ServerMessage::AuthExpiring { seconds });
             }
             Verdict::Close(reason) => self.close(slot, reason),
             Verdict::Drop => {

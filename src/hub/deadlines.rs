@@ -33,6 +33,17 @@ pub(super) struct Times {
     pub(super) standstill: Option<Duration>,
     /// Its input is left in its socket.
     pub(super) is_paused: bool,
+    /// Of its token, where that comes to an end.
+    pub(super) ending: Option<Ending>,
+}
+
+/// The end of a client's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    /// Until then.
+    pub(super) left: Duration,
+    /// The client was told.
+    pub(super) is_told: bool,
 }
 
 /// What is due for a client.
@@ -44,6 +55,8 @@ pub(super) enum Verdict {
     Excuse,
     /// A ping.
     Ping,
+    /// Its token ends in so many seconds, and it is told.
+    TellEnd(u64),
     /// The close frame.
     Close(CloseReason),
     /// Its socket is let go: its opening handshake took too long.
@@ -91,6 +104,7 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
         in_message,
         standstill,
         is_paused,
+        ending,
     } = times;
     match *phase {
         Phase::Handshake(_) if in_phase >= limits.handshake_timeout => Verdict::Drop,
@@ -98,7 +112,17 @@ pub(super) fn judge(phase: &Phase, times: Times, limits: &Limits) -> Verdict {
             Verdict::Close(CloseReason::TokenMissing)
         }
         Phase::Open { pinged, .. } => {
-            if standstill.is_some_and(|it| it >= limits.stall_timeout) {
+            if ending.is_some_and(|it| it.left.is_zero()) {
+                Verdict::Close(CloseReason::TokenExpired)
+            } else if let Some(soon) = ending.filter(Ending::is_to_be_told) {
+                Verdict::TellEnd(
+                    soon.left
+                        .as_millis()
+                        .div_ceil(1_000)
+                        .try_into()
+                        .unwrap_or(0),
+                )
+            } else if standstill.is_some_and(|it| it >= limits.stall_timeout) {
                 Verdict::Close(CloseReason::SlowConsumer)
             } else if !is_paused && in_message.is_some_and(|it| it >= limits.message_timeout) {
                 Verdict::Close(CloseReason::MessageTimeout)
@@ -154,6 +178,7 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
         in_message,
         is_paused,
         standstill: _,
+        ending,
     } = times;
     match *phase {
         Phase::Handshake(_) => limits.handshake_timeout.saturating_sub(in_phase),
@@ -166,7 +191,11 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
         Phase::Open { .. } => {
             let ping = limits.ping_interval.saturating_sub(silence);
             let message = in_message.map(|it| limits.message_timeout.saturating_sub(it));
-            message.map_or(ping, |message| message.min(ping))
+            let ending = ending.map(|it| it.next_look());
+            [message, ending]
+                .into_iter()
+                .flatten()
+                .fold(ping, Duration::min)
         }
         Phase::Closing | Phase::Flushing | Phase::Lingering => {
             limits.closing_timeout.saturating_sub(in_phase)
@@ -175,6 +204,22 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
     }
 }
 
+impl Ending {
+    fn is_to_be_told(&self) -> bool {
+        !self.is_told && self.left <= NOTICE
+    }
+
+    fn next_look(self) -> Duration {
+        if self.is_told {
+            self.left
+        } else {
+            self.left.saturating_sub(NOTICE)
+        }
+    }
+}
+
+/// So long before the end of its token a client is told.
+pub(super) const NOTICE: Duration = Duration::from_secs(60);
 /// Steps in which the cursor passes over all clients.
 const QUARTERS: u32 = 4;
 /// Time between two steps.
@@ -213,6 +258,7 @@ mod tests {
                     in_message: (in_phase < silence).then_some(silence + later),
                     standstill: None,
                     is_paused: false,
+                    ending: None,
                 };
                 let wait = next_look(phase, times(Duration::ZERO), &limits);
                 let just_before = times(wait.saturating_sub(Duration::from_millis(1)));
@@ -244,11 +290,52 @@ mod tests {
             in_message: None,
             standstill: None,
             is_paused: false,
+            ending: None,
         };
         let silence = Duration::from_secs(2);
         let wait = next_look(&phase, times(silence), &limits);
         assert_eq!(wait, limits.ping_interval - silence);
         let verdict = judge(&phase, times(silence + wait), &limits);
         assert_eq!(verdict, Verdict::Ping);
+    }
+
+    #[test]
+    fn the_end_of_a_token_is_told_60_s_before_and_is_the_end_of_the_client() {
+        let limits = Limits::default();
+        let phase = Phase::Open {
+            pinged: false,
+            failures: 0,
+            token: None,
+        };
+        let times = |left, is_told| Times {
+            silence: Duration::ZERO,
+            in_phase: Duration::ZERO,
+            in_message: None,
+            // A backlog that does not move excuses nothing.
+            standstill: Some(Duration::from_secs(1)),
+            is_paused: false,
+            is_stream: false,
+            ending: Some(Ending {
+                left: Duration::from_millis(left),
+                is_told,
+            }),
+        };
+        let expired = Verdict::Close(CloseReason::TokenExpired);
+        for (left, is_told, verdict, wait) in [
+            (70_000, false, Verdict::Excuse, 10_000),
+            (60_001, false, Verdict::Excuse, 1),
+            (60_000, false, Verdict::TellEnd(60), 0),
+            (59_001, false, Verdict::TellEnd(60), 0),
+            (1, false, Verdict::TellEnd(1), 0),
+            (0, false, expired, 0),
+            (20_000, true, Verdict::Excuse, 20_000),
+            (1, true, Verdict::Excuse, 1),
+            (0, true, expired, 0),
+        ] {
+            let times = times(left, is_told);
+            assert_eq!(judge(&phase, times, &limits), verdict, "{left} {is_told}");
+            let wait = Duration::from_millis(wait);
+            assert_eq!(next_look(&phase, times, &limits), wait, "{left} {is_told}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::answer::Answer;
 use crate::{
-    access::tokens::TokenId,
+    access::Credential,
     channel::Channel,
     http::{body::Framing, reader::Reader},
 };
@@ -47,7 +47,7 @@ pub(super) struct Asked {
 #[derive(Clone, Debug)]
 pub(super) struct Publish {
     pub(super) channel: Channel,
-    pub(super) token: Option<TokenId>,
+    pub(super) token: Option<Credential>,
     /// Another request may follow.
     pub(super) is_persistent: bool,
     /// The header fields that its answer has besides its own.

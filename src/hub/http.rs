@@ -18,7 +18,7 @@ use super::{
     upgrading::Handshake,
 };
 use crate::{
-    access::{origins, secret::Secret, tokens::TokenId},
+    access::{Credential, origins, secret::Secret},
     http::{
         body::Framing,
         request::{Method, Request},
@@ -250,7 +250,7 @@ impl Hub {
         &mut self,
         slot: u32,
         request: &Request<'_>,
-    ) -> Result<Option<TokenId>, TokenRefusal> {
+    ) -> Result<Option<Credential>, TokenRefusal> {
         match request.bearer {
             Some(token) if self.access.is_token_required() => {
                 self.authenticate(slot, &Secret::new(token)).map(Some)
@@ -264,7 +264,7 @@ impl Hub {
         &mut self,
         slot: u32,
         request: &Request<'_>,
-    ) -> Result<Option<TokenId>, Answer> {
+    ) -> Result<Option<Credential>, Answer> {
         if self.access.is_asked {
             let text = "the program decides here about WebSockets alone";
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);

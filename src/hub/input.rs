@@ -177,10 +177,14 @@ impl Hub {
             protocol,
             token,
         } = handshake;
-        self.open(slot, token.unwrap_or_default(), |out| {
+        let (token, refusal) = match token {
+            Ok(token) => (token, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        self.open(slot, token, |out| {
             handshake::switching_protocols(&key, protocol, out);
         });
-        if let Err(refusal) = token {
+        if let Some(refusal) = refusal {
             self.log_refusal(slot, refusal.status(), refusal.text());
             self.close(slot, refusal.close_reason());
             return;

@@ -4,7 +4,7 @@
 //! another.
 
 use super::exchange::Exchange;
-use crate::access::tokens::TokenId;
+use crate::access::Credential;
 
 /// Where a connection stands.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) enum Phase {
         /// Wrong tokens so far.
         failures: u8,
         /// The token it came in with; `None` where none is required.
-        token: Option<TokenId>,
+        token: Option<Credential>,
     },
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,

@@ -17,7 +17,7 @@ use super::{
     work::message_units,
 };
 use crate::{
-    access::tokens::TokenId,
+    access::Credential,
     channel::{Channel, Payload, PayloadError},
     http::{
         body::Framing,
@@ -61,13 +61,13 @@ impl Hub {
         &mut self,
         slot: u32,
         request: &Request<'_>,
-    ) -> Result<(Channel, Option<TokenId>), Answer> {
+    ) -> Result<(Channel, Option<Credential>), Answer> {
         let token = self.require_token(slot, request)?;
         let name = publish_segment(request.path).and_then(percent::decode);
         let channel = self.parse_channel(name)?;
         let name = Some(channel.as_str());
         let is_reserved = is_reserved(channel.as_str());
-        if is_reserved || !self.access.may_publish(token, channel.as_str()) {
+        if is_reserved || !self.access.may_publish(token.as_ref(), channel.as_str()) {
             let text = "no publishing to this channel";
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             return Err(Answer::error_refusal(status, code, text, name));
@@ -324,7 +324,7 @@ impl Hub {
         // The tokens may have been read again while the body came.
         if !self
             .access
-            .may_publish(publish.token, publish.channel.as_str())
+            .may_publish(publish.token.as_ref(), publish.channel.as_str())
         {
             let code = ErrorCode::Forbidden;
             self.metrics.errors.add(code.label());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{
     Hub,
     answer::{Answer, append_stream_end, append_stream_head, retry_after_end},
+    authorization::TOO_MANY_OF_IDENTITY,
     clients::Phase,
     encode::Transport,
     group::{Judgement, Patience, is_reserved},
@@ -20,7 +21,7 @@ use super::{
     work::message_units,
 };
 use crate::{
-    access::tokens::TokenId,
+    access::Credential,
     channel::{Channel, ChannelKey},
     delivery::Recovered,
     http::{
@@ -35,7 +36,7 @@ use crate::{
 
 /// A stream that may begin.
 pub(super) struct Stream {
-    token: Option<TokenId>,
+    token: Option<Credential>,
     channels: Vec<Channel>,
     /// The position as the reader has it.
     last_event_id: Option<String>,
@@ -80,8 +81,20 @@ impl Hub {
         &mut self,
         slot: u32,
         request: &Request<'_>,
-    ) -> Result<(Option<TokenId>, Vec<Channel>), Answer> {
+    ) -> Result<(Option<Credential>, Vec<Channel>), Answer> {
         let token = self.require_token(slot, request)?;
+        if self
+            .identity_limit
+            .is_full(token.as_ref().and_then(Credential::identity))
+        {
+            let (status, code) = (Status::TooManyRequests, ErrorCode::RateLimited);
+            return Err(Answer::error_refusal(
+                status,
+                code,
+                TOO_MANY_OF_IDENTITY,
+                None,
+            ));
+        }
         let mut channels: Vec<Channel> = Vec::new();
         for (name, value) in percent::pairs(request.query) {
             if name == "channel" {
@@ -106,7 +119,7 @@ impl Hub {
         }
         let mut names = channels.iter().map(Channel::as_str);
         if let Some(name) =
-            names.find(|name| is_reserved(name) || !self.access.may_subscribe(token, name))
+            names.find(|name| is_reserved(name) || !self.access.may_subscribe(token.as_ref(), name))
         {
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             let text = "no subscribing to this channel";

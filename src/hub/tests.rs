@@ -7,6 +7,8 @@ mod authorization;
 mod backend;
 mod bounds;
 mod frames;
+#[cfg(feature = "tls")]
+mod jwt;
 mod limits;
 mod locked;
 mod metrics;

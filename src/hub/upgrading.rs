@@ -5,12 +5,12 @@
 use super::{
     Hub,
     answer::Answer,
-    authorization::TokenRefusal,
+    authorization::{TOO_MANY_OF_IDENTITY, TokenRefusal},
     http::Reply,
     subprotocol::{self, Offer},
 };
 use crate::{
-    access::{tokens::TokenId, visitor::Verdict},
+    access::{Credential, visitor::Verdict},
     escape,
     http::{request::Request, response::Status},
     ws::handshake::offered_protocols,
@@ -24,7 +24,7 @@ pub(super) struct Handshake {
     pub(super) protocol: Option<&'static str>,
     /// The token that came with the request; or why it does not count, for a page that could not see
     /// the handshake refused.
-    pub(super) token: Result<Option<TokenId>, TokenRefusal>,
+    pub(super) token: Result<Option<Credential>, TokenRefusal>,
 }
 
 impl Hub {
@@ -56,6 +56,16 @@ impl Hub {
             Some(token) if in_header.is_none() => self.authenticate(slot, &token).map(Some),
             Some(_) | None => Ok(in_header),
         };
+        let identity = token.as_ref().ok().and_then(Option::as_ref);
+        if self
+            .identity_limit
+            .is_full(identity.and_then(Credential::identity))
+        {
+            return Reply::Respond(Answer::refusal(
+                Status::TooManyRequests,
+                TOO_MANY_OF_IDENTITY,
+            ));
+        }
         Reply::Upgrade(Handshake {
             key: key.to_owned(),
             protocol: offer.chosen,

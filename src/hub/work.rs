@@ -50,6 +50,8 @@ const BYTES_A_UNIT: usize = 2_048;
 const COMPARISONS_A_UNIT: usize = 16;
 /// Links that are cut for a unit.
 pub(super) const LINKS_A_UNIT: usize = 4;
+/// Verifying a JWT: its signature, mostly.
+pub(super) const JWT_UNITS: usize = 150;
 /// Closing a client.
 pub(super) const CLOSE_UNITS: usize = 4;
 

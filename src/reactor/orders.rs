@@ -12,7 +12,7 @@ use crate::{
     id::ClientId,
     operation::Promise,
     orders::{Order, PublishError},
-    token_file::{TokenFile, TokenFileError},
+    token_file::ReloadError,
 };
 
 /// The program around us, and the answers that it is owed.
@@ -68,26 +68,29 @@ impl Reactor {
                     let readiness = self.hub.readiness();
                     promise.keep(readiness.map_err(|reason| reason.into_owned()));
                 }
-                Order::Reload(promise) => promise.keep(self.reread_tokens()),
+                Order::Reload(promise) => promise.keep(self.reread_credentials()),
                 Order::Judge(client, verdict) => self.hub.handle_verdict(client, verdict),
             }
         }
     }
 
     /// A file that cannot be read changes nothing.
-    pub(super) fn reread_tokens(&mut self) -> Result<(), TokenFileError> {
-        match self.token_file.as_mut().map(TokenFile::read) {
-            Some(Ok(tokens)) => {
-                self.hub.handle_tokens(tokens);
-                tracing::info!("the tokens were read again");
+    pub(super) fn reread_credentials(&mut self) -> Result<(), ReloadError> {
+        let Some(files) = &mut self.credential_files else {
+            return Ok(());
+        };
+        let contents = files.contents();
+        match files.read() {
+            Ok(credentials) => {
+                self.hub.handle_credentials(credentials);
+                tracing::info!("{contents} were read again");
+                Ok(())
             }
-            Some(Err(error)) => {
-                tracing::error!("the tokens stay as they were: {error}");
-                return Err(error);
+            Err(error) => {
+                tracing::error!("{contents} stay as they were: {error}");
+                Err(error)
             }
-            None => {}
         }
-        Ok(())
     }
 
     /// The loop has ended: what PostgreSQL has not answered is unknown.

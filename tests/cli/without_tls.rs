@@ -33,3 +33,30 @@ fn a_bridge_behind_tls_is_wrong_usage() {
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     assert!(stderr.contains("built without TLS"), "{stderr}");
 }
+
+#[test]
+fn keys_for_jwts_are_wrong_usage_and_named() {
+    for option in ["--jwt-key-file", "--jwt-jwks-file"] {
+        let set = r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;
+        let text = if option == "--jwt-key-file" {
+            &"x".repeat(32)
+        } else {
+            set
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let serve = [
+            "serve",
+            "-w",
+            "127.0.0.1:0",
+            option,
+            file.path().to_str().unwrap(),
+        ];
+        let (code, _, stderr) = run(alle_with(&serve));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(
+            stderr.contains("built without TLS") && stderr.contains(option),
+            "{stderr}"
+        );
+    }
+}

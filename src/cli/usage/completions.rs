@@ -66,7 +66,8 @@ pub(super) fn zsh() -> String {
             | CommandName::Doctor
             | CommandName::Check
             | CommandName::Config
-            | CommandName::Health => "",
+            | CommandName::Health
+            | CommandName::Token => "",
         };
         let _ = writeln!(
             options,
@@ -119,7 +120,8 @@ pub(super) fn fish() -> String {
             | CommandName::Doctor
             | CommandName::Check
             | CommandName::Config
-            | CommandName::Health => format!("__fish_seen_subcommand_from {}", command.word()),
+            | CommandName::Health
+            | CommandName::Token => format!("__fish_seen_subcommand_from {}", command.word()),
         };
         for flag in flags::shown(command) {
             let short = flag.short.map(|it| format!(" -s {it}")).unwrap_or_default();

@@ -87,7 +87,8 @@ fn commands(flag: &Flag) -> String {
         | CommandName::Publish
         | CommandName::Demo
         | CommandName::Doctor
-        | CommandName::Health => true,
+        | CommandName::Health
+        | CommandName::Token => true,
     });
     let words: Vec<_> = named.map(|it| it.word()).collect();
     words.join(", ")

@@ -32,6 +32,7 @@ pub(super) fn page(command: CommandName) -> &'static Page {
         CommandName::Check => &CHECK,
         CommandName::Config => &CONFIG,
         CommandName::Health => &HEALTH,
+        CommandName::Token => &TOKEN,
     }
 }
 
@@ -188,5 +189,20 @@ const HEALTH: Page = Page {
     examples: &[
         "alle health --ready",
         "alle health --admin-addr 127.0.0.1:9090",
+    ],
+};
+
+const TOKEN: Page = Page {
+    usage: "alle token [OPTIONS]",
+    summary: "Make a token: a random one, or a signed JWT to try a bridge with",
+    about: "Make a token and print it: a random one for a file of tokens or, with a key, a JWT",
+    operands: &[],
+    notes: &[
+        "A JWT from here is for trying; in an application the server that knows its users signs \
+         theirs, by a library of its own.",
+    ],
+    examples: &[
+        "alle token >> /etc/alle/tokens",
+        "alle token --sign-with /etc/alle/jwt-key --sub ann --lifetime 15m",
     ],
 };

@@ -27,6 +27,8 @@ use crate::{
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) now: Instant,
+    /// The time of the world at the start.
+    began: Instant,
     sockets: BTreeMap<ClientId, Socket>,
     backends: [Server; 2],
     /// Clients' sockets are not written to.
@@ -135,6 +137,7 @@ impl World {
         Self {
             hub: Hub::new(settings, configs, now),
             now,
+            began: now,
             sockets: BTreeMap::new(),
             backends: Default::default(),
             hold_writes: false,
@@ -269,13 +272,6 @@ impl World {
             .collect()
     }
 
-    pub(super) fn pings(&mut self, client: ClientId) -> usize {
-        self.take_frames(client)
-            .iter()
-            .filter(|frame| frame[0] == 0x89)
-            .count()
-    }
-
     pub(super) fn frames_and_close(&mut self, client: ClientId) -> (Vec<String>, Option<u16>) {
         let mut texts = Vec::new();
         let mut close = None;
@@ -313,7 +309,7 @@ impl World {
         self.settle();
         while let Some(at) = self.hub.poll_timeout().filter(|&at| at <= until) {
             self.now = self.now.max(at);
-            self.hub.set_time(self.now);
+            self.tell_time();
             self.hub.handle_timeout();
             self.settle();
             self.answer_heartbeats();
@@ -322,7 +318,7 @@ impl World {
             }
         }
         self.now = until;
-        self.hub.set_time(until);
+        self.tell_time();
     }
 
     pub(super) fn stop(&mut self) {

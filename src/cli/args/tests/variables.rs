@@ -16,7 +16,8 @@ fn a_variable_means_what_its_option_with_that_value_means() {
             | CommandName::Listen
             | CommandName::Demo
             | CommandName::Doctor
-            | CommandName::Health => command.word(),
+            | CommandName::Health
+            | CommandName::Token => command.word(),
         };
         let default = format!("{:?}", parse_with(words, &[]));
         for flag in flags::of(command).filter(|flag| flag.takes_value()) {
@@ -39,6 +40,7 @@ fn a_variable_means_what_its_option_with_that_value_means() {
                 "ws://x",
                 "debug",
                 "json",
+                "{\"a\":1}",
                 "",
                 "-",
                 "µ",

@@ -1,5 +1,7 @@
 //! What the reactor does in its turns, over byte buffers.
 
+use std::time::Duration;
+
 use super::{Server, World};
 use crate::{
     backend::{Order, Role},
@@ -33,6 +35,23 @@ impl World {
         self.settle();
         let received = &mut self.sockets.get_mut(&client).unwrap().received;
         String::from_utf8(std::mem::take(received)).unwrap()
+    }
+
+    pub(in crate::hub::tests) fn pings(&mut self, client: ClientId) -> usize {
+        self.take_frames(client)
+            .iter()
+            .filter(|frame| frame[0] == 0x89)
+            .count()
+    }
+
+    /// The time of the world.
+    pub(in crate::hub::tests) fn since_1970(&self) -> Duration {
+        Duration::from_secs(1_300_000_000) + (self.now - self.began)
+    }
+
+    pub(super) fn tell_time(&mut self) {
+        self.hub.set_time(self.now);
+        self.hub.set_since_1970(self.since_1970());
     }
 
     /// Turns until nothing happens any more.

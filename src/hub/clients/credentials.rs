@@ -1,0 +1,67 @@
+//! What clients came in with, and whether they know of its end.
+//!
+//! Knows no rule: what a credential lets its client do is `access`'s to say.
+
+use super::{Clients, Phase};
+use crate::{access::Credential, id::Tick};
+
+impl Clients {
+    /// What the client came in with, if messages flow.
+    pub(in crate::hub) fn credential(&self, slot: u32) -> Option<&Credential> {
+        match self.phase(slot) {
+            Some(Phase::Open { token, .. }) => token.as_ref(),
+            Some(
+                Phase::Unauthenticated { .. }
+                | Phase::Handshake(_)
+                | Phase::Http(_)
+                | Phase::Closing
+                | Phase::Flushing
+                | Phase::Lingering
+                | Phase::Removed,
+            )
+            | None => None,
+        }
+    }
+
+    /// Whether it was told that its token comes to its end.
+    pub(in crate::hub) fn is_end_told(&self, slot: u32) -> bool {
+        self.records[slot as usize].is_end_told
+    }
+
+    /// It is told that its token comes to its end.
+    pub(in crate::hub) fn note_end_told(&mut self, slot: u32) {
+        self.records[slot as usize].is_end_told = true;
+    }
+
+    /// The client says who it is, for the first time or again. Whether it may do something else than
+    /// before. Wrong tokens are not forgiven: a client with a right one has no more wrong ones to try
+    /// than any other.
+    pub(in crate::hub) fn authenticate(&mut self, slot: u32, new: Credential, now: Tick) -> bool {
+        let client = &mut self.records[slot as usize];
+        client.is_end_told = false;
+        // The end of the new one may be nearer.
+        self.looks[slot as usize] = now;
+        let failures = match &mut client.phase {
+            Phase::Open {
+                token: Some(old), ..
+            } if old.grants_the_same(&new) => {
+                *old = new;
+                return false;
+            }
+            Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => *failures,
+            Phase::Handshake(_)
+            | Phase::Http(_)
+            | Phase::Closing
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Removed => return false,
+        };
+        let phase = Phase::Open {
+            pinged: false,
+            failures,
+            token: Some(new),
+        };
+        self.set_phase(slot, phase, now);
+        true
+    }
+}
