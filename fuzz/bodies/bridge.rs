@@ -114,6 +114,8 @@ impl Run {
             limits,
             access,
             channels: pinned.iter().cloned().collect(),
+            // Else channels would be kept after the end, for clients that may come back.
+            unlisten_delay: Some(Duration::ZERO),
             epoch_seed: u64::from(variant),
             backend_seed: u64::from(variant),
             ..Settings::default()

@@ -87,7 +87,7 @@ impl Hub {
         Phase::Open {
             pinged: false,
             failures: 0,
-            token,
+            token: token.map(Box::new),
         }
     }
 
@@ -107,7 +107,7 @@ impl Hub {
                 let text = "a token is required here: the first message is \"auth\"";
                 return Err((ErrorCode::Unauthorized, text));
             }
-            (Some(Phase::Open { token, .. }), _) => token.as_ref(),
+            (Some(Phase::Open { token, .. }), _) => token.as_deref(),
             (
                 Some(
                     Phase::Handshake(_)
@@ -325,7 +325,7 @@ impl Hub {
     /// may come back, and learns then what it may.
     fn close_if_uncovered(&mut self, slot: u32) {
         let token = match self.clients.phase(slot) {
-            Some(Phase::Open { token, .. }) => token.as_ref(),
+            Some(Phase::Open { token, .. }) => token.as_deref(),
             Some(_) | None => None,
         };
         let steps = 1 + self.access.subscribe_steps(token);
@@ -341,7 +341,7 @@ impl Hub {
         let Some(Phase::Open { token, .. }) = self.clients.phase(slot) else {
             return None;
         };
-        let token = token.as_ref();
+        let token = token.as_deref();
         let is_current = match token {
             Some(token) => self.access.is_current(token),
             None => !self.access.is_token_required(),

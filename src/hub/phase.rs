@@ -28,8 +28,9 @@ pub(super) enum Phase {
         pinged: bool,
         /// Wrong tokens so far.
         failures: u8,
-        /// The token it came in with; `None` where none is required.
-        token: Option<Credential>,
+        /// The token it came in with; `None` where none is required. Boxed, since each client's
+        /// record has room for it.
+        token: Option<Box<Credential>>,
     },
     /// Our close frame is queued or sent; the peer's is awaited.
     Closing,

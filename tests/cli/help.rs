@@ -82,7 +82,7 @@ fn the_manual_page_is_without_faults_and_reads_as_it_should() {
 #[test]
 fn help_manual_page_and_completions_have_the_same_options() {
     let topics = [
-        "serve", "listen", "publish", "demo", "doctor", "check", "config", "health",
+        "serve", "listen", "publish", "demo", "doctor", "check", "config", "health", "token",
     ];
     let help: String = topics.map(printed).concat();
     // There, a dash that can be copied is escaped, and two dashes alone are no option.

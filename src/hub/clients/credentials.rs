@@ -9,7 +9,7 @@ impl Clients {
     /// What the client came in with, if messages flow.
     pub(in crate::hub) fn credential(&self, slot: u32) -> Option<&Credential> {
         match self.phase(slot) {
-            Some(Phase::Open { token, .. }) => token.as_ref(),
+            Some(Phase::Open { token, .. }) => token.as_deref(),
             Some(
                 Phase::Unauthenticated { .. }
                 | Phase::Handshake(_)
@@ -45,7 +45,7 @@ impl Clients {
             Phase::Open {
                 token: Some(old), ..
             } if old.grants_the_same(&new) => {
-                *old = new;
+                **old = new;
                 return false;
             }
             Phase::Unauthenticated { failures } | Phase::Open { failures, .. } => *failures,
@@ -59,7 +59,7 @@ impl Clients {
         let phase = Phase::Open {
             pinged: false,
             failures,
-            token: Some(new),
+            token: Some(Box::new(new)),
         };
         self.set_phase(slot, phase, now);
         true
