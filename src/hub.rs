@@ -48,6 +48,7 @@ mod publishing;
 mod rate_limit;
 mod reaping;
 mod refusals;
+mod reply;
 mod requests;
 mod settings;
 mod shares;

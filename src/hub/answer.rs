@@ -208,6 +208,25 @@ pub(super) fn retry_after_end(random: &mut Random) -> Duration {
     RETRY_AFTER_END_MIN + span.mul_f64(random.fraction())
 }
 
+/// The answer to a method that means nothing here.
+pub(super) fn not_allowed(methods: &str) -> Answer {
+    let text = format!("{methods} are taken here\n");
+    let fields = format!("Allow: {methods}\r\n");
+    Answer::new(Status::MethodNotAllowed, TEXT, text).with_fields(&fields)
+}
+
+/// The answer to a browser that asks whether a page may send such a request (Fetch, 3.2.4), and to
+/// anybody else who asks which methods there are.
+pub(super) fn preflight(methods: &str) -> Answer {
+    let fields = format!(
+        "Allow: {methods}\r\n\
+         Access-Control-Allow-Methods: {methods}\r\n\
+         Access-Control-Allow-Headers: authorization, content-type, last-event-id\r\n\
+         Access-Control-Max-Age: 600\r\n"
+    );
+    Answer::text(Status::NoContent, "").with_fields(&fields)
+}
+
 const HEAD_TOO_LARGE: &str = "the head of the request, its cookies included, has more than 8 KiB \
      or 100 fields";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";

@@ -8,7 +8,7 @@
 //!
 //! Owns the peers, the offsets, and what is said and asked. Refuses to know the hub, clients,
 //! subscriptions and sockets: messages come in with the PID that PostgreSQL stamped on them, and
-//! messages and [`Outcome`]s go out. Where a channel of ours stands is asked of the caller at the
+//! messages and outcomes go out. Where a channel of ours stands is asked of the caller at the
 //! very moment at which a message is heard, because that place of the order is all that counts.
 
 mod barriers;

@@ -7,15 +7,13 @@ use std::borrow::Cow;
 
 use super::{
     Hub,
-    answer::{Answer, HTML, JAVASCRIPT, TEXT},
+    answer::{Answer, HTML, JAVASCRIPT, TEXT, not_allowed},
     authorization::TokenRefusal,
     clients::Kind,
     eviction::EvictionClass,
-    exchange::Publish,
     page,
-    streams::Stream,
+    reply::Reply,
     unlisten_delay::Parting,
-    upgrading::Handshake,
 };
 use crate::{
     access::{Credential, origins, secret::Secret},
@@ -28,20 +26,6 @@ use crate::{
     metrics,
     ws::{close::CloseReason, handshake::Upgrade},
 };
-
-/// What becomes of a request.
-pub(super) enum Reply {
-    /// An answer.
-    Respond(Answer),
-    /// Somebody is to be asked about the client; until the answer, the connection waits.
-    Ask,
-    /// The connection becomes a WebSocket.
-    Upgrade(Handshake),
-    /// The connection becomes an event stream.
-    Stream(Stream),
-    /// The body is a payload.
-    Publish(Publish),
-}
 
 /// One path.
 struct Path {
@@ -312,25 +296,6 @@ impl Hub {
             tracing::warn!("refused {count} more with {code} since");
         }
     }
-}
-
-/// The answer to a method that means nothing here.
-pub(super) fn not_allowed(methods: &str) -> Answer {
-    let text = format!("{methods} are taken here\n");
-    let fields = format!("Allow: {methods}\r\n");
-    Answer::new(Status::MethodNotAllowed, TEXT, text).with_fields(&fields)
-}
-
-/// The answer to a browser that asks whether a page may send such a request (Fetch, 3.2.4), and to
-/// anybody else who asks which methods there are.
-pub(super) fn preflight(methods: &str) -> Answer {
-    let fields = format!(
-        "Allow: {methods}\r\n\
-         Access-Control-Allow-Methods: {methods}\r\n\
-         Access-Control-Allow-Headers: authorization, content-type, last-event-id\r\n\
-         Access-Control-Max-Age: 600\r\n"
-    );
-    Answer::text(Status::NoContent, "").with_fields(&fields)
 }
 
 /// For a page of an origin that is allowed: it may see the answer.

@@ -9,11 +9,10 @@ use super::{
     custom_protocol::{Arrival, RawMessage},
     encode::{Transport, append_message},
     group::{Judgement, Patience},
-    http::Reply,
     pending::Subscribe,
     position::Position,
+    reply::{Handshake, Reply},
     shares::TooMany,
-    upgrading::Handshake,
     work::message_units,
 };
 use crate::{

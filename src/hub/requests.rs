@@ -6,13 +6,14 @@ use std::str;
 
 use super::{
     Disconnect, Hub,
-    answer::Answer,
+    answer::{Answer, not_allowed, preflight},
     clients::Phase,
     eviction::EvictionClass,
     exchange::{Asked, Exchange, Publish},
     group::is_reserved,
-    http::{Reply, not_allowed, preflight, publish_segment},
+    http::publish_segment,
     publishing::ReplyTo,
+    reply::Reply,
     unlisten_delay::Parting,
     work::message_units,
 };

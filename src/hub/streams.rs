@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use super::{
     Hub,
-    answer::{Answer, append_stream_end, append_stream_head, retry_after_end},
+    answer::{
+        Answer, append_stream_end, append_stream_head, not_allowed, preflight, retry_after_end,
+    },
     authorization::TOO_MANY_OF_IDENTITY,
     clients::Phase,
     encode::Transport,
     group::{Judgement, Patience, is_reserved},
-    http::{Reply, not_allowed, preflight},
     opening::{Opening, Resumption},
     pending::Subscribe,
     position::Position,
+    reply::{Reply, Stream},
     shares::TooMany,
     unlisten_delay::Parting,
     work::message_units,
@@ -33,16 +35,6 @@ use crate::{
     sse::{encoder, event_id::EventId},
     ws::close::CloseReason,
 };
-
-/// A stream that may begin.
-pub(super) struct Stream {
-    token: Option<Credential>,
-    channels: Vec<Channel>,
-    /// The position as the reader has it.
-    last_event_id: Option<String>,
-    /// Header fields of the response.
-    fields: String,
-}
 
 impl Hub {
     // ---- the request

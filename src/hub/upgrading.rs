@@ -5,8 +5,8 @@
 use super::{
     Hub,
     answer::Answer,
-    authorization::{TOO_MANY_OF_IDENTITY, TokenRefusal},
-    http::Reply,
+    authorization::TOO_MANY_OF_IDENTITY,
+    reply::{Handshake, Reply},
     subprotocol::{self, Offer},
 };
 use crate::{
@@ -15,17 +15,6 @@ use crate::{
     http::{request::Request, response::Status},
     ws::handshake::offered_protocols,
 };
-
-/// An opening handshake that is accepted.
-pub(super) struct Handshake {
-    /// The client's `Sec-WebSocket-Key`.
-    pub(super) key: String,
-    /// The subprotocol that is spoken.
-    pub(super) protocol: Option<&'static str>,
-    /// The token that came with the request; or why it does not count, for a page that could not see
-    /// the handshake refused.
-    pub(super) token: Result<Option<Credential>, TokenRefusal>,
-}
 
 impl Hub {
     /// The answer to a sound opening handshake, which is a `GET`.

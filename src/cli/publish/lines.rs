@@ -11,7 +11,7 @@ use std::{
         Arc,
         mpsc::{Receiver, TryRecvError},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use alle::Channel;
@@ -242,5 +242,3 @@ const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 /// In other encodings than UTF-8 more may fit.
 const PAYLOAD_BYTES_SURE: usize = 7_999;
-/// How often the progress is drawn.
-pub(super) const SHOW_INTERVAL: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FileType, fstat};
 
-use super::{account::Account, lines::SHOW_INTERVAL};
+use super::account::Account;
 use crate::cli::output::Output;
 
 /// What was read and when it began.
@@ -102,6 +102,9 @@ fn bar(done: u64, whole: u64) -> String {
         "-".repeat(20 - full)
     )
 }
+
+/// How often the progress is drawn.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

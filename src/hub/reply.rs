@@ -1,0 +1,41 @@
+//! What becomes of a request, as a value: the one who judges it hands it to the one who acts.
+//!
+//! Knows neither why nor what follows.
+
+use super::{answer::Answer, authorization::TokenRefusal, exchange::Publish};
+use crate::{access::Credential, channel::Channel};
+
+/// What becomes of a request.
+pub(super) enum Reply {
+    /// An answer.
+    Respond(Answer),
+    /// Somebody is to be asked about the client; until the answer, the connection waits.
+    Ask,
+    /// The connection becomes a WebSocket.
+    Upgrade(Handshake),
+    /// The connection becomes an event stream.
+    Stream(Stream),
+    /// The body is a payload.
+    Publish(Publish),
+}
+
+/// An opening handshake that is accepted.
+pub(super) struct Handshake {
+    /// The client's `Sec-WebSocket-Key`.
+    pub(super) key: String,
+    /// The subprotocol that is spoken.
+    pub(super) protocol: Option<&'static str>,
+    /// The token that came with the request; or why it does not count, for a page that could not see
+    /// the handshake refused.
+    pub(super) token: Result<Option<Credential>, TokenRefusal>,
+}
+
+/// A stream that may begin.
+pub(super) struct Stream {
+    pub(super) token: Option<Credential>,
+    pub(super) channels: Vec<Channel>,
+    /// The position as the reader has it.
+    pub(super) last_event_id: Option<String>,
+    /// Header fields of the response.
+    pub(super) fields: String,
+}
