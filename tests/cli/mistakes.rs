@@ -198,7 +198,12 @@ const MISTAKES: [(&str, i32, &[&str]); 60] = [
     (
         "WS_URL=https://b.example listen",
         2,
-        &["did you mean 'wss://b.example'?"],
+        // What a program without TLS would refuse in its turn is not advised.
+        &[if cfg!(feature = "tls") {
+            "did you mean 'wss://b.example'?"
+        } else {
+            ", as ws://127.0.0.1:8080"
+        }],
     ),
     (
         "listen -w postgresql://ann:s3cret@db/x",
