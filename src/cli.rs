@@ -24,6 +24,7 @@ mod serve;
 mod settings;
 #[cfg_attr(not(feature = "tls"), path = "cli/sign/absent.rs")]
 mod sign;
+mod text_file;
 mod token;
 mod usage;
 mod wire;

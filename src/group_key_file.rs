@@ -4,15 +4,11 @@
 
 use std::{
     error::Error,
-    fmt, fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
-
-use crate::hub::group::GroupKey;
+use crate::{hub::group::GroupKey, regular_file};
 
 /// Reads the secret; white space at its end is none of it.
 pub(crate) fn read(path: &Path) -> Result<GroupKey, GroupKeyError> {
@@ -20,28 +16,13 @@ pub(crate) fn read(path: &Path) -> Result<GroupKey, GroupKeyError> {
         path: path.to_owned(),
         cause,
     };
-    let (bytes, mode) = contents(path).map_err(|error| failed(Cause::Io(error)))?;
+    let (bytes, mode) =
+        regular_file::read(path, BYTES_MAX).map_err(|error| failed(Cause::Io(error)))?;
     if mode & OTHERS != 0 {
         return Err(failed(Cause::Mode(mode & 0o777)));
     }
     let bytes = bytes.trim_ascii_end();
     GroupKey::new(bytes).ok_or_else(|| failed(Cause::Short(bytes.len())))
-}
-
-/// Its bytes and its permissions, both of the file that was opened.
-fn contents(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(io::Error::other(format!("over {BYTES_MAX} bytes long")));
-    }
-    Ok((bytes, metadata.mode()))
 }
 
 /// Why the secret of a group could not be read.
@@ -92,7 +73,7 @@ const BYTES_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 

@@ -87,6 +87,7 @@ mod queue;
 mod race;
 mod random;
 mod reactor;
+mod regular_file;
 mod running;
 mod sandbox;
 mod sse;

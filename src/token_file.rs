@@ -4,15 +4,17 @@
 //! token nor the source of a request.
 
 mod keys;
-mod regular;
 
 use std::{error::Error, fmt, io, path::PathBuf};
 
 pub use self::keys::KeyFileError;
 use self::keys::KeyFiles;
-use crate::access::{
-    Credentials,
-    tokens::{Tokens, TokensError},
+use crate::{
+    access::{
+        Credentials,
+        tokens::{Tokens, TokensError},
+    },
+    regular_file::{self, READABLE_BY_ANYBODY},
 };
 
 /// The files that there are; at least one.
@@ -122,7 +124,8 @@ impl TokenFile {
 
     /// Its text, and whether anybody on the machine can read it.
     fn text(&self) -> io::Result<(String, bool)> {
-        let (bytes, is_open) = regular::read(&self.path, BYTES_MAX)?;
+        let (bytes, mode) = regular_file::read(&self.path, BYTES_MAX)?;
+        let is_open = mode & READABLE_BY_ANYBODY != 0;
         let text = String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8"))?;
         Ok((text, is_open))
     }

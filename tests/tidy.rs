@@ -438,7 +438,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 33] = [
+const LAYERS: [(&str, &[&str]); 34] = [
     ("access", &[]),
     (
         "hub",
@@ -501,8 +501,9 @@ const LAYERS: [(&str, &[&str]); 33] = [
     ("running", &["error", "handle", "operation", "reactor"]),
     ("queue", &["channel", "hub"]),
     ("config", &["access"]),
-    ("token_file", &["access"]),
-    ("group_key_file", &["hub"]),
+    ("token_file", &["access", "regular_file"]),
+    ("group_key_file", &["hub", "regular_file"]),
+    ("regular_file", &[]),
     ("surroundings", &["pg"]),
     ("process", &["metrics"]),
     (

@@ -4,7 +4,7 @@
 //! the file that is printed holds none.
 
 use super::{
-    args::{Origin, Setting},
+    args::Setting,
     flags::{Default, Flag, Value},
     output::Output,
 };
@@ -28,13 +28,14 @@ fn line(setting: &Setting) -> String {
         return format!("# {long}: {without}");
     };
     let is_secret = matches!(flag.value, Value::Secret(..));
-    let is_token = flag.variable().as_deref() != Some("") && is_content(flag, &given.origin);
-    let values = given.values.iter();
-    let values: Vec<_> = if is_secret || is_token {
-        values.map(|value| masked(value)).collect()
-    } else {
-        values.cloned().collect()
+    let shown = |value: &String| {
+        if is_secret {
+            masked(value)
+        } else {
+            value.clone()
+        }
     };
+    let values: Vec<_> = given.values.iter().map(shown).collect();
     let is_masked = values != given.values;
     let comment = if is_masked { "# " } else { "" };
     let kind = if is_masked { "masked, from the " } else { "" };
@@ -43,12 +44,6 @@ fn line(setting: &Setting) -> String {
         toml(flag, &values),
         given.origin
     )
-}
-
-/// Whether the variable holds the secret itself, and not what the option takes.
-fn is_content(flag: &Flag, origin: &Origin) -> bool {
-    let is_variable = matches!(origin, Origin::Variable(_));
-    is_variable && matches!(flag.variable, super::flags::Variable::Content(..))
 }
 
 /// The values in TOML.

@@ -5,9 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +18,7 @@ use super::{
     command::CommandName,
     flags::{self, Flag, Value},
     nearest::{did_you_mean, nearest},
+    text_file,
 };
 
 /// A file of settings.
@@ -58,19 +57,8 @@ impl ConfigFile {
     /// Reads a file. Fails where it is no TOML at all; single keys that are wrong are
     /// [`Self::faults`].
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let failed = |error: io::Error| format!("configuration file {}: {error}", path.display());
-        let file = fs::File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let mut text = String::new();
-        file.take(BYTES_MAX + 1)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        if text.len() as u64 > BYTES_MAX {
-            return Err(failed(io::Error::other(format!(
-                "over {BYTES_MAX} bytes long"
-            ))));
-        }
-        let is_public = metadata.is_file() && metadata.mode() & READABLE_BY_ANYBODY != 0;
+        let (text, is_public) = text_file::read(path, BYTES_MAX)
+            .map_err(|error| format!("configuration file {}: {error}", path.display()))?;
         let mut file = Self::parse(path, &text)?;
         file.is_readable_by_anybody = is_public;
         Ok(file)
@@ -228,5 +216,3 @@ fn place(path: &Path, text: &str, at: usize) -> Place {
 
 /// Far more than all options take.
 const BYTES_MAX: u64 = 1024 * 1024;
-/// `o+r` of chmod(1).
-const READABLE_BY_ANYBODY: u32 = 0o004;

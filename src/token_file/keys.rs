@@ -8,8 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::regular;
-use crate::access::jwt::{KeyFault, Keys};
+use crate::{
+    access::jwt::{KeyFault, Keys},
+    regular_file::{self, READABLE_BY_ANYBODY},
+};
 
 /// The paths of the keys; at least one of them is there.
 #[derive(Debug)]
@@ -58,7 +60,8 @@ impl KeyFiles {
 
 /// Whether anybody on the machine can read the file.
 fn add(path: &Path, is_set: bool, keys: &mut Keys) -> Result<bool, KeyFileCause> {
-    let (bytes, is_open) = regular::read(path, BYTES_MAX).map_err(KeyFileCause::Io)?;
+    let (bytes, mode) = regular_file::read(path, BYTES_MAX).map_err(KeyFileCause::Io)?;
+    let is_open = mode & READABLE_BY_ANYBODY != 0;
     if !is_set {
         keys.add_key(&bytes).map_err(KeyFileCause::Key)?;
         return Ok(is_open);

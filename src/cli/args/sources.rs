@@ -4,18 +4,14 @@
 //! Finds values and says where they stood; the table gives them their effect. Reads that file, and
 //! the files in which `@FILE` says that a secret is.
 
-use std::{
-    fmt, fs,
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-};
+use std::{fmt, path::Path};
 
 use super::{Environment, typed::Typed};
 use crate::cli::{
     command::CommandName,
     config_file::{ConfigFile, Place},
     flags::{self, Default, Flag, Value, Variable},
+    text_file,
 };
 
 /// The places where values are, for one command.
@@ -178,9 +174,9 @@ impl<'a> Sources<'a> {
     /// The content of the file of a secret, without the end of its last line.
     fn secret(&mut self, flag: &Flag, path: &Path) -> Result<String, String> {
         let (long, shown) = (flag.long, path.display());
-        let (mut text, mode) =
-            read(path).map_err(|error| format!("the file {shown} of --{long}: {error}"))?;
-        if mode & READABLE_BY_ANYBODY != 0 {
+        let (mut text, is_public) = text_file::read(path, BYTES_MAX)
+            .map_err(|error| format!("the file {shown} of --{long}: {error}"))?;
+        if is_public {
             self.warnings.push(readable(path));
         }
         if text.ends_with('\n') {
@@ -215,25 +211,5 @@ fn readable(path: &Path) -> String {
     format!("anybody on this machine can read {}", path.display())
 }
 
-/// The text of a file, and its permissions.
-fn read(path: &Path) -> io::Result<(String, u32)> {
-    let file = fs::File::open(path)?;
-    let metadata = file.metadata()?;
-    let mut text = String::new();
-    file.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > BYTES_MAX {
-        return Err(io::Error::other(format!("over {BYTES_MAX} bytes long")));
-    }
-    // What a pipe has to say was for us alone.
-    let mode = if metadata.is_file() {
-        metadata.mode()
-    } else {
-        0
-    };
-    Ok((text, mode))
-}
-
 /// More than any key or connection string.
 const BYTES_MAX: u64 = 64 * 1024;
-/// `o+r` of chmod(1).
-const READABLE_BY_ANYBODY: u32 = 0o004;
