@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     client::{Client, End},
-    harness::{Bridge, Database, NO_POSTGRES},
+    harness::{Bridge, Database, NO_POSTGRES, PATIENCE},
     program::{alle_with, run},
     raw::{Raw, upgrade_request},
 };
@@ -111,8 +111,10 @@ fn users_that_refresh_their_tokens_under_load_lose_nothing() {
     let mut heard = vec![Vec::new(); CLIENTS];
     let mut counts = BTreeMap::<String, usize>::new();
     let (began, mut sent) = (Instant::now(), 0);
+    let all_heard = |heard: &[Vec<u64>]| heard.iter().all(|it| it.len() >= NOTIFICATIONS);
     // Longer than any one token lives.
-    while sent < NOTIFICATIONS || began.elapsed() < Duration::from_secs(20) {
+    while !all_heard(&heard) || began.elapsed() < Duration::from_secs(20) {
+        assert!(began.elapsed() < PATIENCE, "{counts:?}");
         if sent < NOTIFICATIONS {
             let batch: String = (sent..sent + 10)
                 .map(|it| format!("NOTIFY a, '{it}';"))
