@@ -59,6 +59,7 @@ mod subprotocol;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod token_refusal;
 mod unlisten_delay;
 mod unparsed;
 mod upgrading;
@@ -80,6 +81,7 @@ use self::{
     address_limit::AddressLimit,
     answering::Answering,
     asking::Asking,
+    authorization::Authorization,
     channels::Channels,
     clients::Clients,
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
@@ -89,12 +91,9 @@ use self::{
     eviction::Eviction,
     group::Group,
     grouping::Presence,
-    guessing::Guessing,
-    identity_limit::IdentityLimit,
     opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
-    rate_limit::RateLimit,
     reaping::Reaping,
     refusals::Refusals,
     shutdown::Shutdown,
@@ -103,7 +102,7 @@ use self::{
     work::Work,
 };
 use crate::{
-    access::{Access, origins::OriginPolicy},
+    access::origins::OriginPolicy,
     backend::{Backend, Configs},
     channel::LengthUnit,
     config::Limits,
@@ -129,7 +128,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Hub {
     limits: Limits,
-    access: Access,
+    authorization: Authorization,
     /// Who may use the admin address, where there is one: health and metrics are only there then.
     admin_origins: Option<OriginPolicy>,
     /// The page at `GET /`, where there is one.
@@ -153,10 +152,7 @@ pub struct Hub {
     upstream: Upstream,
     endpoints: EndpointsBySlot,
     address_limit: AddressLimit,
-    identity_limit: IdentityLimit,
-    guessing: Guessing,
     refusals: Refusals,
-    rate_limit: RateLimit,
     eviction: Eviction,
     deadlines: Deadlines,
     reaping: Reaping,
@@ -165,8 +161,6 @@ pub struct Hub {
     unparsed: Unparsed,
     /// Clients whose input goes on in the next turn.
     stopped: Vec<ClientId>,
-    /// Clients from this slot on are to be looked at, since the tokens were read again.
-    recheck_from: Option<u32>,
     /// A step of a stop goes on with the client in this slot.
     stop_from: u32,
     work: Work,
@@ -241,7 +235,7 @@ impl Hub {
         }
         let history = History::new(limits.history_frames_max, limits.history_bytes_max);
         Self {
-            access: settings.access,
+            authorization: Authorization::new(settings.access, &limits, now),
             admin_origins: settings.admin_origins,
             page: settings.page,
             seed: settings.epoch_seed,
@@ -262,11 +256,8 @@ impl Hub {
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
-            guessing: Guessing::new(now),
             refusals: Refusals::default(),
             address_limit: AddressLimit::new(limits.address_clients_max),
-            identity_limit: IdentityLimit::new(limits.identity_clients_max),
-            rate_limit: RateLimit::new(limits.client_rate_max),
             eviction: Eviction::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
@@ -274,7 +265,6 @@ impl Hub {
             asking: Asking::default(),
             unparsed: Unparsed::default(),
             stopped: Vec::new(),
-            recheck_from: None,
             stop_from: 0,
             work: Work::default(),
             shutdown: Shutdown::No,
@@ -358,6 +348,16 @@ impl Hub {
     pub fn handle_turn_time(&mut self, time: Duration) {
         let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.metrics.turn_time.observe(microseconds);
+    }
+
+    /// Whether [`Self::set_since_1970`] is wanted at the beginning of each turn: tokens have dates.
+    pub fn wants_since_1970(&self) -> bool {
+        self.authorization.access().jwt.is_some()
+    }
+
+    /// The time of the world, since 1970.
+    pub fn set_since_1970(&mut self, since_1970: Duration) {
+        self.clock.set_since_1970(since_1970);
     }
 
     /// The time, until it is told again.
@@ -468,7 +468,7 @@ impl Hub {
         let is_still_slow = self.close_slowest() | self.close_costliest();
         self.reap();
         let is_behind = is_still_slow
-            || self.recheck_from.is_some()
+            || self.authorization.is_rechecking()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
             || self.stop_from > 0

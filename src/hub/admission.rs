@@ -9,14 +9,18 @@ use std::time::Duration;
 use super::{
     Disconnect, Hub,
     answer::Answer,
+    authorization::TOO_MANY_OF_IDENTITY,
     clients::{Clients, Kind, Phase},
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    token_refusal::TokenRefusal,
 };
 use crate::{
-    access::Credential,
+    access::{Credential, Credentials, secret::Secret, tokens::Tokens},
+    http::response::Status,
     id::{ClientId, Tick, elapsed},
+    message::{ErrorCode, Refusal, RequestId, ServerMessage},
     ws::close::CloseReason,
 };
 
@@ -67,7 +71,7 @@ impl Hub {
         let id = self.clients.insert(kind, now);
         self.endpoints.note(id.slot, endpoints);
         self.delivery.attach(id.slot);
-        self.rate_limit.fill(id.slot as usize, now);
+        self.authorization.attach(id.slot, now);
         id
     }
 
@@ -163,9 +167,7 @@ impl Hub {
                 self.close(oldest.slot, CloseReason::NoPlace);
             }
         }
-        let identity = token.as_ref().and_then(Credential::identity);
-        self.identity_limit.insert(identity);
-        let phase = self.phase_of(token);
+        let phase = self.authorization.admit(token);
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, self.clients.id(slot));
         self.address_limit.insert(slot);
@@ -175,6 +177,111 @@ impl Hub {
     pub(super) fn is_full(&self) -> bool {
         let max = self.limits.clients_max;
         max.is_some_and(|max| self.clients.open_count() >= max)
+    }
+
+    // ---- credentials
+
+    /// What this token lets its bearer do.
+    pub(super) fn authenticate(
+        &mut self,
+        slot: u32,
+        token: &Secret,
+    ) -> Result<Credential, TokenRefusal> {
+        let peer = self.endpoints.peer(slot);
+        let (clock, work, metrics) = (&self.clock, &mut self.work, &mut self.metrics);
+        self.authorization
+            .authenticate(token, peer, clock, work, metrics)
+    }
+
+    /// A client says who it is, for the first time or again.
+    pub(super) fn handle_auth(
+        &mut self,
+        slot: u32,
+        token: Result<Secret, Refusal>,
+        id: Option<&RequestId>,
+    ) {
+        let token = match self.authorization.token_of(token) {
+            Ok(token) => token,
+            Err(Refusal { code, text, .. }) => {
+                self.send_error(slot, code, &text, None, id);
+                return;
+            }
+        };
+        let token = match self.authenticate(slot, &token) {
+            Ok(token) => token,
+            Err(refusal) => {
+                self.refuse_token(slot, refusal, id);
+                return;
+            }
+        };
+        let old = self.clients.credential(slot).cloned();
+        if !self.authorization.change(old.as_ref(), &token) {
+            self.log_refusal(slot, Status::TooManyRequests, TOO_MANY_OF_IDENTITY);
+            self.send_error(slot, ErrorCode::RateLimited, TOO_MANY_OF_IDENTITY, None, id);
+            if old.is_none() {
+                self.close(slot, CloseReason::NoPlace);
+            }
+            return;
+        }
+        let is_new = self.clients.authenticate(slot, token, self.clock.tick());
+        if let Some(old) = old.filter(|_| is_new) {
+            self.authorization.release_old(&old);
+        }
+        self.answer(slot, &ServerMessage::Authenticated { id });
+        // The same token covers it already, or it would not be here: that costs nothing again.
+        if is_new {
+            self.close_if_at_fault(slot);
+        }
+    }
+
+    fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
+        self.log_refusal(slot, refusal.status(), refusal.text());
+        self.send_error(slot, refusal.code(), refusal.text(), None, id);
+        // Of a token that was not looked at nobody knows that it is wrong.
+        if refusal == TokenRefusal::TooMany {
+            return;
+        }
+        let failures = self.clients.count_failure(slot);
+        if failures.is_some_and(|failures| failures >= self.limits.auth_failures_max) {
+            self.close(slot, CloseReason::TokenWrong);
+        }
+    }
+
+    /// The tokens were read again, as by [`Self::handle_credentials`].
+    pub fn handle_tokens(&mut self, read: Tokens) {
+        let tokens = Some(read);
+        self.handle_credentials(Credentials { tokens, keys: None });
+    }
+
+    /// Tokens and keys were read again: a client whose token is no more, or whose token is a JWT of
+    /// a key that is no more, is closed with 4001; one whose token does not cover a channel that the
+    /// client uses with 4003.
+    pub fn handle_credentials(&mut self, read: Credentials) {
+        self.authorization.replace(read);
+        self.recheck();
+    }
+
+    /// Looks at the clients' tokens, as far as the turn's work goes.
+    pub(super) fn recheck(&mut self) {
+        let end = self.clients.slots().end;
+        while !self.work.is_spent() {
+            let Some(slot) = self.authorization.poll_recheck(end) else {
+                return;
+            };
+            self.close_if_at_fault(slot);
+        }
+    }
+
+    /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
+    /// may come back, and learns then what it may.
+    fn close_if_at_fault(&mut self, slot: u32) {
+        let (phase, channels) = (self.clients.phase(slot), &self.channels);
+        let fault = self
+            .authorization
+            .find_fault(slot, phase, channels, &mut self.work);
+        if let Some(reason) = fault {
+            self.close(slot, reason);
+        }
     }
 
     // ---- eviction

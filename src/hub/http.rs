@@ -8,15 +8,15 @@ use std::borrow::Cow;
 use super::{
     Hub,
     answer::{Answer, HTML, JAVASCRIPT, TEXT, not_allowed},
-    authorization::TokenRefusal,
     clients::Kind,
     eviction::EvictionClass,
     page,
     reply::Reply,
+    token_refusal::TokenRefusal,
     unlisten_delay::Parting,
 };
 use crate::{
-    access::{Credential, origins, secret::Secret},
+    access::{Credential, origins},
     http::{
         body::Framing,
         request::{Method, Request},
@@ -162,10 +162,7 @@ impl Hub {
         let is_admin = self.clients.kind(slot) == Kind::Admin;
         match self.admin_origins.as_ref().filter(|_| is_admin) {
             Some(origins) => origins.check(request.host, request.origin, is_to_loopback),
-            None => {
-                let access = &self.access;
-                access.check_origin(request.host, request.origin, is_to_loopback)
-            }
+            None => self.authorization.check_origin(request, is_to_loopback),
         }
     }
 
@@ -235,12 +232,10 @@ impl Hub {
         slot: u32,
         request: &Request<'_>,
     ) -> Result<Option<Credential>, TokenRefusal> {
-        match request.bearer {
-            Some(token) if self.access.is_token_required() => {
-                self.authenticate(slot, &Secret::new(token)).map(Some)
-            }
-            Some(_) | None => Ok(None),
-        }
+        let bearer = self.authorization.bearer(request);
+        bearer
+            .map(|token| self.authenticate(slot, &token))
+            .transpose()
     }
 
     /// The same where no message can bring one later.
@@ -249,13 +244,13 @@ impl Hub {
         slot: u32,
         request: &Request<'_>,
     ) -> Result<Option<Credential>, Answer> {
-        if self.access.is_asked {
+        if self.authorization.access().is_asked {
             let text = "the program decides here about WebSockets alone";
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             return Err(Answer::error_refusal(status, code, text, None));
         }
         let refusal = match self.token_of(slot, request) {
-            Ok(None) if self.access.is_token_required() => TokenRefusal::Missing,
+            Ok(None) if self.authorization.access().is_token_required() => TokenRefusal::Missing,
             Ok(token) => return Ok(token),
             Err(refusal) => refusal,
         };

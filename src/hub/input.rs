@@ -5,6 +5,7 @@
 use super::{
     Action, Hub,
     answer::Answer,
+    authorization::Forbidden,
     clients::Phase,
     custom_protocol::{Arrival, RawMessage},
     encode::{Transport, append_message},
@@ -276,8 +277,8 @@ impl Hub {
 
     /// Whether more is to be read of the client.
     fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let is_taken = self.rate_limit.take(slot, self.clock.tick());
-        if is_taken {
+        let is_taken = self.authorization.take_message(slot, self.clock.tick());
+        if is_taken.is_ok() {
             let arrival = Arrival::Message(self.clients.id(slot), message);
             if let Some(queue) = &mut self.custom_protocol {
                 queue.push(arrival);
@@ -286,7 +287,7 @@ impl Hub {
             let reason = CloseReason::TooManyMessages;
             self.reply_close(slot, reason, reason.code());
         }
-        is_taken
+        is_taken.is_ok()
     }
 
     /// The program's reply to a [message](Action::Message).
@@ -330,6 +331,13 @@ impl Hub {
                 self.send_error(slot, refusal.code, &refusal.text, channel, id.as_ref());
             }
         }
+    }
+
+    /// Whether the client may send the message, or one that could not be read; else why not.
+    fn authorize(&mut self, slot: u32, message: Option<&ClientMessage>) -> Result<(), Forbidden> {
+        let now = self.clock.tick();
+        self.authorization.take_message(slot, now)?;
+        self.authorization.check(self.clients.phase(slot), message)
     }
 
     pub(super) fn send_error(

@@ -2,7 +2,7 @@
 //!
 //! Knows neither why nor what follows.
 
-use super::{answer::Answer, authorization::TokenRefusal, exchange::Publish};
+use super::{answer::Answer, exchange::Publish, token_refusal::TokenRefusal};
 use crate::{access::Credential, channel::Channel};
 
 /// What becomes of a request.

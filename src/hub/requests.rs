@@ -10,7 +10,6 @@ use super::{
     clients::Phase,
     eviction::EvictionClass,
     exchange::{Asked, Exchange, Publish},
-    group::is_reserved,
     http::publish_segment,
     publishing::ReplyTo,
     reply::Reply,
@@ -67,8 +66,10 @@ impl Hub {
         let name = publish_segment(request.path).and_then(percent::decode);
         let channel = self.parse_channel(name)?;
         let name = Some(channel.as_str());
-        let is_reserved = is_reserved(channel.as_str());
-        if is_reserved || !self.access.may_publish(token.as_ref(), channel.as_str()) {
+        if !self
+            .authorization
+            .may_publish(token.as_ref(), channel.as_str())
+        {
             let text = "no publishing to this channel";
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             return Err(Answer::error_refusal(status, code, text, name));
@@ -301,8 +302,8 @@ impl Hub {
                 &ServerMessage::error(code, text, name, None),
             ))
         };
-        if !self.rate_limit.take(slot, self.clock.tick()) {
-            let (code, text) = (ErrorCode::RateLimited, "too many messages in a second");
+        let now = self.clock.tick();
+        if let Err((code, text)) = self.authorization.take_message(slot, now) {
             self.metrics.errors.add(code.label());
             return refuse(Status::TooManyRequests, code, text);
         }
@@ -324,7 +325,7 @@ impl Hub {
         };
         // The tokens may have been read again while the body came.
         if !self
-            .access
+            .authorization
             .may_publish(publish.token.as_ref(), publish.channel.as_str())
         {
             let code = ErrorCode::Forbidden;

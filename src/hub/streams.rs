@@ -13,7 +13,7 @@ use super::{
     authorization::TOO_MANY_OF_IDENTITY,
     clients::Phase,
     encode::Transport,
-    group::{Judgement, Patience, is_reserved},
+    group::{Judgement, Patience},
     opening::{Opening, Resumption},
     pending::Subscribe,
     position::Position,
@@ -75,10 +75,7 @@ impl Hub {
         request: &Request<'_>,
     ) -> Result<(Option<Credential>, Vec<Channel>), Answer> {
         let token = self.require_token(slot, request)?;
-        if self
-            .identity_limit
-            .is_full(token.as_ref().and_then(Credential::identity))
-        {
+        if self.authorization.is_identity_full(token.as_ref()) {
             let (status, code) = (Status::TooManyRequests, ErrorCode::RateLimited);
             return Err(Answer::error_refusal(
                 status,
@@ -111,7 +108,7 @@ impl Hub {
         }
         let mut names = channels.iter().map(Channel::as_str);
         if let Some(name) =
-            names.find(|name| is_reserved(name) || !self.access.may_subscribe(token.as_ref(), name))
+            names.find(|name| !self.authorization.may_subscribe(token.as_ref(), name))
         {
             let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
             let text = "no subscribing to this channel";

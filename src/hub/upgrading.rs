@@ -10,7 +10,7 @@ use super::{
     subprotocol::{self, Offer},
 };
 use crate::{
-    access::{Credential, visitor::Verdict},
+    access::visitor::Verdict,
     escape,
     http::{request::Request, response::Status},
     ws::handshake::offered_protocols,
@@ -31,7 +31,7 @@ impl Hub {
             Offer::read(offered_protocols(&request.fields))
         };
         self.tell_of_foreign(&offer);
-        if self.access.is_asked {
+        if self.authorization.access().is_asked {
             return self.reply_if_admitted(slot, key, offer.chosen);
         }
         let in_header = match self.token_of(slot, request) {
@@ -41,15 +41,15 @@ impl Hub {
                 return Reply::Respond(answer.with_fields(refusal.challenge()));
             }
         };
-        let token = match offer.token.filter(|_| self.access.is_token_required()) {
+        let token = match offer
+            .token
+            .filter(|_| self.authorization.access().is_token_required())
+        {
             Some(token) if in_header.is_none() => self.authenticate(slot, &token).map(Some),
             Some(_) | None => Ok(in_header),
         };
         let identity = token.as_ref().ok().and_then(Option::as_ref);
-        if self
-            .identity_limit
-            .is_full(identity.and_then(Credential::identity))
-        {
+        if self.authorization.is_identity_full(identity) {
             return Reply::Respond(Answer::refusal(
                 Status::TooManyRequests,
                 TOO_MANY_OF_IDENTITY,
@@ -78,7 +78,7 @@ impl Hub {
         let (status, reason) = match self.asking.take(slot) {
             None => return Reply::Ask,
             Some(Verdict::Admit(permissions)) => {
-                let token = Some(self.access.grant(permissions));
+                let token = Some(self.authorization.grant(permissions));
                 return Reply::Upgrade(Handshake {
                     key: key.to_owned(),
                     protocol,
