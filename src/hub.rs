@@ -3,11 +3,12 @@
 //! Composes parts, each with private state: who is connected ([`clients`]), which channels are
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
-//! reactions are sorted by what they react to: [`input`], [`http`], [`authorization`],
+//! reactions are sorted by what they react to: [`input`], [`requests`], [`exchanges`],
 //! [`admission`], [`closing`] and [`stopping`] to clients, [`listening`] to PostgreSQL.
 
 mod action;
 mod address_limit;
+mod addressing;
 mod admission;
 mod answer;
 mod answering;
@@ -23,14 +24,15 @@ pub mod drive;
 pub mod encode;
 mod endpoints;
 mod epoch;
+mod error_status;
 mod eviction;
 mod exchange;
+mod exchanges;
 pub mod feed;
 mod gauges;
 pub mod group;
 mod grouping;
 mod guessing;
-mod http;
 mod identity_limit;
 mod input;
 mod inspect;
@@ -50,9 +52,11 @@ mod reaping;
 mod refusals;
 mod reply;
 mod requests;
+mod room;
 mod settings;
 mod shares;
 mod shutdown;
+mod site;
 mod stopping;
 mod streams;
 mod subprotocol;
@@ -62,7 +66,6 @@ mod tests;
 mod token_refusal;
 mod unlisten_delay;
 mod unparsed;
-mod upgrading;
 pub mod work;
 
 use std::{
@@ -78,7 +81,6 @@ pub use self::{
     settings::Settings,
 };
 use self::{
-    address_limit::AddressLimit,
     answering::Answering,
     asking::Asking,
     authorization::Authorization,
@@ -88,7 +90,6 @@ use self::{
     deadlines::Deadlines,
     encode::Transport,
     endpoints::EndpointsBySlot,
-    eviction::Eviction,
     group::Group,
     grouping::Presence,
     opening::Openings,
@@ -96,13 +97,15 @@ use self::{
     publishing::Publishing,
     reaping::Reaping,
     refusals::Refusals,
+    room::Room,
     shutdown::Shutdown,
+    site::Site,
+    subprotocol::ForeignOffers,
     unlisten_delay::UnlistenDelay,
     unparsed::Unparsed,
     work::Work,
 };
 use crate::{
-    access::origins::OriginPolicy,
     backend::{Backend, Configs},
     channel::LengthUnit,
     config::Limits,
@@ -129,16 +132,13 @@ use crate::{
 pub struct Hub {
     limits: Limits,
     authorization: Authorization,
-    /// Who may use the admin address, where there is one: health and metrics are only there then.
-    admin_origins: Option<OriginPolicy>,
-    /// The page at `GET /`, where there is one.
-    page: Option<Page>,
+    site: Site,
+    room: Room,
     /// Clients see what follows from it.
     seed: u64,
     /// When readers of events come back.
     random: Random,
-    /// The log says which subprotocol to offer.
-    has_told_subprotocol: bool,
+    foreign_offers: ForeignOffers,
     log_lines_dropped: Arc<AtomicU64>,
     process: Option<fn() -> Process>,
     clock: Clock,
@@ -151,9 +151,7 @@ pub struct Hub {
     postgres: Postgres,
     upstream: Upstream,
     endpoints: EndpointsBySlot,
-    address_limit: AddressLimit,
     refusals: Refusals,
-    eviction: Eviction,
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
@@ -220,6 +218,7 @@ impl Hub {
     pub fn with_messages(settings: Settings, now: Instant) -> Self {
         let mut hub = Self::with_feed(settings, now);
         hub.custom_protocol = Some(CustomProtocol::default());
+        hub.site.close_channels();
         hub
     }
 
@@ -236,8 +235,12 @@ impl Hub {
         let history = History::new(limits.history_frames_max, limits.history_bytes_max);
         Self {
             authorization: Authorization::new(settings.access, &limits, now),
-            admin_origins: settings.admin_origins,
-            page: settings.page,
+            site: Site::new(
+                settings.page,
+                settings.admin_origins,
+                limits.message_bytes_max,
+            ),
+            room: Room::new(&limits),
             seed: settings.epoch_seed,
             log_lines_dropped: settings.log_lines_dropped,
             process: settings.process,
@@ -252,13 +255,11 @@ impl Hub {
             publishing: Publishing::default(),
             openings: Openings::default(),
             random: Random::new(settings.epoch_seed),
-            has_told_subprotocol: false,
+            foreign_offers: ForeignOffers::default(),
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
             refusals: Refusals::default(),
-            address_limit: AddressLimit::new(limits.address_clients_max),
-            eviction: Eviction::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
@@ -452,7 +453,7 @@ impl Hub {
         }
         self.forward_commands();
         self.advance_shutdown();
-        self.log_refusals();
+        self.refusals.handle_timeout(now);
     }
 
     /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and

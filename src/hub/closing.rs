@@ -135,11 +135,11 @@ impl Hub {
         self.asking.forget(slot);
         self.delivery.end(slot, cuts_backlog);
         self.clients.end(slot, phase, self.clock.tick());
-        self.note(EvictionClass::Ending, self.clients.id(slot));
+        self.note(EvictionClass::Ending, slot);
     }
 
     fn unlink(&mut self, slot: u32, parting: Parting) {
-        self.address_limit.remove(slot);
+        self.room.close(slot);
         self.openings.remove(slot);
         if let Some(credential) = self.clients.credential(slot) {
             self.authorization.release(credential);
