@@ -9,10 +9,12 @@ use std::{ops::Range, time::Duration};
 
 use slab::Slab;
 
+pub(super) use self::credentials::Ending;
 pub(super) use super::phase::Phase;
 use super::{encode::Transport, exchange::Exchange};
 use crate::{
     id::{ClientId, Tick, elapsed},
+    metrics::Gauges,
     ws::decoder::Decoder,
 };
 
@@ -193,6 +195,14 @@ impl Clients {
     /// Whether no connection has a slot.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Their numbers.
+    pub(super) fn fill(&self, gauges: &mut Gauges) {
+        gauges.clients_open = self.open;
+        gauges.clients_handshake = self.unfinished;
+        gauges.clients_closing = self.count() - self.open - self.unfinished;
+        gauges.streams = self.streams;
     }
 
     // ---- what is noted of one

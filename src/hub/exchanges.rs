@@ -1,25 +1,28 @@
-//! Reactions to what follows on a connection that asks over HTTP: bodies, and the next requests.
+//! Reactions to what follows on a connection that asks over HTTP, bodies and the next requests; and
+//! to publishes, over HTTP or not: what is asked, and what is answered.
 //!
 //! What is answered to a head is `requests`'s, the order of the answers `exchange`'s.
 
 use std::{borrow::Cow, str};
 
 use super::{
-    Disconnect, Hub,
+    Action, Disconnect, Hub,
     answer::Answer,
     clients::Phase,
     eviction::EvictionClass,
     exchange::{Exchange, Step},
-    publishing::ReplyTo,
+    publishing::{Publish as Waiting, Publishing, ReplyTo},
     reply::{Publish, Reply},
     unlisten_delay::Parting,
     work::message_units,
 };
 use crate::{
     access::Credential,
+    backend::command::{Notify, Published},
     channel::{Channel, Payload},
     http::{body::Framing, request::Request, response::Status},
-    message::ErrorCode,
+    id::ClientId,
+    message::{ErrorCode, ServerMessage},
 };
 
 impl Hub {
@@ -214,8 +217,90 @@ impl Hub {
         Ok(payload)
     }
 
+    /// Whether a publish can be taken now; else why not.
+    pub(super) fn check_publish(
+        &self,
+        channel: &Channel,
+        payload: &Payload,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        if !self.upstream.can_publish(self.postgres.is_publishing_up) {
+            return Err((ErrorCode::PostgresDown, "PostgreSQL is not connected"));
+        }
+        if self.waiting_bytes() + Publishing::cost(channel, payload) > self.limits.waiting_bytes_max
+        {
+            let text = "too many publishes are waiting for PostgreSQL";
+            return Err((ErrorCode::RateLimited, text));
+        }
+        Ok(())
+    }
+
+    /// Takes a publish: its outcome follows.
+    pub(super) fn begin_publish(
+        &mut self,
+        slot: u32,
+        channel: Channel,
+        payload: Payload,
+        reply_to: ReplyTo,
+    ) {
+        let client = self.clients.id(slot);
+        let now = self.clock.micros();
+        let number = self
+            .publishing
+            .begin(Some(client), channel.clone(), &payload, reply_to, now);
+        self.metrics.publishes += 1;
+        let request = self.upstream.publish(Notify {
+            number,
+            source: slot,
+            channel,
+            payload,
+        });
+        self.actions.extend(request.map(Action::Request));
+    }
+
+    /// Tells what became of a publish; `failure` is the error, if it is one.
+    pub(super) fn tell_outcome(
+        &mut self,
+        ticket: u32,
+        publish: &Waiting,
+        outcome: &Published,
+        failure: Option<&ServerMessage<'_>>,
+    ) {
+        let Some(ClientId { slot, .. }) = publish.client else {
+            let told = Action::Published(ticket, outcome.clone());
+            self.actions.push_back(told);
+            return;
+        };
+        if let Some(ServerMessage::Error { code, .. }) = failure {
+            self.metrics.errors.add(code.label());
+        }
+        let channel = publish.channel.as_str();
+        match &publish.reply_to {
+            ReplyTo::Message(id) => {
+                self.resume(slot);
+                let id = id.as_ref();
+                let notified = id.map(|id| ServerMessage::Notified {
+                    channel,
+                    id: Some(id),
+                });
+                if let Some(message) = failure.or(notified.as_ref()) {
+                    self.answer(slot, message);
+                }
+            }
+            ReplyTo::Request {
+                number,
+                is_persistent,
+                fields,
+            } => {
+                let notified = ServerMessage::Notified { channel, id: None };
+                let answer = Answer::message(failure.unwrap_or(&notified));
+                let answer = answer.with_fields(fields).persistent(*is_persistent);
+                self.answer_request(slot, *number, answer);
+            }
+        }
+    }
+
     /// A publish that was asked over HTTP ended, so that its answer is this.
-    pub(super) fn answer_request(&mut self, slot: u32, number: u64, answer: Answer) {
+    fn answer_request(&mut self, slot: u32, number: u64, answer: Answer) {
         let Some(mut exchange) = self.clients.take_exchange(slot) else {
             return;
         };

@@ -1,12 +1,15 @@
 //! What is known of PostgreSQL as a whole: which sessions are up, what was proved, and what clients
 //! were told last.
 //!
-//! Knows no channel and no client.
+//! Knows no client.
+
+use std::borrow::Cow;
 
 use crate::{
-    backend::{Stall, Unfit},
+    backend::{Stall, Unfit, interests::Interests},
     channel::LengthUnit,
     message::PostgresStatus,
+    metrics::Gauges,
     pg::session::ServerError,
 };
 
@@ -42,8 +45,37 @@ impl Postgres {
         self.announced == PostgresStatus::Down
     }
 
+    /// Why not every wanted channel is heard and publishable, if so.
+    pub(super) fn readiness(&self, interests: &Interests) -> Result<(), Cow<'static, str>> {
+        if !interests.is_up() {
+            Err(self.absence().into())
+        } else if interests.unsettled_count() > 0 {
+            Err("channels are being listened to".into())
+        } else if interests.refused_count() > 0 {
+            Err("PostgreSQL refused to listen to a channel".into())
+        } else if !self.is_publishing_up {
+            Err("the publishing session is not connected".into())
+        } else if let Some(stall) = self.stall {
+            Err(stall.to_string().into())
+        } else if let Some(refusal) = &self.refusal {
+            Err(format!("PostgreSQL refuses to notify: {refusal}").into())
+        } else if !self.is_proved {
+            Err("no notification of the publishing session was heard yet".into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Its numbers.
+    pub(super) fn fill(&self, gauges: &mut Gauges) {
+        gauges.is_publishing_up = self.is_publishing_up;
+        gauges.is_proved = self.is_proved;
+        gauges.is_stalled = self.stall.is_some();
+        gauges.queue_usage = self.queue_usage;
+    }
+
     /// Why no listening session is up.
-    pub(super) fn absence(&self) -> &'static str {
+    fn absence(&self) -> &'static str {
         match self.unfit {
             None => "PostgreSQL is not connected",
             Some(Unfit::Standby) => "PostgreSQL is a standby, where nobody can listen",

@@ -145,7 +145,7 @@ impl Hub {
         } else {
             Offer::read(offered_protocols(&request.fields))
         };
-        self.foreign_offers.note(&offer);
+        self.refusals.note_offer(&offer);
         let upgrade = |token| {
             Reply::Upgrade(Handshake {
                 key: key.to_owned(),
@@ -259,6 +259,11 @@ impl Hub {
             is_persistent: request.is_persistent && !self.is_shutting_down(),
             fields: fields.to_owned(),
         }))
+    }
+
+    /// A stream that ends as soon as it has begun: its reader tries again.
+    fn stream_refusal(&mut self, reason: CloseReason, text: &str, fields: &str) -> Answer {
+        Answer::stream_end(self.retries.after_end(), reason.code(), text, fields)
     }
 
     /// The token that the request brings in its header.
