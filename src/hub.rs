@@ -31,6 +31,7 @@ mod eviction;
 mod exchange;
 mod exchanges;
 pub mod feed;
+mod gauges;
 pub mod group;
 mod guessing;
 mod host;
@@ -89,6 +90,7 @@ use self::{
     deadlines::Deadlines,
     encode::Transport,
     endpoints::EndpointsBySlot,
+    gauges::Numbers,
     host::Host,
     membership::Membership,
     opening::Openings,
@@ -321,23 +323,20 @@ impl Hub {
         self.metrics.text(&self.gauges())
     }
 
-    /// What there is at this moment, gathered when somebody asks: nothing on the way of a
-    /// notification keeps it up to date.
+    /// What there is at this moment.
     fn gauges(&self) -> Gauges {
-        let mut gauges = Gauges {
-            publishes_waiting: self.publishing.count(),
+        let numbers = Numbers {
+            limits: &self.limits,
+            clients: &self.clients,
+            channels: &self.channels,
+            delivery: &self.delivery,
+            publishing: &self.publishing,
+            postgres: &self.postgres,
+            membership: &self.membership,
+            host: &self.host,
             owned_bytes: self.owned_bytes(),
-            waiting_bytes: self.waiting_bytes(),
-            clients_max: self.limits.clients_max.unwrap_or(usize::MAX),
-            ..Gauges::default()
         };
-        self.host.fill(&mut gauges);
-        self.clients.fill(&mut gauges);
-        self.channels.fill(&mut gauges);
-        self.postgres.fill(&mut gauges);
-        self.delivery.fill(&mut gauges);
-        self.membership.fill(&mut gauges);
-        gauges
+        numbers.gather()
     }
 
     /// The parts agree with each other, and nothing is kept for nobody. What holds within a part,

@@ -1,7 +1,6 @@
 //! How much is on its way, and what always holds: for gauges and for tests.
 
 use super::{Delivery, recipient::NO_BACKLOG};
-use crate::metrics::Gauges;
 
 /// How much there is.
 #[derive(Clone, Copy, Debug)]
@@ -28,16 +27,6 @@ impl Delivery {
             unsent_bytes: self.unsent_bytes(),
             history_bytes: self.history.bytes(),
         }
-    }
-
-    /// Its numbers.
-    pub(crate) fn fill(&self, gauges: &mut Gauges) {
-        let sizes = self.sizes();
-        gauges.backlogs = sizes.backlogs;
-        gauges.backlog_bytes = sizes.backlog_bytes;
-        gauges.retained_bytes = sizes.retained_bytes;
-        gauges.unsent_bytes = sizes.unsent_bytes;
-        gauges.history_bytes = sizes.history_bytes;
     }
 
     /// Passes and backlogs agree with each other, and each backlog is somebody's.

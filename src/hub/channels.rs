@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-mod inspect;
+mod invariants;
 mod mirroring;
 
 use self::mirroring::Mirroring;
@@ -136,6 +136,11 @@ impl Channels {
     /// How many channels are in use: the others that are listened to give way to them.
     pub(super) fn used_count(&self) -> usize {
         self.interests.wanted_count() - self.kept.len() - self.mirroring.spare_count()
+    }
+
+    /// How many channels nobody uses that are listened to for clients that may come back.
+    pub(super) fn kept_count(&self) -> usize {
+        self.kept.len()
     }
 
     /// How many of its own channels a client has or waits for.

@@ -14,7 +14,6 @@ pub(super) use super::phase::Phase;
 use super::{encode::Transport, exchange::Exchange};
 use crate::{
     id::{ClientId, Tick, elapsed},
-    metrics::Gauges,
     ws::decoder::Decoder,
 };
 
@@ -195,14 +194,6 @@ impl Clients {
     /// Whether no connection has a slot.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
-    }
-
-    /// Their numbers.
-    pub(super) fn fill(&self, gauges: &mut Gauges) {
-        gauges.clients_open = self.open;
-        gauges.clients_handshake = self.unfinished;
-        gauges.clients_closing = self.count() - self.open - self.unfinished;
-        gauges.streams = self.streams;
     }
 
     // ---- what is noted of one

@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::metrics::{Gauges, Process};
+use crate::metrics::Process;
 
-/// Where the numbers come from.
+/// Where its numbers come from.
 #[derive(Debug)]
 pub(super) struct Host {
     log_lines_dropped: Arc<AtomicU64>,
@@ -22,11 +22,13 @@ impl Host {
         }
     }
 
-    /// Its numbers.
-    pub(super) fn fill(&self, gauges: &mut Gauges) {
-        gauges.log_lines_dropped = self.log_lines_dropped.load(Ordering::Relaxed);
-        if let Some(process) = self.process {
-            process().fill(gauges);
-        }
+    /// Lines that the program's log dropped.
+    pub(super) fn log_lines_dropped(&self) -> u64 {
+        self.log_lines_dropped.load(Ordering::Relaxed)
+    }
+
+    /// What the operating system counts for the process.
+    pub(super) fn process(&self) -> Process {
+        self.process.map(|process| process()).unwrap_or_default()
     }
 }

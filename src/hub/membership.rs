@@ -14,7 +14,7 @@ use crate::{
     backend::{Backend, Control, Role},
     channel::ChannelKey,
     message::Since,
-    metrics::{Gauges, Metrics},
+    metrics::Metrics,
 };
 
 /// The group that the bridge belongs to, if it belongs to one; without, nothing here does anything.
@@ -222,18 +222,9 @@ impl Membership {
         }
     }
 
-    /// Its numbers.
-    pub(super) fn fill(&self, gauges: &mut Gauges) {
-        let Some(group) = &self.group else {
-            return;
-        };
-        gauges.group_peers = group.peer_count();
-        gauges.group_channels_mirrored = group.mirrored_count();
-        gauges.group_offsets = group.offset_count();
-        gauges.group_messages_sent = group.counts.messages_sent;
-        gauges.group_messages_heard = group.counts.messages_heard;
-        gauges.group_messages_refused = group.counts.messages_refused;
-        gauges.group_contradictions = group.counts.contradictions;
+    /// The group, for its numbers.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_deref()
     }
 
     /// The group agrees with itself.

@@ -9,7 +9,6 @@ use crate::{
     backend::{Stall, Unfit, interests::Interests},
     channel::LengthUnit,
     message::PostgresStatus,
-    metrics::Gauges,
     pg::session::ServerError,
 };
 
@@ -64,14 +63,6 @@ impl Postgres {
         } else {
             Ok(())
         }
-    }
-
-    /// Its numbers.
-    pub(super) fn fill(&self, gauges: &mut Gauges) {
-        gauges.is_publishing_up = self.is_publishing_up;
-        gauges.is_proved = self.is_proved;
-        gauges.is_stalled = self.stall.is_some();
-        gauges.queue_usage = self.queue_usage;
     }
 
     /// Why no listening session is up.

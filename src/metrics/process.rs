@@ -1,7 +1,5 @@
 //! What the operating system counts for this process: plain numbers, some of them unknown.
 
-use super::table::Gauges;
-
 /// The figures of one moment, under the names that Prometheus's client libraries gave them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
@@ -17,16 +15,4 @@ pub struct Process {
     pub files_open: Option<u64>,
     /// The most descriptors that may be in use.
     pub files_max: Option<u64>,
-}
-
-impl Process {
-    /// Its numbers.
-    pub(crate) fn fill(&self, gauges: &mut Gauges) {
-        gauges.cpu_seconds = self.cpu_seconds;
-        gauges.start_seconds = self.start_seconds;
-        gauges.virtual_bytes = self.virtual_bytes;
-        gauges.resident_bytes = self.resident_bytes;
-        gauges.files_open = self.files_open;
-        gauges.files_max = self.files_max;
-    }
 }

@@ -1,18 +1,9 @@
-//! What holds of the channels between two turns, and their numbers.
+//! What holds of the channels between two turns.
 
 use super::Channels;
-use crate::{backend::interest::Interest, metrics::Gauges};
+use crate::backend::interest::Interest;
 
 impl Channels {
-    /// Their numbers.
-    pub(in super::super) fn fill(&self, gauges: &mut Gauges) {
-        gauges.is_listening_up = self.interests.is_up();
-        gauges.subscriptions = self.links.count();
-        gauges.channels_listened = self.interests.listened_count();
-        gauges.channels_used = self.used_count();
-        gauges.channels_kept = self.kept.len();
-    }
-
     /// What is wanted is what somebody has a use for.
     pub(in super::super) fn check_invariants(&self) {
         self.interests.check_invariants();
