@@ -3,7 +3,7 @@
 //! Composes parts, each with private state: who is connected ([`clients`]), which channels are
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
-//! reactions are sorted by what they react to: [`input`], [`requests`], [`exchanges`],
+//! reactions are sorted by what they react to: [`input`], [`requests`], [`publishes`],
 //! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
 
 mod action;
@@ -29,7 +29,6 @@ mod epoch;
 mod error_status;
 mod eviction;
 mod exchange;
-mod exchanges;
 pub mod feed;
 mod gauges;
 pub mod group;
@@ -37,6 +36,7 @@ mod guessing;
 mod host;
 mod identity_limit;
 mod input;
+mod judge;
 mod links;
 mod listening;
 mod membership;
@@ -47,6 +47,7 @@ mod pending;
 mod phase;
 mod position;
 mod postgres;
+mod publishes;
 mod publishing;
 mod rate_limit;
 mod reaping;

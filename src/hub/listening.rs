@@ -1,8 +1,8 @@
 //! Reactions to PostgreSQL's sessions, or to the program that stands in their place: which channels
-//! hold, the notifications on them, and what became of publishes.
+//! hold, and the notifications on them.
 //!
-//! Knows neither how a LISTEN is written nor when a session is connected again, nor how publishes
-//! are gathered into transactions, nor what a publisher is told.
+//! Knows neither how a LISTEN is written nor when a session is connected again. What became of a
+//! publish is `publishes`'s.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,18 @@ use super::{
     Action, Hub,
     answering::Answered,
     encode::Transport,
-    feed::{Fed, Incoming, Request, Taken},
+    feed::{Fed, Incoming, Request},
     group::Patience,
     pending::Subscribe,
-    publishing::{Publishing, ReplyTo, failure_of},
     upstream::Upstream,
     work::LINKS_A_UNIT,
 };
 use crate::{
     backend::{
         Event, Role,
-        command::{Command, Notify, Published, Verb},
+        command::{Command, Verb},
     },
-    channel::{Channel, ChannelKey, LengthUnit, Payload},
+    channel::{Channel, ChannelKey, LengthUnit},
     message::{ErrorCode, GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
 };
@@ -326,27 +325,9 @@ impl Hub {
         }
     }
 
-    // ---- publishes
-
     pub(super) fn handle_publishing(&mut self, is_up: bool) {
         self.postgres.is_publishing_up = is_up;
         self.metrics.publishing_connects += u64::from(is_up);
-    }
-
-    /// A publish ended one way or the other.
-    fn handle_published(&mut self, ticket: u32, outcome: &Published) {
-        let clients = &self.clients;
-        let ended = self.publishing.end(ticket, |it| clients.is_current(it));
-        let Some((publish, is_awaited)) = ended else {
-            return;
-        };
-        let latency = self.clock.micros() - publish.taken_at;
-        self.metrics.publish_latency.observe(latency);
-        if !is_awaited {
-            return;
-        }
-        let failure = failure_of(outcome, &publish);
-        self.tell_outcome(ticket, &publish, outcome, failure.as_ref());
     }
 
     // ---- the program around us
@@ -380,44 +361,6 @@ impl Hub {
         self.forward_commands();
     }
 
-    /// What the program that feeds us did with a publish.
-    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
-        let published = match taken {
-            Taken::Yes => Published::Committed,
-            Taken::Full => Published::Crowded,
-            Taken::Never => Published::NotSent,
-        };
-        self.handle_published(ticket, &published);
-    }
-
-    /// The program publishes. [`Action::Published`] tells the outcome of the ticket.
-    ///
-    /// # Errors
-    ///
-    /// Nothing was done: PostgreSQL is not connected, or too much waits for it.
-    pub fn publish_own(&mut self, channel: Channel, payload: Payload) -> Result<u32, Published> {
-        let bytes = self.waiting_bytes() + Publishing::cost(&channel, &payload);
-        let backend = self.upstream.backend_mut();
-        let Some(backend) = backend.filter(|_| self.postgres.is_publishing_up) else {
-            return Err(Published::NotSent);
-        };
-        if bytes > self.limits.waiting_bytes_max {
-            return Err(Published::Crowded);
-        }
-        let (now, reply_to) = (self.clock.micros(), ReplyTo::Message(None));
-        let number = self
-            .publishing
-            .begin(None, channel.clone(), &payload, reply_to, now);
-        self.metrics.publishes += 1;
-        backend.publish(Notify {
-            number,
-            source: PROGRAM,
-            channel,
-            payload,
-        });
-        Ok(number)
-    }
-
     /// The program delivers to the subscribers here. False in a group: its bridges tell positions by
     /// counting the same notifications, which PostgreSQL alone gives to all of them.
     pub fn deliver_own(&mut self, channel: Channel, payload: String) -> bool {
@@ -428,6 +371,3 @@ impl Hub {
         is_alone
     }
 }
-
-/// The source of the program's publishes: no client has this slot.
-const PROGRAM: u32 = u32::MAX;
