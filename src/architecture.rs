@@ -72,8 +72,8 @@
 //! | `work`, `deadlines`, `shutdown` | what a turn did of what it may; what is due; how far the end has come |
 //!
 //! Where a decision needs several parts, a value borrows them, decides, and says what is to be done:
-//! `judge` what becomes of a request, `beginning` what is told of a subscription, `memory` who costs
-//! most, `gauges` the numbers of a moment.
+//! `judge` what becomes of a request, `beginning` what is told of a subscription, `view` the numbers
+//! of a moment, and who costs most.
 //!
 //! # The same verbs everywhere
 //!

@@ -30,7 +30,6 @@ mod error_status;
 mod eviction;
 mod exchange;
 pub mod feed;
-mod gauges;
 pub mod group;
 mod guessing;
 mod host;
@@ -40,7 +39,6 @@ mod judge;
 mod links;
 mod listening;
 mod membership;
-mod memory;
 mod opening;
 mod page;
 mod pending;
@@ -67,6 +65,7 @@ mod token_refusal;
 mod unlisten_delay;
 mod unparsed;
 mod upstream;
+mod view;
 pub mod work;
 
 use std::{
@@ -91,7 +90,6 @@ use self::{
     deadlines::Deadlines,
     encode::Transport,
     endpoints::EndpointsBySlot,
-    gauges::Numbers,
     host::Host,
     membership::Membership,
     opening::Openings,
@@ -106,6 +104,7 @@ use self::{
     unlisten_delay::UnlistenDelay,
     unparsed::Unparsed,
     upstream::Upstream,
+    view::View,
     work::Work,
 };
 use crate::{
@@ -324,45 +323,35 @@ impl Hub {
         self.metrics.text(&self.gauges())
     }
 
-    /// What there is at this moment.
+    /// What there is at this moment, gathered when somebody asks.
     fn gauges(&self) -> Gauges {
-        let numbers = Numbers {
+        self.view().gauges()
+    }
+
+    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
+    pub fn owned_bytes(&self) -> usize {
+        self.view().owned_bytes()
+    }
+
+    /// The parts agree with each other, and nothing is kept for nobody.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.view().check_invariants();
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
             limits: &self.limits,
             clients: &self.clients,
             channels: &self.channels,
             delivery: &self.delivery,
             publishing: &self.publishing,
+            openings: &self.openings,
+            unparsed: &self.unparsed,
+            room: &self.room,
             postgres: &self.postgres,
             membership: &self.membership,
             host: &self.host,
-            owned_bytes: self.owned_bytes(),
-        };
-        numbers.gather()
-    }
-
-    /// The parts agree with each other, and nothing is kept for nobody. What holds within a part,
-    /// that part checks itself.
-    #[doc(hidden)]
-    pub fn check_invariants(&self) {
-        self.clients.check_invariants();
-        self.channels.check_invariants();
-        self.unparsed.check_invariants();
-        self.delivery.check_invariants();
-        self.membership.check_invariants();
-        self.publishing
-            .check_invariants(|client| self.is_current(client));
-        self.openings.check_invariants(|slot| {
-            let is_open = self.clients.is_open(slot);
-            is_open && self.clients.transport(slot) == Transport::EventStream
-        });
-        self.room.check_invariants(&self.clients);
-        if self.clients.is_empty() {
-            assert_eq!(self.channels.links().count(), 0);
-            self.delivery.check_vacant();
-        }
-        for slot in self.clients.slots() {
-            let is_open = self.clients.is_open(slot);
-            assert!(is_open || !self.delivery.is_owed(slot), "{slot}");
         }
     }
 

@@ -14,11 +14,10 @@ use super::{
     deadlines::{self, STEP, Times, Verdict},
     encode::Transport,
     eviction::EvictionClass,
-    memory::OwnMemory,
     reaping::Reap,
     shutdown::{Leave, Step},
     unlisten_delay::Parting,
-    work::{CLOSE_UNITS, LINKS_A_UNIT},
+    work::CLOSE_UNITS,
 };
 use crate::{
     access::Credential,
@@ -357,20 +356,8 @@ impl Hub {
 
     /// Cuts links of clients that ended and frees their slots, as far as the turn's work goes.
     pub(super) fn reap(&mut self) {
-        let now = self.clock.now();
-        while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
-            match next {
-                Reap::Links(slot, parting) => {
-                    let links = self.channels.disconnect(slot, parting, LINKS_AT_ONCE, now);
-                    self.work.spend(1 + links / LINKS_A_UNIT);
-                    if links == LINKS_AT_ONCE {
-                        continue;
-                    }
-                }
-                Reap::Slot(slot) => self.clients.free(slot),
-            }
-            self.reaping.pop();
-        }
+        let (channels, clients, now) = (&mut self.channels, &mut self.clients, self.clock.now());
+        self.reaping.advance(channels, clients, &mut self.work, now);
         while let Some(key) = self.channels.poll_released() {
             self.delivery.forget(key);
             self.membership.forget(key);
@@ -385,28 +372,13 @@ impl Hub {
         if self.owned_bytes() <= max {
             return false;
         }
-        for slot in self.own_memory().costliest(CLOSES_PER_TURN) {
+        for slot in self.view().costliest(CLOSES_PER_TURN) {
             if self.owned_bytes() <= max {
                 return false;
             }
             self.close(slot, CloseReason::Overloaded);
         }
         self.owned_bytes() > max
-    }
-
-    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
-    ///
-    /// [`Limits::owned_bytes_max`]: crate::Limits::owned_bytes_max
-    pub fn owned_bytes(&self) -> usize {
-        self.own_memory().bytes()
-    }
-
-    fn own_memory(&self) -> OwnMemory<'_> {
-        OwnMemory {
-            clients: &self.clients,
-            delivery: &self.delivery,
-            unparsed: &self.unparsed,
-        }
     }
 
     // ---- deadlines
@@ -477,8 +449,6 @@ impl Hub {
     }
 }
 
-/// Links of a client that ended, cut before the turn's budget is looked at again.
-const LINKS_AT_ONCE: usize = 512;
 /// Slowest clients that are closed in one turn.
 pub(super) const CLOSES_PER_TURN: usize = 64;
 

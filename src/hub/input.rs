@@ -1,6 +1,6 @@
 //! Reactions to bytes of clients: heads, frames and messages.
 //!
-//! What is answered to a request head is `http`'s, what a client may do `authorization`'s.
+//! What is answered to a request is `requests`'s, what a client may do `authorization`'s.
 
 use super::{
     Action, Hub,
@@ -356,7 +356,7 @@ impl Hub {
 
     /// What subscribes and publishes that wait for PostgreSQL cost, in bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.publishing.bytes() + self.channels.waiting_bytes()
+        self.view().waiting_bytes()
     }
 
     fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe) {
