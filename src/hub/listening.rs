@@ -331,7 +331,7 @@ impl Hub {
         } else if interests.refused_count() > 0 {
             Err("PostgreSQL refused to listen to a channel".into())
         } else {
-            if !self.access.is_publishing_forbidden() {
+            if !self.authorization.access().is_publishing_forbidden() {
                 self.postgres.publishing_readiness()?;
             }
             self.group_readiness().map_err(Cow::from)
