@@ -274,7 +274,11 @@ impl Hub {
         if self.shutdown.has_begun() {
             return Err("shutting down".into());
         }
-        self.postgres.readiness(self.channels.interests())?;
+        let interests = self.channels.interests();
+        self.postgres.listening_readiness(interests)?;
+        if !self.authorization.access().is_publishing_forbidden() {
+            self.postgres.publishing_readiness()?;
+        }
         let now = self.clock.now();
         Ok(self.membership.readiness(&self.channels, now)?)
     }

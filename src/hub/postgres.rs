@@ -44,15 +44,25 @@ impl Postgres {
         self.announced == PostgresStatus::Down
     }
 
-    /// Why not every wanted channel is heard and publishable, if so.
-    pub(super) fn readiness(&self, interests: &Interests) -> Result<(), Cow<'static, str>> {
+    /// Why not every wanted channel is heard, if so.
+    pub(super) fn listening_readiness(
+        &self,
+        interests: &Interests,
+    ) -> Result<(), Cow<'static, str>> {
         if !interests.is_up() {
             Err(self.absence().into())
         } else if interests.unsettled_count() > 0 {
             Err("channels are being listened to".into())
         } else if interests.refused_count() > 0 {
             Err("PostgreSQL refused to listen to a channel".into())
-        } else if !self.is_publishing_up {
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Why a publish would not commit and be heard, if so.
+    pub(super) fn publishing_readiness(&self) -> Result<(), Cow<'static, str>> {
+        if !self.is_publishing_up {
             Err("the publishing session is not connected".into())
         } else if let Some(stall) = self.stall {
             Err(stall.to_string().into())
