@@ -161,9 +161,13 @@ impl Hub {
             Ok(token) => (token, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        self.open(slot, token, |out| {
-            handshake::switching_protocols(&key, protocol, out);
-        });
+        self.metrics.handshakes += 1;
+        self.enter(slot, token, Transport::WebSocket);
+        // Nothing notified before is owed.
+        self.delivery
+            .begin(slot, Transport::WebSocket.lane(), |out| {
+                handshake::switching_protocols(&key, protocol, out);
+            });
         if let Some(refusal) = refusal {
             self.log_refusal(slot, refusal.status(), refusal.text());
             self.close(slot, refusal.close_reason());
