@@ -28,6 +28,8 @@ mod crowd;
 mod demo;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
+#[path = "support/deserted.rs"]
+mod deserted;
 #[path = "contract/events.rs"]
 mod events;
 #[path = "contract/group.rs"]
@@ -62,6 +64,8 @@ mod pooler;
 mod program;
 #[path = "contract/protocol.rs"]
 mod protocol;
+#[path = "contract/proxies.rs"]
+mod proxies;
 #[path = "contract/publishing.rs"]
 mod publishing;
 #[path = "contract/raw.rs"]
@@ -94,6 +98,8 @@ mod standby;
 mod startup;
 #[path = "contract/strangers.rs"]
 mod strangers;
+#[path = "contract/stream.rs"]
+mod stream;
 #[path = "contract/surroundings.rs"]
 mod surroundings;
 #[path = "contract/witness.rs"]
