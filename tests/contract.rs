@@ -16,6 +16,9 @@
 mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
+#[path = "support/cdp.rs"]
+#[expect(dead_code, reason = "the tests of a page need the rest")]
+mod cdp;
 #[path = "contract/client.rs"]
 mod client;
 #[path = "contract/commit_lock.rs"]

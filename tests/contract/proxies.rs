@@ -15,6 +15,7 @@ use tungstenite::Message;
 
 use self::proxy::{Kind, Proxy};
 use crate::{
+    cdp::Browser,
     client::Client,
     harness::{Bridge, Database, PATIENCE, wait_until},
     program::alle_with,
@@ -63,7 +64,7 @@ impl Scene {
             database,
         };
         wait_until("the proxy has found its bridges", || {
-            scene.ask("GET", "/live/", "", "").status == 426
+            scene.ask("GET", "/live/", "", "").status < 500
         });
         scene
     }
@@ -155,6 +156,7 @@ through_each_proxy![
     a_reader_goes_on_when_the_proxy_was_killed,
     a_drain_leads_everybody_to_the_other_bridge,
     nobody_is_cut_for_silence,
+    a_page_of_the_site_is_at_home,
 ];
 
 /// Clients that come back wherever a bridge is: every other one by events, each in a thread.
@@ -390,6 +392,62 @@ mod behaviours {
         assert_eq!(client.payload(), "after a silence");
         assert_eq!(stream.payload(), "after a silence");
     }
+
+    pub fn a_page_of_the_site_is_at_home(kind: Kind) {
+        let mut scene = Scene::start(kind);
+        // A browser has six connections.
+        visit(&mut scene, "http", 4);
+    }
+}
+
+/// A page with so many streams and a socket, which are cut when the proxy is killed; and which publishes.
+fn visit(scene: &mut Scene, scheme: &str, count: usize) {
+    let port = scene.proxy.address.port();
+    let url = format!("{scheme}://{HOST}:{port}/live/");
+    let mut browser = Browser::open(&url);
+    browser.evaluate(&format!(
+        "globalThis.logs = [];
+         for (let channel = 0; channel < {count}; channel += 1) {{
+             const log = logs[channel] = [];
+             const events = new EventSource('sse?channel=' + channel);
+             events.onmessage = ({{ data }}) => log.push(JSON.parse(data).payload);
+             events.addEventListener('gap', () => log.push('gap'));
+             events.addEventListener('subscribed', ({{ data }}) =>
+                 log.push(JSON.parse(data).recovered ? 'recovered' : 'subscribed'));
+         }}
+         globalThis.socket = new WebSocket(location.href.replace('http', 'ws') + 'ws');
+         0"
+    ));
+    browser.wait_for("logs.every((log) => log.includes('subscribed')) && socket.readyState === 1");
+    browser.evaluate(
+        "logs.forEach((_, channel) =>
+             void fetch('publish/' + channel, { method: 'POST', body: '1' })); 0",
+    );
+    browser.wait_for("logs.every((log) => log.includes('1'))");
+    scene.proxy.kill();
+    let mut sql = scene.database.sql();
+    for channel in 0..count {
+        sql.notify(&channel.to_string(), "2");
+    }
+    browser.wait_for("socket.readyState === 3");
+    scene.proxy.start_again();
+    browser.wait_for("logs.every((log) => log.includes('2'))");
+    let expected = r#"["subscribed","1","recovered","2"]"#;
+    let each = browser.evaluate("logs.map((log) => JSON.stringify(log))");
+    for log in each.as_array().unwrap() {
+        assert_eq!(log, expected);
+    }
+}
+
+/// More streams than HTTP/1.1 has connections.
+#[test]
+#[ignore = "needs nginx: make proxies"]
+fn a_page_has_many_streams_by_http_2() {
+    let mut scene = Scene::start_with(Kind::Nginx, |configuration| {
+        let with_tls = Kind::Nginx.blocks().nth(1).unwrap();
+        configuration.replace("listen 80;", with_tls)
+    });
+    visit(&mut scene, "https", 12);
 }
 
 /// As one would copy it from a configuration for pages.

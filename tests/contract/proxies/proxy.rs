@@ -34,15 +34,20 @@ pub struct Proxy {
 impl Kind {
     /// Its block in the docs.
     pub fn configuration(self) -> &'static str {
+        self.blocks().next().unwrap()
+    }
+
+    /// All of its blocks there.
+    pub fn blocks(self) -> impl Iterator<Item = &'static str> {
         let language = match self {
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
-            Self::Apache => "apache",
-            Self::Caddy => "caddy",
+            Self::Nginx => "\n```nginx\n",
+            Self::Haproxy => "\n```haproxy\n",
+            Self::Apache => "\n```apache\n",
+            Self::Caddy => "\n```caddy\n",
         };
         let docs = include_str!("../../../docs/proxies.md");
-        let (_, from) = docs.split_once(&format!("\n```{language}\n")).unwrap();
-        from.split_once("```").unwrap().0
+        let blocks = docs.split(language).skip(1);
+        blocks.map(|from| from.split_once("```").unwrap().0)
     }
 
     fn program(self) -> &'static str {
@@ -124,7 +129,17 @@ impl Proxy {
         }
         let listens = format!("127.0.0.1:{}", address.port());
         match kind {
-            Kind::Nginx => put("listen 80;", &format!("listen {listens};")),
+            Kind::Nginx => {
+                put("listen 80;", &format!("listen {listens};"));
+                put("listen 443 ", &format!("listen {listens} "));
+                let site = directory.path().join("site");
+                put("/etc/ssl/app.example.com", &site.display().to_string());
+                let names = vec!["app.example.com".to_owned()];
+                let identity = rcgen::generate_simple_self_signed(names).unwrap();
+                fs::write(site.with_extension("pem"), identity.cert.pem()).unwrap();
+                let key = identity.signing_key.serialize_pem();
+                fs::write(site.with_extension("key"), key).unwrap();
+            }
             Kind::Haproxy => put("bind :80\n", &format!("bind {listens}\n")),
             Kind::Apache => {
                 put("*:80", "*");
