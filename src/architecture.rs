@@ -59,7 +59,12 @@
 //! | `publishing` | publishes until their outcome |
 //! | `openings` | event streams that wait for PostgreSQL |
 //! | `work` | what a turn has done of what it may |
-//! | `eviction`, `address_limit`, `rate_limit`, `guessing` | who goes first, and what one may cost |
+//! | `authorization` | whom a token lets in, and what each client may ask |
+//! | `guessing`, `identity_limit`, `rate_limit` | of `authorization`: what one may not do without end |
+//! | `room` | who has a place, and who goes where there is none |
+//! | `eviction`, `address_limit` | of `room`: the oldest of each class; clients by address |
+//! | `site` | what is at which path |
+//! | `exchange` | of a connection: the request being read, and the order of the answers |
 //! | `endpoints`, `refusals` | whence a connection came, and where to; which refusals are logged |
 //! | `reaping`, `unparsed`, `answering` | what is left for the next turn |
 //! | `group` | the other bridges of a group, and what their positions are to us |

@@ -3,11 +3,12 @@
 //! Composes parts, each with private state: who is connected ([`clients`]), which channels are
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
-//! reactions are sorted by what they react to: [`input`], [`http`], [`authorization`],
+//! reactions are sorted by what they react to: [`input`], [`requests`], [`exchanges`],
 //! [`admission`], [`closing`] and [`stopping`] to clients, [`listening`] to PostgreSQL.
 
 mod action;
 mod address_limit;
+mod addressing;
 mod admission;
 mod answer;
 mod answering;
@@ -23,14 +24,15 @@ pub mod drive;
 pub mod encode;
 mod endpoints;
 mod epoch;
+mod error_status;
 mod eviction;
 mod exchange;
+mod exchanges;
 pub mod feed;
 mod gauges;
 pub mod group;
 mod grouping;
 mod guessing;
-mod http;
 mod identity_limit;
 mod input;
 mod inspect;
@@ -50,18 +52,20 @@ mod reaping;
 mod refusals;
 mod reply;
 mod requests;
+mod room;
 mod settings;
 mod shares;
 mod shutdown;
+mod site;
 mod stopping;
 mod streams;
 mod subprotocol;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod token_refusal;
 mod unlisten_delay;
 mod unparsed;
-mod upgrading;
 pub mod work;
 
 use std::{
@@ -77,33 +81,31 @@ pub use self::{
     settings::Settings,
 };
 use self::{
-    address_limit::AddressLimit,
     answering::Answering,
     asking::Asking,
+    authorization::Authorization,
     channels::Channels,
     clients::Clients,
     custom_protocol::{Arrival, CustomProtocol, RawMessage},
     deadlines::Deadlines,
     encode::Transport,
     endpoints::EndpointsBySlot,
-    eviction::Eviction,
     group::Group,
     grouping::Presence,
-    guessing::Guessing,
-    identity_limit::IdentityLimit,
     opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
-    rate_limit::RateLimit,
     reaping::Reaping,
     refusals::Refusals,
+    room::Room,
     shutdown::Shutdown,
+    site::Site,
+    subprotocol::ForeignOffers,
     unlisten_delay::UnlistenDelay,
     unparsed::Unparsed,
     work::Work,
 };
 use crate::{
-    access::{Access, origins::OriginPolicy},
     backend::{Backend, Configs},
     channel::LengthUnit,
     config::Limits,
@@ -129,17 +131,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Hub {
     limits: Limits,
-    access: Access,
-    /// Who may use the admin address, where there is one: health and metrics are only there then.
-    admin_origins: Option<OriginPolicy>,
-    /// The page at `GET /`, where there is one.
-    page: Option<Page>,
+    authorization: Authorization,
+    site: Site,
+    room: Room,
     /// Clients see what follows from it.
     seed: u64,
     /// When readers of events come back.
     random: Random,
-    /// The log says which subprotocol to offer.
-    has_told_subprotocol: bool,
+    foreign_offers: ForeignOffers,
     log_lines_dropped: Arc<AtomicU64>,
     process: Option<fn() -> Process>,
     clock: Clock,
@@ -152,12 +151,7 @@ pub struct Hub {
     postgres: Postgres,
     upstream: Upstream,
     endpoints: EndpointsBySlot,
-    address_limit: AddressLimit,
-    identity_limit: IdentityLimit,
-    guessing: Guessing,
     refusals: Refusals,
-    rate_limit: RateLimit,
-    eviction: Eviction,
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
@@ -165,8 +159,6 @@ pub struct Hub {
     unparsed: Unparsed,
     /// Clients whose input goes on in the next turn.
     stopped: Vec<ClientId>,
-    /// Clients from this slot on are to be looked at, since the tokens were read again.
-    recheck_from: Option<u32>,
     /// A step of a stop goes on with the client in this slot.
     stop_from: u32,
     work: Work,
@@ -226,6 +218,7 @@ impl Hub {
     pub fn with_messages(settings: Settings, now: Instant) -> Self {
         let mut hub = Self::with_feed(settings, now);
         hub.custom_protocol = Some(CustomProtocol::default());
+        hub.site.close_channels();
         hub
     }
 
@@ -241,9 +234,13 @@ impl Hub {
         }
         let history = History::new(limits.history_frames_max, limits.history_bytes_max);
         Self {
-            access: settings.access,
-            admin_origins: settings.admin_origins,
-            page: settings.page,
+            authorization: Authorization::new(settings.access, &limits, now),
+            site: Site::new(
+                settings.page,
+                settings.admin_origins,
+                limits.message_bytes_max,
+            ),
+            room: Room::new(&limits),
             seed: settings.epoch_seed,
             log_lines_dropped: settings.log_lines_dropped,
             process: settings.process,
@@ -258,23 +255,17 @@ impl Hub {
             publishing: Publishing::default(),
             openings: Openings::default(),
             random: Random::new(settings.epoch_seed),
-            has_told_subprotocol: false,
+            foreign_offers: ForeignOffers::default(),
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
-            guessing: Guessing::new(now),
             refusals: Refusals::default(),
-            address_limit: AddressLimit::new(limits.address_clients_max),
-            identity_limit: IdentityLimit::new(limits.identity_clients_max),
-            rate_limit: RateLimit::new(limits.client_rate_max),
-            eviction: Eviction::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
             asking: Asking::default(),
             unparsed: Unparsed::default(),
             stopped: Vec::new(),
-            recheck_from: None,
             stop_from: 0,
             work: Work::default(),
             shutdown: Shutdown::No,
@@ -358,6 +349,16 @@ impl Hub {
     pub fn handle_turn_time(&mut self, time: Duration) {
         let microseconds = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.metrics.turn_time.observe(microseconds);
+    }
+
+    /// Whether [`Self::set_since_1970`] is wanted at the beginning of each turn: tokens have dates.
+    pub fn wants_since_1970(&self) -> bool {
+        self.authorization.access().jwt.is_some()
+    }
+
+    /// The time of the world, since 1970.
+    pub fn set_since_1970(&mut self, since_1970: Duration) {
+        self.clock.set_since_1970(since_1970);
     }
 
     /// The time, until it is told again.
@@ -452,7 +453,7 @@ impl Hub {
         }
         self.forward_commands();
         self.advance_shutdown();
-        self.log_refusals();
+        self.refusals.handle_timeout(now);
     }
 
     /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and
@@ -468,7 +469,7 @@ impl Hub {
         let is_still_slow = self.close_slowest() | self.close_costliest();
         self.reap();
         let is_behind = is_still_slow
-            || self.recheck_from.is_some()
+            || self.authorization.is_rechecking()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
             || self.stop_from > 0

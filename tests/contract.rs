@@ -77,6 +77,8 @@ mod raw;
 mod reach;
 #[path = "contract/readme.rs"]
 mod readme;
+#[path = "contract/recipes.rs"]
+mod recipes;
 #[path = "contract/reconnect.rs"]
 mod reconnect;
 #[path = "contract/relay.rs"]

@@ -11,7 +11,7 @@ use crate::{
     sse,
 };
 
-use super::encode::Transport;
+use super::{encode::Transport, error_status::status_of, token_refusal::TokenRefusal};
 
 /// A response, encoded but for what the request says about its form.
 #[derive(Debug)]
@@ -65,24 +65,35 @@ impl Answer {
     }
 
     /// The same where programs ask: the error as a WebSocket's client is told it.
-    pub(super) fn error_refusal(
-        status: Status,
-        code: ErrorCode,
-        reason: &str,
-        channel: Option<&str>,
-    ) -> Self {
+    pub(super) fn error_refusal(code: ErrorCode, reason: &str, channel: Option<&str>) -> Self {
         Self {
             refusal: Some(reason.to_owned()),
-            ..Self::message(status, &ServerMessage::error(code, reason, channel, None))
+            ..Self::error(code, reason, channel)
         }
     }
 
+    /// To a program whose token does not count.
+    pub(super) fn token_refusal(refusal: TokenRefusal) -> Self {
+        Self::error_refusal(refusal.code(), refusal.text(), None).with_fields(refusal.challenge())
+    }
+
+    /// An error in JSON.
+    pub(super) fn error(code: ErrorCode, text: &str, channel: Option<&str>) -> Self {
+        Self::message(&ServerMessage::error(code, text, channel, None))
+    }
+
     /// A message in JSON.
-    pub(super) fn message(status: Status, message: &ServerMessage<'_>) -> Self {
+    pub(super) fn message(message: &ServerMessage<'_>) -> Self {
         let mut json = Vec::new();
         message.append_to(&mut json);
         let json = String::from_utf8_lossy(&json).into_owned();
-        Self::new(status, JSON, json)
+        Self::new(status_of(message), JSON, json)
+    }
+
+    /// To a body that is not even read, since it has more than so many bytes.
+    pub(super) fn too_large(bytes_max: usize, channel: Option<&str>) -> Self {
+        let text = format!("a body may have {bytes_max} bytes");
+        Self::error(ErrorCode::PayloadTooLarge, &text, channel)
     }
 
     /// Where no head is waited for any more.

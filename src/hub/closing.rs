@@ -19,6 +19,7 @@ use super::{
     work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
+    access::Credential,
     id::{ClientId, elapsed},
     message::ServerMessage,
     sse,
@@ -134,13 +135,15 @@ impl Hub {
         self.asking.forget(slot);
         self.delivery.end(slot, cuts_backlog);
         self.clients.end(slot, phase, self.clock.tick());
-        self.note(EvictionClass::Ending, self.clients.id(slot));
+        self.note(EvictionClass::Ending, slot);
     }
 
     fn unlink(&mut self, slot: u32, parting: Parting) {
-        self.address_limit.remove(slot);
+        self.room.close(slot);
         self.openings.remove(slot);
-        self.release_credential(slot);
+        if let Some(credential) = self.clients.credential(slot) {
+            self.authorization.release(credential);
+        }
         self.reaping.push(Reap::Links(slot, parting));
     }
 
@@ -188,7 +191,8 @@ impl Hub {
     }
 
     pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
-        let identity = self.identity(slot);
+        let credential = self.clients.credential(slot);
+        let identity = credential.and_then(Credential::identity);
         tracing::debug!(client = slot, identity, reason = reason.label(), "closing");
         self.metrics.closes.add(reason.label());
     }
@@ -352,7 +356,7 @@ impl Hub {
             in_message: message_began.map(|began| elapsed(began, now)),
             standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
             is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
-            ending: self.ending(slot),
+            ending: self.clients.ending(slot, self.clock.since_1970()),
         }
     }
 

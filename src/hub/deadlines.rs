@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::clients::Phase;
+use super::phase::Phase;
 use crate::{config::Limits, ws::close::CloseReason};
 
 /// The cursor that passes over all clients.

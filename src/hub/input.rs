@@ -4,7 +4,7 @@
 
 use super::{
     Action, Hub,
-    answer::Answer,
+    authorization::Forbidden,
     clients::Phase,
     custom_protocol::{Arrival, RawMessage},
     encode::{Transport, append_message},
@@ -18,7 +18,6 @@ use super::{
 use crate::{
     channel::{Channel, ChannelKey},
     delivery::Recovered,
-    http::request,
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
@@ -82,9 +81,9 @@ impl Hub {
         self.work.is_spent()
     }
 
-    /// Keeps the rest of the client's input if nothing more of that is to be worked off now.
-    fn keep_rest(&mut self, slot: u32, rest: &[u8]) -> bool {
-        let is_over_quota = self.is_over_quota(slot);
+    /// Keeps the rest of the client's input if nothing more of that is to be worked off now: the
+    /// client has more than it may, or the turn's work is done.
+    pub(super) fn keep_rest(&mut self, slot: u32, rest: &[u8], is_over_quota: bool) -> bool {
         if rest.is_empty() || !is_over_quota && !self.work.is_spent() {
             return false;
         }
@@ -128,33 +127,6 @@ impl Hub {
         if !self.is_over_quota(slot) && self.clients.hold(slot, false) {
             let resume = Action::Resume(self.clients.id(slot));
             self.actions.push_back(resume);
-        }
-    }
-
-    pub(super) fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
-        let (reply, body, expects_continue, head_bytes) = match request::parse(input) {
-            Ok(None) => {
-                self.clients.keep_head(slot, input.to_vec());
-                return;
-            }
-            Ok(Some(request)) => {
-                let reply = self.reply(slot, &request);
-                let expects_continue = request.expects_continue;
-                (reply, request.body, expects_continue, request.head_bytes)
-            }
-            Err(status) => {
-                self.respond(slot, &Answer::unreadable(status));
-                return;
-            }
-        };
-        let rest = &mut input[head_bytes..];
-        match reply {
-            Reply::Respond(answer) if answer.is_last => self.respond(slot, &answer),
-            Reply::Respond(_) | Reply::Publish(_) => {
-                self.begin_exchange(slot, body, reply, expects_continue, rest);
-            }
-            Reply::Ask => self.ask(slot, input),
-            Reply::Upgrade(_) | Reply::Stream(_) => self.take_over(slot, reply, rest),
         }
     }
 
@@ -202,7 +174,7 @@ impl Hub {
         let mut decoder = self.clients.take_decoder(slot);
         let mut is_new = decoder.is_idle();
         let mut at = 0;
-        while !self.keep_rest(slot, &input[at..]) {
+        while !self.keep_rest(slot, &input[at..], self.is_over_quota(slot)) {
             match decoder.decode(&mut input[at..], self.limits.message_bytes_max) {
                 Ok((_, None)) => break,
                 Ok((consumed, Some(input))) => {
@@ -276,8 +248,8 @@ impl Hub {
 
     /// Whether more is to be read of the client.
     fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let is_taken = self.rate_limit.take(slot, self.clock.tick());
-        if is_taken {
+        let is_taken = self.authorization.take_message(slot, self.clock.tick());
+        if is_taken.is_ok() {
             let arrival = Arrival::Message(self.clients.id(slot), message);
             if let Some(queue) = &mut self.custom_protocol {
                 queue.push(arrival);
@@ -286,7 +258,7 @@ impl Hub {
             let reason = CloseReason::TooManyMessages;
             self.reply_close(slot, reason, reason.code());
         }
-        is_taken
+        is_taken.is_ok()
     }
 
     /// The program's reply to a [message](Action::Message).
@@ -330,6 +302,13 @@ impl Hub {
                 self.send_error(slot, refusal.code, &refusal.text, channel, id.as_ref());
             }
         }
+    }
+
+    /// Whether the client may send the message, or one that could not be read; else why not.
+    fn authorize(&mut self, slot: u32, message: Option<&ClientMessage>) -> Result<(), Forbidden> {
+        let now = self.clock.tick();
+        self.authorization.take_message(slot, now)?;
+        self.authorization.check(self.clients.phase(slot), message)
     }
 
     pub(super) fn send_error(

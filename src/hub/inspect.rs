@@ -20,8 +20,7 @@ impl Hub {
             let is_open = self.clients.is_open(slot);
             is_open && self.clients.transport(slot) == Transport::EventStream
         });
-        self.address_limit
-            .check_invariants(self.clients.open_count());
+        self.room.check_invariants(&self.clients);
         if self.clients.is_empty() {
             assert_eq!(self.channels.links().count(), 0);
             self.delivery.check_vacant();

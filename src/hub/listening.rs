@@ -330,15 +330,10 @@ impl Hub {
             Err("channels are being listened to".into())
         } else if interests.refused_count() > 0 {
             Err("PostgreSQL refused to listen to a channel".into())
-        } else if !self.postgres.is_publishing_up {
-            Err("the publishing session is not connected".into())
-        } else if let Some(stall) = self.postgres.stall {
-            Err(stall.to_string().into())
-        } else if let Some(refusal) = &self.postgres.refusal {
-            Err(format!("PostgreSQL refuses to notify: {refusal}").into())
-        } else if !self.postgres.is_proved {
-            Err("no notification of the publishing session was heard yet".into())
         } else {
+            if !self.authorization.access().is_publishing_forbidden() {
+                self.postgres.publishing_readiness()?;
+            }
             self.group_readiness().map_err(Cow::from)
         }
     }

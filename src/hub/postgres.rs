@@ -3,6 +3,8 @@
 //!
 //! Knows no channel and no client.
 
+use std::borrow::Cow;
+
 use crate::{
     backend::{Stall, Unfit},
     channel::LengthUnit,
@@ -40,6 +42,21 @@ impl Postgres {
     /// Whether clients were told last that PostgreSQL is down.
     pub(super) fn is_announced_down(&self) -> bool {
         self.announced == PostgresStatus::Down
+    }
+
+    /// Why a publish would not commit and be heard, if so.
+    pub(super) fn publishing_readiness(&self) -> Result<(), Cow<'static, str>> {
+        if !self.is_publishing_up {
+            Err("the publishing session is not connected".into())
+        } else if let Some(stall) = self.stall {
+            Err(stall.to_string().into())
+        } else if let Some(refusal) = &self.refusal {
+            Err(format!("PostgreSQL refuses to notify: {refusal}").into())
+        } else if !self.is_proved {
+            Err("no notification of the publishing session was heard yet".into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Why no listening session is up.

@@ -1,48 +1,16 @@
-//! Reactions to the program around a bridge: its answers about clients, its publishes, its questions.
-//!
-//! Whoever else can answer about a client, a function of the database for one, answers by
-//! [`Hub::handle_verdict`] as well.
+//! Reactions to the program around a bridge: its publishes, its questions.
 
 use super::{
-    Action, Hub, Upstream,
+    Hub, Upstream,
     feed::Fed,
     publishing::{Publishing, ReplyTo},
 };
 use crate::{
-    access::visitor::{Verdict, Visitor},
     backend::command::{Notify, Published},
     channel::{Channel, Payload},
-    http::request,
-    id::ClientId,
 };
 
 impl Hub {
-    /// The client's upgrade waits for an answer, and its input with it: nothing more is read of it.
-    /// Its handshake has the time that every handshake has.
-    pub(super) fn ask(&mut self, slot: u32, input: &[u8]) {
-        let (target, fields) = request::target_and_fields(input);
-        let visitor = Visitor::new(self.endpoints.peer(slot), target, fields);
-        self.clients.keep_head(slot, input.to_vec());
-        self.clients.hold(slot, true);
-        self.asking.begin(slot);
-        let ask = Action::Ask(self.clients.id(slot), visitor);
-        self.actions.push_back(ask);
-    }
-
-    /// The answer about a client; one that comes too late is nobody's.
-    pub fn handle_verdict(&mut self, client: ClientId, verdict: Verdict) {
-        let slot = client.slot;
-        if !self.is_current(client) || !self.asking.answer(slot, verdict) {
-            return;
-        }
-        if let Some(mut head) = self.clients.take_head(slot) {
-            self.handle_head(slot, &mut head);
-        }
-        self.asking.forget(slot);
-        self.resume(slot);
-        self.forward_commands();
-    }
-
     /// The program publishes. [`Action::Published`] tells the outcome of the ticket.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 use super::{
     Action, Hub, Upstream,
+    answer::Answer,
     feed::Incoming,
     publishing::{Publishing, ReplyTo},
 };
@@ -144,9 +145,12 @@ impl Hub {
                 is_persistent,
                 fields,
             } => {
-                let outcome = failure.map_or(Ok(()), Err);
-                let reply_to = (*number, *is_persistent, &**fields);
-                self.answer_request(slot, reply_to, channel, outcome);
+                let answer = match failure {
+                    None => Answer::message(&ServerMessage::Notified { channel, id: None }),
+                    Some(failure) => Answer::message(failure),
+                };
+                let answer = answer.with_fields(fields).persistent(*is_persistent);
+                self.answer_request(slot, *number, answer);
             }
         }
     }

@@ -7,119 +7,28 @@ use std::time::Duration;
 
 use super::{
     Hub,
-    answer::{
-        Answer, append_stream_end, append_stream_head, not_allowed, preflight, retry_after_end,
-    },
-    authorization::TOO_MANY_OF_IDENTITY,
+    answer::{Answer, append_stream_end, append_stream_head, retry_after_end},
     clients::Phase,
     encode::Transport,
-    group::{Judgement, Patience, is_reserved},
+    group::{Judgement, Patience},
     opening::{Opening, Resumption},
     pending::Subscribe,
     position::Position,
-    reply::{Reply, Stream},
+    reply::Stream,
     shares::TooMany,
     unlisten_delay::Parting,
     work::message_units,
 };
 use crate::{
-    access::Credential,
     channel::{Channel, ChannelKey},
     delivery::Recovered,
-    http::{
-        percent,
-        request::{Method, Request},
-        response::Status,
-    },
-    message::{ErrorCode, GapReason, PostgresStatus, ServerMessage, Since},
+    http::response::Status,
+    message::{GapReason, PostgresStatus, ServerMessage, Since},
     sse::{encoder, event_id::EventId},
     ws::close::CloseReason,
 };
 
 impl Hub {
-    // ---- the request
-
-    /// What becomes of a request for events.
-    pub(super) fn reply_events(&mut self, slot: u32, request: &Request<'_>, fields: &str) -> Reply {
-        let respond = |answer| Reply::Respond(answer);
-        match request.method {
-            Method::Get | Method::Head => {}
-            Method::Options => return respond(preflight("GET, HEAD, OPTIONS")),
-            Method::Post | Method::Other => return respond(not_allowed("GET, HEAD, OPTIONS")),
-        }
-        let (token, channels) = match self.judge_events(slot, request) {
-            Ok(judged) => judged,
-            Err(answer) => return respond(answer),
-        };
-        if request.method == Method::Head {
-            return respond(Answer::new(Status::Ok, "text/event-stream", ""));
-        }
-        if self.is_shutting_down() {
-            let reason = CloseReason::GoingAway;
-            return respond(self.stream_refusal(reason, reason.text(), fields));
-        }
-        if let Some((_, reason)) = self.lack_of_room(slot) {
-            return respond(self.stream_refusal(CloseReason::Overloaded, reason, fields));
-        }
-        Reply::Stream(Stream {
-            token,
-            channels,
-            last_event_id: last_event_id(request),
-            fields: fields.to_owned(),
-        })
-    }
-
-    fn judge_events(
-        &mut self,
-        slot: u32,
-        request: &Request<'_>,
-    ) -> Result<(Option<Credential>, Vec<Channel>), Answer> {
-        let token = self.require_token(slot, request)?;
-        if self
-            .identity_limit
-            .is_full(token.as_ref().and_then(Credential::identity))
-        {
-            let (status, code) = (Status::TooManyRequests, ErrorCode::RateLimited);
-            return Err(Answer::error_refusal(
-                status,
-                code,
-                TOO_MANY_OF_IDENTITY,
-                None,
-            ));
-        }
-        let mut channels: Vec<Channel> = Vec::new();
-        for (name, value) in percent::pairs(request.query) {
-            if name == "channel" {
-                let channel = self.parse_channel(percent::decode_form(value))?;
-                if !channels.contains(&channel) {
-                    channels.push(channel);
-                }
-            }
-        }
-        let max = self.limits.subscriptions_max;
-        let refuse = |code, text: &str| {
-            let message = ServerMessage::error(code, text, None, None);
-            Err(Answer::message(Status::BadRequest, &message))
-        };
-        if channels.is_empty() {
-            let text = "no channel: ask for /sse?channel=NAME, or for several with &channel=NAME";
-            return refuse(ErrorCode::BadMessage, text);
-        }
-        if channels.len() > max {
-            let text = format!("a client may have {max} subscriptions");
-            return refuse(ErrorCode::TooManySubscriptions, &text);
-        }
-        let mut names = channels.iter().map(Channel::as_str);
-        if let Some(name) =
-            names.find(|name| is_reserved(name) || !self.access.may_subscribe(token.as_ref(), name))
-        {
-            let (status, code) = (Status::Forbidden, ErrorCode::Forbidden);
-            let text = "no subscribing to this channel";
-            return Err(Answer::error_refusal(status, code, text, Some(name)));
-        }
-        Ok((token, channels))
-    }
-
     /// A stream that ends as soon as it has begun: its reader tries again.
     pub(super) fn stream_refusal(
         &mut self,
@@ -437,21 +346,6 @@ fn is_about_token(reason: CloseReason) -> bool {
             | CloseReason::TokenGone
             | CloseReason::TokenExpired
     )
-}
-
-/// The field wins: a browser sends there where it has come to, and the parameter as the page wrote it.
-fn last_event_id(request: &Request<'_>) -> Option<String> {
-    let in_field = request.fields.values("Last-Event-ID").next();
-    let in_field = in_field.map(|id| String::from_utf8_lossy(id).into_owned());
-    let in_query = || {
-        let mut pairs = percent::pairs(request.query);
-        let (_, id) = pairs.find(|(name, _)| *name == "last_event_id")?;
-        Some(percent::decode_form(id).unwrap_or_else(|| id.to_owned()))
-    };
-    in_field
-        .filter(|id| !id.is_empty())
-        .or_else(in_query)
-        .filter(|id| !id.is_empty())
 }
 
 /// After a cut, readers come back over this span, each at its own time.

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -247,10 +247,15 @@ impl Client {
 
     #[track_caller]
     fn read(&mut self) -> Value {
+        let began = Instant::now();
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Ping(_) | Message::Pong(_)) => assert!(
+                    began.elapsed() < 2 * PATIENCE,
+                    "pings alone instead of a message; unread: {:#?}",
+                    self.unread
+                ),
                 Ok(frame) => panic!("{frame:?} instead of a message; unread: {:#?}", self.unread),
                 Err(error) => panic!("{error} instead of a message; unread: {:#?}", self.unread),
             }

@@ -2,30 +2,24 @@
 //!
 //! Knows no rule: what a credential lets its client do is `access`'s to say.
 
-use super::{Clients, Phase};
+use std::time::Duration;
+
+use super::{super::deadlines::Ending, Clients, Phase};
 use crate::{access::Credential, id::Tick};
 
 impl Clients {
     /// What the client came in with, if messages flow.
     pub(in crate::hub) fn credential(&self, slot: u32) -> Option<&Credential> {
-        match self.phase(slot) {
-            Some(Phase::Open { token, .. }) => token.as_deref(),
-            Some(
-                Phase::Unauthenticated { .. }
-                | Phase::Handshake(_)
-                | Phase::Http(_)
-                | Phase::Closing
-                | Phase::Flushing
-                | Phase::Lingering
-                | Phase::Removed,
-            )
-            | None => None,
-        }
+        self.phase(slot)?.credential()
     }
 
-    /// Whether it was told that its token comes to its end.
-    pub(in crate::hub) fn is_end_told(&self, slot: u32) -> bool {
-        self.records[slot as usize].is_end_told
+    /// The end of what the client came in with, where it has one.
+    pub(in crate::hub) fn ending(&self, slot: u32, since_1970: Duration) -> Option<Ending> {
+        let end = self.credential(slot)?.ends_at()?;
+        Some(Ending {
+            left: end.saturating_sub(since_1970),
+            is_told: self.records[slot as usize].is_end_told,
+        })
     }
 
     /// It is told that its token comes to its end.
