@@ -37,6 +37,8 @@ mod deserted;
 mod events;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/half_closed.rs"]
+mod half_closed;
 #[path = "contract/harness.rs"]
 mod harness;
 #[path = "contract/http.rs"]
