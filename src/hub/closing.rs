@@ -280,6 +280,27 @@ impl Hub {
         }
     }
 
+    /// A client has sent its last byte. Whether its socket is to stay: it may read on, and has answers to
+    /// come. [`Action::Resume`] tells when to ask again.
+    pub fn handle_client_finished(&mut self, client: ClientId) -> bool {
+        let slot = client.slot;
+        if !self.is_current(client) {
+            return false;
+        }
+        let has_answers_to_come = match self.clients.phase(slot) {
+            Some(Phase::Http(exchange)) => {
+                exchange.unanswered_count() > 0 || self.delivery.backlog(slot).is_some()
+            }
+            Some(Phase::Flushing) => self.delivery.backlog(slot).is_some(),
+            Some(_) | None => false,
+        };
+        if has_answers_to_come {
+            self.end_requests(slot);
+            self.clients.hold(slot, true);
+        }
+        has_answers_to_come
+    }
+
     fn remove(&mut self, slot: u32) {
         if self.clients.is_open(slot) {
             self.unlink(slot, Parting::Lost);

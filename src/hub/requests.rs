@@ -305,6 +305,15 @@ impl Hub {
         }
     }
 
+    /// The client sends nothing more: the connection ends behind the answers that are awaited, and a
+    /// request that is not complete gets none.
+    pub(super) fn end_requests(&mut self, slot: u32) {
+        if let Some(mut exchange) = self.clients.take_exchange(slot) {
+            exchange.finish();
+            self.keep_exchange(slot, exchange, false, false);
+        }
+    }
+
     /// No further request is read; a connection on which nothing is awaited ends.
     pub(super) fn finish_exchange(&mut self, slot: u32) {
         let Some(mut exchange) = self.clients.take_exchange(slot) else {
