@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare packages monitoring test tables browsers deny public-api terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare packages monitoring test tables browsers deny public-api proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -29,8 +29,9 @@ demo: setup ## a throw-away PostgreSQL, the bridge and a page to try them with
 
 static: ## the program as one static binary, also for a container FROM scratch: target/alle
 	@scripts/setup cargo
-	@# The host is named as a target: otherwise the build's macros would have to be static, too.
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin alle \
+	@# The host is named as a target: otherwise the build's macros would have to be static, too. The
+	@# other kind of link-time optimization takes no longer, and 0.3 MB less.
+	CARGO_PROFILE_RELEASE_LTO=fat RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin alle \
 		--target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/static
 	@cp target/static/*/release/alle target/alle && ls -lh target/alle
 
@@ -40,6 +41,10 @@ packages: static ## the Debian package: made, installed, upgraded, purged; and l
 monitoring: setup ## the alerts and the board, by a real Prometheus that scrapes a bridge in each state
 	@scripts/setup prometheus
 	cargo test --locked --test contract monitoring -- --include-ignored
+
+proxies: setup ## the bridge behind nginx, haproxy, Apache and Caddy, with the configurations of docs/proxies.md
+	@scripts/setup proxies
+	cargo test --locked --test contract proxies -- --include-ignored
 
 test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo fmt --check
