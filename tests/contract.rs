@@ -37,6 +37,8 @@ mod deserted;
 mod events;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/group_events.rs"]
+mod group_events;
 #[path = "contract/half_closed.rs"]
 mod half_closed;
 #[path = "contract/harness.rs"]
