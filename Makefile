@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -41,6 +41,10 @@ packages: static ## the Debian package: made, installed, upgraded, purged; and l
 monitoring: setup ## the alerts and the board, by a real Prometheus that scrapes a bridge in each state
 	@scripts/setup prometheus
 	cargo test --locked --test contract monitoring -- --include-ignored
+
+proxies: setup ## the bridge behind nginx, haproxy, Apache and Caddy, with the configurations of docs/proxies.md
+	@scripts/setup proxies
+	cargo test --locked --test contract proxies -- --include-ignored
 
 test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo fmt --check

@@ -219,6 +219,11 @@ impl Access {
         }
     }
 
+    /// Whether no client may publish to any channel, whatever its token: the bridge only listens.
+    pub fn is_publishing_forbidden(&self) -> bool {
+        self.everybody.publish.is_nothing()
+    }
+
     /// A client may come in with these permissions, until [`Self::release`].
     pub fn grant(&mut self, permissions: Permissions) -> Credential {
         Credential {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     access::secret::Secret,
-    channel::{Channel, LengthUnit, Payload, PayloadError},
+    channel::{Channel, LengthUnit, Payload},
 };
 
 /// A request of a client, with the id to be echoed in the answer.
@@ -255,10 +255,7 @@ fn parse_payload(
         });
     };
     Payload::measured(&text, measure).map_err(|error| Refusal {
-        code: match error {
-            PayloadError::TooLong { .. } => ErrorCode::PayloadTooLarge,
-            PayloadError::Nul => ErrorCode::BadMessage,
-        },
+        code: ErrorCode::of_payload(&error),
         text: error.to_string().into(),
         channel: Some(channel.as_str().to_owned()),
     })

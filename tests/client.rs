@@ -22,6 +22,8 @@ mod cdp;
 mod deserted;
 #[path = "support/environment.rs"]
 mod environment;
+#[path = "client/events.rs"]
+mod events;
 #[path = "client/firefox.rs"]
 mod firefox;
 #[path = "client/harm.rs"]

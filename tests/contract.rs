@@ -16,6 +16,9 @@
 mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
+#[path = "support/cdp.rs"]
+#[expect(dead_code, reason = "the tests of a page need the rest")]
+mod cdp;
 #[path = "contract/client.rs"]
 mod client;
 #[path = "contract/commit_lock.rs"]
@@ -28,10 +31,14 @@ mod crowd;
 mod demo;
 #[path = "contract/descriptors.rs"]
 mod descriptors;
+#[path = "support/deserted.rs"]
+mod deserted;
 #[path = "contract/events.rs"]
 mod events;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/half_closed.rs"]
+mod half_closed;
 #[path = "contract/harness.rs"]
 mod harness;
 #[path = "contract/http.rs"]
@@ -62,6 +69,8 @@ mod pooler;
 mod program;
 #[path = "contract/protocol.rs"]
 mod protocol;
+#[path = "contract/proxies.rs"]
+mod proxies;
 #[path = "contract/publishing.rs"]
 mod publishing;
 #[path = "contract/raw.rs"]
@@ -70,6 +79,8 @@ mod raw;
 mod reach;
 #[path = "contract/readme.rs"]
 mod readme;
+#[path = "contract/recipes.rs"]
+mod recipes;
 #[path = "contract/reconnect.rs"]
 mod reconnect;
 #[path = "contract/relay.rs"]
@@ -94,6 +105,8 @@ mod standby;
 mod startup;
 #[path = "contract/strangers.rs"]
 mod strangers;
+#[path = "contract/stream.rs"]
+mod stream;
 #[path = "contract/surroundings.rs"]
 mod surroundings;
 #[path = "contract/witness.rs"]

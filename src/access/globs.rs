@@ -55,6 +55,12 @@ impl Globs {
         self.list.is_none()
     }
 
+    /// Whether nothing matches.
+    pub fn is_nothing(&self) -> bool {
+        let list = self.list.as_ref();
+        list.is_some_and(|it| it.names.is_empty() && it.patterns.is_empty())
+    }
+
     /// Adds a name, every character of which stands for itself.
     pub(super) fn add_name(&mut self, name: String) {
         self.list.get_or_insert_default().names.insert(name);

@@ -8,15 +8,23 @@ use std::time::Duration;
 
 use super::{
     Disconnect, Hub,
-    answer::Answer,
-    clients::{Clients, Kind, Phase},
+    answer::{Answer, append_retry, append_stream_head},
+    authorization::TOO_MANY_OF_IDENTITY,
+    beginning::place_of,
+    clients::{Kind, Phase},
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    opening::Resumption,
+    pending::Subscribe,
+    reply::Stream,
+    token_refusal::TokenRefusal,
 };
 use crate::{
-    access::Credential,
-    id::{ClientId, Tick, elapsed},
+    access::{Credential, Credentials, secret::Secret, tokens::Tokens},
+    http::response::Status,
+    id::{ClientId, elapsed},
+    message::{ErrorCode, PostgresStatus, Refusal, RequestId, ServerMessage},
     ws::close::CloseReason,
 };
 
@@ -29,12 +37,12 @@ impl Hub {
         if self.clients.unfinished_count() >= self.limits.handshakes_max {
             self.refuse_oldest_handshake();
         }
-        if !self.is_below_room() {
+        if !self.room.is_left(&self.clients) {
             self.make_room();
         }
         let id = self.insert(Kind::Client, endpoints);
-        self.address_limit.note(id.slot, endpoints.peer);
-        self.note(EvictionClass::Unfinished, id);
+        self.room.note_address(id.slot, endpoints.peer);
+        self.note(EvictionClass::Unfinished, id.slot);
         id
     }
 
@@ -42,8 +50,8 @@ impl Hub {
     pub fn handle_excess(&mut self) -> ClientId {
         self.metrics.connections_excess += 1;
         let id = self.insert(Kind::Excess, Endpoints::default());
-        self.note(EvictionClass::Refused, id);
-        self.note(EvictionClass::Unfinished, id);
+        self.note(EvictionClass::Refused, id.slot);
+        self.note(EvictionClass::Unfinished, id.slot);
         id
     }
 
@@ -51,13 +59,13 @@ impl Hub {
     /// leaves connections open there keeps nobody out: beyond the most of them the oldest goes.
     pub fn handle_admin_connected(&mut self, endpoints: Endpoints) -> ClientId {
         if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX {
-            if let Some((oldest, _)) = self.oldest(EvictionClass::Admin) {
+            if let Some((oldest, _)) = self.room.oldest(EvictionClass::Admin, &self.clients) {
                 self.metrics.admin_evicted += 1;
                 self.drop_client(oldest.slot, Disconnect::Drop);
             }
         }
         let id = self.insert(Kind::Admin, endpoints);
-        self.note(EvictionClass::Admin, id);
+        self.note(EvictionClass::Admin, id.slot);
         id
     }
 
@@ -67,7 +75,7 @@ impl Hub {
         let id = self.clients.insert(kind, now);
         self.endpoints.note(id.slot, endpoints);
         self.delivery.attach(id.slot);
-        self.rate_limit.fill(id.slot as usize, now);
+        self.authorization.attach(id.slot, now);
         id
     }
 
@@ -77,46 +85,26 @@ impl Hub {
     /// are answered with 503, and one of those goes for the newcomer. If not, ask again in a
     /// millisecond: all of them have just come.
     pub fn has_room(&mut self) -> bool {
-        self.is_below_room() || self.dispensable().is_some()
-    }
-
-    fn is_below_room(&self) -> bool {
-        let max = self.limits.clients_max.unwrap_or(usize::MAX);
-        self.clients.count() < max.saturating_add(REFUSED_MAX)
-    }
-
-    /// The connection that goes first where there is no room: the oldest that has not said what it
-    /// wants, then the oldest that has its answer. A connection that came to that in this very tick
-    /// stays: its head, or its end, may be here already.
-    fn dispensable(&mut self) -> Option<ClientId> {
-        let now = self.clock.tick();
-        [EvictionClass::Unfinished, EvictionClass::Ending]
-            .into_iter()
-            .find_map(|class| {
-                let (id, _) = self.oldest(class)?;
-                (self.clients.phase_began(id.slot) != now).then_some(id)
-            })
+        let (clients, now) = (&self.clients, self.clock.tick());
+        self.room.is_left(clients) || self.room.find_dispensable(clients, now).is_some()
     }
 
     /// The most dispensable connection has no moment to be told: its descriptor is wanted now.
     fn make_room(&mut self) {
-        let Some(id) = self.dispensable() else {
+        let dispensable = self.room.find_dispensable(&self.clients, self.clock.tick());
+        let Some(ClientId { slot, .. }) = dispensable else {
             return;
         };
-        if self
-            .clients
-            .phase(id.slot)
-            .is_some_and(Phase::is_unfinished)
-        {
+        if self.clients.phase(slot).is_some_and(Phase::is_unfinished) {
             self.metrics.handshakes_evicted += 1;
-            self.drop_client(id.slot, Disconnect::Drop);
+            self.drop_client(slot, Disconnect::Drop);
         } else {
-            self.terminate(id.slot);
+            self.terminate(slot);
         }
     }
 
     fn refuse_oldest_handshake(&mut self) {
-        let Some((oldest, _)) = self.oldest(EvictionClass::Unfinished) else {
+        let Some((oldest, _)) = self.room.oldest(EvictionClass::Unfinished, &self.clients) else {
             return;
         };
         self.metrics.handshakes_evicted += 1;
@@ -127,13 +115,13 @@ impl Hub {
         }
         let answer = Answer::no_room("too many unfinished handshakes");
         self.respond(oldest.slot, &answer);
-        self.note(EvictionClass::Refused, oldest);
+        self.note(EvictionClass::Refused, oldest.slot);
     }
 
     /// Lets go of connections that were refused a moment ago.
     pub(super) fn end_refused(&mut self) {
         let now = self.clock.tick();
-        while let Some((id, refused_at)) = self.oldest(EvictionClass::Refused) {
+        while let Some((id, refused_at)) = self.room.oldest(EvictionClass::Refused, &self.clients) {
             if elapsed(refused_at, now) < REFUSAL_TIMEOUT {
                 return;
             }
@@ -157,65 +145,198 @@ impl Hub {
 
     /// The connection is a client's from now on.
     pub(super) fn enter(&mut self, slot: u32, token: Option<Credential>, transport: Transport) {
-        if self.is_full() {
-            // Clients without a token keep nobody out.
-            if let Some((oldest, _)) = self.oldest(EvictionClass::Unauthenticated) {
-                self.close(oldest.slot, CloseReason::NoPlace);
-            }
+        if let Some(ClientId { slot, .. }) = self.room.find_weakest(&self.clients) {
+            self.close(slot, CloseReason::NoPlace);
         }
-        let identity = token.as_ref().and_then(Credential::identity);
-        self.identity_limit.insert(identity);
-        let phase = self.phase_of(token);
+        let phase = self.authorization.admit(token);
         self.clients.open(slot, phase, transport, self.clock.tick());
-        self.note(EvictionClass::Unauthenticated, self.clients.id(slot));
-        self.address_limit.insert(slot);
+        self.note(EvictionClass::Unauthenticated, slot);
+        self.room.open(slot);
     }
 
-    /// Whether as many clients are open as may be.
-    pub(super) fn is_full(&self) -> bool {
-        let max = self.limits.clients_max;
-        max.is_some_and(|max| self.clients.open_count() >= max)
+    /// The connection becomes a stream, which is silent until PostgreSQL has answered for its channels.
+    pub(super) fn open_stream(&mut self, slot: u32, stream: Stream) {
+        let Stream {
+            token,
+            channels,
+            last_event_id,
+            fields,
+        } = stream;
+        self.metrics.http_responses.add(Status::Ok.code());
+        self.metrics.streams_begun += 1;
+        self.enter(slot, token, Transport::EventStream);
+        let retry = self.retries.after_cut();
+        self.delivery
+            .push_head(slot, |out| append_stream_head(&fields, out));
+        self.delivery.push(slot, |out| append_retry(retry, out));
+        let is_told_down = self.postgres.is_announced_down();
+        if is_told_down {
+            self.tell_status(slot, PostgresStatus::Down);
+        }
+        let resumption = last_event_id.map_or(Resumption::Now, |id| {
+            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
+            match place_of(&id, &channels, parts, &mut self.membership, now) {
+                Some(place) => Resumption::Place(place),
+                None => Resumption::Unknown(id),
+            }
+        });
+        self.openings.begin(slot, resumption, is_told_down);
+        for channel in channels {
+            self.work.spend(1);
+            let request = Subscribe {
+                id: None,
+                since: None,
+            };
+            let name = channel.clone();
+            let wanted = self.want(slot, channel, request);
+            match (wanted, self.channels.find(name.as_str())) {
+                (Ok(listened), Some(key)) => {
+                    self.openings.note_wanted(slot, key, listened.is_some());
+                    if listened.is_some() {
+                        self.channels.link(slot, key, Transport::EventStream.lane());
+                    }
+                }
+                (Ok(_), None) => debug_assert!(false, "what is wanted has a key"),
+                (Err(_), _) => self.openings.note_unwanted(slot),
+            }
+        }
+        self.join_if_answered(slot);
+    }
+
+    /// The client's stream begins, if PostgreSQL has answered for all of its channels.
+    pub(super) fn join_if_answered(&mut self, slot: u32) {
+        let Some(opening) = self.openings.poll_answered(slot) else {
+            return;
+        };
+        self.delivery.join(slot, Transport::EventStream.lane());
+        if opening.is_told_down && !self.postgres.is_announced_down() {
+            self.tell_status(slot, PostgresStatus::Up);
+        }
+        self.beginning().join(slot, &opening);
+        if opening.is_refused {
+            let (reason, text) = (
+                CloseReason::Overloaded,
+                "a channel was refused, try again later",
+            );
+            self.note_close(slot, reason);
+            self.end_stream(slot, reason, text, false);
+        }
+    }
+
+    // ---- credentials
+
+    /// What this token lets its bearer do.
+    pub(super) fn authenticate(
+        &mut self,
+        slot: u32,
+        token: &Secret,
+    ) -> Result<Credential, TokenRefusal> {
+        let peer = self.endpoints.peer(slot);
+        let (clock, work, metrics) = (&self.clock, &mut self.work, &mut self.metrics);
+        self.authorization
+            .authenticate(token, peer, clock, work, metrics)
+    }
+
+    /// A client says who it is, for the first time or again.
+    pub(super) fn handle_auth(
+        &mut self,
+        slot: u32,
+        token: Result<Secret, Refusal>,
+        id: Option<&RequestId>,
+    ) {
+        let token = match self.authorization.token_of(token) {
+            Ok(token) => token,
+            Err(Refusal { code, text, .. }) => {
+                self.send_error(slot, code, &text, None, id);
+                return;
+            }
+        };
+        let token = match self.authenticate(slot, &token) {
+            Ok(token) => token,
+            Err(refusal) => {
+                self.refuse_token(slot, refusal, id);
+                return;
+            }
+        };
+        let old = self.clients.credential(slot).cloned();
+        if !self.authorization.change(old.as_ref(), &token) {
+            self.log_refusal(slot, Status::TooManyRequests, TOO_MANY_OF_IDENTITY);
+            self.send_error(slot, ErrorCode::RateLimited, TOO_MANY_OF_IDENTITY, None, id);
+            if old.is_none() {
+                self.close(slot, CloseReason::NoPlace);
+            }
+            return;
+        }
+        let is_new = self.clients.authenticate(slot, token, self.clock.tick());
+        if let Some(old) = old.filter(|_| is_new) {
+            self.authorization.release_old(&old);
+        }
+        self.answer(slot, &ServerMessage::Authenticated { id });
+        // The same token covers it already, or it would not be here: that costs nothing again.
+        if is_new {
+            self.close_if_at_fault(slot);
+        }
+    }
+
+    fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
+        self.log_refusal(slot, refusal.status(), refusal.text());
+        self.send_error(slot, refusal.code(), refusal.text(), None, id);
+        // Of a token that was not looked at nobody knows that it is wrong.
+        if refusal == TokenRefusal::TooMany {
+            return;
+        }
+        let failures = self.clients.count_failure(slot);
+        if failures.is_some_and(|failures| failures >= self.limits.auth_failures_max) {
+            self.close(slot, CloseReason::TokenWrong);
+        }
+    }
+
+    /// The tokens were read again, as by [`Self::handle_credentials`].
+    pub fn handle_tokens(&mut self, read: Tokens) {
+        let tokens = Some(read);
+        self.handle_credentials(Credentials { tokens, keys: None });
+    }
+
+    /// Tokens and keys were read again: a client whose token is no more, or whose token is a JWT of
+    /// a key that is no more, is closed with 4001; one whose token does not cover a channel that the
+    /// client uses with 4003.
+    pub fn handle_credentials(&mut self, read: Credentials) {
+        self.authorization.replace(read);
+        self.recheck();
+    }
+
+    /// Looks at the clients' tokens, as far as the turn's work goes.
+    pub(super) fn recheck(&mut self) {
+        let end = self.clients.slots().end;
+        while !self.work.is_spent() {
+            let Some(slot) = self.authorization.poll_recheck(end) else {
+                return;
+            };
+            self.close_if_at_fault(slot);
+        }
+    }
+
+    /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
+    /// may come back, and learns then what it may.
+    fn close_if_at_fault(&mut self, slot: u32) {
+        let (phase, channels) = (self.clients.phase(slot), &self.channels);
+        let fault = self
+            .authorization
+            .find_fault(slot, phase, channels, &mut self.work);
+        if let Some(reason) = fault {
+            self.close(slot, reason);
+        }
     }
 
     // ---- eviction
 
     /// Notes that the connection came into the class now, if it is in it.
-    pub(super) fn note(&mut self, class: EvictionClass, id: ClientId) {
-        let (clients, now) = (&self.clients, self.clock.tick());
-        if is_in(clients, id, class, now) {
-            self.eviction
-                .note(class, id, now, |id, at| is_in(clients, id, class, at));
-        }
-    }
-
-    /// The connection that is longest in the class, and since when.
-    pub(super) fn oldest(&mut self, class: EvictionClass) -> Option<(ClientId, Tick)> {
-        let clients = &self.clients;
-        self.eviction
-            .oldest(class, |id, at| is_in(clients, id, class, at))
+    pub(super) fn note(&mut self, class: EvictionClass, slot: u32) {
+        self.room
+            .note(class, slot, &self.clients, self.clock.tick());
     }
 }
 
-/// Whether a connection that was noted then, or is to be, is in the class.
-fn is_in(clients: &Clients, id: ClientId, class: EvictionClass, noted_at: Tick) -> bool {
-    let phase = clients.phase(id.slot).filter(|_| clients.is_current(id));
-    let Some(phase) = phase else {
-        return false;
-    };
-    match class {
-        // A connection that is noted there stays until its end.
-        EvictionClass::Admin | EvictionClass::Refused => true,
-        // One that asks again comes into it anew.
-        EvictionClass::Unfinished => {
-            phase.is_unfinished() && clients.phase_began(id.slot) == noted_at
-        }
-        EvictionClass::Unauthenticated => matches!(phase, Phase::Unauthenticated { .. }),
-        EvictionClass::Ending => phase.is_ending() && clients.kind(id.slot) != Kind::Admin,
-    }
-}
-
-/// Connections beyond the most clients: their heads are read and answered.
-pub(super) const REFUSED_MAX: usize = 32;
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the admin address at a time.

@@ -7,11 +7,10 @@ use std::time::Duration;
 use crate::{
     http::response::{Response, Status},
     message::{ErrorCode, ServerMessage},
-    random::Random,
     sse,
 };
 
-use super::encode::Transport;
+use super::{encode::Transport, error_status::status_of, token_refusal::TokenRefusal};
 
 /// A response, encoded but for what the request says about its form.
 #[derive(Debug)]
@@ -65,24 +64,35 @@ impl Answer {
     }
 
     /// The same where programs ask: the error as a WebSocket's client is told it.
-    pub(super) fn error_refusal(
-        status: Status,
-        code: ErrorCode,
-        reason: &str,
-        channel: Option<&str>,
-    ) -> Self {
+    pub(super) fn error_refusal(code: ErrorCode, reason: &str, channel: Option<&str>) -> Self {
         Self {
             refusal: Some(reason.to_owned()),
-            ..Self::message(status, &ServerMessage::error(code, reason, channel, None))
+            ..Self::error(code, reason, channel)
         }
     }
 
+    /// To a program whose token does not count.
+    pub(super) fn token_refusal(refusal: TokenRefusal) -> Self {
+        Self::error_refusal(refusal.code(), refusal.text(), None).with_fields(refusal.challenge())
+    }
+
+    /// An error in JSON.
+    pub(super) fn error(code: ErrorCode, text: &str, channel: Option<&str>) -> Self {
+        Self::message(&ServerMessage::error(code, text, channel, None))
+    }
+
     /// A message in JSON.
-    pub(super) fn message(status: Status, message: &ServerMessage<'_>) -> Self {
+    pub(super) fn message(message: &ServerMessage<'_>) -> Self {
         let mut json = Vec::new();
         message.append_to(&mut json);
         let json = String::from_utf8_lossy(&json).into_owned();
-        Self::new(status, JSON, json)
+        Self::new(status_of(message), JSON, json)
+    }
+
+    /// To a body that is not even read, since it has more than so many bytes.
+    pub(super) fn too_large(bytes_max: usize, channel: Option<&str>) -> Self {
+        let text = format!("a body may have {bytes_max} bytes");
+        Self::error(ErrorCode::PayloadTooLarge, &text, channel)
     }
 
     /// Where no head is waited for any more.
@@ -194,18 +204,17 @@ pub(super) fn append_stream_head(fields: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the last events of a stream whose reader may come again after `retry`.
-pub(super) fn append_stream_end(retry: Duration, code: u16, message: &str, out: &mut Vec<u8>) {
+/// Appends for how long the reader waits when the stream is cut.
+pub(super) fn append_retry(retry: Duration, out: &mut Vec<u8>) {
     let milliseconds = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
     sse::encoder::append_retry(milliseconds, out);
-    let end = ServerMessage::StreamEnd { code, message };
-    Transport::EventStream.append(&end, None, out);
 }
 
-/// After a stream that ended, readers come back over this span, each at its own time.
-pub(super) fn retry_after_end(random: &mut Random) -> Duration {
-    let span = RETRY_AFTER_END_MAX - RETRY_AFTER_END_MIN;
-    RETRY_AFTER_END_MIN + span.mul_f64(random.fraction())
+/// Appends the last events of a stream whose reader may come again after `retry`.
+pub(super) fn append_stream_end(retry: Duration, code: u16, message: &str, out: &mut Vec<u8>) {
+    append_retry(retry, out);
+    let end = ServerMessage::StreamEnd { code, message };
+    Transport::EventStream.append(&end, None, out);
 }
 
 /// The answer to a method that means nothing here.
@@ -233,5 +242,3 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-const RETRY_AFTER_END_MIN: Duration = Duration::from_secs(1);
-const RETRY_AFTER_END_MAX: Duration = Duration::from_secs(15);

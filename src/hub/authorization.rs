@@ -1,86 +1,138 @@
-//! Who a client is, what it may ask, and what becomes of it when its token is no more.
+//! Whom a token lets in, and what each client may ask.
 //!
-//! Brings the rules of `access` to clients. Knows neither where tokens come from nor how a request
-//! for an upgrade brought one.
+//! Brings the rules of `access` to clients, and counts what they may not do without end: guess
+//! tokens, be many of one identity, send many messages a second. Knows neither how a token came nor
+//! what becomes of a client that is refused: it answers, and the hub acts.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Instant};
 
 use super::{
-    Hub,
-    clients::Phase,
-    deadlines::Ending,
+    channels::Channels,
     group::is_reserved,
-    work::{JWT_UNITS, rule_units},
+    guessing::Guessing,
+    identity_limit::IdentityLimit,
+    phase::Phase,
+    rate_limit::RateLimit,
+    token_refusal::TokenRefusal,
+    work::{JWT_UNITS, Work, rule_units},
 };
 use crate::{
-    access::{Credential, Credentials, Denial, jwt::JwtFault, secret::Secret, tokens::Tokens},
-    http::response::Status,
-    message::{ClientMessage, ErrorCode, Refusal, RequestId, ServerMessage},
+    access::{
+        Access, Credential, Credentials, Permissions, jwt::JwtFault, origins, secret::Secret,
+    },
+    config::Limits,
+    http::request::Request,
+    id::{Clock, Tick},
+    message::{ClientMessage, ErrorCode, Refusal},
+    metrics::Metrics,
     ws::close::CloseReason,
 };
 
-/// Why a token lets nobody in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenRefusal {
-    /// There is none.
-    Missing,
-    /// It is nobody's.
-    Wrong,
-    /// It is no good JWT.
-    Jwt(JwtFault),
-    /// It was not looked at: too many wrong ones came from its address.
-    TooMany,
+/// The rules, and what clients have used up of what they may.
+///
+/// A client is [attached](Self::attach) with its connection, [admitted](Self::admit) with its
+/// credential, and [released](Self::release) when messages flow no longer.
+#[derive(Debug)]
+pub(super) struct Authorization {
+    access: Access,
+    guessing: Guessing,
+    identity_limit: IdentityLimit,
+    rate_limit: RateLimit,
+    /// Clients from this slot on are to be looked at, since credentials were read again.
+    recheck_from: Option<u32>,
 }
 
-impl TokenRefusal {
-    /// For whom it came with a request.
-    pub(super) fn status(self) -> Status {
-        match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) => Status::Unauthorized,
-            Self::TooMany => Status::TooManyRequests,
+impl Authorization {
+    pub(super) fn new(access: Access, limits: &Limits, now: Instant) -> Self {
+        Self {
+            access,
+            guessing: Guessing::new(now),
+            identity_limit: IdentityLimit::new(limits.identity_clients_max),
+            rate_limit: RateLimit::new(limits.client_rate_max),
+            recheck_from: None,
         }
     }
 
-    pub(super) fn text(self) -> &'static str {
-        match self {
-            Self::Missing => "a token is required here",
-            Self::Wrong => "the token is wrong",
-            Self::Jwt(fault) => fault.text(),
-            Self::TooMany => "too many wrong tokens from this address",
+    /// The rules.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    // ---- who one is
+
+    /// The token that a request brings in its header, where one counts.
+    pub(super) fn bearer(&self, request: &Request<'_>) -> Option<Secret> {
+        let token = request.bearer.map(Secret::new);
+        token.filter(|_| self.access.is_token_required())
+    }
+
+    /// The token of a message, where such a message is understood.
+    pub(super) fn token_of(&self, auth: Result<Secret, Refusal>) -> Result<Secret, Refusal> {
+        if self.access.is_token_required() && !self.access.is_asked {
+            auth
+        } else {
+            Err(Refusal::unknown_type("auth"))
         }
     }
 
-    /// What a client is told.
-    pub(super) fn code(self) -> ErrorCode {
-        match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) => ErrorCode::Unauthorized,
-            Self::TooMany => ErrorCode::RateLimited,
+    /// What this token lets its bearer do, unless it is nobody's or one of too many from its
+    /// address.
+    pub(super) fn authenticate(
+        &mut self,
+        token: &Secret,
+        peer: Option<IpAddr>,
+        clock: &Clock,
+        work: &mut Work,
+        metrics: &mut Metrics,
+    ) -> Result<Credential, TokenRefusal> {
+        let now = clock.now();
+        if self.guessing.is_refused(peer, now) {
+            metrics.tokens_unread += 1;
+            return Err(TokenRefusal::TooMany);
         }
+        if self.access.is_jwt(token) {
+            work.spend(JWT_UNITS);
+        }
+        let refusal = match self.access.authenticate(token, clock.since_1970()) {
+            Ok(credential) => {
+                self.guessing.note_right(peer, now);
+                return Ok(credential);
+            }
+            Err(denial) => TokenRefusal::from(denial),
+        };
+        if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
+            metrics.tokens_expired += 1;
+        } else {
+            metrics.tokens_wrong += 1;
+        }
+        if refusal.may_be_guessed() {
+            self.guessing.note_wrong(peer, now);
+        }
+        Err(refusal)
     }
 
-    /// The field of the response that says which token would do (RFC 6750, 3).
-    pub(super) fn challenge(self) -> &'static str {
-        match self {
-            Self::Missing => "WWW-Authenticate: Bearer\r\n",
-            Self::Wrong | Self::Jwt(_) => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
-            Self::TooMany => "",
-        }
+    /// Somebody who was asked lets a client in with these permissions.
+    pub(super) fn grant(&mut self, permissions: Permissions) -> Credential {
+        self.access.grant(permissions)
     }
 
-    /// How a WebSocket is closed whose token came with its handshake, which a page cannot see refused.
-    pub(super) fn close_reason(self) -> CloseReason {
-        match self {
-            Self::Missing => CloseReason::TokenMissing,
-            Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
-            Self::Wrong | Self::Jwt(_) => CloseReason::TokenWrong,
-            Self::TooMany => CloseReason::TooManyTokens,
-        }
+    /// Whether no client more may be of this identity.
+    pub(super) fn is_identity_full(&self, credential: Option<&Credential>) -> bool {
+        let identity = credential.and_then(Credential::identity);
+        self.identity_limit.is_full(identity)
     }
-}
 
-impl Hub {
-    /// Where a connection stands that is upgraded with this token, or without one.
-    pub(super) fn phase_of(&self, token: Option<Credential>) -> Phase {
+    // ---- clients
+
+    /// A connection has this slot from now on.
+    pub(super) fn attach(&mut self, slot: u32, now: Tick) {
+        self.rate_limit.fill(slot as usize, now);
+    }
+
+    /// The client is in from now on; where it stands then.
+    pub(super) fn admit(&mut self, token: Option<Credential>) -> Phase {
+        let identity = token.as_ref().and_then(Credential::identity);
+        self.identity_limit.insert(identity);
         if token.is_none() && self.access.is_token_required() {
             return Phase::Unauthenticated { failures: 0 };
         }
@@ -91,36 +143,78 @@ impl Hub {
         }
     }
 
-    /// Whether the client may send the message, or one that could not be read; else why not.
-    pub(super) fn authorize(
-        &mut self,
-        slot: u32,
-        message: Option<&ClientMessage>,
-    ) -> Result<(), (ErrorCode, &'static str)> {
-        if !self.rate_limit.take(slot, self.clock.tick()) {
-            let text = "too many messages in a second";
-            return Err((ErrorCode::RateLimited, text));
+    /// A client is counted as that of its new credential from now on. False if there is no place for
+    /// another one: it stays what it was.
+    pub(super) fn change(&mut self, old: Option<&Credential>, new: &Credential) -> bool {
+        let (old, new) = (old.and_then(Credential::identity), new.identity());
+        if old == new {
+            return true;
         }
-        let token = match (self.clients.phase(slot), message) {
-            (_, Some(ClientMessage::Auth(_))) => return Ok(()),
-            (Some(Phase::Unauthenticated { .. }), _) => {
-                let text = "a token is required here: the first message is \"auth\"";
-                return Err((ErrorCode::Unauthorized, text));
-            }
-            (Some(Phase::Open { token, .. }), _) => token.as_deref(),
-            (
-                Some(
-                    Phase::Handshake(_)
-                    | Phase::Http(_)
-                    | Phase::Closing
-                    | Phase::Flushing
-                    | Phase::Lingering
-                    | Phase::Removed,
-                )
-                | None,
-                _,
-            ) => None,
-        };
+        let is_place = !self.identity_limit.is_full(new);
+        if is_place {
+            self.identity_limit.remove(old);
+            self.identity_limit.insert(new);
+        }
+        is_place
+    }
+
+    /// A client has another credential instead of this one.
+    pub(super) fn release_old(&mut self, credential: &Credential) {
+        self.access.release(credential);
+    }
+
+    /// The client of this credential is nobody's any more.
+    pub(super) fn release(&mut self, credential: &Credential) {
+        self.identity_limit.remove(credential.identity());
+        self.access.release(credential);
+    }
+
+    // ---- what one may do
+
+    /// Checks the `Host` and `Origin` of a request.
+    pub(super) fn check_origin(
+        &self,
+        request: &Request<'_>,
+        is_to_loopback: bool,
+    ) -> Result<(), origins::Refusal> {
+        let (host, origin) = (request.host, request.origin);
+        self.access.check_origin(host, origin, is_to_loopback)
+    }
+
+    /// Whether the channel may be subscribed to over HTTP.
+    pub(super) fn may_subscribe(&self, token: Option<&Credential>, channel: &str) -> bool {
+        !is_reserved(channel) && self.access.may_subscribe(token, channel)
+    }
+
+    /// Whether the channel may be published to over HTTP.
+    pub(super) fn may_publish(&self, token: Option<&Credential>, channel: &str) -> bool {
+        !is_reserved(channel) && self.access.may_publish(token, channel)
+    }
+
+    /// Whether the client may send one message more now.
+    pub(super) fn take_message(&mut self, slot: u32, now: Tick) -> Result<(), Forbidden> {
+        if self.rate_limit.take(slot, now) {
+            Ok(())
+        } else {
+            Err((ErrorCode::RateLimited, "too many messages in a second"))
+        }
+    }
+
+    /// Whether a client of this phase may send the message, or one that could not be read; else why
+    /// not.
+    pub(super) fn check(
+        &self,
+        phase: Option<&Phase>,
+        message: Option<&ClientMessage>,
+    ) -> Result<(), Forbidden> {
+        if matches!(message, Some(ClientMessage::Auth(_))) {
+            return Ok(());
+        }
+        if matches!(phase, Some(Phase::Unauthenticated { .. })) {
+            let text = "a token is required here: the first message is \"auth\"";
+            return Err((ErrorCode::Unauthorized, text));
+        }
+        let token = phase.and_then(Phase::credential);
         match message {
             Some(ClientMessage::Subscribe(channel, _) | ClientMessage::Notify(channel, _))
                 if is_reserved(channel.as_str()) =>
@@ -142,206 +236,41 @@ impl Hub {
         }
     }
 
-    /// A client says who it is, for the first time or again.
-    pub(super) fn handle_auth(
-        &mut self,
-        slot: u32,
-        token: Result<Secret, Refusal>,
-        id: Option<&RequestId>,
-    ) {
-        let refusal = if self.access.is_token_required() && !self.access.is_asked {
-            token.as_ref().err()
-        } else {
-            Some(&Refusal::unknown_type("auth"))
-        };
-        if let Some(Refusal { code, text, .. }) = refusal {
-            self.send_error(slot, *code, text, None, id);
-            return;
-        }
-        let Ok(token) = token else {
-            return;
-        };
-        let token = match self.authenticate(slot, &token) {
-            Ok(token) => token,
-            Err(refusal) => {
-                self.refuse_token(slot, refusal, id);
-                return;
-            }
-        };
-        if !self.take_identity(slot, &token, id) {
-            return;
-        }
-        let old = self.clients.credential(slot).cloned();
-        let is_new = self.clients.authenticate(slot, token, self.clock.tick());
-        if let Some(old) = old.filter(|_| is_new) {
-            self.access.release(&old);
-        }
-        self.answer(slot, &ServerMessage::Authenticated { id });
-        // The same token covers it already, or it would not be here: that costs nothing again.
-        if is_new {
-            self.close_if_uncovered(slot);
-        }
-    }
+    // ---- what was read again
 
-    /// Whose token let the client in, where that has a name.
-    pub(super) fn identity(&self, slot: u32) -> Option<&str> {
-        self.clients.credential(slot).and_then(Credential::identity)
-    }
-
-    /// The client is nobody's any more.
-    pub(super) fn release_credential(&mut self, slot: u32) {
-        if let Some(credential) = self.clients.credential(slot) {
-            self.identity_limit.remove(credential.identity());
-            self.access.release(credential);
-        }
-    }
-
-    /// The end of the client's token, where it has one.
-    pub(super) fn ending(&self, slot: u32) -> Option<Ending> {
-        let end = self.clients.credential(slot)?.ends_at()?;
-        Some(Ending {
-            left: end.saturating_sub(self.clock.since_1970()),
-            is_told: self.clients.is_end_told(slot),
-        })
-    }
-
-    /// The client is counted as that of its new token from now on. False, and the client is told, if
-    /// there is no place for another one: it stays what it was, and one that was nobody is closed.
-    fn take_identity(&mut self, slot: u32, new: &Credential, id: Option<&RequestId>) -> bool {
-        let credential = self.clients.credential(slot);
-        let (is_known, old) = (
-            credential.is_some(),
-            credential.and_then(Credential::identity),
-        );
-        if old == new.identity() {
-            return true;
-        }
-        if self.identity_limit.is_full(new.identity()) {
-            self.log_refusal(slot, Status::TooManyRequests, TOO_MANY_OF_IDENTITY);
-            self.send_error(slot, ErrorCode::RateLimited, TOO_MANY_OF_IDENTITY, None, id);
-            if !is_known {
-                self.close(slot, CloseReason::NoPlace);
-            }
-            return false;
-        }
-        self.identity_limit.remove(old);
-        self.identity_limit.insert(new.identity());
-        true
-    }
-
-    /// What this token lets its bearer do, unless it is nobody's or one of too many from its
-    /// address.
-    pub(super) fn authenticate(
-        &mut self,
-        slot: u32,
-        token: &Secret,
-    ) -> Result<Credential, TokenRefusal> {
-        let (peer, now) = (self.endpoints.peer(slot), self.clock.now());
-        if self.guessing.is_refused(peer, now) {
-            self.metrics.tokens_unread += 1;
-            return Err(TokenRefusal::TooMany);
-        }
-        if self.access.is_jwt(token) {
-            self.work.spend(JWT_UNITS);
-        }
-        let since_1970 = self.clock.since_1970();
-        let refusal = match self.access.authenticate(token, since_1970) {
-            Ok(credential) => {
-                self.guessing.note_right(peer, now);
-                return Ok(credential);
-            }
-            Err(Denial::Unknown) => TokenRefusal::Wrong,
-            Err(Denial::Jwt(fault)) => TokenRefusal::Jwt(fault),
-        };
-        if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
-            self.metrics.tokens_expired += 1;
-        } else {
-            self.metrics.tokens_wrong += 1;
-        }
-        // Nobody guesses what a key of ours vouches for.
-        if !matches!(refusal, TokenRefusal::Jwt(fault) if fault.is_signed()) {
-            self.guessing.note_wrong(peer, now);
-        }
-        Err(refusal)
-    }
-
-    /// Whether [`Self::set_since_1970`] is wanted at the beginning of each turn: tokens have dates.
-    pub fn wants_since_1970(&self) -> bool {
-        self.access.jwt.is_some()
-    }
-
-    /// The time of the world, since 1970.
-    pub fn set_since_1970(&mut self, since_1970: Duration) {
-        self.clock.set_since_1970(since_1970);
-    }
-
-    fn refuse_token(&mut self, slot: u32, refusal: TokenRefusal, id: Option<&RequestId>) {
-        self.log_refusal(slot, refusal.status(), refusal.text());
-        let code = refusal.code();
-        self.send_error(slot, code, refusal.text(), None, id);
-        // Of a token that was not looked at nobody knows that it is wrong.
-        if refusal == TokenRefusal::TooMany {
-            return;
-        }
-        let Some(failures) = self.clients.count_failure(slot) else {
-            return;
-        };
-        if failures >= self.limits.auth_failures_max {
-            self.close(slot, CloseReason::TokenWrong);
-        }
-    }
-
-    /// The tokens were read again, as by [`Self::handle_credentials`].
-    pub fn handle_tokens(&mut self, read: Tokens) {
-        let tokens = Some(read);
-        self.handle_credentials(Credentials { tokens, keys: None });
-    }
-
-    /// Tokens and keys were read again: a client whose token is no more, or whose token is a JWT of
-    /// a key that is no more, is closed with 4001; one whose token does not cover a channel that the
-    /// client uses with 4003.
-    pub fn handle_credentials(&mut self, read: Credentials) {
+    /// Tokens and keys were read again: every client is to be looked at.
+    pub(super) fn replace(&mut self, read: Credentials) {
         self.access.replace(read);
         self.recheck_from = Some(0);
-        self.recheck();
     }
 
-    /// Looks at the clients' tokens, as far as the turn's work goes.
-    pub(super) fn recheck(&mut self) {
-        let Some(from) = self.recheck_from else {
-            return;
-        };
-        for slot in from..self.clients.slots().end {
-            if self.work.is_spent() {
-                self.recheck_from = Some(slot);
-                return;
-            }
-            self.close_if_uncovered(slot);
-        }
-        self.recheck_from = None;
+    /// The next client that is to be looked at, of those in the slots before `end`.
+    pub(super) fn poll_recheck(&mut self, end: u32) -> Option<u32> {
+        let slot = self.recheck_from?;
+        self.recheck_from = Some(slot + 1).filter(|&next| next < end);
+        (slot < end).then_some(slot)
     }
 
-    /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
-    /// may come back, and learns then what it may.
-    fn close_if_uncovered(&mut self, slot: u32) {
-        let token = match self.clients.phase(slot) {
-            Some(Phase::Open { token, .. }) => token.as_deref(),
-            Some(_) | None => None,
-        };
+    /// Whether [`Self::poll_recheck`] has more.
+    pub(super) fn is_rechecking(&self) -> bool {
+        self.recheck_from.is_some()
+    }
+
+    /// Why the client may not stay as it is, if it may not: its token is no more, or does not cover
+    /// one of its channels.
+    pub(super) fn find_fault(
+        &self,
+        slot: u32,
+        phase: Option<&Phase>,
+        channels: &Channels,
+        work: &mut Work,
+    ) -> Option<CloseReason> {
+        let token = phase.and_then(Phase::credential);
         let steps = 1 + self.access.subscribe_steps(token);
-        let comparisons = self.channels.wanted_count(slot) * steps;
-        self.work.spend(rule_units(comparisons));
-        if let Some(reason) = self.uncovered(slot) {
-            self.close(slot, reason);
-        }
-    }
-
-    /// Why the client may not stay as it is, if it may not.
-    fn uncovered(&self, slot: u32) -> Option<CloseReason> {
-        let Some(Phase::Open { token, .. }) = self.clients.phase(slot) else {
+        work.spend(rule_units(channels.wanted_count(slot) * steps));
+        if !matches!(phase, Some(Phase::Open { .. })) {
             return None;
-        };
-        let token = token.as_deref();
+        }
         let is_current = match token {
             Some(token) => self.access.is_current(token),
             None => !self.access.is_token_required(),
@@ -349,11 +278,14 @@ impl Hub {
         if !is_current {
             return Some(CloseReason::TokenGone);
         }
-        let mut channels = self.channels.wanted_by(slot);
-        let is_covered = channels.all(|it| self.access.may_subscribe(token, it.as_str()));
+        let mut wanted = channels.wanted_by(slot);
+        let is_covered = wanted.all(|it| self.access.may_subscribe(token, it.as_str()));
         (!is_covered).then_some(CloseReason::ChannelForbidden)
     }
 }
+
+/// What a client is told that may not do something.
+pub(super) type Forbidden = (ErrorCode, &'static str);
 
 /// Why another client of somebody is refused.
 pub(super) const TOO_MANY_OF_IDENTITY: &str = "too many clients of this identity";

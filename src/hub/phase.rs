@@ -48,6 +48,20 @@ impl Phase {
         matches!(self, Self::Unauthenticated { .. } | Self::Open { .. })
     }
 
+    /// What the client came in with, if messages flow.
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        match self {
+            Self::Open { token, .. } => token.as_deref(),
+            Self::Handshake(_)
+            | Self::Http(_)
+            | Self::Unauthenticated { .. }
+            | Self::Closing
+            | Self::Flushing
+            | Self::Lingering
+            | Self::Removed => None,
+        }
+    }
+
     /// Whether it has not said what it wants, or not what it wants next.
     pub(super) fn is_unfinished(&self) -> bool {
         match self {

@@ -1,19 +1,23 @@
 //! What strangers make us log: for each status one line a second, the rest counted.
 //!
-//! Says what is worth a line and when; writes none. Anybody may be refused as often as they like.
+//! Owns when a line is due. Anybody may be refused as often as they like.
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
+use super::subprotocol::{NEWEST, Offer};
 use crate::http::response::Status;
 
-/// The refusals of the last second.
+/// The refusals of the last second, and what was said before.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// By code, of which there are few.
     recent: BTreeMap<u16, Recent>,
+    /// The log says which subprotocol to offer.
+    has_told_subprotocol: bool,
 }
 
 #[derive(Debug)]
@@ -25,8 +29,42 @@ struct Recent {
 }
 
 impl Refusals {
+    /// Says in the log why a peer is refused, unless others were with this status within the second.
+    pub(super) fn log(&mut self, status: Status, reason: &str, peer: Option<IpAddr>, now: Instant) {
+        if self.note(status, now) {
+            let code = status.code();
+            match peer {
+                Some(peer) => tracing::warn!("refused {peer} with {code}: {reason}"),
+                None => tracing::warn!("refused a client with {code}: {reason}"),
+            }
+        }
+    }
+
+    /// Says in the log, once, which subprotocol to offer.
+    pub(super) fn note_offer(&mut self, offer: &Offer) {
+        if offer.is_foreign && !std::mem::replace(&mut self.has_told_subprotocol, true) {
+            tracing::warn!(
+                "a client offers subprotocols of which none is spoken here, and most clients end \
+                 the connection then: offer \"{NEWEST}\", or none"
+            );
+        }
+    }
+
+    /// Says how many were refused without a word.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some((code, count)) = self.poll(now) {
+            tracing::warn!("refused {count} more with {code} since");
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to say.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let counted = self.recent.values().filter(|it| it.unlogged > 0);
+        counted.map(|it| it.logged_at + LINE_INTERVAL).min()
+    }
+
     /// Somebody is refused with this status now; whether that is worth a line.
-    pub(super) fn note(&mut self, status: Status, now: Instant) -> bool {
+    fn note(&mut self, status: Status, now: Instant) -> bool {
         match self.recent.get_mut(&status.code()) {
             Some(recent) if now < recent.logged_at + LINE_INTERVAL || recent.unlogged > 0 => {
                 recent.unlogged += 1;
@@ -43,14 +81,8 @@ impl Refusals {
         }
     }
 
-    /// When [`Self::poll`] has something.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let counted = self.recent.values().filter(|it| it.unlogged > 0);
-        counted.map(|it| it.logged_at + LINE_INTERVAL).min()
-    }
-
     /// A code, and how often it was given without a line, once that is worth one.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<(u16, u64)> {
+    fn poll(&mut self, now: Instant) -> Option<(u16, u64)> {
         let is_due = |it: &Recent| it.unlogged > 0 && now >= it.logged_at + LINE_INTERVAL;
         let (&code, recent) = self.recent.iter_mut().find(|(_, it)| is_due(it))?;
         recent.logged_at = now;

@@ -2,7 +2,7 @@
 //!
 //! Knows neither why nor what follows.
 
-use super::{answer::Answer, authorization::TokenRefusal, exchange::Publish};
+use super::{answer::Answer, token_refusal::TokenRefusal};
 use crate::{access::Credential, channel::Channel};
 
 /// What becomes of a request.
@@ -17,6 +17,13 @@ pub(super) enum Reply {
     Stream(Stream),
     /// The body is a payload.
     Publish(Publish),
+}
+
+impl Reply {
+    /// Whether the connection becomes that of a client.
+    pub(super) fn takes_over(&self) -> bool {
+        matches!(self, Self::Upgrade(_) | Self::Stream(_))
+    }
 }
 
 /// An opening handshake that is accepted.
@@ -37,5 +44,16 @@ pub(super) struct Stream {
     /// The position as the reader has it.
     pub(super) last_event_id: Option<String>,
     /// Header fields of the response.
+    pub(super) fields: String,
+}
+
+/// A publish that lacks its payload.
+#[derive(Clone, Debug)]
+pub(super) struct Publish {
+    pub(super) channel: Channel,
+    pub(super) token: Option<Credential>,
+    /// Another request may follow.
+    pub(super) is_persistent: bool,
+    /// The header fields that its answer has besides its own.
     pub(super) fields: String,
 }

@@ -5,6 +5,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::channel::PayloadError;
+
 macro_rules! error_codes {
     ($($(#[doc = $doc:literal])* $name:ident = $label:literal,)*) => {
         /// Why a request is refused.
@@ -30,6 +32,16 @@ macro_rules! error_codes {
             const MEANINGS: [&'static str; Self::LABELS.len()] = [$(concat!($($doc),*)),*];
         }
     };
+}
+
+impl ErrorCode {
+    /// Why this is no payload.
+    pub(crate) fn of_payload(error: &PayloadError) -> Self {
+        match error {
+            PayloadError::TooLong { .. } => Self::PayloadTooLarge,
+            PayloadError::Nul => Self::BadMessage,
+        }
+    }
 }
 
 error_codes! {

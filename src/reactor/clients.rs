@@ -123,6 +123,8 @@ impl ClientSockets {
             return false;
         };
         match stream.read(buffer) {
+            // Until its answers are out; the end is read again then.
+            Ok(0) if hub.handle_client_finished(client) => {}
             Ok(0) => self.lose(client, hub),
             Ok(bytes) => {
                 hub.handle_client_input(client, &mut buffer[..bytes]);

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -48,6 +48,17 @@ impl Client {
         Self::open(stream, request)
     }
 
+    /// At this address, under the name that the URL has.
+    #[track_caller]
+    pub fn connect_as(address: SocketAddr, url: &str) -> Self {
+        Self::open(TcpStream::connect(address).unwrap(), url)
+    }
+
+    /// The same, if it is let in.
+    pub fn try_connect_as(address: SocketAddr, url: &str) -> Option<Self> {
+        Self::try_open(TcpStream::connect(address).ok()?, url).ok()
+    }
+
     /// On a socket the test has prepared.
     #[track_caller]
     pub fn on(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
@@ -56,14 +67,19 @@ impl Client {
 
     #[track_caller]
     fn open(stream: TcpStream, request: impl IntoClientRequest) -> Self {
+        Self::try_open(stream, request).unwrap()
+    }
+
+    fn try_open(stream: TcpStream, request: impl IntoClientRequest) -> Result<Self, String> {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let (socket, _) = tungstenite::client(request, Patient(stream)).unwrap();
-        Self {
+        let opened = tungstenite::client(request, Patient(stream));
+        let (socket, _) = opened.map_err(|error| error.to_string())?;
+        Ok(Self {
             socket,
             unread: VecDeque::new(),
-        }
+        })
     }
 
     /// From now on waits this long for messages of the bridge, instead of [`PATIENCE`].
@@ -184,6 +200,21 @@ impl Client {
         self.socket.read().unwrap()
     }
 
+    /// The next message; `None` at the end, however it comes.
+    #[track_caller]
+    pub fn next_or_end(&mut self) -> Option<Value> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    panic!("nothing comes");
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Reads to the end, dropping messages.
     #[track_caller]
     pub fn end(&mut self) -> End {
@@ -216,10 +247,15 @@ impl Client {
 
     #[track_caller]
     fn read(&mut self) -> Value {
+        let began = Instant::now();
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Ping(_) | Message::Pong(_)) => assert!(
+                    began.elapsed() < 2 * PATIENCE,
+                    "pings alone instead of a message; unread: {:#?}",
+                    self.unread
+                ),
                 Ok(frame) => panic!("{frame:?} instead of a message; unread: {:#?}", self.unread),
                 Err(error) => panic!("{error} instead of a message; unread: {:#?}", self.unread),
             }

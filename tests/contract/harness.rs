@@ -236,6 +236,11 @@ impl Bridge {
         assert!(status.unwrap().success());
     }
 
+    /// Whether it has ended.
+    pub fn has_exited(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// The exit status, and how long it took to come.
     #[track_caller]
     pub fn wait_for_exit(&mut self) -> (Option<i32>, Duration) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    harness::{Bridge, Database, bridge_and_database, wait_until},
+    harness::{Bridge, Database, NO_POSTGRES, bridge_and_database, wait_until},
 };
 
 const CLIENTS: usize = 50;
@@ -192,4 +192,24 @@ fn a_publish_that_postgresql_refuses_harms_no_other() {
         assert!(before < Some(number), "{client}: {number} after {before:?}");
     }
     subscriber.expect_silence();
+}
+
+#[test]
+fn a_bridge_that_only_listens_is_ready_without_a_publishing_session() {
+    let database = Database::create();
+    let elsewhere = ["--pg-publish-url", NO_POSTGRES];
+    let bridge = Bridge::serve(&database.url(), &elsewhere);
+    let reason = "the publishing session is not connected";
+    wait_until("a channel is heard", || {
+        let ready = bridge.get("/readyz");
+        ready.status == 503 && ready.body.contains(reason)
+    });
+    let bridge = Bridge::start_with(
+        &database.url(),
+        &[&elsewhere[..], &["--allow-publish", ""]].concat(),
+    );
+    let mut client = bridge.client();
+    client.subscribe("a");
+    database.sql().notify("a", "from PostgreSQL");
+    assert_eq!(client.payload(), "from PostgreSQL");
 }

@@ -14,13 +14,18 @@ use crate::{
     raw::{Raw, TEXT},
 };
 
-/// A subscriber with almost no buffer of its own, which reads only on request.
-pub fn deaf_client(bridge: &Bridge, channels: &[&str]) -> Client {
+/// A connection with almost no buffer of its own.
+pub fn with_small_buffer(bridge: &Bridge) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     // Before connecting, since it determines the window (tcp(7)).
     socket.set_recv_buffer_size(4_096).unwrap();
     socket.connect(&bridge.address.into()).unwrap();
-    let mut client = Client::on(TcpStream::from(socket), bridge.address, "/ws");
+    socket.into()
+}
+
+/// A subscriber with almost no buffer of its own, which reads only on request.
+pub fn deaf_client(bridge: &Bridge, channels: &[&str]) -> Client {
+    let mut client = Client::on(with_small_buffer(bridge), bridge.address, "/ws");
     for channel in channels {
         client.subscribe(channel);
     }

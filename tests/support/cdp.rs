@@ -52,8 +52,10 @@ impl Browser {
             "--disable-sync",
             "--disable-dev-shm-usage",
             "--remote-debugging-port=0",
-            // A foreign name that was made to lead here: DNS rebinding.
-            "--host-resolver-rules=MAP *.example 127.0.0.1",
+            // A foreign name that was made to lead here: DNS rebinding; and a site behind a proxy.
+            "--host-resolver-rules=MAP *.example 127.0.0.1, MAP *.example.com 127.0.0.1",
+            // Certificates are made for the test.
+            "--ignore-certificate-errors",
         ]);
         if is_root() {
             command.arg("--no-sandbox");

@@ -2,30 +2,33 @@
 //!
 //! Knows no rule: what a credential lets its client do is `access`'s to say.
 
+use std::time::Duration;
+
 use super::{Clients, Phase};
 use crate::{access::Credential, id::Tick};
+
+/// The end of a client's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub) struct Ending {
+    /// Until then.
+    pub(in crate::hub) left: Duration,
+    /// The client was told.
+    pub(in crate::hub) is_told: bool,
+}
 
 impl Clients {
     /// What the client came in with, if messages flow.
     pub(in crate::hub) fn credential(&self, slot: u32) -> Option<&Credential> {
-        match self.phase(slot) {
-            Some(Phase::Open { token, .. }) => token.as_deref(),
-            Some(
-                Phase::Unauthenticated { .. }
-                | Phase::Handshake(_)
-                | Phase::Http(_)
-                | Phase::Closing
-                | Phase::Flushing
-                | Phase::Lingering
-                | Phase::Removed,
-            )
-            | None => None,
-        }
+        self.phase(slot)?.credential()
     }
 
-    /// Whether it was told that its token comes to its end.
-    pub(in crate::hub) fn is_end_told(&self, slot: u32) -> bool {
-        self.records[slot as usize].is_end_told
+    /// The end of what the client came in with, where it has one.
+    pub(in crate::hub) fn ending(&self, slot: u32, since_1970: Duration) -> Option<Ending> {
+        let end = self.credential(slot)?.ends_at()?;
+        Some(Ending {
+            left: end.saturating_sub(since_1970),
+            is_told: self.records[slot as usize].is_end_told,
+        })
     }
 
     /// It is told that its token comes to its end.
@@ -65,3 +68,22 @@ impl Clients {
         true
     }
 }
+
+impl Ending {
+    /// Whether it is time to tell the client.
+    pub(in crate::hub) fn is_to_be_told(&self) -> bool {
+        !self.is_told && self.left <= NOTICE
+    }
+
+    /// How long there is nothing to do about it.
+    pub(in crate::hub) fn next_look(self) -> Duration {
+        if self.is_told {
+            self.left
+        } else {
+            self.left.saturating_sub(NOTICE)
+        }
+    }
+}
+
+/// So long before the end of its token a client is told.
+const NOTICE: Duration = Duration::from_secs(60);

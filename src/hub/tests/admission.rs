@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::World;
-use crate::{config::Limits, hub::admission::REFUSED_MAX, id::ClientId};
+use crate::{config::Limits, hub::room::REFUSED_MAX, id::ClientId};
 
 const HALF_A_HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n";
 

@@ -80,11 +80,11 @@ fn the_permissions_of_the_answer_bind_the_client_and_end_with_it() {
     world.postgres_answers_all();
     assert!(world.received(client).contains(r#""code":"forbidden""#));
     assert!(world.received(other).contains(r#""type":"subscribed""#));
-    assert_eq!(world.hub.access.grant_count(), 2);
+    assert_eq!(world.hub.authorization.access().grant_count(), 2);
     world.disconnect(client);
-    assert_eq!(world.hub.access.grant_count(), 1);
+    assert_eq!(world.hub.authorization.access().grant_count(), 1);
     world.input(other, &masked(0x88, b""));
-    assert_eq!(world.hub.access.grant_count(), 0);
+    assert_eq!(world.hub.authorization.access().grant_count(), 0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_refusal_says_why_on_one_line() {
             "{received}"
         );
         assert!(received.ends_with("\r\n\r\nnot\\nyou\n"), "{received}");
-        assert_eq!(world.hub.access.grant_count(), 0);
+        assert_eq!(world.hub.authorization.access().grant_count(), 0);
     }
 }
 
@@ -121,7 +121,7 @@ fn an_answer_that_comes_too_late_is_nobodys() {
     assert!(told.starts_with("HTTP/1.1 403 "), "{told}");
     answer(&mut world, next, admit("*"));
     assert_eq!(world.received(next), told, "the first answer counts");
-    assert_eq!(world.hub.access.grant_count(), 0);
+    assert_eq!(world.hub.authorization.access().grant_count(), 0);
 }
 
 #[test]

@@ -340,7 +340,11 @@ fn ten_thousand_clients_of_a_hundred_users_share_a_hundred_grants_and_leave_none
         for token in &tokens {
             clients.push(upgraded(&mut world, token).0);
         }
-        assert_eq!(world.hub.access.shared.count(), 100, "{round}");
+        assert_eq!(
+            world.hub.authorization.access().shared.count(),
+            100,
+            "{round}"
+        );
     }
     for client in clients.drain(..) {
         world.disconnect(client);
@@ -350,9 +354,12 @@ fn ten_thousand_clients_of_a_hundred_users_share_a_hundred_grants_and_leave_none
         let next = token(&world, &format!("v{number}"), 600);
         let client = upgraded(&mut world, &next).0;
         world.disconnect(client);
-        assert!(world.hub.access.shared.count() <= 102, "{number}");
+        assert!(
+            world.hub.authorization.access().shared.count() <= 102,
+            "{number}"
+        );
     }
-    assert!(world.hub.access.shared.count() < 5);
+    assert!(world.hub.authorization.access().shared.count() < 5);
 }
 
 #[test]

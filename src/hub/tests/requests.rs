@@ -420,3 +420,30 @@ fn a_stop_waits_for_what_is_awaited_and_for_nothing_else() {
     world.pass(Duration::from_secs(6));
     assert!(world.is_stopped());
 }
+
+/// The shell asks at each end of input, and again when it is told to.
+#[test]
+fn a_client_that_has_said_all_stays_for_its_answers_and_no_longer() {
+    let mut world = World::connected();
+    let ann = world.connect();
+    assert!(!world.hub.handle_client_finished(ann));
+    let unfinished = "POST /publish/a HTTP/1.1\r\nHost: localhost\r\n";
+    world.input(ann, (post("a", "", "x") + unfinished).as_bytes());
+    assert!(world.hub.handle_client_finished(ann));
+    world.settle();
+    world.resumed.clear();
+    world.postgres_answers_all();
+    assert_eq!(statuses(&mut world, ann), [200]);
+    assert_eq!(world.resumed, [ann]);
+    assert!(!world.hub.handle_client_finished(ann));
+    // One that is idle has nothing to wait for, nor has one that reads messages.
+    let bob = world.connect();
+    world.input(bob, post("a", "", "x").as_bytes());
+    world.postgres_answers_all();
+    assert!(!world.hub.handle_client_finished(bob));
+    let eve = world.client();
+    assert!(!world.hub.handle_client_finished(eve));
+    world.pass(Duration::from_secs(7));
+    world.pass(Duration::from_secs(7));
+    assert!(!world.is_connected(ann), "we waited 5 s for its end");
+}

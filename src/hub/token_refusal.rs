@@ -1,0 +1,85 @@
+//! Why a token lets nobody in, and how that is said: in HTTP, in JSON, by a close code.
+
+use crate::{
+    access::{Denial, jwt::JwtFault},
+    http::response::Status,
+    message::ErrorCode,
+    ws::close::CloseReason,
+};
+
+/// Why a token lets nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenRefusal {
+    /// There is none.
+    Missing,
+    /// It is nobody's.
+    Wrong,
+    /// It is no good JWT.
+    Jwt(JwtFault),
+    /// It was not looked at: too many wrong ones came from its address.
+    TooMany,
+}
+
+impl TokenRefusal {
+    /// For whom it came with a request.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Missing | Self::Wrong | Self::Jwt(_) => Status::Unauthorized,
+            Self::TooMany => Status::TooManyRequests,
+        }
+    }
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "a token is required here",
+            Self::Wrong => "the token is wrong",
+            Self::Jwt(fault) => fault.text(),
+            Self::TooMany => "too many wrong tokens from this address",
+        }
+    }
+
+    /// What a client is told.
+    pub(super) fn code(self) -> ErrorCode {
+        match self {
+            Self::Missing | Self::Wrong | Self::Jwt(_) => ErrorCode::Unauthorized,
+            Self::TooMany => ErrorCode::RateLimited,
+        }
+    }
+
+    /// The field of the response that says which token would do (RFC 6750, 3).
+    pub(super) fn challenge(self) -> &'static str {
+        match self {
+            Self::Missing => "WWW-Authenticate: Bearer\r\n",
+            Self::Wrong | Self::Jwt(_) => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            Self::TooMany => "",
+        }
+    }
+
+    /// How a WebSocket is closed whose token came with its handshake, which a page cannot see refused.
+    pub(super) fn close_reason(self) -> CloseReason {
+        match self {
+            Self::Missing => CloseReason::TokenMissing,
+            Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
+            Self::Wrong | Self::Jwt(_) => CloseReason::TokenWrong,
+            Self::TooMany => CloseReason::TooManyTokens,
+        }
+    }
+
+    /// Whether the bearer may have guessed it: nobody guesses what a key of ours vouches for.
+    pub(super) fn may_be_guessed(self) -> bool {
+        match self {
+            Self::Wrong => true,
+            Self::Jwt(fault) => !fault.is_signed(),
+            Self::Missing | Self::TooMany => false,
+        }
+    }
+}
+
+impl From<Denial> for TokenRefusal {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Unknown => Self::Wrong,
+            Denial::Jwt(fault) => Self::Jwt(fault),
+        }
+    }
+}
