@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare packages monitoring test tables browsers deny public-api proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -67,6 +67,10 @@ package: ## the crate as a registry gets it, and a program that is built from th
 compare: setup ## LISTEN clients for Rust side by side, while their server ends their sessions and restarts
 	@# With dependencies of its own, which nothing else needs.
 	CARGO_TARGET_DIR=target/compare cargo run --locked --manifest-path compare/Cargo.toml
+
+axum: setup ## the example with axum, tested, and the usual way of doing the same beside it
+	@# With dependencies of its own, which nothing else needs.
+	CARGO_TARGET_DIR=target/axum cargo test --locked --manifest-path examples/axum/Cargo.toml -- --nocapture
 
 deny: ## check the dependencies: licences, duplicates, sources and, from the network, advisories
 	cargo deny check
