@@ -51,6 +51,9 @@ pub struct BridgeConfig {
     /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
     /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
+    /// A cookie of this name may bring the token, if the request comes from a page of the server's
+    /// own, or of one of `allow_origins`.
+    pub token_cookie: Option<String>,
     /// The group of bridges on this database that take over each other's clients, by its name.
     pub group: Option<String>,
     /// The file of the secret that they share: at least 32 bytes that nobody else may read.
@@ -90,6 +93,7 @@ impl BridgeConfig {
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
+            token_cookie: None,
             group: None,
             group_key_file: None,
             jwt: JwtConfig::default(),
@@ -183,6 +187,14 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Takes the token of a request also from the cookie of this name: a browser adds it by itself, so
+    /// it counts only where the page is the server's own or of an origin that is allowed by name.
+    #[must_use]
+    pub fn with_token_cookie(mut self, name: impl Into<String>) -> Self {
+        self.token_cookie = Some(name.into());
         self
     }
 

@@ -66,6 +66,25 @@ impl Authorization {
         token.filter(|_| self.access.is_token_required())
     }
 
+    /// The token in the cookie of a request, where one counts. `Err`: a page that is not ours may have
+    /// made the request, and the browser added the cookie.
+    pub(super) fn cookie(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<Option<Result<Secret, TokenRefusal>>, origins::Refusal> {
+        let Some(cookie) = self.access.cookie.as_ref() else {
+            return Ok(None);
+        };
+        let found = cookie.find(request.fields.values("Cookie")).transpose();
+        if found.is_some() {
+            // Two of them say nothing.
+            let fetch_site = request.fields.single("Sec-Fetch-Site").ok().flatten();
+            let (host, origin) = (request.host, request.origin);
+            self.access.check_cookie_origin(host, origin, fetch_site)?;
+        }
+        Ok(found.map(|it| it.map_err(TokenRefusal::Cookie)))
+    }
+
     /// The token of a message, where such a message is understood.
     pub(super) fn token_of(&self, auth: Result<Secret, Refusal>) -> Result<Secret, Refusal> {
         if self.access.is_token_required() && !self.access.is_asked {

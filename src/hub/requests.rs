@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     access::{
-        Credential,
+        Credential, origins,
         visitor::{Verdict, Visitor},
     },
     channel::Channel,
@@ -166,6 +166,9 @@ impl Hub {
             Answer::refusal(refusal.status(), refusal.text()).with_fields(refusal.challenge())
         })?;
         let token = match in_offer {
+            None if in_header.is_none() => self
+                .token_in_cookie(slot, request)
+                .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
             Some(token) if in_header.is_none() => self.authenticate(slot, &token).map(Some),
             Some(_) | None => Ok(in_header),
         };
@@ -273,7 +276,24 @@ impl Hub {
             .transpose()
     }
 
-    /// The same where no message can bring one later.
+    /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
+    /// made the request may be a foreign one.
+    fn token_in_cookie(
+        &mut self,
+        slot: u32,
+        request: &Request<'_>,
+    ) -> Result<Result<Option<Credential>, TokenRefusal>, origins::Refusal> {
+        let Some(token) = self.authorization.cookie(request)? else {
+            return Ok(Ok(None));
+        };
+        if token.is_err() {
+            self.metrics.tokens_wrong += 1;
+        }
+        let found = token.and_then(|token| self.authenticate(slot, &token));
+        Ok(found.map(Some))
+    }
+
+    /// The token of the request where no message can bring one later.
     fn require_token(
         &mut self,
         slot: u32,
@@ -283,7 +303,14 @@ impl Hub {
             let text = "the program decides here about WebSockets alone";
             return Err(Answer::error_refusal(ErrorCode::Forbidden, text, None));
         }
-        match self.token_of(slot, request) {
+        let token = match self.token_of(slot, request) {
+            Ok(None) => self.token_in_cookie(slot, request).map_err(|refusal| {
+                let text = refusal.to_string();
+                Answer::error_refusal(ErrorCode::Forbidden, &text, None)
+            })?,
+            token => token,
+        };
+        match token {
             Ok(None) if self.authorization.access().is_token_required() => {
                 Err(Answer::token_refusal(TokenRefusal::Missing))
             }
