@@ -290,6 +290,9 @@ pub struct Limits {
     /// Clients at a time of one identity, which is the `sub` of a JWT; over it an upgrade gets 429, and
     /// a client that says who it is in a message is closed with 1013. `None`: any number.
     pub identity_clients_max: Option<usize>,
+    /// Messages a second of one identity, by all of its clients, and requests over HTTP among them, and
+    /// as many at once; over it: `rate_limited`. `None`: any number.
+    pub identity_rate_max: Option<u32>,
     /// Messages a second of one client, and as many at once; over it: `rate_limited`, or closed
     /// with 1008 where clients speak a protocol of the program's own. `None`: any number.
     pub client_rate_max: Option<u32>,
@@ -355,6 +358,7 @@ impl Default for Limits {
             clients_max: None,
             address_clients_max: None,
             identity_clients_max: None,
+            identity_rate_max: None,
             client_rate_max: None,
             subscriptions_max: 1_000,
             channels_max: 20_000,

@@ -34,6 +34,7 @@ pub mod group;
 mod grouping;
 mod guessing;
 mod identity_limit;
+mod identity_rate;
 mod input;
 mod inspect;
 mod links;

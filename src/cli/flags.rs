@@ -321,6 +321,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Refuse the messages of a client beyond N a second",
         ..ROW
     },
+    jwt::RATE,
     Flag {
         long: "history",
         value: Value::Count(0, |it, count| it.bridge.limits.history_frames_max = count),

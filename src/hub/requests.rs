@@ -203,6 +203,10 @@ impl Hub {
             let code = ErrorCode::RateLimited;
             return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
         }
+        let taken = self
+            .authorization
+            .take_request(token.as_ref(), self.clock.tick());
+        taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
         let (unit, max) = (self.postgres.length_unit, self.limits.subscriptions_max);
         let channels = channels_of(request.query, unit, max)?;
         let mut names = channels.iter().map(Channel::as_str);
