@@ -54,10 +54,8 @@ pub(super) struct Visit<'a> {
 pub(super) enum Wanted<'a> {
     /// This, whoever asks.
     Answer(Answer),
-    /// Whether the hub is ready.
-    Readiness,
-    /// The metrics.
-    Metrics,
+    /// What the hub has to say about itself.
+    Report(Report),
     /// A WebSocket: the opening handshake is sound.
     WebSocket {
         /// `Sec-WebSocket-Key`
@@ -72,6 +70,15 @@ pub(super) enum Wanted<'a> {
         /// As it was sent.
         segment: &'a str,
     },
+}
+
+/// What the hub is asked about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// Whether it is ready.
+    Readiness,
+    /// What it counted, and what there is.
+    Metrics,
 }
 
 /// One path.
@@ -130,6 +137,11 @@ impl Site {
     /// There are no channels here.
     pub(super) fn close_channels(&mut self) {
         self.has_channels = false;
+    }
+
+    /// Whether there are channels here.
+    pub(super) fn has_channels(&self) -> bool {
+        self.has_channels
     }
 
     /// What becomes of a request that was read, as far as its head says.
@@ -276,8 +288,8 @@ impl Site {
             Some(Resource::Socket) => self.find_socket(None, request),
             Some(Resource::Module) => Wanted::Answer(self.answer_module(request)),
             Some(Resource::Health) => Wanted::Answer(Answer::text(Status::Ok, "ok\n")),
-            Some(Resource::Readiness) => Wanted::Readiness,
-            Some(Resource::Metrics) => Wanted::Metrics,
+            Some(Resource::Readiness) => Wanted::Report(Report::Readiness),
+            Some(Resource::Metrics) => Wanted::Report(Report::Metrics),
         }
     }
 
