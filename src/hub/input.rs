@@ -257,7 +257,8 @@ impl Hub {
 
     /// Whether more is to be read of the client.
     fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let is_taken = self.authorization.take_message(slot, self.clock.tick());
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        let is_taken = self.authorization.take_message(slot, token, now);
         if is_taken.is_ok() {
             let arrival = Arrival::Message(self.clients.id(slot), message);
             if let Some(queue) = &mut self.custom_protocol {
@@ -319,8 +320,8 @@ impl Hub {
 
     /// Whether the client may send the message, or one that could not be read; else why not.
     fn authorize(&mut self, slot: u32, message: Option<&ClientMessage>) -> Result<(), Forbidden> {
-        let now = self.clock.tick();
-        self.authorization.take_message(slot, now)?;
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        self.authorization.take_message(slot, token, now)?;
         self.authorization.check(self.clients.phase(slot), message)
     }
 

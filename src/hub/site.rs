@@ -161,7 +161,10 @@ impl Site {
             self.check_origin(request, way, authorization)
         };
         let fields = match request.origin {
-            Some(origin) if is_for_programs && checked.is_ok() => cors_fields(origin),
+            Some(origin) if is_for_programs && checked.is_ok() => {
+                let access = authorization.access();
+                cors_fields(origin, access.may_send_cookies(request.host, origin))
+            }
             // The answer depends on it: no cache may give one origin that of another.
             Some(_) | None if is_for_programs => VARY.to_owned(),
             Some(_) | None => String::new(),
@@ -306,9 +309,15 @@ impl Site {
     }
 }
 
-/// For a page of an origin that is allowed: it may see the answer.
-fn cors_fields(origin: &str) -> String {
-    format!("Access-Control-Allow-Origin: {origin}\r\n{VARY}")
+/// For a page of an origin that is allowed: it may see the answer, that to a request with cookies
+/// only where it may send them.
+fn cors_fields(origin: &str, may_send_cookies: bool) -> String {
+    let credentials = if may_send_cookies {
+        "Access-Control-Allow-Credentials: true\r\n"
+    } else {
+        ""
+    };
+    format!("Access-Control-Allow-Origin: {origin}\r\n{credentials}{VARY}")
 }
 
 /// The channel's segment of a path that publishes.

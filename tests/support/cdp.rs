@@ -92,9 +92,19 @@ impl Browser {
             complaints: Vec::new(),
         };
         browser.attach();
-        browser.call("Page.navigate", &json!({"url": url}));
-        browser.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
+        browser.navigate(url);
         browser
+    }
+
+    /// Opens another URL in the page.
+    #[track_caller]
+    pub fn navigate(&mut self, url: &str) {
+        self.call("Page.navigate", &json!({"url": url}));
+        let there = format!(
+            "document.readyState === 'complete' && location.href === {}",
+            json!(url)
+        );
+        self.wait_for(&there);
     }
 
     /// The value of an expression in the page.
