@@ -96,7 +96,7 @@ fn a_stderr_that_nobody_reads_holds_up_nobody() {
 fn lines_that_are_dropped_are_counted_in_the_log_and_on_the_page() {
     let directory = tempfile::tempdir().unwrap();
     let mut path = directory.path().to_owned();
-    path.extend(["x".repeat(250); 12]);
+    path.extend(vec!["x".repeat(250); 12]);
     fs::create_dir_all(&path).unwrap();
     path.push("tokens");
     fs::write(&path, "a-token-of-enough-characters\n").unwrap();
