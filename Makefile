@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -77,6 +77,9 @@ deny: ## check the dependencies: licences, duplicates, sources and, from the net
 
 public-api: ## compare the crate's public items with docs/public-api.txt; make public-api ACCEPT=1 stores them
 	@scripts/public-api $(if $(ACCEPT),--accept)
+
+minimal-versions: ## compile with the oldest versions of the dependencies that Cargo.toml allows
+	@scripts/minimal-versions
 
 bench: setup ## run the benchmarks: make bench ARGS="--seconds 2 --rounds 15 --only burst"
 	cargo bench --locked --bench decoder --bench encode --bench fan_out --bench index --bench pg_codec
