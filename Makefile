@@ -51,11 +51,8 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --lib --bins --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
-	# Without TLS: the unit tests, and the program's own.
-	cargo test --lib --test cli --no-default-features --locked
-	cargo test --locked
-	# Each benchmark once, small: as a test it measures nothing, and needs no optimized build.
-	cargo test --locked --bench '*'
+	@# All tests, those of the library and of the program again without TLS, and each benchmark once.
+	scripts/tests-at-once
 	@echo "make test: $$(($$(date +%s) - $(BEGAN))) s"
 
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code

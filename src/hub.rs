@@ -34,6 +34,7 @@ pub mod group;
 mod guessing;
 mod host;
 mod identity_limit;
+mod identity_rate;
 mod input;
 mod judge;
 mod links;

@@ -25,6 +25,8 @@ mod client;
 mod commit_lock;
 #[path = "contract/configuration.rs"]
 mod configuration;
+#[path = "contract/cookie.rs"]
+mod cookie;
 #[path = "contract/crowd.rs"]
 mod crowd;
 #[path = "contract/demo.rs"]
@@ -37,6 +39,8 @@ mod deserted;
 mod events;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/group_events.rs"]
+mod group_events;
 #[path = "contract/half_closed.rs"]
 mod half_closed;
 #[path = "contract/harness.rs"]

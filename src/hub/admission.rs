@@ -131,18 +131,6 @@ impl Hub {
 
     // ---- clients
 
-    /// Messages may flow from now on, behind `head`; nothing notified before is owed.
-    pub(super) fn open(
-        &mut self,
-        slot: u32,
-        token: Option<Credential>,
-        head: impl FnOnce(&mut Vec<u8>),
-    ) {
-        self.metrics.handshakes += 1;
-        self.enter(slot, token, Transport::WebSocket);
-        self.delivery.begin(slot, Transport::WebSocket.lane(), head);
-    }
-
     /// The connection is a client's from now on.
     pub(super) fn enter(&mut self, slot: u32, token: Option<Credential>, transport: Transport) {
         if let Some(ClientId { slot, .. }) = self.room.find_weakest(&self.clients) {

@@ -161,9 +161,13 @@ impl Hub {
             Ok(token) => (token, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        self.open(slot, token, |out| {
-            handshake::switching_protocols(&key, protocol, out);
-        });
+        self.metrics.handshakes += 1;
+        self.enter(slot, token, Transport::WebSocket);
+        // Nothing notified before is owed.
+        self.delivery
+            .begin(slot, Transport::WebSocket.lane(), |out| {
+                handshake::switching_protocols(&key, protocol, out);
+            });
         if let Some(refusal) = refusal {
             self.log_refusal(slot, refusal.status(), refusal.text());
             self.close(slot, refusal.close_reason());
@@ -253,7 +257,8 @@ impl Hub {
 
     /// Whether more is to be read of the client.
     fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let is_taken = self.authorization.take_message(slot, self.clock.tick());
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        let is_taken = self.authorization.take_message(slot, token, now);
         if is_taken.is_ok() {
             let arrival = Arrival::Message(self.clients.id(slot), message);
             if let Some(queue) = &mut self.custom_protocol {
@@ -315,8 +320,8 @@ impl Hub {
 
     /// Whether the client may send the message, or one that could not be read; else why not.
     fn authorize(&mut self, slot: u32, message: Option<&ClientMessage>) -> Result<(), Forbidden> {
-        let now = self.clock.tick();
-        self.authorization.take_message(slot, now)?;
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        self.authorization.take_message(slot, token, now)?;
         self.authorization.check(self.clients.phase(slot), message)
     }
 

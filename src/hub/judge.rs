@@ -20,7 +20,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    access::{Credential, secret::Secret, visitor::Verdict},
+    access::{Credential, origins, secret::Secret, visitor::Verdict},
     channel::{Channel, LengthUnit},
     config::Limits,
     escape,
@@ -132,6 +132,9 @@ impl Judge<'_> {
             Answer::refusal(refusal.status(), refusal.text()).with_fields(refusal.challenge())
         })?;
         let token = match in_offer {
+            None if in_header.is_none() => self
+                .token_in_cookie(request)
+                .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
             Some(token) if in_header.is_none() => self.authenticate(&token).map(Some),
             Some(_) | None => Ok(in_header),
         };
@@ -161,6 +164,10 @@ impl Judge<'_> {
             let code = ErrorCode::RateLimited;
             return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
         }
+        let taken = self
+            .authorization
+            .take_request(token.as_ref(), self.clock.tick());
+        taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
         let max = self.limits.subscriptions_max;
         let channels = channels_of(request.query, self.length_unit, max)?;
         let mut names = channels.iter().map(Channel::as_str);
@@ -234,13 +241,36 @@ impl Judge<'_> {
         bearer.map(|token| self.authenticate(&token)).transpose()
     }
 
-    /// The same where no message can bring one later.
+    /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
+    /// made the request may be a foreign one.
+    fn token_in_cookie(
+        &mut self,
+        request: &Request<'_>,
+    ) -> Result<Result<Option<Credential>, TokenRefusal>, origins::Refusal> {
+        let Some(token) = self.authorization.cookie(request)? else {
+            return Ok(Ok(None));
+        };
+        if token.is_err() {
+            self.metrics.tokens_wrong += 1;
+        }
+        let found = token.and_then(|token| self.authenticate(&token));
+        Ok(found.map(Some))
+    }
+
+    /// The token of the request where no message can bring one later.
     fn require_token(&mut self, request: &Request<'_>) -> Result<Option<Credential>, Answer> {
         if self.authorization.access().is_asked {
             let text = "the program decides here about WebSockets alone";
             return Err(Answer::error_refusal(ErrorCode::Forbidden, text, None));
         }
-        match self.token_of(request) {
+        let token = match self.token_of(request) {
+            Ok(None) => self.token_in_cookie(request).map_err(|refusal| {
+                let text = refusal.to_string();
+                Answer::error_refusal(ErrorCode::Forbidden, &text, None)
+            })?,
+            token => token,
+        };
+        match token {
             Ok(None) if self.authorization.access().is_token_required() => {
                 Err(Answer::token_refusal(TokenRefusal::Missing))
             }

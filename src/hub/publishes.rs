@@ -67,7 +67,8 @@ impl Hub {
     ) -> Result<Payload, (ErrorCode, Cow<'static, str>)> {
         let now = self.clock.tick();
         let refuse = |(code, text): (ErrorCode, &'static str)| (code, Cow::from(text));
-        self.authorization.take_message(slot, now).map_err(refuse)?;
+        let taken = self.authorization.take_message(slot, token, now);
+        taken.map_err(refuse)?;
         let text = str::from_utf8(body)
             .map_err(|_| refuse((ErrorCode::BadMessage, "the body is not UTF-8")))?;
         let payload = Payload::measured(text, self.postgres.length_unit)

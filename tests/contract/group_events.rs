@@ -1,0 +1,107 @@
+//! Readers of events in a group: an id of one bridge is a position at the others, too.
+
+use crate::{
+    harness::{Bridge, Database, wait_until},
+    stream::Stream,
+};
+
+fn in_group(database: &Database) -> Bridge {
+    Bridge::start_with(&database.url(), &["--group", "g"])
+}
+
+fn open(bridge: &Bridge, last_event_id: &str) -> Stream {
+    let target = "/sse?channel=a&channel=b&channel=idle";
+    let host = bridge.address.to_string();
+    Stream::try_open(bridge.address, &host, target, last_event_id).unwrap()
+}
+
+/// Whether each channel is recovered; of none a gap is told otherwise.
+#[track_caller]
+fn answers(stream: &mut Stream) -> Vec<bool> {
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let subscribed = stream.expect("subscribed");
+        told.push(subscribed["recovered"] == true);
+        if subscribed["recovered"] == false {
+            stream.expect("gap");
+        }
+    }
+    told
+}
+
+/// Each id that a reader may be cut at, with what it has not received then: of channels in the order in
+/// which PostgreSQL committed.
+#[test]
+fn an_id_of_one_bridge_goes_on_at_another_wherever_the_reader_was_cut() {
+    let database = Database::create();
+    let (one, two) = (in_group(&database), in_group(&database));
+    let mut ahead = open(&two, "");
+    answers(&mut ahead);
+    let mut stream = open(&one, "");
+    answers(&mut stream);
+    let mut ids = vec![stream.last_event_id.clone()];
+    let mut sql = database.sql();
+    let all = ["a1", "b2", "b3", "a4", "b5"];
+    for payload in all {
+        sql.notify(&payload[..1], payload);
+        assert_eq!(stream.payload(), payload);
+        assert_eq!(ahead.payload(), payload);
+        ids.push(stream.last_event_id.clone());
+    }
+    for (count, id) in ids.iter().enumerate() {
+        let mut stream = open(&two, id);
+        assert_eq!(answers(&mut stream), [true; 3], "{id} after {count}");
+        for missed in &all[count..] {
+            assert_eq!(&stream.payload(), missed, "{id} after {count}");
+        }
+    }
+    // The first one is gone, and another has taken its place.
+    drop(one);
+    let three = in_group(&database);
+    wait_until("it hears what its peer hears", || {
+        three
+            .get("/metrics")
+            .body
+            .contains("\nalle_group_channels_mirrored 3\n")
+    });
+    sql.notify("a", "a6");
+    assert_eq!(ahead.payload(), "a6");
+    let id = ahead.last_event_id.clone();
+    sql.notify("b", "b7");
+    assert_eq!(ahead.payload(), "b7");
+    let mut stream = open(&three, &id);
+    assert_eq!(answers(&mut stream), [true; 3]);
+    assert_eq!(stream.payload(), "b7");
+}
+
+/// The one event says nothing of the other channels before that bridge listened to them.
+#[test]
+fn at_a_bridge_that_is_younger_than_the_position_the_other_channels_have_a_gap() {
+    let database = Database::create();
+    let one = in_group(&database);
+    let mut stream = open(&one, "");
+    answers(&mut stream);
+    database.sql().notify("a", "a1");
+    assert_eq!(stream.payload(), "a1");
+    let younger = in_group(&database);
+    let mut told = Vec::new();
+    wait_until("it knows the position", || {
+        told = answers(&mut open(&younger, &stream.last_event_id));
+        told[0]
+    });
+    assert_eq!(told, [true, false, false]);
+}
+
+#[test]
+fn an_id_of_a_stranger_is_a_gap_on_every_channel() {
+    let database = Database::create();
+    let (one, stranger) = (in_group(&database), Bridge::start(&database.url()));
+    let mut stream = open(&stranger, "");
+    answers(&mut stream);
+    database.sql().notify("a", "a1");
+    assert_eq!(stream.payload(), "a1");
+    let mut stream = open(&one, &stream.last_event_id);
+    assert_eq!(answers(&mut stream), [false; 3]);
+    database.sql().notify("b", "b2");
+    assert_eq!(stream.payload(), "b2");
+}
