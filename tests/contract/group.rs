@@ -307,6 +307,15 @@ fn after_a_restart_of_postgresql_no_position_holds() {
     }
 }
 
+/// The database as it is reached through the relay.
+fn through(relay: &Relay, database: &Database) -> String {
+    let port = format!(":{}/", sandbox::shared().port());
+    let direct = database.url();
+    let url = direct.replacen(&port, &format!(":{}/", relay.port()), 1);
+    assert_ne!(url, direct);
+    url
+}
+
 /// The backend of the listening session that is harmed; none while there is none.
 fn harmed(sql: &mut Sql) -> Vec<String> {
     sql.run(
@@ -320,10 +329,7 @@ fn a_listening_session_is_lost(relay: &Relay, harm: impl Fn(&mut Sql)) -> u64 {
     let (rounds, clients, channels) = scale();
     let database = Database::create();
     let direct = database.url();
-    let port = format!(":{}/", sandbox::shared().port());
-    let url = direct.replacen(&port, &format!(":{}/", relay.port()), 1);
-    assert_ne!(url, direct);
-    let url = format!("{url}?application_name=harmed");
+    let url = format!("{}?application_name=harmed", through(relay, &database));
     let publish = ["--pg-publish-url", &direct];
     let one = in_patient_group(&url, &publish);
     let two = in_patient_group(&direct, &[]);
@@ -404,7 +410,8 @@ fn a_listening_session_in_a_black_hole_costs_nobody_anything() {
 fn both_listening_sessions_are_lost_at_once_and_everybody_is_told() {
     let (rounds, ..) = scale();
     let database = Database::create();
-    let url = format!("{}?application_name=harmed", database.url());
+    let relay = Relay::start(sandbox::shared().port());
+    let url = through(&relay, &database);
     let start = || in_group(&url, &["--pg-publish-url", &database.url(), "-c", "c"]);
     let group = [start(), start()];
     let mut clients = group.each_ref().map(|bridge| {
@@ -412,14 +419,11 @@ fn both_listening_sessions_are_lost_at_once_and_everybody_is_told() {
         client.subscribe("c");
         client
     });
-    let mut sql = database.sql();
     for _ in 0..rounds {
-        // In one statement, and no session serves another than before.
-        let terminated = sql.run(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE application_name = 'harmed' AND datname = current_database()",
-        );
-        assert_eq!(terminated.len(), 2);
+        let refused = relay.refused();
+        relay.shut();
+        wait_until("a bridge tries again", || relay.refused() > refused);
+        relay.open();
         for client in &mut clients {
             let gap = client.expect_type("gap");
             assert_eq!((&gap["channel"], &gap["seq"]), (&json!("c"), &json!(0)));
