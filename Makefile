@@ -8,6 +8,7 @@ TARGET ?=
 SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
+BINARY ?=
 ACCEPT ?=
 NAME ?=
 BEGAN := $(shell date +%s)
@@ -45,6 +46,7 @@ monitoring: setup ## the alerts and the board, by a real Prometheus that scrapes
 proxies: setup ## the bridge behind nginx, haproxy, Apache and Caddy, with the configurations of docs/proxies.md
 	@scripts/setup proxies
 	cargo test --locked --test contract proxies -- --include-ignored
+	cargo test --locked --test contract rolling -- --include-ignored
 
 test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo fmt --check
@@ -104,7 +106,10 @@ outages: setup ## harm PostgreSQL in every way, ten times each, while a client p
 		--include-ignored --nocapture
 
 group: setup ## kill and replace bridges of a group under load: make group ROUNDS=100
-	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) cargo test --locked --test contract group -- --nocapture
+	@# Optimized, the crowd as well; BINARY, a bridge of another version, makes half of a group.
+	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) ALLE_GROUP_BINARY=$(BINARY) cargo test --release --locked \
+		--test contract -- --nocapture --test-threads 1 --include-ignored \
+		--skip haproxy $(if $(BINARY),,--skip another_version) group rolling
 
 simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.

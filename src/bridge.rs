@@ -20,15 +20,12 @@ use crate::{
         origins::{OriginPolicy, is_of_any_page},
         visitor::Visitor,
     },
-    channel::Channel,
+    channel::{Channel, is_reserved},
     config::BridgeConfig,
     error::BridgeError,
     group_key_file,
     handle::{Admission, AdmissionTicket, Handle, Owner},
-    hub::{
-        Hub, Page, Settings,
-        group::{GroupSettings, is_reserved},
-    },
+    hub::{Hub, Page, Settings, group::GroupSettings},
     operation::Operation,
     process,
     reactor::{Listener, Reactor},
@@ -306,6 +303,7 @@ impl Bridge {
             control,
             key: key.transpose().map_err(BridgeError::GroupKey)?,
             seed: startup::seed().map_err(BridgeError::Io)?,
+            fill_bytes_max: self.config.limits.history_bytes_max,
         }))
     }
 

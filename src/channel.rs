@@ -96,6 +96,14 @@ impl ChannelKey {
     }
 }
 
+/// Whether the channel is one on which the bridges of a group speak: no client comes near it.
+pub fn is_reserved(channel: &str) -> bool {
+    channel.starts_with(CONTROL_PREFIX)
+}
+
+/// Names that begin so are those of such channels.
+pub(crate) const CONTROL_PREFIX: &str = "alle group ";
+
 /// The unit of a server's lengths: PostgreSQL's limits count in its own encoding, ours in UTF-8.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LengthUnit {

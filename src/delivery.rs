@@ -386,6 +386,11 @@ impl Delivery {
         }
     }
 
+    /// The first notification of the channel that is kept, from this number on.
+    pub fn kept_from(&self, key: ChannelKey, seq: u64) -> Option<history::Kept<'_>> {
+        self.history.kept_from(key, seq)
+    }
+
     /// The place of notification `seq` of the channel, where that is kept or was the last to go.
     pub fn place_of(&self, key: ChannelKey, seq: u64) -> Option<u64> {
         self.history.place_of(key, seq)

@@ -14,7 +14,7 @@ use mio::Waker;
 
 use crate::{
     access::visitor::{Verdict, Visitor},
-    channel::{Channel, Payload},
+    channel::{Channel, Payload, is_reserved},
     id::ClientId,
     operation::{Operation, Promise},
     orders::{Order, Orders, PublishError},
@@ -65,6 +65,9 @@ impl Handle {
         let channel = Channel::new(channel).map_err(PublishError::Channel);
         let payload = Payload::new(payload).map_err(PublishError::Payload);
         let (channel, payload) = match (channel, payload) {
+            (Ok(channel), _) if is_reserved(channel.as_str()) => {
+                return Operation::ready(Err(PublishError::Reserved));
+            }
             (Ok(channel), Ok(payload)) => (channel, payload),
             (Err(error), _) | (_, Err(error)) => return Operation::ready(Err(error)),
         };
@@ -79,14 +82,17 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`PublishError::Channel`], [`PublishError::Crowded`], [`PublishError::Grouped`] and
-    /// [`PublishError::Stopped`].
+    /// [`PublishError::Channel`], [`PublishError::Crowded`], [`PublishError::Grouped`],
+    /// [`PublishError::Reserved`] and [`PublishError::Stopped`].
     pub fn deliver(
         &self,
         channel: &str,
         payload: impl Into<String>,
     ) -> Operation<Result<(), PublishError>> {
         match Channel::new(channel) {
+            Ok(channel) if is_reserved(channel.as_str()) => {
+                Operation::ready(Err(PublishError::Reserved))
+            }
             Ok(channel) => self.order(PublishError::stopped, |promise| {
                 Order::Deliver(channel, payload.into(), promise)
             }),

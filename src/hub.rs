@@ -316,7 +316,8 @@ impl Hub {
     /// Whether it is stopping and nothing is left to wait for.
     pub fn is_stopped(&self) -> bool {
         let (clients, publishes) = (self.clients.count(), self.publishing.count());
-        self.shutdown.is_over(clients, publishes, self.clock.now())
+        let is_over = self.shutdown.is_over(clients, publishes, self.clock.now());
+        is_over && self.membership.has_left()
     }
 
     /// The page at `/metrics`.
@@ -438,6 +439,7 @@ impl Hub {
             self.shutdown.poll_timeout(),
             self.refusals.poll_timeout(),
             self.membership.poll_timeout(),
+            self.postgres.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -459,6 +461,7 @@ impl Hub {
         self.channels.handle_timeout(now);
         self.end_kept();
         self.membership.handle_timeout(now);
+        self.tell_withheld(now);
         self.forward_commands();
         self.advance_shutdown();
         self.refusals.handle_timeout(now);
@@ -481,6 +484,7 @@ impl Hub {
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
             || self.shutdown.is_behind()
+            || self.membership.is_replaying()
             || self.delivery.has_any_overflowed();
         self.work.end_turn(is_behind);
         self.resume_stopped();

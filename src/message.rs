@@ -1,11 +1,12 @@
 //! The JSON protocol: the messages of clients and the messages to them.
 //!
-//! The only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
+//! With what stands below it, the only file that names serde. Text in, a [`ClientMessage`] made of valid parts out; a
 //! [`ServerMessage`] in, JSON out. Knows no frame, no client and no PostgreSQL.
 
 mod error_code;
+mod kept;
 
-pub use self::error_code::ErrorCode;
+pub use self::{error_code::ErrorCode, kept::kept_payload};
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};

@@ -74,6 +74,8 @@ pub enum PublishError {
     Crowded,
     /// A bridge of a group delivers what PostgreSQL notifies, and nothing else; nothing was sent.
     Grouped,
+    /// The channel is one on which bridges of a group speak to each other; nothing was sent.
+    Reserved,
     /// The bridge has ended; nothing was sent.
     Stopped,
 }
@@ -94,6 +96,7 @@ impl fmt::Display for PublishError {
             Self::UnknownOutcome => f.write_str("PostgreSQL did not answer in time"),
             Self::Crowded => f.write_str("too much waits already"),
             Self::Grouped => f.write_str("a bridge of a group delivers no notification of its own"),
+            Self::Reserved => f.write_str("the channel is for the bridges of a group"),
             Self::Stopped => f.write_str("the bridge has ended"),
         }
     }
@@ -109,6 +112,7 @@ impl Error for PublishError {
             | Self::UnknownOutcome
             | Self::Crowded
             | Self::Grouped
+            | Self::Reserved
             | Self::Stopped => None,
         }
     }

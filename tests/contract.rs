@@ -93,6 +93,8 @@ mod relay;
 mod resuming;
 #[path = "contract/rfc6455.rs"]
 mod rfc6455;
+#[path = "contract/rolling.rs"]
+mod rolling;
 #[path = "contract/semantics.rs"]
 mod semantics;
 #[path = "contract/service.rs"]

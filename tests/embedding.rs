@@ -188,6 +188,15 @@ fn the_program_publishes_and_delivers_in_order() {
         );
         assert!(is_refused, "{refused:?}");
     }
+    for refused in [
+        handle.publish("alle group g", "p").wait(),
+        handle.deliver("alle group g", "p").wait(),
+    ] {
+        assert!(
+            matches!(refused, Err(PublishError::Reserved)),
+            "{refused:?}"
+        );
+    }
     running.stop().wait().unwrap();
     let late = handle.publish("a", "late").wait();
     assert!(matches!(late, Err(PublishError::Stopped)), "{late:?}");

@@ -57,6 +57,12 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
         ));
     }
     exposures.extend(of_bearers(config));
+    if let (Some(group), None) = (&config.group, &config.group_key_file) {
+        exposures.push(format!(
+            "whoever may connect to the database as the bridge's role can make clients of the \
+             group {group:?} lose notifications that nobody misses (--group-key-file)"
+        ));
+    }
     if is_public {
         exposures.push(format!(
             "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \

@@ -118,6 +118,18 @@ impl History {
         self.forget_gone();
     }
 
+    /// The first notification of the channel that is kept, from this number on.
+    pub fn kept_from(&self, key: ChannelKey, seq: u64) -> Option<Kept<'_>> {
+        let entries = &self.rings.get(key.index())?.entries;
+        let first = entries.front()?.seq;
+        let entry = entries.get(usize::try_from(seq.saturating_sub(first)).ok()?)?;
+        Some(Kept {
+            seq: entry.seq,
+            place: entry.place,
+            text: &entry.text,
+        })
+    }
+
     /// The place of notification `seq` of the channel, where that is kept or was the last to go.
     pub fn place_of(&self, key: ChannelKey, seq: u64) -> Option<u64> {
         let ring = self.rings.get(key.index())?;
@@ -261,6 +273,12 @@ mod tests {
         ] {
             assert_eq!(history.place_of(A, seq), place, "{seq}");
         }
+        for (from, seq) in [(0, 3), (3, 3), (5, 5)] {
+            let kept = history.kept_from(A, from).unwrap();
+            assert_eq!((kept.seq, kept.place), (seq, 10 * seq));
+        }
+        assert!(history.kept_from(A, 6).is_none());
+        assert!(history.kept_from(B, 0).is_none());
         assert_eq!(history.after(A, 44).unwrap().0, 40);
         assert_eq!(history.after(A, 20).unwrap().0, 20);
         assert_eq!(after(&history, B, 0).as_deref(), Some(""));

@@ -8,7 +8,6 @@ use std::{net::IpAddr, time::Instant};
 
 use super::{
     channels::Channels,
-    group::is_reserved,
     guessing::Guessing,
     identity_limit::IdentityLimit,
     identity_rate::IdentityRate,
@@ -21,6 +20,7 @@ use crate::{
     access::{
         Access, Credential, Credentials, Permissions, jwt::JwtFault, origins, secret::Secret,
     },
+    channel::is_reserved,
     config::Limits,
     http::request::Request,
     id::{Clock, Tick},

@@ -9,6 +9,7 @@ use super::{
     channels::Channels,
     clients::Clients,
     encode::{Transport, append_message},
+    group::Replayed,
     position::Notified,
 };
 use crate::{
@@ -106,6 +107,34 @@ impl Broadcast {
         delivery: &mut Delivery,
         metrics: &mut Metrics,
     ) {
+        self.notify_either(notified, payload, false, channels, delivery, metrics);
+    }
+
+    /// The same, late, and perhaps with bytes that another bridge has replaced.
+    pub(super) fn notify_late(
+        &mut self,
+        notified: Notified,
+        late: &Replayed,
+        channels: &Channels,
+        delivery: &mut Delivery,
+        metrics: &mut Metrics,
+    ) {
+        let Replayed {
+            payload, is_lossy, ..
+        } = late;
+        self.notify_either(notified, payload, *is_lossy, channels, delivery, metrics);
+    }
+
+    #[inline]
+    fn notify_either(
+        &mut self,
+        notified: Notified,
+        payload: &[u8],
+        is_replaced: bool,
+        channels: &Channels,
+        delivery: &mut Delivery,
+        metrics: &mut Metrics,
+    ) {
         let Notified {
             key,
             seq,
@@ -120,7 +149,7 @@ impl Broadcast {
             }
         }
         let payload = String::from_utf8_lossy(payload);
-        let lossy = matches!(payload, Cow::Owned(_));
+        let lossy = is_replaced || matches!(payload, Cow::Owned(_));
         metrics.notifications_lossy += u64::from(lossy);
         let message = ServerMessage::Notification {
             channel: channels.name(key).as_str(),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 mod invariants;
 mod mirroring;
+mod resuming;
 
 use self::mirroring::Mirroring;
 use super::{
@@ -271,12 +272,15 @@ impl Channels {
             .handle_up(|key| links.audience(key).iter().sum());
     }
 
-    /// The listening session is gone. Channels that were kept need no UNLISTEN any more.
-    pub(super) fn handle_down(&mut self) {
+    /// The listening session is gone. Unless their epochs may go on, channels that were kept need no
+    /// UNLISTEN any more.
+    pub(super) fn handle_down(&mut self, may_resume: bool) {
         self.interests.handle_down();
         // Whoever comes back now finds another epoch.
-        for key in self.kept.clear() {
-            self.unwant(key);
+        if !may_resume {
+            for key in self.kept.clear() {
+                self.unwant(key);
+            }
         }
         let keys: Vec<_> = self.interests.keys().collect();
         for key in keys {
@@ -284,14 +288,10 @@ impl Channels {
         }
     }
 
-    /// LISTEN was confirmed. Whether the channel is listened to, with a new epoch; else nobody wants
-    /// it any more.
+    /// LISTEN was confirmed, and the channel counts in a new epoch. Whether it is wanted still.
     pub(super) fn handle_listened(&mut self, key: ChannelKey) -> bool {
-        let is_listened = self.interests.handle_listened(key);
-        if is_listened {
-            self.begin_epoch(key);
-        }
-        is_listened
+        self.begin_epoch(key);
+        self.interests.handle_listened(key)
     }
 
     /// LISTEN was refused.
@@ -335,16 +335,22 @@ impl Channels {
         if !self.interests.interest(key).is_counted() {
             return None;
         }
+        Some(self.count(key))
+    }
+
+    /// A notification of the channel counts.
+    #[inline]
+    pub(super) fn count(&mut self, key: ChannelKey) -> Notified {
         self.place += 1;
         let state = &mut self.states[key.index()];
         state.seq += 1;
         state.last = self.place;
-        Some(Notified {
+        Notified {
             key,
             seq: state.seq,
             place: self.place,
             audience: self.audience(key),
-        })
+        }
     }
 
     /// Something of the channel was missed. Whether that concerns anybody.
@@ -430,7 +436,8 @@ impl Channels {
         changed
     }
 
-    fn begin_epoch(&mut self, key: ChannelKey) {
+    /// The channel's notifications are counted anew.
+    pub(super) fn begin_epoch(&mut self, key: ChannelKey) {
         self.epochs += 1;
         // The last notification before an epoch is no position in it: the epoch has a place of its own.
         self.place += 1;

@@ -52,6 +52,7 @@ impl Hub {
     pub fn stop(&mut self) {
         if !self.shutdown.is_stopping() {
             self.shutdown.stop(self.clock.now());
+            self.membership.leave(self.clock.now());
             self.advance_shutdown();
         }
     }

@@ -4,7 +4,8 @@
 //! channel count the same ones, so their numbers differ by a constant, which they learn once: at a
 //! `begin`, a message on the group's control channel that both hear. From then on a client's
 //! position in the one's epoch is a position in the other's. What the others' clients want is
-//! listened to here as well.
+//! listened to here as well. What a bridge did not hear, because it lost its listening session or
+//! because it came later, it fills in from the others.
 //!
 //! Owns the peers, the offsets, and what is said and asked. Refuses to know the hub, clients,
 //! subscriptions and sockets: messages come in with the PID that PostgreSQL stamped on them, and
@@ -12,15 +13,24 @@
 //! very moment at which a message is heard, because that place of the order is all that counts.
 
 mod barriers;
+mod catching_up;
 mod comparisons;
+mod encoding;
+mod filling;
+mod gathering;
 mod hearing;
+mod held;
+mod held_back;
 mod joining;
 mod ledger;
 mod mirrors;
 mod offsets;
 mod peers;
+mod pieces;
+mod resuming;
 mod saying;
 mod seal;
+mod serving;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -32,20 +42,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::barriers::Patience;
 use self::{
     barriers::Barriers,
+    catching_up::CatchUp,
     comparisons::Comparisons,
     ledger::Ledger,
     mirrors::Mirrors,
     peers::Peers,
     seal::Seal,
+    serving::Serving,
     wire::{BridgeId, Message},
 };
-pub use self::{
-    seal::GroupKey,
-    settings::{GroupSettings, is_reserved},
-};
+pub(super) use self::{barriers::Patience, held::Replayed, held_back::Verdict, serving::Kept};
+pub use self::{seal::GroupKey, settings::GroupSettings};
 use super::epoch::Epoch;
 use crate::{
     channel::{Channel, ChannelKey},
@@ -64,6 +73,8 @@ pub(super) struct Group {
     ids: u64,
     /// When the server of the listening session, which is up, was started.
     listening: Option<i64>,
+    /// The same of the session before, or of this one.
+    listened_to: Option<i64>,
     /// The publishing session, which is up.
     publishing: Option<Publishing>,
     /// The start of the server to which all that is known belongs.
@@ -74,6 +85,7 @@ pub(super) struct Group {
     joined: Option<Joined>,
     /// When we come again, PostgreSQL having refused a message of ours.
     rejoin_due: Option<Instant>,
+    leaving: Leaving,
     /// All peers have said all that they were asked, or were waited for long enough.
     is_ready: Cell<bool>,
     peers: Peers,
@@ -81,6 +93,8 @@ pub(super) struct Group {
     comparisons: Comparisons,
     mirrors: Mirrors,
     barriers: Barriers,
+    catch_up: CatchUp,
+    serving: Serving,
     /// Messages to be said.
     outbox: VecDeque<Message>,
     /// Channels that clients of ours want no longer, to be said.
@@ -124,6 +138,15 @@ struct Joined {
     unheard: usize,
 }
 
+/// Whether the bridge stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// The others are being told, and until then that is waited for.
+    Until(Instant),
+    Done,
+}
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -131,6 +154,10 @@ pub(super) struct Counts {
     pub(super) messages_heard: u64,
     pub(super) messages_refused: u64,
     pub(super) contradictions: u64,
+    /// Channels that went on after a lost session as if nothing had been.
+    pub(super) resumed: u64,
+    /// Notifications that a peer filled in.
+    pub(super) filled: u64,
 }
 
 /// What was said in the log, once each.
@@ -157,6 +184,9 @@ pub(super) enum Outcome {
     Mirror(Channel),
     /// Peers want it no longer.
     Unmirror(Channel),
+    /// A channel that was held back goes on like this, though not yet: what is held of it comes by
+    /// [`Group::poll_replayed`], and [`Group::poll_released`] follows.
+    Settle(ChannelKey, Verdict),
     /// Subscribes that wait on the channel are to be decided, with so much patience left.
     Release(ChannelKey, Patience),
     /// PostgreSQL is to be asked which of these backends are there;
@@ -186,18 +216,22 @@ impl Group {
             seed: settings.seed,
             ids: 0,
             listening: None,
+            listened_to: None,
             publishing: None,
             server_start: None,
             identity: None,
             former: None,
             joined: None,
             rejoin_due: None,
+            leaving: Leaving::No,
             is_ready: Cell::new(false),
             peers: Peers::default(),
             ledger: Ledger::default(),
             comparisons: Comparisons::default(),
             mirrors: Mirrors::default(),
             barriers: Barriers::default(),
+            catch_up: CatchUp::new(settings.fill_bytes_max),
+            serving: Serving::default(),
             outbox: VecDeque::new(),
             left: Vec::new(),
             outcomes: VecDeque::new(),
@@ -248,6 +282,7 @@ impl Group {
     pub(super) fn forget(&mut self, key: ChannelKey) {
         self.ledger.forget(key);
         self.barriers.forget(key);
+        self.catch_up.forget(key);
     }
 
     /// What a client's position on a channel is to us, where its epoch is not our own and `current`
@@ -294,6 +329,7 @@ impl Group {
         let is_ready = self.is_ready.get()
             || now >= joined.at + READY_TIMEOUT
             || joined.has_begun
+                && !self.catch_up.is_on()
                 && self.peers.have_all_ended()
                 && self.ledger.is_settled()
                 && (self.mirrors.channels()).all(|it| heard(it.as_str()).is_some());
@@ -310,7 +346,11 @@ impl Group {
         while let Some(keys) = self.comparisons.poll_answered(now) {
             for key in keys {
                 self.ledger.handle_answered(key);
+                self.catch_up.handle_answered(key);
             }
+        }
+        if self.catch_up.is_decided() {
+            self.finish_catch_up(now);
         }
         if let Some(outcome) = self.outcomes.pop_front() {
             return Some(outcome);
@@ -328,13 +368,19 @@ impl Group {
         let settled = joined
             .and_then(|it| it.hello_heard_at)
             .map(|it| it + SETTLE_TIME);
+        let leaving = match self.leaving {
+            Leaving::Until(due) => Some(due),
+            Leaving::No | Leaving::Done => None,
+        };
         [
             settled,
+            leaving,
             self.rejoin_due,
             self.presence_due,
             self.comparisons.poll_timeout(),
             self.barriers.poll_timeout(),
             self.mirrors.poll_timeout(),
+            self.catch_up.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -344,8 +390,14 @@ impl Group {
     /// The time has come for whatever was due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.comparisons.handle_timeout(now);
+        if matches!(self.leaving, Leaving::Until(due) if due <= now) {
+            self.leaving = Leaving::Done;
+        }
         let unwanted = self.mirrors.handle_timeout(now).into_iter();
         self.outcomes.extend(unwanted.map(Outcome::Unmirror));
+        if self.catch_up.poll_timeout().is_some_and(|due| due <= now) {
+            self.finish_catch_up(now);
+        }
         if self.presence_due.is_some_and(|due| due <= now) {
             self.presence_due = None;
             self.ask_present();
@@ -364,6 +416,7 @@ impl Group {
         self.ledger.check_invariants();
         self.barriers.check_invariants();
         self.mirrors.check_invariants();
+        self.catch_up.check_invariants();
         assert!(self.joined.is_none() || self.identity.is_some());
         assert!(self.outbox.len() <= saying::OUTBOX_MAX + 1);
     }

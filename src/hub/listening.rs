@@ -4,7 +4,10 @@
 //! Knows neither how a LISTEN is written nor when a session is connected again. What became of a
 //! publish is `publishes`'s.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use super::{
     Action, Hub,
@@ -12,6 +15,7 @@ use super::{
     encode::Transport,
     feed::{Fed, Incoming, Request},
     group::Patience,
+    membership::Wish,
     pending::Subscribe,
     upstream::Upstream,
     work::LINKS_A_UNIT,
@@ -49,7 +53,7 @@ impl Hub {
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),
             Event::Down(Role::Publishing) => {
                 self.handle_publishing(false);
-                self.membership.handle_down(Role::Publishing);
+                self.membership.handle_publishing_down();
             }
             Event::Absent(Role::Listening) => self.announce(PostgresStatus::Down),
             Event::Absent(Role::Publishing) => {}
@@ -68,7 +72,7 @@ impl Hub {
                 let now = self.clock.now();
                 self.membership.handle_control(control, &self.channels, now);
                 // At this place of the order, before the next notification.
-                self.answer_released();
+                self.carry_out_wishes();
             }
         }
     }
@@ -92,19 +96,28 @@ impl Hub {
     fn handle_listening_down(&mut self) {
         self.postgres.is_proved = false;
         self.answering.clear();
-        self.membership.handle_down(Role::Listening);
-        self.channels.handle_down();
-        self.announce(PostgresStatus::Down);
+        let may_resume = self.membership.handle_listening_down();
+        self.channels.handle_down(may_resume);
+        if may_resume {
+            let until = self.clock.now() + DOWN_UNTOLD;
+            self.postgres.withhold_down(until);
+        } else {
+            self.announce(PostgresStatus::Down);
+        }
     }
 
     /// LISTEN was answered: its subscribers are told of the gap, and those that waited are
     /// subscribed; or either is told of the refusal.
     fn handle_listened(&mut self, key: ChannelKey, result: Result<(), ServerError>) {
+        let now = self.clock.now();
+        let (channels, delivery) = (&mut self.channels, &mut self.delivery);
         match result {
+            Ok(()) if self.membership.hold_back(key, channels, delivery, now) => return,
             Ok(()) => {
-                if self.channels.handle_listened(key) {
-                    self.tell_gap(key, GapReason::PostgresReconnect);
-                    self.membership.handle_epoch(key, &self.channels);
+                let is_wanted = self.channels.handle_listened(key);
+                self.tell_gap(key, GapReason::PostgresReconnect);
+                self.membership.handle_epoch(key, &self.channels);
+                if is_wanted {
                     self.answer_all_waiting(key, Patience::Answers);
                 }
             }
@@ -126,6 +139,7 @@ impl Hub {
         let (channels, delivery) = (&self.channels, &mut self.delivery);
         self.broadcast
             .tell_subscribers(key, &refusal, None, channels, delivery);
+        self.membership.handle_refused(key, &self.channels);
         let left = self.channels.waiting_count(key);
         self.channels.handle_refused(key, self.clock.now());
         self.answering.push_back(Answered {
@@ -210,15 +224,54 @@ impl Hub {
     }
 
     /// Carries out what the group wants.
-    fn answer_released(&mut self) {
+    fn carry_out_wishes(&mut self) {
         let now = self.clock.now();
-        while let Some((key, patience)) =
-            self.membership
-                .poll_release(&mut self.channels, &mut self.metrics, now)
+        while let Some(wish) = self
+            .membership
+            .poll_wish(&mut self.channels, &mut self.metrics, now)
         {
-            self.answer_all_waiting(key, patience);
-            self.answer_waiting();
+            match wish {
+                Wish::Release(key, patience) => {
+                    self.answer_all_waiting(key, patience);
+                    self.answer_waiting();
+                }
+                Wish::TellGap(key) => {
+                    if self.postgres.take_withheld() {
+                        self.announce(PostgresStatus::Down);
+                    }
+                    self.tell_gap(key, GapReason::PostgresReconnect);
+                }
+            }
         }
+    }
+
+    /// Delivers what was missed and what came meanwhile, a slice in each turn. When that is done, the
+    /// channels that were held back count.
+    fn replay(&mut self) {
+        let mut bytes = 0;
+        while bytes < REPLAYED_BYTES_A_TURN {
+            let Some(late) = self.membership.poll_replayed() else {
+                break;
+            };
+            bytes += late.bytes();
+            let notified = self.channels.count(late.key);
+            let (channels, delivery) = (&self.channels, &mut self.delivery);
+            self.broadcast
+                .notify_late(notified, &late, channels, delivery, &mut self.metrics);
+        }
+        let Some((keys, late)) = self.membership.poll_released() else {
+            return;
+        };
+        for key in keys {
+            if self.channels.handle_released(key) {
+                self.answer_all_waiting(key, Patience::Answers);
+            }
+        }
+        for key in late {
+            self.handle_listened(key, Ok(()));
+        }
+        self.answer_waiting();
+        self.announce_up_if_settled();
     }
 
     // ---- notifications
@@ -227,12 +280,22 @@ impl Hub {
     fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
         let Some(notified) = self.channels.notify(channel) else {
-            self.metrics.notifications_unrouted += 1;
+            self.handle_uncounted(channel, payload);
             return;
         };
         let (channels, delivery) = (&self.channels, &mut self.delivery);
         self.broadcast
             .notify(notified, payload, channels, delivery, &mut self.metrics);
+    }
+
+    /// A notification does not count: nobody wants its channel, or that is held back.
+    #[cold]
+    fn handle_uncounted(&mut self, channel: &[u8], payload: &[u8]) {
+        if self.membership.hold(channel, payload, &self.channels) {
+            self.carry_out_wishes();
+        } else {
+            self.metrics.notifications_unrouted += 1;
+        }
     }
 
     fn handle_missed(&mut self, key: ChannelKey, reason: GapReason) {
@@ -255,7 +318,15 @@ impl Hub {
     pub(super) fn announce_up_if_settled(&mut self) {
         let interests = self.channels.interests();
         if interests.is_up() && interests.unsettled_count() == 0 {
+            self.postgres.take_withheld();
             self.announce(PostgresStatus::Up);
+        }
+    }
+
+    /// Clients are told of a lost session that others did not make up for in time.
+    pub(super) fn tell_withheld(&mut self, now: Instant) {
+        if self.postgres.take_withheld_until(now) {
+            self.announce(PostgresStatus::Down);
         }
     }
 
@@ -287,14 +358,16 @@ impl Hub {
     pub(super) fn forward_commands(&mut self) {
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);
-            self.answer_released();
+            self.carry_out_wishes();
         }
         match &mut self.upstream {
             Upstream::Postgres(backend) => {
-                self.membership.advance(backend, self.clock.now());
+                let now = self.clock.now();
+                self.membership
+                    .advance(backend, &self.channels, &self.delivery, now);
                 while backend.can_ask() {
                     let Some(command) = self.channels.poll_command() else {
-                        return;
+                        break;
                     };
                     backend.ask(command);
                 }
@@ -314,7 +387,11 @@ impl Hub {
                     }
                 }
             }
-            Upstream::Busy => {}
+            Upstream::Busy => return,
+        }
+        if self.membership.is_in_group() {
+            self.carry_out_wishes();
+            self.replay();
         }
     }
 
@@ -375,3 +452,9 @@ impl Hub {
         is_alone
     }
 }
+
+/// From the loss of a listening session on, so long are clients not told of it where others may have
+/// heard what is missed.
+const DOWN_UNTOLD: Duration = Duration::from_secs(1);
+/// More than is read from PostgreSQL in a turn.
+const REPLAYED_BYTES_A_TURN: usize = 128 * 1024;

@@ -8,18 +8,21 @@ use std::time::Instant;
 
 use super::{
     channels::Channels,
-    group::{Group, GroupSettings, Judgement, Outcome, Patience},
+    group::{Group, GroupSettings, Judgement, Kept, Outcome, Patience, Replayed, Verdict},
 };
 use crate::{
     backend::{Backend, Control, Role},
-    channel::ChannelKey,
-    message::Since,
+    channel::{Channel, ChannelKey},
+    delivery::Delivery,
+    message::{Since, kept_payload},
     metrics::Metrics,
 };
 
 /// The group that the bridge belongs to, if it belongs to one; without, nothing here does anything.
 ///
-/// After [`Self::handle_control`] and before [`Self::advance`]: [`Self::poll_release`] until `None`.
+/// After [`Self::handle_control`] and [`Self::hold`], and before [`Self::advance`]:
+/// [`Self::poll_wish`] until `None`. After that, [`Self::poll_replayed`] as far as the turn goes, and
+/// [`Self::poll_released`].
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     group: Option<Box<Group>>,
@@ -33,6 +36,15 @@ struct Presence {
     pids: Vec<i32>,
     /// Only those of our own role count.
     own_role: bool,
+}
+
+/// What the group wants of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Subscribes that wait on the channel are to be decided, with so much patience left.
+    Release(ChannelKey, Patience),
+    /// Something of the channel was missed, and it counts in a new epoch.
+    TellGap(ChannelKey),
 }
 
 impl Membership {
@@ -80,14 +92,69 @@ impl Membership {
         }
     }
 
-    /// A session is gone.
-    pub(super) fn handle_down(&mut self, role: Role) {
+    /// The publishing session is gone.
+    pub(super) fn handle_publishing_down(&mut self) {
         if let Some(group) = &mut self.group {
-            match role {
-                Role::Listening => group.handle_listening_down(),
-                Role::Publishing => group.handle_publishing_down(),
-            }
+            group.handle_publishing_down();
         }
+    }
+
+    /// The listening session is gone. Whether others may have heard what is missed from now on, so
+    /// that epochs go on.
+    pub(super) fn handle_listening_down(&mut self) -> bool {
+        let group = self.group.as_mut();
+        group.is_some_and(|it| it.handle_listening_down())
+    }
+
+    /// The LISTEN of the channel is confirmed. Whether it is held back until it is known what was
+    /// missed, and [`Self::poll_released`].
+    pub(super) fn hold_back(
+        &mut self,
+        key: ChannelKey,
+        channels: &mut Channels,
+        delivery: &mut Delivery,
+        now: Instant,
+    ) -> bool {
+        let Some(group) = self.group.as_mut().filter(|it| it.is_catching_up()) else {
+            return false;
+        };
+        if !group.is_suspended(key, channels.position(key).epoch) {
+            channels.begin_epoch(key);
+            delivery.forget_history(key);
+        }
+        let position = channels.position(key);
+        let (name, is_own) = (channels.name(key), channels.is_own(key));
+        group.hold_back(key, name, position.epoch, position.seq, is_own, now);
+        true
+    }
+
+    /// The LISTEN of the channel was refused.
+    pub(super) fn handle_refused(&mut self, key: ChannelKey, channels: &Channels) {
+        if let Some(group) = &mut self.group {
+            group.handle_unlistened(Some(key), channels.name(key));
+        }
+    }
+
+    /// A notification that does not count. Whether it is one of a channel that is held back.
+    pub(super) fn hold(&mut self, channel: &[u8], payload: &[u8], channels: &Channels) -> bool {
+        let Some(group) = self.group.as_mut().filter(|it| it.is_catching_up()) else {
+            return false;
+        };
+        let name = std::str::from_utf8(channel).ok();
+        let key = name.and_then(|name| channels.find(name));
+        key.is_some_and(|key| group.hold(key, payload))
+    }
+
+    /// The bridge stops: the others are told, and [`Self::has_left`] soon.
+    pub(super) fn leave(&mut self, now: Instant) {
+        if let Some(group) = &mut self.group {
+            group.leave(now);
+        }
+    }
+
+    /// Whether the others know that the bridge stops, or cannot be told.
+    pub(super) fn has_left(&self) -> bool {
+        self.group.as_ref().is_none_or(|it| it.has_left())
     }
 
     /// The channel counts in a new epoch.
@@ -128,23 +195,33 @@ impl Membership {
         }
     }
 
-    /// Carries out what the group wants of the channels, up to the next one on which subscribes are
-    /// to be decided, with so much patience left.
-    pub(super) fn poll_release(
+    /// Carries out what the group wants of the channels, up to the next wish that concerns clients.
+    pub(super) fn poll_wish(
         &mut self,
         channels: &mut Channels,
         metrics: &mut Metrics,
         now: Instant,
-    ) -> Option<(ChannelKey, Patience)> {
+    ) -> Option<Wish> {
         let group = self.group.as_mut()?;
         while let Some(outcome) = group.poll_outcome(now) {
             match outcome {
                 Outcome::Mirror(channel) => {
                     let is_mirrored = channels.mirror(&channel);
                     metrics.group_mirrors_refused += u64::from(!is_mirrored);
+                    if !is_mirrored {
+                        group.handle_unlistened(None, &channel);
+                    }
                 }
                 Outcome::Unmirror(channel) => channels.unmirror(&channel),
-                Outcome::Release(key, patience) => return Some((key, patience)),
+                Outcome::Settle(_, Verdict::Resumed) => {}
+                Outcome::Settle(key, Verdict::Begun(seq)) => channels.begin_at(key, seq),
+                Outcome::Settle(key, Verdict::Missed) => {
+                    channels.begin_epoch(key);
+                    let (epoch, is_own) = (channels.position(key).epoch, channels.is_own(key));
+                    group.handle_epoch(key, channels.name(key), epoch, is_own);
+                    return Some(Wish::TellGap(key));
+                }
+                Outcome::Release(key, patience) => return Some(Wish::Release(key, patience)),
                 Outcome::AskPresent { pids, own_role } => {
                     self.presence = Some(Presence { pids, own_role });
                 }
@@ -154,7 +231,13 @@ impl Membership {
     }
 
     /// Asks PostgreSQL what the group wants to know, and sends what it says.
-    pub(super) fn advance(&mut self, backend: &mut Backend, now: Instant) {
+    pub(super) fn advance(
+        &mut self,
+        backend: &mut Backend,
+        channels: &Channels,
+        delivery: &Delivery,
+        now: Instant,
+    ) {
         let Some(group) = &mut self.group else {
             return;
         };
@@ -163,18 +246,45 @@ impl Membership {
                 group.handle_unasked();
             }
         }
+        let rings = |channel: &Channel, epoch, from| {
+            let at = channels.heard(channel.as_str())?;
+            let kept = (at.epoch == epoch).then(|| delivery.kept_from(at.key, from))??;
+            let (payload, is_lossy) = kept_payload(kept.text)?;
+            Some(Kept {
+                seq: kept.seq,
+                place: kept.place,
+                payload,
+                is_lossy,
+            })
+        };
         while backend.is_up(Role::Publishing) {
-            let Some(payload) = group.poll_message(now) else {
+            let Some(payload) = group.poll_message(&rings, now) else {
                 return;
             };
             backend.tell(payload);
         }
     }
 
+    /// The next notification that is to be delivered late.
+    pub(super) fn poll_replayed(&mut self) -> Option<Replayed> {
+        self.group.as_mut()?.poll_replayed()
+    }
+
+    /// Whether notifications are to be delivered late.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.group.as_ref().is_some_and(|it| it.is_replaying())
+    }
+
+    /// Nothing is held back any more: these channels count from now on, and those that came too late
+    /// have yet to begin.
+    pub(super) fn poll_released(&mut self) -> Option<(Vec<ChannelKey>, Vec<ChannelKey>)> {
+        self.group.as_mut()?.poll_released()
+    }
+
     // ---- positions
 
     /// What a client's position is in our own numbers. [`Judgement::Wait`] holds the subscribe back
-    /// until [`Self::poll_release`] has its channel.
+    /// until [`Wish::Release`] has its channel.
     pub(super) fn judge(
         &mut self,
         key: ChannelKey,

@@ -3,7 +3,7 @@
 //!
 //! Knows no client.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Instant};
 
 use crate::{
     backend::{Stall, Unfit, interests::Interests},
@@ -31,12 +31,36 @@ pub(super) struct Postgres {
     pub(super) unfit: Option<Unfit>,
     /// `Up` also while nothing was told, since nothing has failed.
     announced: PostgresStatus,
+    /// When clients are told that the listening session is lost, which others may make up for.
+    down_due: Option<Instant>,
 }
 
 impl Postgres {
     /// Whether clients are to be told of this now, which they were not yet.
     pub(super) fn announce(&mut self, status: PostgresStatus) -> bool {
         std::mem::replace(&mut self.announced, status) != status
+    }
+
+    /// Clients are not told before that, or before [`Self::take_withheld`], that the session is lost.
+    pub(super) fn withhold_down(&mut self, until: Instant) {
+        if !self.is_announced_down() {
+            self.down_due.get_or_insert(until);
+        }
+    }
+
+    /// Whether clients are to be told after all that the session is lost.
+    pub(super) fn take_withheld(&mut self) -> bool {
+        self.down_due.take().is_some()
+    }
+
+    /// The same, if it is time.
+    pub(super) fn take_withheld_until(&mut self, now: Instant) -> bool {
+        self.down_due.take_if(|due| *due <= now).is_some()
+    }
+
+    /// When that is.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.down_due
     }
 
     /// Whether clients were told last that PostgreSQL is down.
@@ -97,6 +121,7 @@ impl Default for Postgres {
             queue_usage: 0.0,
             unfit: None,
             announced: PostgresStatus::Up,
+            down_due: None,
         }
     }
 }

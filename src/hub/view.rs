@@ -73,6 +73,8 @@ impl View<'_> {
             group_messages_heard: counts.messages_heard,
             group_messages_refused: counts.messages_refused,
             group_contradictions: counts.contradictions,
+            group_resumed: counts.resumed,
+            group_filled: counts.filled,
             log_lines_dropped: host.log_lines_dropped(),
             clients_max: limits.clients_max.unwrap_or(usize::MAX),
             cpu_seconds: process.cpu_seconds,

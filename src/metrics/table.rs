@@ -177,6 +177,12 @@ metrics! {
         now { group_contradictions: u64 };
     Counter alle_group_resumes_total "Subscribes that went on from a position of another bridge."
         counted { group_resumes: u64 = 0 };
+    Counter alle_group_channels_resumed_total
+        "Channels that went on after a lost listening session without a gap."
+        now { group_resumed: u64 };
+    Counter alle_group_notifications_filled_total
+        "Notifications that another bridge filled in: missed, or of before the start of this one."
+        now { group_filled: u64 };
 
     // The program.
 

@@ -131,6 +131,12 @@ fn a_check_reads_what_a_start_would_read_and_says_what_is_open() {
         stdout.contains("open: whoever reaches 0.0.0.0:8080 may subscribe"),
         "{stdout}"
     );
+    let (code, stdout, _) = run(alle_with(&["check", "--group", "g"]));
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.contains("the group \"g\" lose notifications"),
+        "{stdout}"
+    );
 }
 
 #[test]

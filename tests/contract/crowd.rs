@@ -36,12 +36,15 @@ pub struct Seen {
     pub recovered: AtomicU64,
     pub reloaded: AtomicU64,
     pub gaps: AtomicU64,
+    pub statuses: AtomicU64,
     pub connects: AtomicU64,
     /// The longest time without a connection, in milliseconds.
     pub away_max: AtomicU64,
 }
 
 struct Shared {
+    /// Where they ask to go, if that is not what the address says: a proxy's name and path.
+    url: Option<&'static str>,
     addresses: Mutex<Vec<SocketAddr>>,
     channels: usize,
     /// By channel: the last number that is committed.
@@ -64,7 +67,19 @@ struct Position {
 impl Crowd {
     /// So many clients, each on three of the channels.
     pub fn gather(clients: usize, channels: usize, port: u16, database: &str) -> Self {
+        Self::gather_behind(None, clients, channels, port, database)
+    }
+
+    /// The same, of clients that ask for this URL at each address.
+    pub fn gather_behind(
+        url: Option<&'static str>,
+        clients: usize,
+        channels: usize,
+        port: u16,
+        database: &str,
+    ) -> Self {
         let shared = Arc::new(Shared {
+            url,
             addresses: Mutex::default(),
             channels,
             published: (0..channels).map(|_| AtomicU64::new(0)).collect(),
@@ -174,7 +189,7 @@ impl Shared {
             let addresses = self.addresses.lock().unwrap().clone();
             turn += 1;
             let address = (!addresses.is_empty()).then(|| addresses[turn % addresses.len()]);
-            let socket = address.and_then(connect);
+            let socket = address.and_then(|it| connect(it, self.url));
             let Some(mut socket) = socket else {
                 thread::park_timeout(Duration::from_millis(20));
                 continue;
@@ -275,17 +290,20 @@ impl Shared {
                 let mut received = self.received[client].lock().unwrap();
                 received.insert(channel(), number);
             }
-            "status" => {}
+            "status" => {
+                self.seen.statuses.fetch_add(1, SeqCst);
+            }
             other => panic!("{other}: {message}"),
         }
     }
 }
 
-fn connect(address: SocketAddr) -> Option<WebSocket<TcpStream>> {
+fn connect(address: SocketAddr, url: Option<&str>) -> Option<WebSocket<TcpStream>> {
     let stream = TcpStream::connect(address).ok()?;
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let (socket, _) = tungstenite::client(format!("ws://{address}/ws"), stream).ok()?;
+    let url = url.map_or_else(|| format!("ws://{address}/ws"), str::to_owned);
+    let (socket, _) = tungstenite::client(url, stream).ok()?;
     let stream = socket.get_ref();
     stream
         .set_read_timeout(Some(Duration::from_millis(200)))

@@ -1,7 +1,7 @@
 //! The bridge behind real proxies, with the configurations of docs/proxies.md: `make proxies`.
 
 #[path = "proxies/proxy.rs"]
-mod proxy;
+pub mod proxy;
 
 use std::{
     net::SocketAddr,

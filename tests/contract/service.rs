@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// The part of systemd: the socket is descriptor 3, and its purpose is named.
-const ACTIVATE: &str =
+pub const ACTIVATE: &str =
     "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
 /// The same with two of them, and the names of both.
 const ACTIVATE_TWO: &str = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; \
     export LISTEN_FDS=2 LISTEN_PID=$$ LISTEN_FDNAMES={}; exec \"$0\" \"$@\"";
 
 /// A bridge that is passed `listener`.
-fn activated(listener: &TcpListener, script: &str, arguments: &[&str]) -> Bridge {
+pub fn activated(listener: &TcpListener, script: &str, arguments: &[&str]) -> Bridge {
     let mut command = wrapped(script, arguments);
     command.stdin(passed(listener)).stdout(Stdio::null());
     Bridge::run_as_it_is(command)

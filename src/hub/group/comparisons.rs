@@ -5,7 +5,7 @@
 //! what follows from them nor whether to believe them.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -15,24 +15,17 @@ use crate::channel::ChannelKey;
 /// The comparisons under way.
 #[derive(Debug, Default)]
 pub(super) struct Comparisons {
-    /// In the order heard.
-    heard: VecDeque<Comparison>,
+    heard: BTreeMap<Place, Vec<(Option<OwnPlace>, Epoch)>>,
+    /// Those of `heard`, each until when, in the order heard.
+    until: VecDeque<(Place, Instant)>,
     /// Our own that is sent and not heard yet: its counter, and its channels.
     sent: Option<(u64, Vec<ChannelKey>)>,
     /// Our own ones that peers still owe an answer to.
     asked: VecDeque<Asked>,
 }
 
-/// One place of the order.
-#[derive(Debug)]
-struct Comparison {
-    by: BridgeId,
-    /// Counts the messages of `by`.
-    begin: u64,
-    until: Instant,
-    /// In the order of the `begin`; `None` where we do not count, or did not.
-    places: Vec<(Option<OwnPlace>, Epoch)>,
-}
+/// One place of the order: which bridge announced something there, and which of its messages that was.
+type Place = (BridgeId, u64);
 
 #[derive(Debug)]
 struct Asked {
@@ -76,7 +69,7 @@ impl Comparisons {
         });
     }
 
-    /// A `begin` was heard, with our numbers at its place.
+    /// A `begin` was heard, with our numbers at its place; `None` where we do not count, or did not.
     pub(super) fn note(
         &mut self,
         by: BridgeId,
@@ -84,15 +77,20 @@ impl Comparisons {
         places: Vec<(Option<OwnPlace>, Epoch)>,
         now: Instant,
     ) {
-        if self.heard.len() >= COMPARISONS_MAX {
-            self.heard.pop_front();
+        if self.heard.insert((by, begin), places).is_some() {
+            return;
         }
-        self.heard.push_back(Comparison {
-            by,
-            begin,
-            until: now + COMPARISON_TIMEOUT,
-            places,
-        });
+        self.until
+            .push_back(((by, begin), now + COMPARISON_TIMEOUT));
+        if self.until.len() > COMPARISONS_MAX {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some((place, _)) = self.until.pop_front() {
+            self.heard.remove(&place);
+        }
     }
 
     /// Our number at an entry of a `begin`, and the epoch that its sender named; `None` where we do
@@ -103,10 +101,7 @@ impl Comparisons {
         begin: u64,
         index: usize,
     ) -> Option<(Option<OwnPlace>, Epoch)> {
-        // What is asked for is among the last ones.
-        let mut heard = self.heard.iter().rev();
-        let comparison = heard.find(|it| it.by == by && it.begin == begin)?;
-        comparison.places.get(index).copied()
+        self.heard.get(&(by, begin))?.get(index).copied()
     }
 
     /// A peer has answered everything of our `begin`.
@@ -138,21 +133,22 @@ impl Comparisons {
 
     /// Lets go of what nobody comes back to.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while self.heard.front().is_some_and(|it| it.until <= now) {
-            self.heard.pop_front();
+        while self.until.front().is_some_and(|&(_, until)| until <= now) {
+            self.drop_first();
         }
     }
 
     /// When something is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let heard = self.heard.front().map(|it| it.until);
+        let heard = self.until.front().map(|&(_, until)| until);
         let asked = self.asked.front().map(|it| it.until);
         heard.into_iter().chain(asked).min()
     }
 }
 
-/// Comparisons kept: each peer has one `begin` under way at a time, and there are 64 peers at most.
-const COMPARISONS_MAX: usize = 256;
+/// Comparisons kept: a bridge that comes back announces all its channels before it says where it
+/// stood, and 50,000 channels are some 700 announcements.
+const COMPARISONS_MAX: usize = 1_024;
 /// Numbers of others come within milliseconds, unless their publishing session hangs.
 const COMPARISON_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that has not answered by then is waited for no longer.

@@ -7,14 +7,14 @@
 use std::time::Instant;
 
 use super::{
-    Group, Heard, Outcome,
+    Group, Heard, Leaving, Outcome,
     joining::PRESENCE_INTERVAL,
     ledger::OwnPlace,
     peers::{Belief, Disbelief, First},
     seal::{ENTRIES_BYTES_MAX, Header, Unreadable},
     wire::{Beginning, BridgeId, Message, Place, channel_bytes_max},
 };
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelKey};
 
 impl Group {
     /// A notification on the control channel, of the backend with this PID; `heard` tells where a
@@ -133,6 +133,7 @@ impl Group {
                 self.handle_own_begin(header, &entries, heard, now);
             }
             Some(Message::Barrier) => self.barriers.handle_passed(),
+            Some(Message::Goodbye) => self.leaving = Leaving::Done,
             Some(_) | None => {}
         }
     }
@@ -205,8 +206,12 @@ impl Group {
                 if is_last {
                     self.peers.note_end(peer);
                 }
+                self.catch_up.handle_have(now);
             }
-            Message::Begin { entries } => self.handle_begin(header, &entries, heard, now),
+            Message::Begin { entries } => {
+                self.catch_up.note_foreign_begin();
+                self.handle_begin(header, &entries, heard, now);
+            }
             Message::Began { begin, seqs } => {
                 for (index, seq) in seqs.into_iter().enumerate() {
                     let place = self.comparisons.place(peer, begin, index);
@@ -222,24 +227,46 @@ impl Group {
                 is_last,
             } => {
                 for place in &places {
-                    self.handle_place(to, begin, place);
+                    match self.catch_up.announced(begin, place.index) {
+                        Some(key) if is_us(to) => self.handle_missed_place(key, peer, place, now),
+                        Some(_) | None => self.handle_place(to, begin, place),
+                    }
                 }
                 if is_last && is_us(to) {
                     self.comparisons.handle_done(begin, peer);
+                    self.catch_up.handle_done(begin, peer);
                 }
             }
-            Message::Left { channels } => {
-                for channel in channels {
-                    if self.mirrors.unwant(&channel, peer) {
-                        self.outcomes.push_back(Outcome::Unmirror(channel));
-                    }
-                }
+            Message::Left { channels } => self.handle_left(peer, channels),
+            Message::Goodbye => {
+                self.peers.retire(peer);
+                self.part_from(peer, now);
             }
+            Message::Fill { to, number, wishes } if is_us(to) => {
+                self.serving.push(peer, number, wishes);
+            }
+            Message::Filled {
+                to,
+                number,
+                part,
+                pieces,
+            } if is_us(to) => self.catch_up.handle_filled(peer, number, part, pieces, now),
             Message::Have { .. }
             | Message::Hello
             | Message::Welcome { .. }
             | Message::Greet { .. }
+            | Message::Fill { .. }
+            | Message::Filled { .. }
             | Message::Barrier => {}
+        }
+    }
+
+    fn handle_left(&mut self, peer: BridgeId, channels: Vec<Channel>) {
+        for channel in channels {
+            if self.mirrors.unwant(&channel, peer) {
+                self.catch_up.handle_unwanted(&channel);
+                self.outcomes.push_back(Outcome::Unmirror(channel));
+            }
         }
     }
 
@@ -250,6 +277,7 @@ impl Group {
             None => self.mirrors.keep(channel, now),
         };
         if is_new {
+            self.catch_up.expect(channel);
             self.outcomes.push_back(Outcome::Mirror(channel.clone()));
         }
     }
@@ -303,24 +331,31 @@ impl Group {
         let Some(keys) = self.comparisons.take_sent(header.counter) else {
             return;
         };
+        // An epoch that ended on the way was announced in vain.
+        let announced = keys.iter().zip(entries);
+        let announced = announced
+            .map(|(&key, it)| (self.ledger.epoch(key) == Some(it.epoch)).then_some(key))
+            .collect();
+        self.catch_up.note_begin(header.counter, announced);
         let places = entries.iter().map(|entry| {
             let own = self.place(&entry.channel, heard).map(|(own, _)| own);
-            // An epoch that ended on the way was announced in vain.
             (own.filter(|own| own.epoch == entry.epoch), entry.epoch)
         });
         let places: Vec<_> = places.collect();
-        let seqs = places
-            .iter()
-            .map(|(own, _)| own.map(|own| own.seq))
-            .collect();
-        self.say(Message::Began {
-            begin: header.counter,
-            seqs,
-        });
+        // The numbers of channels that are held back follow.
+        if !self.catch_up.is_on() || places.iter().any(|(own, _)| own.is_some()) {
+            self.say_began(header.counter, &places);
+        }
         self.comparisons
             .note(header.id, header.counter, places, now);
         let peers = self.peers.fresh().collect();
         self.comparisons.ask(header.counter, keys, peers, now);
+    }
+
+    pub(super) fn say_began(&mut self, begin: u64, places: &[(Option<OwnPlace>, super::Epoch)]) {
+        let seqs = places.iter().map(|(own, _)| own.map(|own| own.seq));
+        let seqs = seqs.collect();
+        self.say(Message::Began { begin, seqs });
     }
 
     /// Where we stand on a channel, and what else we translate there.
@@ -337,9 +372,13 @@ impl Group {
     /// A peer says where it stood at a place that we heard too.
     fn handle_place(&mut self, by: BridgeId, begin: u64, place: &Place) {
         let known = self.comparisons.place(by, begin, place.index);
-        let Some((Some(own), _)) = known else {
-            return;
-        };
+        if let Some((Some(own), _)) = known {
+            self.learn_from(own, place);
+        }
+    }
+
+    /// Where we stand at `own`, another bridge stands there.
+    pub(super) fn learn_from(&mut self, own: OwnPlace, place: &Place) {
         // What lies furthest back first: where there is no room, that goes first.
         let others = place.others.iter().filter_map(|&(epoch, offset)| {
             let theirs = place.seq.checked_add_signed(offset.checked_neg()?)?;
@@ -353,11 +392,15 @@ impl Group {
     fn learn(&mut self, own: OwnPlace, known: &[(super::Epoch, u64)]) {
         for &(epoch, theirs) in known {
             if self.ledger.learn(own, epoch, theirs).is_err() {
-                self.counts.contradictions += 1;
-                let channel = self.ledger.name(own.key).map(Channel::as_str);
-                tracing::error!(channel, "bridges of the group count a channel differently");
+                self.note_contradiction(own.key);
             }
         }
+    }
+
+    pub(super) fn note_contradiction(&mut self, key: ChannelKey) {
+        self.counts.contradictions += 1;
+        let channel = self.ledger.name(key).map(Channel::as_str);
+        tracing::error!(channel, "bridges of the group count a channel differently");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Group, Identity, Joined, Outcome, Publishing,
+    Group, Identity, Joined, Leaving, Outcome, Publishing,
     wire::{BridgeId, Message},
 };
 
@@ -16,16 +16,34 @@ impl Group {
     /// The listening session is up, hears the control channel, and its server was started then.
     pub(in crate::hub) fn handle_listening_up(&mut self, server_start: i64, now: Instant) {
         self.listening = Some(server_start);
+        match self.listened_to.replace(server_start) {
+            None => self.catch_up.join(now),
+            // Its queue was lost: nobody heard what we missed.
+            Some(before) if before != server_start => {
+                self.ledger.clear();
+                self.catch_up.reset();
+            }
+            Some(_) => self.catch_up.handle_up(now),
+        }
         self.join(now);
     }
 
-    /// The listening session is gone, and with it every epoch of ours.
-    pub(in crate::hub) fn handle_listening_down(&mut self) {
+    /// The listening session is gone. Where peers hear on, every epoch of ours may go on; else they
+    /// end. Whether they may.
+    pub(in crate::hub) fn handle_listening_down(&mut self) -> bool {
         self.listening = None;
         self.joined = None;
-        self.ledger.clear();
         self.barriers.clear();
+        self.serving.clear();
         self.quiet();
+        let may_resume = self.peers.count() > 0;
+        if may_resume {
+            self.catch_up.suspend(self.ledger.suspend());
+        } else {
+            self.ledger.clear();
+            self.catch_up.reset();
+        }
+        may_resume
     }
 
     /// The publishing session is up.
@@ -49,6 +67,9 @@ impl Group {
     pub(in crate::hub) fn handle_message_lost(&mut self, now: Instant) {
         if self.publishing.is_some() {
             self.drop_identity();
+            if self.catch_up.is_joining() {
+                self.finish_catch_up(now);
+            }
             // What refused one message may refuse the next one.
             self.rejoin_due = Some(now + REJOIN_PAUSE);
         }
@@ -60,6 +81,7 @@ impl Group {
             self.peers.retire_own(identity.id);
         }
         self.joined = None;
+        self.serving.clear();
         self.quiet();
     }
 
@@ -102,6 +124,8 @@ impl Group {
             });
         }
         self.quiet();
+        self.catch_up.handle_renamed();
+        self.catch_up.handle_have(now);
         self.joined = Some(Joined {
             at: now,
             hello_heard_at: None,
@@ -116,6 +140,33 @@ impl Group {
         self.ledger.unsay_all();
         self.outbox.push_back(Message::Hello);
         self.ask_present();
+    }
+
+    /// The bridge stops: the others are told, so that they wait for nothing of ours, and
+    /// [`Self::has_left`] soon.
+    pub(in crate::hub) fn leave(&mut self, now: Instant) {
+        if self.leaving != Leaving::No {
+            return;
+        }
+        self.leaving = Leaving::Done;
+        if self.joined.is_some() && self.peers.count() > 0 {
+            self.outbox.clear();
+            self.outbox.push_back(Message::Goodbye);
+            self.leaving = Leaving::Until(now + GOODBYE_TIMEOUT);
+        }
+    }
+
+    /// Whether the others were told, or could not be.
+    pub(in crate::hub) fn has_left(&self) -> bool {
+        self.leaving == Leaving::Done
+    }
+
+    /// The peer is gone.
+    pub(super) fn part_from(&mut self, peer: BridgeId, now: Instant) {
+        self.comparisons.forget(peer);
+        self.catch_up.forget_peer(peer);
+        self.serving.forget(peer);
+        self.mirrors.leave_behind(peer, now);
     }
 
     // ---- presence
@@ -144,8 +195,7 @@ impl Group {
         };
         let (heard, gone) = self.peers.handle_present(&asked, present);
         for id in gone {
-            self.comparisons.forget(id);
-            self.mirrors.leave_behind(id, now);
+            self.part_from(id, now);
         }
         for (id, first) in heard {
             self.meet(id, first, now);
@@ -169,6 +219,8 @@ fn bridge_id(seed: u64, number: u64) -> BridgeId {
     BridgeId(u64::from_be_bytes(*bits))
 }
 
+/// PostgreSQL commits a goodbye by then, or it is not waited for.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(250);
 /// From a message that PostgreSQL refused to the next hello.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 /// Between two questions about the backends of peers.

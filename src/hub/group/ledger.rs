@@ -36,6 +36,8 @@ struct Entry {
 /// How far the group knows of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// It is not heard for now: it waits for [`Ledger::release`].
+    Away,
     /// It is in the queue of those to be announced.
     Unsaid,
     /// It was announced, and peers may yet say where they stand.
@@ -55,19 +57,57 @@ pub(super) struct OwnPlace {
 impl Ledger {
     /// The channel counts in a new epoch.
     pub(super) fn begin(&mut self, key: ChannelKey, name: &Channel, epoch: Epoch, is_own: bool) {
+        self.hold(key, name, epoch, is_own);
+        self.announce(key);
+    }
+
+    /// The channel is about to count in a new epoch, from [`Self::release`] on.
+    pub(super) fn hold(&mut self, key: ChannelKey, name: &Channel, epoch: Epoch, is_own: bool) {
         self.forget(key);
         if self.entries.len() <= key.index() {
             self.entries.resize_with(key.index() + 1, || None);
         }
         self.unanswered += 1;
-        self.unsaid.push_back(key);
         self.entries[key.index()] = Some(Box::new(Entry {
             name: name.clone(),
             epoch,
             is_own,
-            stage: Stage::Unsaid,
+            stage: Stage::Away,
             offsets: Offsets::default(),
         }));
+    }
+
+    /// No channel is heard for now, and each keeps its epoch. Returns them.
+    pub(super) fn suspend(&mut self) -> Vec<ChannelKey> {
+        self.unsaid.clear();
+        let mut keys = Vec::new();
+        for (key, entry) in self.entries.iter_mut().enumerate() {
+            if let Some(entry) = entry {
+                let stage = std::mem::replace(&mut entry.stage, Stage::Away);
+                self.unanswered += usize::from(stage == Stage::Answered);
+                keys.push(key_of(key));
+            }
+        }
+        keys
+    }
+
+    /// All channels are heard: those that were away are to be announced.
+    pub(super) fn release(&mut self) {
+        for key in (0..self.entries.len()).map(key_of) {
+            self.announce(key);
+        }
+    }
+
+    fn announce(&mut self, key: ChannelKey) {
+        if let Some(entry) = self.entry_mut(key).filter(|it| it.stage == Stage::Away) {
+            entry.stage = Stage::Unsaid;
+            self.unsaid.push_back(key);
+        }
+    }
+
+    /// The epoch that the channel counts in, or did before it was away.
+    pub(super) fn epoch(&self, key: ChannelKey) -> Option<Epoch> {
+        self.entry(key).map(|entry| entry.epoch)
     }
 
     /// The channel is not listened to any more.
@@ -96,22 +136,23 @@ impl Ledger {
 
     /// Every channel is to be announced again.
     pub(super) fn unsay_all(&mut self) {
-        for key in 0..self.entries.len() {
-            self.unsay(ChannelKey(
-                u32::try_from(key).expect("keys are made from u32"),
-            ));
+        for key in (0..self.entries.len()).map(key_of) {
+            self.unsay(key);
         }
     }
 
-    fn unsay(&mut self, key: ChannelKey) {
+    /// The channel is to be announced again, unless it is away.
+    pub(super) fn unsay(&mut self, key: ChannelKey) {
         let Some(entry) = self.entry_mut(key) else {
             return;
         };
-        match std::mem::replace(&mut entry.stage, Stage::Unsaid) {
-            Stage::Unsaid => return,
-            Stage::Said => {}
-            Stage::Answered => self.unanswered += 1,
-        }
+        let is_answered = match entry.stage {
+            Stage::Away | Stage::Unsaid => return,
+            Stage::Said => false,
+            Stage::Answered => true,
+        };
+        entry.stage = Stage::Unsaid;
+        self.unanswered += usize::from(is_answered);
         self.unsaid.push_back(key);
     }
 
@@ -230,6 +271,10 @@ impl Ledger {
             assert!(entry.stage != Stage::Unsaid || is_queued(), "{entry:?}");
         }
     }
+}
+
+fn key_of(index: usize) -> ChannelKey {
+    ChannelKey(u32::try_from(index).expect("keys are made from u32"))
 }
 
 #[cfg(test)]

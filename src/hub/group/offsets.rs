@@ -40,6 +40,8 @@ impl Offsets {
         if self.0.len() >= EPOCHS_MAX {
             self.0.remove(0);
         }
+        // Most channels know one other epoch for each peer, and there are many channels.
+        self.0.reserve_exact(1);
         self.0.push((epoch, offset));
         Ok(())
     }

@@ -178,10 +178,16 @@ impl Peers {
             }
         }
         for &id in &gone {
-            self.known.remove(&id);
-            self.retired.push_back(id);
+            self.retire(id);
         }
         (heard, gone)
+    }
+
+    /// The peer is no more.
+    pub(super) fn retire(&mut self, id: BridgeId) {
+        if self.known.remove(&id).is_some() {
+            self.retired.push_back(id);
+        }
     }
 
     /// Our own id is another from now on: what named the old one proves nothing any more, and a

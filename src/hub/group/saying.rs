@@ -6,26 +6,35 @@
 use std::time::Instant;
 
 use super::{
-    Group, SETTLE_TIME,
+    Group, Leaving, SETTLE_TIME,
     seal::{ENTRIES_BYTES_MAX, Header},
+    serving::Rings,
     wire::{Message, channel_bytes_max},
 };
 use crate::channel::Payload;
 
 impl Group {
-    /// The next message to be published on the control channel.
-    pub(in crate::hub) fn poll_message(&mut self, now: Instant) -> Option<Payload> {
+    /// The next message to be published on the control channel; `rings` tells what is kept.
+    pub(in crate::hub) fn poll_message(
+        &mut self,
+        rings: Rings<'_>,
+        now: Instant,
+    ) -> Option<Payload> {
         let joined = self.joined.as_mut()?;
         if joined.unheard >= UNHEARD_MAX {
             return None;
         }
-        let message = if joined.hello_heard_at.is_some() && self.barriers.poll_barrier(now) {
+        let message = if self.leaving != Leaving::No {
+            self.outbox.pop_front()?
+        } else if joined.hello_heard_at.is_some() && self.barriers.poll_barrier(now) {
             Message::Barrier
         } else {
             let queued = self.outbox.pop_front();
             queued
                 .or_else(|| self.poll_left())
-                .or_else(|| self.poll_begin(now))?
+                .or_else(|| self.poll_fill())
+                .or_else(|| self.poll_begin(now))
+                .or_else(|| self.poll_filled(rings))?
         };
         let identity = self.identity.as_mut()?;
         identity.sent += 1;
@@ -59,12 +68,21 @@ impl Group {
         let joined = self.joined.as_mut()?;
         let heard_at = joined.hello_heard_at?;
         joined.has_begun |= now >= heard_at + SETTLE_TIME || self.peers.have_all_welcomed();
-        if !joined.has_begun || self.comparisons.is_under_way() {
+        if !joined.has_begun || self.comparisons.is_under_way() || self.catch_up.is_replaying() {
             return None;
         }
         if self.peers.count() == 0 {
+            if self.catch_up.is_on() {
+                self.finish_catch_up(now);
+            }
             self.ledger.answer_all();
             return None;
+        }
+        if self.catch_up.is_gathering() {
+            if !self.catch_up.poll_gathered(self.peers.have_all_ended()) {
+                return None;
+            }
+            self.ledger.release();
         }
         let (keys, entries) = self.ledger.poll_begin(ENTRIES_BYTES_MAX);
         if keys.is_empty() {
@@ -75,9 +93,23 @@ impl Group {
         Some(Message::Begin { entries })
     }
 
+    /// What we did not hear is asked for.
+    fn poll_fill(&mut self) -> Option<Message> {
+        let (to, number, wishes) = self.catch_up.poll_wishes(ENTRIES_BYTES_MAX)?;
+        Some(Message::Fill { to, number, wishes })
+    }
+
+    /// What a peer did not hear is told, as fast as PostgreSQL commits it and no faster.
+    fn poll_filled(&mut self, rings: Rings<'_>) -> Option<Message> {
+        if self.joined.is_none_or(|it| it.unheard >= PARTS_UNHEARD_MAX) {
+            return None;
+        }
+        self.serving.poll_part(rings, ENTRIES_BYTES_MAX)
+    }
+
     pub(super) fn say(&mut self, message: Message) {
         // A peer that asks more than PostgreSQL commits for us is not answered, and says false.
-        if self.outbox.len() < OUTBOX_MAX {
+        if self.outbox.len() < OUTBOX_MAX && self.leaving == Leaving::No {
             self.outbox.push_back(message);
         }
     }
@@ -85,5 +117,7 @@ impl Group {
 
 /// Messages of ours that are sent and not come back.
 const UNHEARD_MAX: usize = 32;
+/// While so many are, no part of a ring is sent: 120 KB are under way at most.
+const PARTS_UNHEARD_MAX: usize = 16;
 /// Messages of ours that wait: the channels of a bridge that has as many as it may, twice.
 pub(super) const OUTBOX_MAX: usize = 4_096;

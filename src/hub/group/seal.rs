@@ -10,7 +10,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::wire::{BridgeId, Malformed, Message, Reader, Writer};
+use super::{
+    encoding::{Malformed, Reader, Writer},
+    wire::{BridgeId, Message},
+};
 use crate::channel::{Channel, Payload};
 
 /// The secret of a group.

@@ -1,7 +1,7 @@
-//! What a bridge has to be told of its group, and which names of channels no client may use.
+//! What a bridge has to be told of its group.
 
 use super::GroupKey;
-use crate::channel::{Channel, ChannelError};
+use crate::channel::{CONTROL_PREFIX, Channel, ChannelError};
 
 /// The group that a bridge belongs to.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct GroupSettings {
     pub key: Option<GroupKey>,
     /// Random and told to nobody.
     pub seed: u64,
+    /// So many bytes of what others heard are taken over at a time.
+    pub fill_bytes_max: usize,
 }
 
 impl GroupSettings {
@@ -24,17 +26,10 @@ impl GroupSettings {
     }
 }
 
-/// Whether the channel is one on which bridges speak: no client comes near it.
-pub fn is_reserved(channel: &str) -> bool {
-    channel.starts_with(CONTROL_PREFIX)
-}
-
-/// Names that begin so are control channels.
-const CONTROL_PREFIX: &str = "alle group ";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::is_reserved;
 
     #[test]
     fn the_name_of_a_group_is_that_of_a_channel_with_room_for_the_prefix() {

@@ -1,10 +1,13 @@
 //! The messages of a group, each as the bytes of one NOTIFY.
 //!
 //! Knows the form of each message and nothing of its meaning: who sent it, whether to believe it
-//! and what follows from it is decided elsewhere. Numbers have a variable length, names their own
-//! length before them. What does not read to its last byte is no message.
+//! and what follows from it is decided elsewhere. What does not read to its last byte is no message.
 
-use super::super::epoch::Epoch;
+use super::{
+    super::epoch::Epoch,
+    encoding::{EPOCH_BYTES_MAX, Malformed, NUMBER_BYTES_MAX, Reader, Writer, unzigzag, zigzag},
+    pieces::{Piece, Wish},
+};
 use crate::channel::Channel;
 
 /// A bridge of the group, for as long as its publishing session lives: random.
@@ -44,6 +47,21 @@ pub(super) enum Message {
     Barrier,
     /// Clients of the sender do not want these channels any more.
     Left { channels: Vec<Channel> },
+    /// The sender stops, and answers nothing from now on.
+    Goodbye,
+    /// The sender wants notifications that it did not hear. The number counts its wishes.
+    Fill {
+        to: BridgeId,
+        number: u64,
+        wishes: Vec<Wish>,
+    },
+    /// Notifications for a `Fill` of that number, in parts that are counted from 0.
+    Filled {
+        to: BridgeId,
+        number: u64,
+        part: u64,
+        pieces: Vec<Piece>,
+    },
 }
 
 /// An entry of [`Message::Begin`].
@@ -72,33 +90,22 @@ impl Message {
         let mut out = Writer(out);
         match self {
             Self::Hello => out.byte(HELLO),
-            Self::Welcome { to } => {
-                out.byte(WELCOME);
-                out.word(to.0);
-            }
-            Self::Greet { to } => {
-                out.byte(GREET);
-                out.word(to.0);
-            }
+            Self::Welcome { to } => out.addressed(WELCOME, *to),
+            Self::Greet { to } => out.addressed(GREET, *to),
             Self::Have {
                 to,
                 is_own,
                 is_last,
                 channels,
             } => {
-                out.byte(HAVE);
-                out.word(to.0);
+                out.addressed(HAVE, *to);
                 out.byte(u8::from(*is_own));
                 out.byte(u8::from(*is_last));
-                channels.iter().for_each(|channel| out.channel(channel));
+                out.channels(channels);
             }
             Self::Begin { entries } => {
                 out.byte(BEGIN);
-                for entry in entries {
-                    out.channel(&entry.channel);
-                    out.epoch(entry.epoch);
-                    out.byte(u8::from(entry.is_own));
-                }
+                entries.iter().for_each(|entry| entry.append_to(&mut out));
             }
             Self::Began { begin, seqs } => {
                 out.byte(BEGAN);
@@ -113,25 +120,32 @@ impl Message {
                 places,
                 is_last,
             } => {
-                out.byte(AT);
-                out.word(to.0);
+                out.addressed(AT, *to);
                 out.number(*begin);
                 out.byte(u8::from(*is_last));
-                for place in places {
-                    out.number(place.index as u64);
-                    out.epoch(place.epoch);
-                    out.number(place.seq);
-                    out.number(place.others.len() as u64);
-                    for &(epoch, offset) in &place.others {
-                        out.epoch(epoch);
-                        out.number(zigzag(offset));
-                    }
-                }
+                places.iter().for_each(|place| place.append_to(&mut out));
             }
             Self::Barrier => out.byte(BARRIER),
+            Self::Goodbye => out.byte(GOODBYE),
             Self::Left { channels } => {
                 out.byte(LEFT);
-                channels.iter().for_each(|channel| out.channel(channel));
+                out.channels(channels);
+            }
+            Self::Fill { to, number, wishes } => {
+                out.addressed(FILL, *to);
+                out.number(*number);
+                wishes.iter().for_each(|wish| wish.append_to(&mut out));
+            }
+            Self::Filled {
+                to,
+                number,
+                part,
+                pieces,
+            } => {
+                out.addressed(FILLED, *to);
+                out.number(*number);
+                out.number(*part);
+                pieces.iter().for_each(|piece| piece.append_to(&mut out));
             }
         }
     }
@@ -151,13 +165,7 @@ impl Message {
                 channels: input.all(Reader::channel)?,
             },
             BEGIN => Self::Begin {
-                entries: input.all(|input| {
-                    Ok(Beginning {
-                        channel: input.channel()?,
-                        epoch: input.epoch()?,
-                        is_own: input.flag()?,
-                    })
-                })?,
+                entries: input.all(Beginning::parse)?,
             },
             BEGAN => Self::Began {
                 begin: input.number()?,
@@ -167,11 +175,23 @@ impl Message {
                 to: input.id()?,
                 begin: input.number()?,
                 is_last: input.flag()?,
-                places: input.all(Reader::place)?,
+                places: input.all(Place::parse)?,
             },
             BARRIER => Self::Barrier,
+            GOODBYE => Self::Goodbye,
             LEFT => Self::Left {
                 channels: input.all(Reader::channel)?,
+            },
+            FILL => Self::Fill {
+                to: input.id()?,
+                number: input.number()?,
+                wishes: input.all(Wish::parse)?,
+            },
+            FILLED => Self::Filled {
+                to: input.id()?,
+                number: input.number()?,
+                part: input.number()?,
+                pieces: input.all(Piece::parse)?,
             },
             _ => return Ok(None),
         };
@@ -188,6 +208,20 @@ impl Beginning {
     pub(super) fn bytes_max(channel: &Channel) -> usize {
         channel.as_str().len() + 1 + EPOCH_BYTES_MAX + 1
     }
+
+    fn append_to(&self, out: &mut Writer<'_>) {
+        out.channel(&self.channel);
+        out.epoch(self.epoch);
+        out.byte(u8::from(self.is_own));
+    }
+
+    fn parse(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            channel: input.channel()?,
+            epoch: input.epoch()?,
+            is_own: input.flag()?,
+        })
+    }
 }
 
 impl Place {
@@ -196,146 +230,37 @@ impl Place {
             + EPOCH_BYTES_MAX
             + self.others.len() * (EPOCH_BYTES_MAX + NUMBER_BYTES_MAX)
     }
-}
 
-/// The longest form of a channel's name, in bytes.
-pub(super) fn channel_bytes_max(channel: &Channel) -> usize {
-    channel.as_str().len() + 1
-}
-
-/// Bytes that are no message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
-
-/// Appends numbers and names.
-pub(super) struct Writer<'a>(pub(super) &'a mut Vec<u8>);
-
-impl Writer<'_> {
-    pub(super) fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
-    }
-
-    pub(super) fn word(&mut self, word: u64) {
-        self.0.extend_from_slice(&word.to_be_bytes());
-    }
-
-    /// Seven bits a byte, the lowest first.
-    pub(super) fn number(&mut self, mut number: u64) {
-        while number > 0x7f {
-            self.byte((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        self.byte((number & 0x7f) as u8);
-    }
-
-    fn channel(&mut self, channel: &Channel) {
-        let name = channel.as_str().as_bytes();
-        self.number(name.len() as u64);
-        self.0.extend_from_slice(name);
-    }
-
-    fn epoch(&mut self, Epoch { process, number }: Epoch) {
-        self.word(process);
-        self.number(number);
-    }
-}
-
-/// Reads what [`Writer`] wrote.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
-
-impl Reader<'_> {
-    pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
-        let (&byte, rest) = self.0.split_first().ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(byte)
-    }
-
-    pub(super) fn word(&mut self) -> Result<u64, Malformed> {
-        let (word, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(u64::from_be_bytes(*word))
-    }
-
-    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                return Err(Malformed);
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(Malformed)
-    }
-
-    fn flag(&mut self) -> Result<bool, Malformed> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed),
+    fn append_to(&self, out: &mut Writer<'_>) {
+        out.number(self.index as u64);
+        out.epoch(self.epoch);
+        out.number(self.seq);
+        out.number(self.others.len() as u64);
+        for &(epoch, offset) in &self.others {
+            out.epoch(epoch);
+            out.number(zigzag(offset));
         }
     }
 
-    fn id(&mut self) -> Result<BridgeId, Malformed> {
-        self.word().map(BridgeId)
-    }
-
-    fn channel(&mut self) -> Result<Channel, Malformed> {
-        let bytes = usize::try_from(self.number()?).map_err(|_| Malformed)?;
-        let (name, rest) = self.0.split_at_checked(bytes).ok_or(Malformed)?;
-        self.0 = rest;
-        let name = std::str::from_utf8(name).map_err(|_| Malformed)?;
-        Channel::new(name).map_err(|_| Malformed)
-    }
-
-    fn epoch(&mut self) -> Result<Epoch, Malformed> {
-        Ok(Epoch {
-            process: self.word()?,
-            number: self.number()?,
-        })
-    }
-
-    fn place(&mut self) -> Result<Place, Malformed> {
-        let index = usize::try_from(self.number()?).map_err(|_| Malformed)?;
-        let (epoch, seq) = (self.epoch()?, self.number()?);
+    fn parse(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let index = input.index()?;
+        let (epoch, seq) = (input.epoch()?, input.number()?);
         let mut others = Vec::new();
-        for _ in 0..self.number()? {
-            others.push((self.epoch()?, unzigzag(self.number()?)));
+        for _ in 0..input.number()? {
+            others.push((input.epoch()?, unzigzag(input.number()?)));
         }
-        Ok(Place {
+        Ok(Self {
             index,
             epoch,
             seq,
             others,
         })
     }
-
-    /// Items up to the end.
-    fn all<T>(
-        &mut self,
-        item: impl Fn(&mut Self) -> Result<T, Malformed>,
-    ) -> Result<Vec<T>, Malformed> {
-        let mut items = Vec::new();
-        while !self.0.is_empty() {
-            items.push(item(self)?);
-        }
-        Ok(items)
-    }
 }
 
-/// A number near zero becomes a small one, whatever its sign.
-fn zigzag(number: i64) -> u64 {
-    let doubled = number.unsigned_abs().wrapping_mul(2);
-    doubled.wrapping_sub(u64::from(number < 0))
-}
-
-fn unzigzag(number: u64) -> i64 {
-    let half = i64::try_from(number >> 1).expect("63 bits fit");
-    if number & 1 == 1 { -1 - half } else { half }
+/// The longest form of a channel's name, in bytes.
+pub(super) fn channel_bytes_max(channel: &Channel) -> usize {
+    channel.as_str().len() + 1
 }
 
 const HELLO: u8 = 1;
@@ -347,9 +272,9 @@ const BEGAN: u8 = 6;
 const AT: u8 = 7;
 const BARRIER: u8 = 8;
 const LEFT: u8 = 9;
-
-const NUMBER_BYTES_MAX: usize = 10;
-const EPOCH_BYTES_MAX: usize = 8 + NUMBER_BYTES_MAX;
+const FILL: u8 = 10;
+const FILLED: u8 = 11;
+const GOODBYE: u8 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -400,7 +325,49 @@ mod tests {
                 is_last: false,
             },
             Message::Barrier,
-            Message::Left { channels },
+            Message::Goodbye,
+            Message::Left {
+                channels: channels.clone(),
+            },
+        ]
+    }
+
+    fn fills() -> Vec<Message> {
+        let to = BridgeId(7);
+        let text = |wish, is_lossy, is_end, bytes: &[u8]| Piece::Text {
+            wish,
+            seq: 1 << 50,
+            place: 5,
+            is_lossy,
+            is_end,
+            bytes: bytes.to_vec(),
+        };
+        let wishes = [None, Some(0), Some(u64::MAX - 1)].map(|after| Wish {
+            channel: Channel::new("a channel").unwrap(),
+            epoch: Epoch {
+                process: 1,
+                number: 2,
+            },
+            after,
+            through: u64::MAX,
+        });
+        vec![
+            Message::Fill {
+                to,
+                number: 3,
+                wishes: wishes.into(),
+            },
+            Message::Filled {
+                to,
+                number: 3,
+                part: 200,
+                pieces: vec![
+                    text(0, false, true, b"whole"),
+                    Piece::Gone { wish: 1 },
+                    text(2, true, false, b""),
+                    text(300, false, false, &[0xff; 300]),
+                ],
+            },
         ]
     }
 
@@ -412,7 +379,7 @@ mod tests {
 
     #[test]
     fn each_message_is_read_back() {
-        for message in messages() {
+        for message in messages().into_iter().chain(fills()) {
             assert_eq!(Message::parse(&bytes(&message)), Ok(Some(message)));
         }
     }
@@ -420,7 +387,7 @@ mod tests {
     /// Where a message of items is cut between two of them, less is read, and nothing else.
     #[test]
     fn a_message_that_is_cut_or_longer_is_none_or_shorter() {
-        for message in messages() {
+        for message in messages().into_iter().chain(fills()) {
             let whole = bytes(&message);
             for end in 0..whole.len() {
                 let read = Message::parse(&whole[..end]);
@@ -435,18 +402,5 @@ mod tests {
     fn an_unknown_kind_is_passed_over() {
         assert_eq!(Message::parse(&[200, 1, 2]), Ok(None));
         assert_eq!(Message::parse(&[]), Err(Malformed));
-    }
-
-    #[test]
-    fn numbers_keep_their_value_and_have_no_65th_bit() {
-        for number in [0, 1, -1, 63, -64, i64::MAX, i64::MIN] {
-            assert_eq!(unzigzag(zigzag(number)), number);
-        }
-        let eleven = [0xff; 11];
-        assert_eq!(Reader(&eleven).number(), Err(Malformed));
-        let too_large = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
-        assert_eq!(Reader(&too_large).number(), Err(Malformed));
-        let largest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-        assert_eq!(Reader(&largest).number(), Ok(u64::MAX));
     }
 }
