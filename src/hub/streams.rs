@@ -55,8 +55,9 @@ impl Hub {
         self.enter(slot, token, Transport::EventStream);
         let retry = RETRY_MAX.mul_f64(self.random.fraction());
         let milliseconds = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+        let lane = Transport::EventStream.lane();
         self.delivery
-            .push_head(slot, |out| append_stream_head(&fields, out));
+            .push_head(slot, lane, |out| append_stream_head(&fields, out));
         self.delivery
             .push(slot, |out| encoder::append_retry(milliseconds, out));
         let is_told_down = self.postgres.is_announced_down();
@@ -168,8 +169,11 @@ impl Hub {
     /// the order of all channels. So wherever the stream is cut, its reader's position is true.
     fn join(&mut self, slot: u32, opening: &Opening) {
         self.delivery.join(slot, Transport::EventStream.lane());
-        if opening.is_told_down && !self.postgres.is_announced_down() {
-            self.tell_status(slot, PostgresStatus::Up);
+        // What came of PostgreSQL while the stream opened.
+        match (opening.is_told_down, self.postgres.is_announced_down()) {
+            (true, false) => self.tell_status(slot, PostgresStatus::Up),
+            (false, true) => self.tell_status(slot, PostgresStatus::Down),
+            (true, true) | (false, false) => {}
         }
         let mut missed = Vec::new();
         let mut reserved = 0;
@@ -306,8 +310,8 @@ impl Hub {
                 Judgement::Position(seq) => self.place_in(key, &position, seq),
                 Judgement::Unknown | Judgement::Wait => continue,
             };
-            let places = position.began..=self.channels.place();
-            return place.filter(|place| places.contains(place));
+            // It may be before the channel's beginning: other channels began earlier.
+            return place.filter(|&place| place <= self.channels.place());
         }
         None
     }
