@@ -11,6 +11,7 @@
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
+pub mod cookie;
 pub mod globs;
 pub mod grants;
 pub mod jwt;
@@ -24,6 +25,7 @@ pub mod visitor;
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use self::{
+    cookie::TokenCookie,
     globs::Globs,
     grants::Grants,
     jwt::{Jwt, JwtFault, JwtGrant, Keys},
@@ -44,6 +46,8 @@ pub struct Access {
     pub tokens: Option<Tokens>,
     /// Whom a JWT lets in; `None`: there are no keys.
     pub jwt: Option<Jwt>,
+    /// The cookie that may bring a token; `None`: none does.
+    pub cookie: Option<TokenCookie>,
     /// What the JWTs of clients have in common.
     pub shared: SharedGrants,
     /// Whether somebody is asked about each client that wants to come in, instead of looking at a
@@ -129,6 +133,23 @@ impl Access {
         } else {
             self.origins.check(host, origin, is_to_loopback)
         }
+    }
+
+    /// Checks a request whose token is the cookie's: a browser may have added it for any page. One
+    /// without `Origin` has to say by `Sec-Fetch-Site` that no other page made it.
+    pub fn check_cookie_origin(
+        &self,
+        host: Option<&str>,
+        origin: Option<&str>,
+        fetch_site: Option<&str>,
+    ) -> Result<(), Refusal> {
+        self.origins.check_with_cookie(host, origin, fetch_site)
+    }
+
+    /// Whether a page of this origin may make requests with the cookies of whoever looks at it.
+    pub fn may_send_cookies(&self, host: Option<&str>, origin: &str) -> bool {
+        let checked = || self.check_cookie_origin(host, Some(origin), None);
+        self.cookie.is_some() && checked().is_ok()
     }
 
     /// Whether clients have to say who they are.

@@ -48,7 +48,7 @@
 //!
 //! `Hub`, `Backend` and `Delivery` compose parts. A part owns private state, takes `&mut` of exactly
 //! what it needs, and answers with a value; it does not name the type that composes it. Only the
-//! composing type acts: the reactions of `Hub` are sorted into files by what they react to.
+//! composing type acts: the reactions of `Hub` are sorted into seven files by what they react to.
 //!
 //! | part of the hub | owns |
 //! | --- | --- |
@@ -56,19 +56,24 @@
 //! | `channels` | what is wanted of PostgreSQL, who is subscribed, who waits, each channel's position |
 //! | `shares`, `unlisten_delay` | of `channels`: which client pays for each, which are kept |
 //! | `delivery` | what is owed to whom, and what waits for its socket |
+//! | `broadcast` | the buffers in which a frame for many is encoded |
 //! | `publishing` | publishes until their outcome |
 //! | `openings` | event streams that wait for PostgreSQL |
-//! | `work` | what a turn has done of what it may |
+//! | `site` | what is at which path |
 //! | `authorization` | whom a token lets in, and what each client may ask |
-//! | `guessing`, `identity_limit`, `rate_limit` | of `authorization`: what one may not do without end |
+//! | `guessing`, `identity_limit`, `rate_limit` | of `authorization`: what nobody may do without end |
 //! | `room` | who has a place, and who goes where there is none |
 //! | `eviction`, `address_limit` | of `room`: the oldest of each class; clients by address |
-//! | `site` | what is at which path |
 //! | `exchange` | of a connection: the request being read, and the order of the answers |
 //! | `endpoints`, `refusals` | whence a connection came, and where to; which refusals are logged |
 //! | `reaping`, `unparsed`, `answering` | what is left for the next turn |
-//! | `group` | the other bridges of a group, and what their positions are to us |
-//! | `shutdown`, `deadlines`, `postgres` | how far the end has come; what is due; what is known of PostgreSQL |
+//! | `membership`, `group` | the other bridges of a group, and what their positions are to us |
+//! | `upstream`, `postgres` | where notifications come from; what is known of PostgreSQL |
+//! | `work`, `deadlines`, `shutdown` | what a turn did of what it may; what is due; how far the end has come |
+//!
+//! Where a decision needs several parts, a value borrows them, decides, and says what is to be done:
+//! `judge` what becomes of a request, `beginning` what is told of a subscription, `view` the numbers
+//! of a moment, and who costs most.
 //!
 //! # The same verbs everywhere
 //!
@@ -101,7 +106,7 @@
 //! ```text
 //! bytes ─► pg::codec splits the message by hand (invalid UTF-8 must not be fatal)
 //!       ─► Hub::handle_notification: the channel by name; not listened to, or nobody there: counted, dropped
-//!       ─► hub::encode: JSON once, and a header or an event around it for each lane with subscribers
+//!       ─► Broadcast::notify: JSON once, and a header or an event around it for each lane with subscribers
 //!       ─► Fanout::append: into the lane's batch of the channel, with its next sequence number
 //!       ─► a pass walks the channel's dense array of subscribers, from the end to the start
 //!            per subscriber: one write of one contiguous range, straight from the batch

@@ -15,8 +15,9 @@ use std::{
 use crate::{
     access::{
         Access,
+        cookie::{TokenCookie, TokenCookieError},
         jwt::{Jwt, JwtRules},
-        origins::OriginPolicy,
+        origins::{OriginPolicy, is_of_any_page},
         visitor::Visitor,
     },
     channel::Channel,
@@ -394,6 +395,7 @@ fn access(
         everybody: config.permissions.clone(),
         ..Access::default()
     };
+    access.cookie = token_cookie(config).map_err(BridgeError::TokenCookie)?;
     let Some(files) = files else {
         return Ok(access);
     };
@@ -405,6 +407,22 @@ fn access(
         access.jwt = Some(jwt);
     }
     Ok(access)
+}
+
+/// The cookie that may bring tokens, where there is one.
+fn token_cookie(config: &BridgeConfig) -> Result<Option<TokenCookie>, TokenCookieError> {
+    let Some(name) = &config.token_cookie else {
+        return Ok(None);
+    };
+    let cookie = TokenCookie::new(name)?;
+    if config.token_file.is_none() && !config.jwt.has_keys() {
+        return Err(TokenCookieError::WithoutTokens);
+    }
+    let mut origins = config.allow_origins.iter();
+    match origins.find(|it| is_of_any_page(it)) {
+        Some(origin) => Err(TokenCookieError::AnyOrigin(origin.clone())),
+        None => Ok(Some(cookie)),
+    }
 }
 
 /// Says what every valid JWT lets its bearer do, where nothing narrows it.

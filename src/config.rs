@@ -51,6 +51,9 @@ pub struct BridgeConfig {
     /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
     /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
+    /// A cookie of this name may bring the token, if the request comes from a page of the server's
+    /// own, or of one of `allow_origins`.
+    pub token_cookie: Option<String>,
     /// The group of bridges on this database that take over each other's clients, by its name.
     pub group: Option<String>,
     /// The file of the secret that they share: at least 32 bytes that nobody else may read.
@@ -90,6 +93,7 @@ impl BridgeConfig {
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
+            token_cookie: None,
             group: None,
             group_key_file: None,
             jwt: JwtConfig::default(),
@@ -186,6 +190,14 @@ impl BridgeConfig {
         self
     }
 
+    /// Takes the token of a request also from the cookie of this name: a browser adds it by itself, so
+    /// it counts only where the page is the server's own or of an origin that is allowed by name.
+    #[must_use]
+    pub fn with_token_cookie(mut self, name: impl Into<String>) -> Self {
+        self.token_cookie = Some(name.into());
+        self
+    }
+
     /// Takes JSON Web Tokens. Their keys are read at the start and, where the bridge takes signals,
     /// again at each SIGHUP.
     #[must_use]
@@ -278,6 +290,9 @@ pub struct Limits {
     /// Clients at a time of one identity, which is the `sub` of a JWT; over it an upgrade gets 429, and
     /// a client that says who it is in a message is closed with 1013. `None`: any number.
     pub identity_clients_max: Option<usize>,
+    /// Messages a second of one identity, by all of its clients, and requests over HTTP among them, and
+    /// as many at once; over it: `rate_limited`. `None`: any number.
+    pub identity_rate_max: Option<u32>,
     /// Messages a second of one client, and as many at once; over it: `rate_limited`, or closed
     /// with 1008 where clients speak a protocol of the program's own. `None`: any number.
     pub client_rate_max: Option<u32>,
@@ -343,6 +358,7 @@ impl Default for Limits {
             clients_max: None,
             address_clients_max: None,
             identity_clients_max: None,
+            identity_rate_max: None,
             client_rate_max: None,
             subscriptions_max: 1_000,
             channels_max: 20_000,

@@ -5,7 +5,7 @@
 use std::{error::Error, fmt, io, net::SocketAddr};
 
 use crate::{
-    access::templates::TemplateError,
+    access::{cookie::TokenCookieError, templates::TemplateError},
     channel::ChannelError,
     group_key_file::GroupKeyError,
     pg::config::ConfigError,
@@ -35,6 +35,8 @@ pub enum BridgeError {
     KeyFile(KeyFileError),
     /// There are rules for JWTs, and no keys: they would let nobody in, and everybody.
     JwtWithoutKeys,
+    /// No cookie can bring tokens here.
+    TokenCookie(TokenCookieError),
     /// A pattern with a claim in it is malformed.
     Template(TemplateError),
     /// Not `HOST:PORT`, or the host has no address.
@@ -62,6 +64,7 @@ impl BridgeError {
             | Self::TokenFile(_)
             | Self::KeyFile(_)
             | Self::JwtWithoutKeys
+            | Self::TokenCookie(_)
             | Self::Template(_)
             | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
@@ -88,6 +91,7 @@ impl fmt::Display for BridgeError {
             Self::JwtWithoutKeys => f.write_str(
                 "there are rules for JWTs and no keys: give --jwt-key-file or --jwt-jwks-file",
             ),
+            Self::TokenCookie(error) => error.fmt(f),
             Self::Template(error) => error.fmt(f),
             Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
                 write!(f, "address {address:?} is not HOST:PORT")
@@ -110,6 +114,7 @@ impl Error for BridgeError {
             Self::TokenFile(error) => error,
             Self::KeyFile(error) => error,
             Self::JwtWithoutKeys => return None,
+            Self::TokenCookie(error) => error,
             Self::Template(error) => error,
             Self::Address(_, error)
             | Self::Bind(_, error)

@@ -3,8 +3,8 @@
 //! Composes parts, each with private state: who is connected ([`clients`]), which channels are
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
-//! reactions are sorted by what they react to: [`input`], [`requests`], [`exchanges`],
-//! [`admission`], [`closing`] and [`stopping`] to clients, [`listening`] to PostgreSQL.
+//! reactions are sorted by what they react to: [`input`], [`requests`], [`publishes`],
+//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
 
 mod action;
 mod address_limit;
@@ -14,6 +14,8 @@ mod answer;
 mod answering;
 mod asking;
 mod authorization;
+mod beginning;
+mod broadcast;
 mod channels;
 mod clients;
 mod closing;
@@ -27,50 +29,48 @@ mod epoch;
 mod error_status;
 mod eviction;
 mod exchange;
-mod exchanges;
 pub mod feed;
-mod gauges;
 pub mod group;
-mod grouping;
 mod guessing;
+mod host;
 mod identity_limit;
+mod identity_rate;
 mod input;
-mod inspect;
+mod judge;
 mod links;
 mod listening;
+mod membership;
 mod opening;
 mod page;
 mod pending;
 mod phase;
 mod position;
 mod postgres;
-mod program;
-mod publish;
+mod publishes;
 mod publishing;
 mod rate_limit;
 mod reaping;
 mod refusals;
 mod reply;
 mod requests;
+mod retries;
 mod room;
 mod settings;
 mod shares;
 mod shutdown;
 mod site;
-mod stopping;
-mod streams;
 mod subprotocol;
-mod telling;
 #[cfg(test)]
 mod tests;
 mod token_refusal;
 mod unlisten_delay;
 mod unparsed;
+mod upstream;
+mod view;
 pub mod work;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -84,25 +84,28 @@ use self::{
     answering::Answering,
     asking::Asking,
     authorization::Authorization,
+    broadcast::Broadcast,
     channels::Channels,
     clients::Clients,
-    custom_protocol::{Arrival, CustomProtocol, RawMessage},
+    custom_protocol::{Arrival, CustomProtocol},
     deadlines::Deadlines,
     encode::Transport,
     endpoints::EndpointsBySlot,
-    group::Group,
-    grouping::Presence,
+    host::Host,
+    membership::Membership,
     opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
     reaping::Reaping,
     refusals::Refusals,
+    retries::Retries,
     room::Room,
     shutdown::Shutdown,
     site::Site,
-    subprotocol::ForeignOffers,
     unlisten_delay::UnlistenDelay,
     unparsed::Unparsed,
+    upstream::Upstream,
+    view::View,
     work::Work,
 };
 use crate::{
@@ -115,8 +118,7 @@ use crate::{
         outgoing::{Transmit, Written},
     },
     id::{ClientId, Clock},
-    metrics::{Metrics, Process},
-    random::Random,
+    metrics::{Gauges, Metrics},
 };
 
 /// The whole bridge as a state machine.
@@ -134,13 +136,8 @@ pub struct Hub {
     authorization: Authorization,
     site: Site,
     room: Room,
-    /// Clients see what follows from it.
-    seed: u64,
-    /// When readers of events come back.
-    random: Random,
-    foreign_offers: ForeignOffers,
-    log_lines_dropped: Arc<AtomicU64>,
-    process: Option<fn() -> Process>,
+    retries: Retries,
+    host: Host,
     clock: Clock,
     clients: Clients,
     channels: Channels,
@@ -157,35 +154,15 @@ pub struct Hub {
     answering: Answering,
     asking: Asking,
     unparsed: Unparsed,
-    /// Clients whose input goes on in the next turn.
-    stopped: Vec<ClientId>,
-    /// A step of a stop goes on with the client in this slot.
-    stop_from: u32,
     work: Work,
     shutdown: Shutdown,
     /// Where the program speaks a protocol of its own with the clients.
     custom_protocol: Option<CustomProtocol>,
     /// Where the bridge is one of several.
-    group: Option<Box<Group>>,
-    /// What the group wants to know of PostgreSQL, and is not asked yet.
-    presence: Option<Presence>,
+    membership: Membership,
     metrics: Metrics,
     actions: VecDeque<Action>,
-    /// One frame on its way into a batch.
-    scratch: Vec<u8>,
-    /// One event on its way into a batch.
-    event: Vec<u8>,
-}
-
-/// Where notifications come from, and where publishes go.
-#[derive(Debug)]
-enum Upstream {
-    /// PostgreSQL.
-    Postgres(Box<Backend>),
-    /// The program around us.
-    Program,
-    /// PostgreSQL, and its events are being handled.
-    Busy,
+    broadcast: Broadcast,
 }
 
 impl Hub {
@@ -197,7 +174,7 @@ impl Hub {
         let mut hub = Self::start(settings, Upstream::Postgres(Box::new(backend)), now);
         if let Some(group) = group {
             hub.channels.set_grouped();
-            hub.group = Some(Box::new(Group::new(group)));
+            hub.membership = Membership::new(group);
         }
         hub
     }
@@ -232,7 +209,6 @@ impl Hub {
         for channel in settings.channels {
             channels.pin(channel);
         }
-        let history = History::new(limits.history_frames_max, limits.history_bytes_max);
         Self {
             authorization: Authorization::new(settings.access, &limits, now),
             site: Site::new(
@@ -241,21 +217,18 @@ impl Hub {
                 limits.message_bytes_max,
             ),
             room: Room::new(&limits),
-            seed: settings.epoch_seed,
-            log_lines_dropped: settings.log_lines_dropped,
-            process: settings.process,
+            host: Host::new(settings.log_lines_dropped, settings.process),
             clock: Clock::new(now),
             clients: Clients::default(),
             channels,
             delivery: Delivery::new(
                 limits.client_queue_bytes_max,
-                history,
+                History::new(limits.history_frames_max, limits.history_bytes_max),
                 Transport::FRAME_BYTES,
             ),
             publishing: Publishing::default(),
             openings: Openings::default(),
-            random: Random::new(settings.epoch_seed),
-            foreign_offers: ForeignOffers::default(),
+            retries: Retries::new(settings.epoch_seed),
             postgres: Postgres::default(),
             upstream,
             endpoints: EndpointsBySlot::default(),
@@ -265,17 +238,13 @@ impl Hub {
             answering: Answering::default(),
             asking: Asking::default(),
             unparsed: Unparsed::default(),
-            stopped: Vec::new(),
-            stop_from: 0,
             work: Work::default(),
-            shutdown: Shutdown::No,
+            shutdown: Shutdown::new(settings.epoch_seed),
             custom_protocol: None,
-            group: None,
-            presence: None,
+            membership: Membership::default(),
             metrics: Metrics::default(),
             actions: VecDeque::new(),
-            scratch: Vec::new(),
-            event: Vec::new(),
+            broadcast: Broadcast::default(),
             limits,
         }
     }
@@ -324,16 +293,67 @@ impl Hub {
 
     /// The two sessions, unless a program feeds us.
     pub fn backend(&mut self) -> Option<&mut Backend> {
-        match &mut self.upstream {
-            Upstream::Postgres(backend) => Some(backend),
-            Upstream::Program | Upstream::Busy => None,
-        }
+        self.upstream.backend_mut()
     }
 
     /// Whether PostgreSQL is not to be read for now: our own fan-out is behind, and what waits
     /// in the server's queue holds nobody up.
     pub fn is_backend_paused(&self) -> bool {
         self.delivery.unsent_bytes() > self.limits.unsent_bytes_max
+    }
+
+    /// Whether the end has begun, slowly or soon.
+    pub fn is_shutting_down(&self) -> bool {
+        self.shutdown.has_begun()
+    }
+
+    /// Whether [`Self::stop`] was called, or draining came to its end: no connection is taken any
+    /// more but at the admin address.
+    pub fn is_stopping(&self) -> bool {
+        self.shutdown.is_stopping()
+    }
+
+    /// Whether it is stopping and nothing is left to wait for.
+    pub fn is_stopped(&self) -> bool {
+        let (clients, publishes) = (self.clients.count(), self.publishing.count());
+        self.shutdown.is_over(clients, publishes, self.clock.now())
+    }
+
+    /// The page at `/metrics`.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text(&self.gauges())
+    }
+
+    /// What there is at this moment, gathered when somebody asks.
+    fn gauges(&self) -> Gauges {
+        self.view().gauges()
+    }
+
+    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
+    pub fn owned_bytes(&self) -> usize {
+        self.view().owned_bytes()
+    }
+
+    /// The parts agree with each other, and nothing is kept for nobody.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.view().check_invariants();
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            limits: &self.limits,
+            clients: &self.clients,
+            channels: &self.channels,
+            delivery: &self.delivery,
+            publishing: &self.publishing,
+            openings: &self.openings,
+            unparsed: &self.unparsed,
+            room: &self.room,
+            postgres: &self.postgres,
+            membership: &self.membership,
+            host: &self.host,
+        }
     }
 
     // ---- the turn
@@ -391,43 +411,33 @@ impl Hub {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if self.custom_protocol.is_some() {
-            if let Some((client, message)) = self.poll_message() {
-                return Some(Action::Message(client, message));
-            }
-            return self.actions.pop_front();
-        }
-        self.backend()?.poll_order().map(Action::Backend)
-    }
-
-    /// The next message for the program. What ended a client's messages is carried out when those
-    /// before it are answered.
-    fn poll_message(&mut self) -> Option<(ClientId, RawMessage)> {
-        loop {
-            match self.custom_protocol.as_mut()?.pop()? {
-                Arrival::Message(client, message) => return Some((client, message)),
+        // What ended a client's messages is carried out when those before it are answered.
+        while let Some(arrival) = self.custom_protocol.as_mut().and_then(CustomProtocol::pop) {
+            match arrival {
+                Arrival::Message(client, message) => return Some(Action::Message(client, message)),
                 Arrival::End(client, reason, code) if self.is_current(client) => {
                     self.finish_messages(client.slot, reason, code);
                 }
                 Arrival::End(..) => {}
             }
         }
+        let action = self.actions.pop_front();
+        action.or_else(|| self.backend()?.poll_order().map(Action::Backend))
     }
 
     /// When [`Self::handle_timeout`] is wanted; `None` while nothing can fall due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let behind = self.work.is_behind().then_some(self.clock.now());
         let deadlines = (!self.clients.is_empty()).then_some(self.deadlines.due());
-        let backend = match &self.upstream {
-            Upstream::Postgres(backend) => Some(backend.poll_timeout()),
-            Upstream::Program | Upstream::Busy => None,
-        };
-        let channels = self.channels.poll_timeout();
-        let shutdown = self.shutdown.poll_timeout();
-        let refusals = self.refusals.poll_timeout();
-        let group = self.group.as_ref().and_then(|group| group.poll_timeout());
+        let backend = self.upstream.backend().map(Backend::poll_timeout);
         [
-            behind, deadlines, backend, channels, shutdown, refusals, group,
+            behind,
+            deadlines,
+            backend,
+            self.channels.poll_timeout(),
+            self.shutdown.poll_timeout(),
+            self.refusals.poll_timeout(),
+            self.membership.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -448,9 +458,7 @@ impl Hub {
         self.sweep();
         self.channels.handle_timeout(now);
         self.end_kept();
-        if let Some(group) = &mut self.group {
-            group.handle_timeout(now);
-        }
+        self.membership.handle_timeout(now);
         self.forward_commands();
         self.advance_shutdown();
         self.refusals.handle_timeout(now);
@@ -461,7 +469,7 @@ impl Hub {
     pub fn end_turn(&mut self) {
         self.metrics.slices += u64::from(self.delivery.end_slice());
         self.recheck();
-        if self.stop_from > 0 {
+        if self.shutdown.is_behind() {
             self.advance_shutdown();
         }
         self.answer_waiting();
@@ -472,14 +480,10 @@ impl Hub {
             || self.authorization.is_rechecking()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
-            || self.stop_from > 0
+            || self.shutdown.is_behind()
             || self.delivery.has_any_overflowed();
         self.work.end_turn(is_behind);
-        for client in self.stopped.drain(..) {
-            if self.clients.is_current(client) && self.clients.hold(client.slot, false) {
-                self.actions.push_back(Action::Resume(client));
-            }
-        }
+        self.resume_stopped();
         self.forward_commands();
     }
 }

@@ -34,6 +34,8 @@ use program::{Program, environment::clean};
 
 #[path = "support/example.rs"]
 mod example;
+#[path = "asynchronous/own_loop.rs"]
+mod own_loop;
 #[path = "support/patient.rs"]
 mod patient;
 #[path = "support/program.rs"]

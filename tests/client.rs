@@ -18,6 +18,8 @@ mod audit;
 #[path = "support/cdp.rs"]
 #[expect(dead_code, reason = "the other test of a page needs the rest")]
 mod cdp;
+#[path = "client/cookie.rs"]
+mod cookie;
 #[path = "support/deserted.rs"]
 mod deserted;
 #[path = "support/environment.rs"]

@@ -25,6 +25,8 @@ mod client;
 mod commit_lock;
 #[path = "contract/configuration.rs"]
 mod configuration;
+#[path = "contract/cookie.rs"]
+mod cookie;
 #[path = "contract/crowd.rs"]
 mod crowd;
 #[path = "contract/demo.rs"]

@@ -17,7 +17,7 @@ use alle::internals::{
 
 /// `user database host port` of psql's connection, or `None` if it failed.
 fn by_psql(text: &str, environment: &[(&str, String)]) -> Option<String> {
-    let mut command = Command::new("psql");
+    let mut command = Command::new(sandbox::shared().client("psql"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);

@@ -68,7 +68,7 @@ fn both_connection_strings_lead_to_it() {
     let sandbox = shared();
     let database = sandbox.create_database().unwrap();
     for url in [sandbox.url_for(&database), sandbox.unix_url(&database)] {
-        let output = Command::new(psql(sandbox))
+        let output = Command::new(sandbox.client("psql"))
             .args([
                 "-X",
                 "-A",
@@ -428,7 +428,7 @@ struct Session {
 
 impl Session {
     fn open(sandbox: &Sandbox) -> Self {
-        let mut psql = Command::new(psql(sandbox))
+        let mut psql = Command::new(sandbox.client("psql"))
             .args(["-X", "-q", "-A", "-t", "-d", &sandbox.url()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -470,15 +470,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         let _ = self.psql.kill();
         let _ = self.psql.wait();
-    }
-}
-
-fn psql(sandbox: &Sandbox) -> PathBuf {
-    let beside_the_server = sandbox.bin_dir().join("psql");
-    if beside_the_server.exists() {
-        beside_the_server
-    } else {
-        PathBuf::from("psql")
     }
 }
 

@@ -132,7 +132,7 @@ fn isolated(command: &mut Command) {
 
 /// The result of `psql`: `tls`, `plain`, or `refused`.
 fn psql(settings: &str) -> &'static str {
-    let mut command = Command::new("psql");
+    let mut command = Command::new(world().plain.client("psql"));
     isolated(&mut command);
     let output = command
         .args(["-X", "-A", "-t", "-w", "-c"])

@@ -28,6 +28,8 @@ pub enum Refusal {
     OpaqueOrigin,
     /// The host is neither loopback nor allowed.
     Host(String),
+    /// Nothing says which page made a request whose token is a cookie.
+    Unnamed,
 }
 
 impl OriginPolicy {
@@ -62,6 +64,21 @@ impl OriginPolicy {
             return Ok(());
         }
         self.check_origin(host, origin)
+    }
+
+    /// Checks a request whose token is a cookie, which browsers add whichever page asks. Where there
+    /// is no `Origin`, `Sec-Fetch-Site` has to say that it was our own page, or the person.
+    pub fn check_with_cookie(
+        &self,
+        host: Option<&str>,
+        origin: Option<&str>,
+        fetch_site: Option<&str>,
+    ) -> Result<(), Refusal> {
+        match (origin, fetch_site) {
+            (None, Some("same-origin" | "none")) => Ok(()),
+            (None, Some(_) | None) => Err(Refusal::Unnamed),
+            (Some(_), _) => self.check_origin(host, origin),
+        }
     }
 
     fn check_origin(&self, host: Option<&str>, origin: Option<&str>) -> Result<(), Refusal> {
@@ -120,6 +137,10 @@ impl fmt::Display for Refusal {
                 "host '{host}' is not allowed here; \
                  to allow it, start alle with `--allow-host {host}`"
             ),
+            Self::Unnamed => f.write_str(
+                "a token in a cookie counts only with an Origin, or with Sec-Fetch-Site same-origin \
+                 or none: a program sends it as Authorization: Bearer TOKEN",
+            ),
         }
     }
 }
@@ -131,6 +152,11 @@ pub fn is_origin(text: &str) -> bool {
         Some((scheme, host)) => !scheme.is_empty() && !host.contains(['/', '?', '#', '@', '*']),
         None => text == "*" || text == "null",
     }
+}
+
+/// Whether any page of the world can be of this origin: `null` is what a sandboxed frame has.
+pub fn is_of_any_page(origin: &str) -> bool {
+    origin == "*" || origin.eq_ignore_ascii_case("null")
 }
 
 /// Whole names only: `localhost.evil.example` resolves wherever its owner likes.

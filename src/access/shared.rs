@@ -46,7 +46,7 @@ impl SharedGrants {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tls"))]
     pub(crate) fn count(&self) -> usize {
         assert_eq!(self.known.len(), self.round.len());
         self.known.len()

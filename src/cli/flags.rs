@@ -250,6 +250,17 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Present the first token in FILE to the bridge",
         ..ROW
     },
+    Flag {
+        long: "token-cookie",
+        value: Value::Text("NAME", |it, name| {
+            it.bridge.token_cookie = Some(name.to_owned());
+            Ok(())
+        }),
+        default: Default::Described("no cookie"),
+        help: "Take the token also from the cookie of this name, for pages of the bridge's own and of \
+               --allow-origin",
+        ..ROW
+    },
     jwt::KEY_FILE,
     jwt::JWKS_FILE,
     jwt::ISSUER,
@@ -310,6 +321,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Refuse the messages of a client beyond N a second",
         ..ROW
     },
+    jwt::RATE,
     Flag {
         long: "history",
         value: Value::Count(0, |it, count| it.bridge.limits.history_frames_max = count),

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use super::{
     Disconnect, Hub,
-    answer::Answer,
+    answer::{Answer, append_retry, append_stream_head},
     authorization::TOO_MANY_OF_IDENTITY,
+    beginning::place_of,
     clients::{Kind, Phase},
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    opening::Resumption,
+    pending::Subscribe,
+    reply::Stream,
     token_refusal::TokenRefusal,
 };
 use crate::{
     access::{Credential, Credentials, secret::Secret, tokens::Tokens},
     http::response::Status,
     id::{ClientId, elapsed},
-    message::{ErrorCode, Refusal, RequestId, ServerMessage},
+    message::{ErrorCode, PostgresStatus, Refusal, RequestId, ServerMessage},
     ws::close::CloseReason,
 };
 
@@ -127,18 +131,6 @@ impl Hub {
 
     // ---- clients
 
-    /// Messages may flow from now on, behind `head`; nothing notified before is owed.
-    pub(super) fn open(
-        &mut self,
-        slot: u32,
-        token: Option<Credential>,
-        head: impl FnOnce(&mut Vec<u8>),
-    ) {
-        self.metrics.handshakes += 1;
-        self.enter(slot, token, Transport::WebSocket);
-        self.delivery.begin(slot, Transport::WebSocket.lane(), head);
-    }
-
     /// The connection is a client's from now on.
     pub(super) fn enter(&mut self, slot: u32, token: Option<Credential>, transport: Transport) {
         if let Some(ClientId { slot, .. }) = self.room.find_weakest(&self.clients) {
@@ -148,6 +140,79 @@ impl Hub {
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, slot);
         self.room.open(slot);
+    }
+
+    /// The connection becomes a stream, which is silent until PostgreSQL has answered for its channels.
+    pub(super) fn open_stream(&mut self, slot: u32, stream: Stream) {
+        let Stream {
+            token,
+            channels,
+            last_event_id,
+            fields,
+        } = stream;
+        self.metrics.http_responses.add(Status::Ok.code());
+        self.metrics.streams_begun += 1;
+        self.enter(slot, token, Transport::EventStream);
+        let retry = self.retries.after_cut();
+        let lane = Transport::EventStream.lane();
+        self.delivery
+            .push_head(slot, lane, |out| append_stream_head(&fields, out));
+        self.delivery.push(slot, |out| append_retry(retry, out));
+        let is_told_down = self.postgres.is_announced_down();
+        if is_told_down {
+            self.tell_status(slot, PostgresStatus::Down);
+        }
+        let resumption = last_event_id.map_or(Resumption::Now, |id| {
+            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
+            match place_of(&id, &channels, parts, &mut self.membership, now) {
+                Some(place) => Resumption::Place(place),
+                None => Resumption::Unknown(id),
+            }
+        });
+        self.openings.begin(slot, resumption, is_told_down);
+        for channel in channels {
+            self.work.spend(1);
+            let request = Subscribe {
+                id: None,
+                since: None,
+            };
+            let name = channel.clone();
+            let wanted = self.want(slot, channel, request);
+            match (wanted, self.channels.find(name.as_str())) {
+                (Ok(listened), Some(key)) => {
+                    self.openings.note_wanted(slot, key, listened.is_some());
+                    if listened.is_some() {
+                        self.channels.link(slot, key, Transport::EventStream.lane());
+                    }
+                }
+                (Ok(_), None) => debug_assert!(false, "what is wanted has a key"),
+                (Err(_), _) => self.openings.note_unwanted(slot),
+            }
+        }
+        self.join_if_answered(slot);
+    }
+
+    /// The client's stream begins, if PostgreSQL has answered for all of its channels.
+    pub(super) fn join_if_answered(&mut self, slot: u32) {
+        let Some(opening) = self.openings.poll_answered(slot) else {
+            return;
+        };
+        self.delivery.join(slot, Transport::EventStream.lane());
+        // What came of PostgreSQL while the stream opened.
+        match (opening.is_told_down, self.postgres.is_announced_down()) {
+            (true, false) => self.tell_status(slot, PostgresStatus::Up),
+            (false, true) => self.tell_status(slot, PostgresStatus::Down),
+            (true, true) | (false, false) => {}
+        }
+        self.beginning().join(slot, &opening);
+        if opening.is_refused {
+            let (reason, text) = (
+                CloseReason::Overloaded,
+                "a channel was refused, try again later",
+            );
+            self.note_close(slot, reason);
+            self.end_stream(slot, reason, text, false);
+        }
     }
 
     // ---- credentials

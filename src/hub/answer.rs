@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::{
     http::response::{Response, Status},
     message::{ErrorCode, ServerMessage},
-    random::Random,
     sse,
 };
 
@@ -205,18 +204,17 @@ pub(super) fn append_stream_head(fields: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the last events of a stream whose reader may come again after `retry`.
-pub(super) fn append_stream_end(retry: Duration, code: u16, message: &str, out: &mut Vec<u8>) {
+/// Appends for how long the reader waits when the stream is cut.
+pub(super) fn append_retry(retry: Duration, out: &mut Vec<u8>) {
     let milliseconds = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
     sse::encoder::append_retry(milliseconds, out);
-    let end = ServerMessage::StreamEnd { code, message };
-    Transport::EventStream.append(&end, None, out);
 }
 
-/// After a stream that ended, readers come back over this span, each at its own time.
-pub(super) fn retry_after_end(random: &mut Random) -> Duration {
-    let span = RETRY_AFTER_END_MAX - RETRY_AFTER_END_MIN;
-    RETRY_AFTER_END_MIN + span.mul_f64(random.fraction())
+/// Appends the last events of a stream whose reader may come again after `retry`.
+pub(super) fn append_stream_end(retry: Duration, code: u16, message: &str, out: &mut Vec<u8>) {
+    append_retry(retry, out);
+    let end = ServerMessage::StreamEnd { code, message };
+    Transport::EventStream.append(&end, None, out);
 }
 
 /// The answer to a method that means nothing here.
@@ -244,5 +242,3 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-const RETRY_AFTER_END_MIN: Duration = Duration::from_secs(1);
-const RETRY_AFTER_END_MAX: Duration = Duration::from_secs(15);

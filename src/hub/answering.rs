@@ -8,7 +8,7 @@ use crate::{channel::ChannelKey, pg::session::ServerError};
 
 /// One answer of PostgreSQL on its way to clients.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Answered {
     pub(super) key: ChannelKey,
     /// So many are still to be told; later ones wait for another answer.
     pub(super) left: usize,
@@ -19,4 +19,4 @@ pub(super) struct Answer {
 }
 
 /// All of them, in the order in which PostgreSQL answered.
-pub(super) type Answering = VecDeque<Answer>;
+pub(super) type Answering = VecDeque<Answered>;

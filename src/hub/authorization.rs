@@ -11,6 +11,7 @@ use super::{
     group::is_reserved,
     guessing::Guessing,
     identity_limit::IdentityLimit,
+    identity_rate::IdentityRate,
     phase::Phase,
     rate_limit::RateLimit,
     token_refusal::TokenRefusal,
@@ -38,6 +39,7 @@ pub(super) struct Authorization {
     guessing: Guessing,
     identity_limit: IdentityLimit,
     rate_limit: RateLimit,
+    identity_rate: IdentityRate,
     /// Clients from this slot on are to be looked at, since credentials were read again.
     recheck_from: Option<u32>,
 }
@@ -49,6 +51,7 @@ impl Authorization {
             guessing: Guessing::new(now),
             identity_limit: IdentityLimit::new(limits.identity_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
+            identity_rate: IdentityRate::new(limits.identity_rate_max),
             recheck_from: None,
         }
     }
@@ -64,6 +67,25 @@ impl Authorization {
     pub(super) fn bearer(&self, request: &Request<'_>) -> Option<Secret> {
         let token = request.bearer.map(Secret::new);
         token.filter(|_| self.access.is_token_required())
+    }
+
+    /// The token in the cookie of a request, where one counts. `Err`: a page that is not ours may have
+    /// made the request, and the browser added the cookie.
+    pub(super) fn cookie(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<Option<Result<Secret, TokenRefusal>>, origins::Refusal> {
+        let Some(cookie) = self.access.cookie.as_ref() else {
+            return Ok(None);
+        };
+        let found = cookie.find(request.fields.values("Cookie")).transpose();
+        if found.is_some() {
+            // Two of them say nothing.
+            let fetch_site = request.fields.single("Sec-Fetch-Site").ok().flatten();
+            let (host, origin) = (request.host, request.origin);
+            self.access.check_cookie_origin(host, origin, fetch_site)?;
+        }
+        Ok(found.map(|it| it.map_err(TokenRefusal::Cookie)))
     }
 
     /// The token of a message, where such a message is understood.
@@ -191,12 +213,34 @@ impl Authorization {
         !is_reserved(channel) && self.access.may_publish(token, channel)
     }
 
-    /// Whether the client may send one message more now.
-    pub(super) fn take_message(&mut self, slot: u32, now: Tick) -> Result<(), Forbidden> {
+    /// Whether the client, which came in with this, may send one message more now.
+    pub(super) fn take_message(
+        &mut self,
+        slot: u32,
+        token: Option<&Credential>,
+        now: Tick,
+    ) -> Result<(), Forbidden> {
         if self.rate_limit.take(slot, now) {
-            Ok(())
+            self.take_request(token, now)
         } else {
             Err((ErrorCode::RateLimited, "too many messages in a second"))
+        }
+    }
+
+    /// Whether the bearer of this may ask for one thing more now: a message, or a request over HTTP.
+    pub(super) fn take_request(
+        &mut self,
+        token: Option<&Credential>,
+        now: Tick,
+    ) -> Result<(), Forbidden> {
+        if self
+            .identity_rate
+            .take(token.and_then(Credential::identity), now)
+        {
+            Ok(())
+        } else {
+            let text = "too many messages of this identity in a second";
+            Err((ErrorCode::RateLimited, text))
         }
     }
 

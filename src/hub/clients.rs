@@ -9,6 +9,7 @@ use std::{ops::Range, time::Duration};
 
 use slab::Slab;
 
+pub(super) use self::credentials::Ending;
 pub(super) use super::phase::Phase;
 use super::{encode::Transport, exchange::Exchange};
 use crate::{

@@ -1,5 +1,5 @@
-//! How connections end: by a close of ours, by one of the peer's, or with their sockets. How all of
-//! them do when the bridge stops is `stopping`'s.
+//! How connections end: by a close of ours, by one of the peer's, with their sockets, or with the
+//! bridge.
 //!
 //! Nothing is freed and no link cut here: a connection that ends is marked, and reaped at the end
 //! of the turn.
@@ -8,20 +8,23 @@ use std::time::Duration;
 
 use super::{
     Action, Disconnect, Hub,
-    answer::Answer,
+    answer::{Answer, append_stream_end},
     clients::Phase,
     custom_protocol::Arrival,
-    deadlines::{self, Times, Verdict},
+    deadlines::{self, STEP, Times, Verdict},
     encode::Transport,
     eviction::EvictionClass,
     reaping::Reap,
+    shutdown::{Leave, Step},
     unlisten_delay::Parting,
-    work::{CLOSE_UNITS, LINKS_A_UNIT},
+    work::CLOSE_UNITS,
 };
 use crate::{
     access::Credential,
-    id::{ClientId, elapsed},
-    message::ServerMessage,
+    backend::command::Published,
+    config::BridgeConfig,
+    id::ClientId,
+    message::{ErrorCode, ServerMessage},
     sse,
     ws::{
         close::{self, CloseReason},
@@ -30,6 +33,85 @@ use crate::{
 };
 
 impl Hub {
+    // ---- all of them
+
+    /// Takes no more clients and is not ready any more, but serves those there are: within `span`,
+    /// each of them is closed with 1001 at a random time. Then it stops. Plain HTTP is answered
+    /// all the while. A span over [`BridgeConfig::DRAIN_MAX`] counts as that.
+    pub fn drain(&mut self, span: Duration) {
+        if !self.shutdown.has_begun() {
+            let open = self.clients.slots().filter(|&it| self.clients.is_open(it));
+            let clients = open.map(|slot| self.clients.id(slot));
+            let span = span.min(BridgeConfig::DRAIN_MAX);
+            self.shutdown.drain(clients, span, self.clock.now());
+        }
+    }
+
+    /// Takes no more clients, closes those there are with 1001; those that await a publish get
+    /// two seconds for it. A head under way gets one, for an answer that says so.
+    pub fn stop(&mut self) {
+        if !self.shutdown.is_stopping() {
+            self.shutdown.stop(self.clock.now());
+            self.advance_shutdown();
+        }
+    }
+
+    pub(super) fn advance_shutdown(&mut self) {
+        let now = self.clock.now();
+        if self.shutdown.drained_at().is_some_and(|at| at <= now) {
+            self.stop();
+            return;
+        }
+        while let Some(client) = self.shutdown.poll_closing(now) {
+            if self.is_current(client) && self.publishing.client_count(client.slot) > 0 {
+                // It is told first, and looked at again soon.
+                self.shutdown.put_off(client, now + STEP);
+            } else if self.is_current(client) {
+                self.close(client.slot, CloseReason::GoingAway);
+            }
+        }
+        if let Some(step) = self.shutdown.poll_step(now) {
+            if step.all {
+                self.give_up_publishes();
+            }
+            self.take_step(step);
+        }
+    }
+
+    /// Closes clients with 1001, and drops connections whose head is incomplete, as far as this
+    /// step says.
+    fn take_step(&mut self, step: Step) {
+        let end = self.clients.slots().end;
+        while !self.work.is_spent() {
+            let Some(slot) = self.shutdown.poll_slot(end) else {
+                return;
+            };
+            let Some(phase) = self.clients.phase(slot) else {
+                continue;
+            };
+            let awaits_publish = self.publishing.client_count(slot) > 0;
+            match step.judge(self.clients.kind(slot), phase, awaits_publish) {
+                Leave::No => {}
+                Leave::Close => self.close(slot, CloseReason::GoingAway),
+                Leave::Drop => self.drop_client(slot, Disconnect::Drop),
+                Leave::Finish => self.finish_exchange(slot),
+            }
+        }
+    }
+
+    /// No outcome is waited for any more: each publisher is told that it is unknown.
+    fn give_up_publishes(&mut self) {
+        for (ticket, publish) in self.publishing.give_up() {
+            if publish.client.is_none_or(|client| self.is_current(client)) {
+                let (channel, id) = (Some(publish.channel.as_str()), publish.reply_to.id());
+                let code = ErrorCode::UnknownOutcome;
+                let text = "the bridge stops, and PostgreSQL did not answer in time";
+                let failure = ServerMessage::error(code, text, channel, id);
+                self.tell_outcome(ticket, &publish, &Published::Unknown, Some(&failure));
+            }
+        }
+    }
+
     // ---- one connection
 
     /// Begins to close an open connection; the close frame follows at a frame boundary. A client
@@ -63,6 +145,27 @@ impl Hub {
         self.end(slot, phase, Parting::Lost, cuts_backlog(reason));
         self.delivery.push(slot, |out| {
             close::close_frame(reason.code(), reason.text(), out);
+        });
+    }
+
+    /// Ends an open stream; its last event says why. Its reader comes again, and learns then what it
+    /// may.
+    pub(super) fn end_stream(
+        &mut self,
+        slot: u32,
+        reason: CloseReason,
+        message: &str,
+        cuts_backlog: bool,
+    ) {
+        let (retry, code) = (self.retries.after_end(), reason.code());
+        self.end(slot, Phase::Flushing, Parting::Lost, cuts_backlog);
+        self.delivery.push(slot, |out| {
+            if reason.is_about_token() {
+                let end = ServerMessage::AuthEnd { code, message };
+                Transport::EventStream.append(&end, None, out);
+            } else {
+                append_stream_end(retry, code, message, out);
+            }
         });
     }
 
@@ -140,7 +243,7 @@ impl Hub {
 
     fn unlink(&mut self, slot: u32, parting: Parting) {
         self.room.close(slot);
-        self.openings.remove(slot);
+        self.openings.forget(slot);
         if let Some(credential) = self.clients.credential(slot) {
             self.authorization.release(credential);
         }
@@ -274,73 +377,29 @@ impl Hub {
 
     /// Cuts links of clients that ended and frees their slots, as far as the turn's work goes.
     pub(super) fn reap(&mut self) {
-        let now = self.clock.now();
-        while let Some(next) = self.reaping.front().filter(|_| !self.work.is_spent()) {
-            match next {
-                Reap::Links(slot, parting) => {
-                    let links = self.channels.disconnect(slot, parting, LINKS_AT_ONCE, now);
-                    self.work.spend(1 + links / LINKS_A_UNIT);
-                    if links == LINKS_AT_ONCE {
-                        continue;
-                    }
-                }
-                Reap::Slot(slot) => self.clients.free(slot),
-            }
-            self.reaping.pop();
-        }
+        let (channels, clients, now) = (&mut self.channels, &mut self.clients, self.clock.now());
+        self.reaping.advance(channels, clients, &mut self.work, now);
         while let Some(key) = self.channels.poll_released() {
             self.delivery.forget(key);
-            if let Some(group) = &mut self.group {
-                group.forget(key);
-            }
+            self.membership.forget(key);
         }
         self.announce_up_if_settled();
-    }
-
-    /// Lets go of channels that were kept for clients that did not come back, as far as the turn's
-    /// work goes.
-    pub(super) fn end_kept(&mut self) {
-        let now = self.clock.now();
-        let mut ended = 0;
-        while !self.work.is_spent() && self.channels.end_kept(now) {
-            ended += 1;
-            self.work.spend(usize::from(ended % LINKS_A_UNIT == 0));
-        }
     }
 
     /// Closes the clients that make us keep most of their own until all of it is within its bound, as
     /// far as one turn goes. Whether the next one is to go on.
     pub(super) fn close_costliest(&mut self) -> bool {
-        if self.owned_bytes() <= self.limits.owned_bytes_max {
+        let max = self.limits.owned_bytes_max;
+        if self.owned_bytes() <= max {
             return false;
         }
-        let slots = self.clients.slots().filter(|&it| self.clients.is_open(it));
-        let mut costliest: Vec<_> = slots
-            .map(|slot| (self.owned_bytes_of(slot), slot))
-            .collect();
-        costliest.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
-        for (_, slot) in costliest.into_iter().take(CLOSES_PER_TURN) {
-            if self.owned_bytes() <= self.limits.owned_bytes_max {
+        for slot in self.view().costliest(CLOSES_PER_TURN) {
+            if self.owned_bytes() <= max {
                 return false;
             }
             self.close(slot, CloseReason::Overloaded);
         }
-        self.owned_bytes() > self.limits.owned_bytes_max
-    }
-
-    /// Memory that is one client's own: answers it has not read, input that is not complete, or not
-    /// worked off.
-    fn owned_bytes_of(&self, slot: u32) -> usize {
-        self.delivery.backlog(slot).map_or(0, |it| it.owned_bytes())
-            + self.clients.partial_bytes_of(slot)
-            + self.unparsed.bytes_of(slot)
-    }
-
-    /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
-    ///
-    /// [`Limits::owned_bytes_max`]: crate::Limits::owned_bytes_max
-    pub fn owned_bytes(&self) -> usize {
-        self.delivery.owned_bytes() + self.clients.partial_bytes() + self.unparsed.bytes()
+        self.owned_bytes() > max
     }
 
     // ---- deadlines
@@ -357,7 +416,7 @@ impl Hub {
             if self.clients.is_look_due(slot, now) || self.delivery.backlog(slot).is_some() {
                 self.check_deadlines(slot);
                 let next = self.clients.phase(slot).map_or(Duration::MAX, |phase| {
-                    deadlines::next_look(phase, self.times(slot, phase), &self.limits)
+                    deadlines::next_look(phase, self.times(slot), &self.limits)
                 });
                 self.clients.plan_look(slot, now, next);
             }
@@ -366,28 +425,17 @@ impl Hub {
         self.delivery.expire_recoveries();
     }
 
-    fn times(&self, slot: u32, phase: &Phase) -> Times {
-        let now = self.clock.tick();
-        let is_open = matches!(phase, Phase::Open { .. } | Phase::Http(_));
-        let message_began = self.clients.message_began(slot);
-        Times {
-            is_stream: self.clients.transport(slot) == Transport::EventStream,
-            silence: elapsed(self.clients.last_input(slot), now),
-            in_phase: elapsed(self.clients.phase_began(slot), now),
-            in_message: message_began.map(|began| elapsed(began, now)),
-            standstill: is_open.then(|| self.delivery.standstill(slot)).flatten(),
-            is_paused: is_open && (self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0),
-            ending: self.clients.ending(slot, self.clock.since_1970()),
-        }
+    fn times(&self, slot: u32) -> Times {
+        let is_unread = self.is_over_quota(slot) || self.unparsed.bytes_of(slot) > 0;
+        Times::of(slot, &self.clients, &self.delivery, &self.clock, is_unread)
     }
 
     fn check_deadlines(&mut self, slot: u32) {
         let Some(phase) = self.clients.phase(slot) else {
             return;
         };
-        let times = self.times(slot, phase);
         let now = self.clock.tick();
-        match deadlines::judge(phase, times, &self.limits) {
+        match deadlines::judge(phase, self.times(slot), &self.limits) {
             Verdict::Wait => {}
             Verdict::Excuse => {
                 self.delivery.copy_out_small(slot);
@@ -422,8 +470,6 @@ impl Hub {
     }
 }
 
-/// Links of a client that ended, cut before the turn's budget is looked at again.
-const LINKS_AT_ONCE: usize = 512;
 /// Slowest clients that are closed in one turn.
 pub(super) const CLOSES_PER_TURN: usize = 64;
 

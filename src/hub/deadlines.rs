@@ -8,8 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::phase::Phase;
-use crate::{config::Limits, ws::close::CloseReason};
+use super::{
+    clients::{Clients, Ending, Phase},
+    encode::Transport,
+};
+use crate::{
+    config::Limits,
+    delivery::Delivery,
+    id::{Clock, elapsed},
+    ws::close::CloseReason,
+};
 
 /// The cursor that passes over all clients.
 #[derive(Debug)]
@@ -37,15 +45,6 @@ pub(super) struct Times {
     pub(super) ending: Option<Ending>,
 }
 
-/// The end of a client's token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ending {
-    /// Until then.
-    pub(super) left: Duration,
-    /// The client was told.
-    pub(super) is_told: bool,
-}
-
 /// What is due for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -67,6 +66,31 @@ pub(super) enum Verdict {
     LetGo,
     /// The response that says so: its request took too long.
     TimeOutRequest,
+}
+
+impl Times {
+    /// Those of a connection; `is_unread` tells whether its input is left in its socket.
+    pub(super) fn of(
+        slot: u32,
+        clients: &Clients,
+        delivery: &Delivery,
+        clock: &Clock,
+        is_unread: bool,
+    ) -> Self {
+        let now = clock.tick();
+        let phase = clients.phase(slot);
+        let is_open = matches!(phase, Some(Phase::Open { .. } | Phase::Http(_)));
+        let message_began = clients.message_began(slot);
+        Self {
+            is_stream: clients.transport(slot) == Transport::EventStream,
+            silence: elapsed(clients.last_input(slot), now),
+            in_phase: elapsed(clients.phase_began(slot), now),
+            in_message: message_began.map(|began| elapsed(began, now)),
+            standstill: is_open.then(|| delivery.standstill(slot)).flatten(),
+            is_paused: is_open && is_unread,
+            ending: clients.ending(slot, clock.since_1970()),
+        }
+    }
 }
 
 impl Deadlines {
@@ -204,22 +228,6 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
     }
 }
 
-impl Ending {
-    fn is_to_be_told(&self) -> bool {
-        !self.is_told && self.left <= NOTICE
-    }
-
-    fn next_look(self) -> Duration {
-        if self.is_told {
-            self.left
-        } else {
-            self.left.saturating_sub(NOTICE)
-        }
-    }
-}
-
-/// So long before the end of its token a client is told.
-pub(super) const NOTICE: Duration = Duration::from_secs(60);
 /// Steps in which the cursor passes over all clients.
 const QUARTERS: u32 = 4;
 /// Time between two steps.

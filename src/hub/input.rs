@@ -1,25 +1,25 @@
 //! Reactions to bytes of clients: heads, frames and messages.
 //!
-//! What is answered to a request head is `http`'s, what a client may do `authorization`'s.
+//! What is answered to a request is `requests`'s, what a client may do `authorization`'s.
 
 use super::{
     Action, Hub,
     authorization::Forbidden,
+    beginning::Beginning,
     clients::Phase,
     custom_protocol::{Arrival, RawMessage},
     encode::{Transport, append_message},
     group::{Judgement, Patience},
     pending::Subscribe,
-    position::Position,
+    publishing::ReplyTo,
     reply::{Handshake, Reply},
     shares::TooMany,
     work::message_units,
 };
 use crate::{
     channel::{Channel, ChannelKey},
-    delivery::Recovered,
     id::ClientId,
-    message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage},
+    message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage, Since},
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
@@ -90,7 +90,7 @@ impl Hub {
         self.unparsed.keep(slot, rest);
         self.clients.hold(slot, true);
         if !is_over_quota {
-            self.stopped.push(self.clients.id(slot));
+            self.unparsed.stop(self.clients.id(slot));
         }
         true
     }
@@ -130,6 +130,15 @@ impl Hub {
         }
     }
 
+    /// Reads the clients again whose input was stopped since the turn's work was done.
+    pub(super) fn resume_stopped(&mut self) {
+        for client in self.unparsed.take_stopped() {
+            if self.clients.is_current(client) && self.clients.hold(client.slot, false) {
+                self.actions.push_back(Action::Resume(client));
+            }
+        }
+    }
+
     /// The connection becomes that of a client, whose input goes on with `rest`.
     pub(super) fn take_over(&mut self, slot: u32, reply: Reply, rest: &mut [u8]) {
         let handshake = match reply {
@@ -152,20 +161,20 @@ impl Hub {
             Ok(token) => (token, None),
             Err(refusal) => (None, Some(refusal)),
         };
-        self.open(slot, token, |out| {
-            handshake::switching_protocols(&key, protocol, out);
-        });
+        self.metrics.handshakes += 1;
+        self.enter(slot, token, Transport::WebSocket);
+        // Nothing notified before is owed.
+        self.delivery
+            .begin(slot, Transport::WebSocket.lane(), |out| {
+                handshake::switching_protocols(&key, protocol, out);
+            });
         if let Some(refusal) = refusal {
             self.log_refusal(slot, refusal.status(), refusal.text());
             self.close(slot, refusal.close_reason());
             return;
         }
         if self.postgres.is_announced_down() {
-            let status = ServerMessage::Status {
-                postgres: PostgresStatus::Down,
-            };
-            self.metrics.statuses += 1;
-            self.delivery.push(slot, |out| append_message(&status, out));
+            self.tell_status(slot, PostgresStatus::Down);
         }
         self.handle_frames(slot, rest);
     }
@@ -248,7 +257,8 @@ impl Hub {
 
     /// Whether more is to be read of the client.
     fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let is_taken = self.authorization.take_message(slot, self.clock.tick());
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        let is_taken = self.authorization.take_message(slot, token, now);
         if is_taken.is_ok() {
             let arrival = Arrival::Message(self.clients.id(slot), message);
             if let Some(queue) = &mut self.custom_protocol {
@@ -290,7 +300,11 @@ impl Hub {
             }
             Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, id),
             Ok(ClientMessage::Notify(channel, payload)) => {
-                self.publish(slot, channel, payload, id);
+                if let Err((code, text)) = self.check_publish(&channel, &payload) {
+                    self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
+                } else {
+                    self.begin_publish(slot, channel, payload, ReplyTo::Message(id));
+                }
             }
             Ok(ClientMessage::Ping) => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
@@ -306,9 +320,31 @@ impl Hub {
 
     /// Whether the client may send the message, or one that could not be read; else why not.
     fn authorize(&mut self, slot: u32, message: Option<&ClientMessage>) -> Result<(), Forbidden> {
-        let now = self.clock.tick();
-        self.authorization.take_message(slot, now)?;
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        self.authorization.take_message(slot, token, now)?;
         self.authorization.check(self.clients.phase(slot), message)
+    }
+
+    // ---- what a client is told
+
+    /// Tells one client something, behind everything its channels still owe it.
+    pub(super) fn answer(&mut self, slot: u32, message: &ServerMessage<'_>) {
+        if self.clients.is_open(slot) {
+            let indexes = self.channels.links().indexes();
+            self.delivery.deliver(slot, indexes);
+            let transport = self.clients.transport(slot);
+            self.delivery
+                .push(slot, |out| transport.append(message, None, out));
+        }
+    }
+
+    /// Tells a client that comes how PostgreSQL is.
+    pub(super) fn tell_status(&mut self, slot: u32, postgres: PostgresStatus) {
+        self.metrics.statuses += 1;
+        let status = ServerMessage::Status { postgres };
+        let transport = self.clients.transport(slot);
+        self.delivery
+            .push(slot, |out| transport.append(&status, None, out));
     }
 
     pub(super) fn send_error(
@@ -325,131 +361,73 @@ impl Hub {
 
     /// What subscribes and publishes that wait for PostgreSQL cost, in bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.publishing.bytes() + self.channels.waiting_bytes()
+        self.view().waiting_bytes()
     }
 
     fn subscribe(&mut self, slot: u32, channel: Channel, request: Subscribe) {
-        if self.waiting_bytes() + request.bytes() > self.limits.waiting_bytes_max {
-            let (text, id) = ("too many subscribes are waiting for PostgreSQL", request.id);
-            let code = ErrorCode::RateLimited;
-            self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
-            return;
+        if let Ok(Some((key, request))) = self.want(slot, channel, request) {
+            let (since, patience) = (request.since.as_ref(), Patience::Answers);
+            if self.judge(key, since, patience) == Judgement::Wait {
+                self.channels.wait(slot, key, request);
+            } else {
+                self.admit(slot, key, &request);
+            }
         }
-        let max = self.limits.subscriptions_max;
+    }
+
+    /// The client is to have the channel: the request comes back if that is listened to, else it
+    /// waits. Of what is too much the client is told.
+    pub(super) fn want(
+        &mut self,
+        slot: u32,
+        channel: Channel,
+        request: Subscribe,
+    ) -> Result<Option<(ChannelKey, Subscribe)>, TooMany> {
         let name = channel.clone();
-        match self.channels.subscribe(slot, channel, request, max) {
-            Ok(Some((key, request))) => {
-                if self.judge(key, request.since.as_ref(), Patience::Answers) == Judgement::Wait {
-                    self.channels.wait(slot, key, request);
-                } else {
-                    self.admit(slot, key, &request);
-                }
-            }
-            Ok(None) => {}
-            Err((error, Subscribe { id, .. })) => {
-                let (code, text) = self.too_many(error);
-                self.send_error(slot, code, &text, Some(name.as_str()), id.as_ref());
-            }
-        }
+        let bytes = self.waiting_bytes() + request.bytes();
+        let wanted = if bytes > self.limits.waiting_bytes_max {
+            Err((TooMany::Waiting, request))
+        } else {
+            let max = self.limits.subscriptions_max;
+            self.channels.subscribe(slot, channel, request, max)
+        };
+        wanted.map_err(|(error, Subscribe { id, .. })| {
+            let (code, text) = error.refusal(&self.limits);
+            self.send_error(slot, code, &text, Some(name.as_str()), id.as_ref());
+            error
+        })
     }
 
-    fn channels_text(&self, left: usize) -> String {
-        let max = self.limits.channels_max;
-        match left {
-            0 => format!("the bridge may listen to {max} channels, and each of them is in use"),
-            left => format!(
-                "the bridge may listen to {max} channels, and the {left} that are left are for \
-                 clients with fewer of their own"
-            ),
-        }
-    }
-
-    /// What a client is told whose subscribe is one too many.
-    pub(super) fn too_many(&self, error: TooMany) -> (ErrorCode, String) {
-        match error {
-            TooMany::Subscriptions => (
-                ErrorCode::TooManySubscriptions,
-                format!(
-                    "a client may have {} subscriptions",
-                    self.limits.subscriptions_max
-                ),
-            ),
-            TooMany::Channels { left } => (ErrorCode::TooManyChannels, self.channels_text(left)),
-            TooMany::Waiting => (
-                ErrorCode::RateLimited,
-                "too many subscribes are waiting for PostgreSQL already".to_owned(),
-            ),
-        }
-    }
-
-    /// The subscription holds from now on. Behind the answer follows what the client missed since
-    /// its position, if all of that is still there.
+    /// The subscription holds from now on.
     pub(super) fn admit(&mut self, slot: u32, key: ChannelKey, request: &Subscribe) {
         if !self.clients.is_open(slot) {
             return;
         }
-        if self.clients.transport(slot) == Transport::EventStream {
-            self.admit_stream(slot, key);
+        let transport = self.clients.transport(slot);
+        if transport == Transport::EventStream {
+            self.channels.link(slot, key, transport.lane());
+            self.openings.note_confirmed(slot);
+            self.join_if_answered(slot);
             return;
         }
         self.delivery.deliver(slot, self.channels.links().indexes());
-        let lane = Transport::WebSocket.lane();
-        self.channels.link(slot, key, lane);
-        let position = self.channels.position(key);
-        let since = request.since.as_ref();
-        let recovered = match self.judge(key, since, Patience::None) {
-            Judgement::Position(seq) => {
-                let missed = self.recover_from(slot, key, &position, seq);
-                let is_foreign = since.is_some_and(|it| !position.epoch.is_named(&it.epoch));
-                self.metrics.group_resumes += u64::from(is_foreign && missed.is_some());
-                missed.map(|missed| (seq, missed))
-            }
-            Judgement::Unknown | Judgement::Wait => None,
-        };
-        let missed_from = recovered.as_ref().map(|&(seq, _)| seq);
-        if let Some(seq) = missed_from {
-            self.metrics.deliveries += position.seq - seq;
-        }
-        let message = ServerMessage::Subscribed {
-            channel: self.channels.name(key).as_str(),
-            epoch: &position.epoch.to_string(),
-            seq: missed_from.unwrap_or(position.seq),
-            recovered: since.map(|_| missed_from.is_some()),
-            id: request.id.as_ref(),
-        };
-        self.delivery
-            .push(slot, |out| append_message(&message, out));
-        if let Some((_, missed)) = recovered {
-            self.work.spend(message_units(missed.bytes()));
-            self.delivery.push_recovered(slot, &[missed]);
-        }
+        self.channels.link(slot, key, transport.lane());
+        let judgement = self.judge(key, request.since.as_ref(), Patience::None);
+        self.beginning().subscribe(slot, key, request, judgement);
     }
 
-    /// What a WebSocket's client missed of the channel behind notification `seq`.
-    fn recover_from(
-        &mut self,
-        slot: u32,
-        key: ChannelKey,
-        position: &Position,
-        seq: u64,
-    ) -> Option<Recovered> {
-        let transport = Transport::WebSocket;
-        let place = self.place_in(key, position, seq)?;
-        let count = self.delivery.count_after(key, place)? as u64;
-        if count != position.seq - seq {
-            return None;
-        }
-        let frame = position.framing(transport);
-        self.delivery
-            .recover(slot, transport.lane(), key, place, 0, frame)
+    fn judge(&mut self, key: ChannelKey, since: Option<&Since>, patience: Patience) -> Judgement {
+        let (channels, now) = (&self.channels, self.clock.now());
+        self.membership.judge(key, since, channels, patience, now)
     }
 
-    /// The place of the channel's notification `seq` in the order of all channels, where that is known.
-    pub(super) fn place_in(&self, key: ChannelKey, position: &Position, seq: u64) -> Option<u64> {
-        match seq {
-            _ if seq == position.seq => Some(position.last),
-            0 => Some(position.began),
-            _ => self.delivery.place_of(key, seq),
+    /// What is looked at when the channels of a client begin.
+    pub(super) fn beginning(&mut self) -> Beginning<'_> {
+        Beginning {
+            channels: &self.channels,
+            delivery: &mut self.delivery,
+            metrics: &mut self.metrics,
+            work: &mut self.work,
         }
     }
 

@@ -1,29 +1,29 @@
 //! Reactions to PostgreSQL's sessions, or to the program that stands in their place: which channels
 //! hold, and the notifications on them.
 //!
-//! Knows neither how a LISTEN is written nor when a session is connected again.
+//! Knows neither how a LISTEN is written nor when a session is connected again. What became of a
+//! publish is `publishes`'s.
 
 use std::borrow::Cow;
 
 use super::{
-    Action, Hub, Upstream,
-    answering::Answer,
-    encode::{Transport, append_message},
-    feed::{Fed, Incoming, Request, Taken},
+    Action, Hub,
+    answering::Answered,
+    encode::Transport,
+    feed::{Fed, Incoming, Request},
     group::Patience,
     pending::Subscribe,
-    position::Notified,
+    upstream::Upstream,
+    work::LINKS_A_UNIT,
 };
 use crate::{
     backend::{
         Event, Role,
-        command::{Command, Published, Verb},
+        command::{Command, Verb},
     },
     channel::{Channel, ChannelKey, LengthUnit},
     message::{ErrorCode, GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
-    sse::event_id::EventId,
-    ws::encoder,
 };
 
 impl Hub {
@@ -49,9 +49,7 @@ impl Hub {
             Event::Up(Role::Publishing, _) => self.handle_publishing(true),
             Event::Down(Role::Publishing) => {
                 self.handle_publishing(false);
-                if let Some(group) = &mut self.group {
-                    group.handle_publishing_down();
-                }
+                self.membership.handle_down(Role::Publishing);
             }
             Event::Absent(Role::Listening) => self.announce(PostgresStatus::Down),
             Event::Absent(Role::Publishing) => {}
@@ -66,9 +64,16 @@ impl Hub {
             Event::Listened(key, result) => self.handle_listened(key, result),
             Event::Unlistened(key) => self.channels.handle_unlistened(key),
             Event::Published(number, published) => self.handle_published(number, &published),
-            Event::Control(control) => self.handle_control(control),
+            Event::Control(control) => {
+                let now = self.clock.now();
+                self.membership.handle_control(control, &self.channels, now);
+                // At this place of the order, before the next notification.
+                self.answer_released();
+            }
         }
     }
+
+    // ---- channels
 
     /// The listening session takes commands.
     pub(super) fn handle_listening_up(&mut self, length_unit: LengthUnit) {
@@ -87,26 +92,19 @@ impl Hub {
     fn handle_listening_down(&mut self) {
         self.postgres.is_proved = false;
         self.answering.clear();
-        if let Some(group) = &mut self.group {
-            group.handle_listening_down();
-        }
+        self.membership.handle_down(Role::Listening);
         self.channels.handle_down();
         self.announce(PostgresStatus::Down);
     }
 
-    pub(super) fn handle_publishing(&mut self, is_up: bool) {
-        self.postgres.is_publishing_up = is_up;
-        self.metrics.publishing_connects += u64::from(is_up);
-    }
-
     /// LISTEN was answered: its subscribers are told of the gap, and those that waited are
     /// subscribed; or either is told of the refusal.
-    pub(super) fn handle_listened(&mut self, key: ChannelKey, result: Result<(), ServerError>) {
+    fn handle_listened(&mut self, key: ChannelKey, result: Result<(), ServerError>) {
         match result {
             Ok(()) => {
                 if self.channels.handle_listened(key) {
-                    self.handle_new_epoch(key, GapReason::PostgresReconnect);
-                    self.note_epoch(key);
+                    self.tell_gap(key, GapReason::PostgresReconnect);
+                    self.membership.handle_epoch(key, &self.channels);
                     self.answer_all_waiting(key, Patience::Answers);
                 }
             }
@@ -116,18 +114,45 @@ impl Hub {
         self.announce_up_if_settled();
     }
 
+    fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
+        let channel = self.channels.name(key).as_str();
+        if error.is_about_name() && !self.channels.links().has_subscriber(key) {
+            tracing::debug!("a name that cannot be: {error}");
+        } else {
+            tracing::warn!(channel, "PostgreSQL refused to LISTEN: {error}");
+        }
+        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
+        let refusal = ServerMessage::postgres_error(text, sqlstate, channel, None);
+        let (channels, delivery) = (&self.channels, &mut self.delivery);
+        self.broadcast
+            .tell_subscribers(key, &refusal, None, channels, delivery);
+        let left = self.channels.waiting_count(key);
+        self.channels.handle_refused(key, self.clock.now());
+        self.answering.push_back(Answered {
+            key,
+            left,
+            error: Some(error),
+            patience: Patience::None,
+        });
+    }
+
+    // ---- subscribes that waited
+
     /// Answers subscribes that waited for a LISTEN, as far as the turn's work goes.
     pub(super) fn answer_waiting(&mut self) {
-        while let Some(mut answering) = self.answering.pop_front() {
-            let key = answering.key;
+        let now = self.clock.now();
+        while let Some(mut answered) = self.answering.pop_front() {
+            let key = answered.key;
             // One that waits on is the first of an answer that follows.
             let mut waits_on = false;
-            while answering.left > 0 {
+            while answered.left > 0 {
                 if self.work.is_spent() {
-                    self.answering.push_front(answering);
+                    self.answering.push_front(answered);
                     return;
                 }
-                waits_on = answering.error.is_none() && self.waits_on(key, answering.patience);
+                let (channels, patience) = (&self.channels, answered.patience);
+                waits_on = answered.error.is_none()
+                    && self.membership.waits_on(key, channels, patience, now);
                 let next = if waits_on {
                     None
                 } else {
@@ -136,23 +161,23 @@ impl Hub {
                 let Some((slot, request)) = next else {
                     break;
                 };
-                answering.left -= 1;
+                answered.left -= 1;
                 self.work.spend(1);
-                match &answering.error {
+                match &answered.error {
                     None => self.admit(slot, key, &request),
                     Some(error) => self.refuse_waiting(slot, key, &request, error),
                 }
             }
             if !waits_on {
-                self.channels.end_waiting(key, self.clock.now());
+                self.channels.end_waiting(key, now);
             }
         }
     }
 
     /// Those that wait for the channel are subscribed, but for those with a position for which this
     /// is too early.
-    pub(super) fn answer_all_waiting(&mut self, key: ChannelKey, patience: Patience) {
-        self.answering.push_back(Answer {
+    fn answer_all_waiting(&mut self, key: ChannelKey, patience: Patience) {
+        self.answering.push_back(Answered {
             key,
             left: usize::MAX,
             error: None,
@@ -179,129 +204,52 @@ impl Hub {
         let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), id);
         self.answer(slot, &refusal);
         if self.clients.is_open(slot) && self.clients.transport(slot) == Transport::EventStream {
-            self.refuse_stream(slot, key);
+            self.openings.note_refused(slot, key);
+            self.join_if_answered(slot);
         }
     }
 
-    fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
-        let channel = self.channels.name(key).clone();
-        if error.is_about_name() && !self.channels.links().has_subscriber(key) {
-            tracing::debug!("a name that cannot be: {error}");
-        } else {
-            tracing::warn!(
-                channel = channel.as_str(),
-                "PostgreSQL refused to LISTEN: {error}"
-            );
+    /// Carries out what the group wants.
+    fn answer_released(&mut self) {
+        let now = self.clock.now();
+        while let Some((key, patience)) =
+            self.membership
+                .poll_release(&mut self.channels, &mut self.metrics, now)
+        {
+            self.answer_all_waiting(key, patience);
+            self.answer_waiting();
         }
-        let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
-        let refusal = ServerMessage::postgres_error(text, sqlstate, channel.as_str(), None);
-        self.fan_out(key, &refusal);
-        let left = self.channels.waiting_count(key);
-        self.channels.handle_refused(key, self.clock.now());
-        self.answering.push_back(Answer {
-            key,
-            left,
-            error: Some(error),
-            patience: Patience::None,
-        });
     }
+
+    // ---- notifications
 
     /// PostgreSQL sent a notification; the bytes may be anything.
-    pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
+    fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
         let Some(notified) = self.channels.notify(channel) else {
             self.metrics.notifications_unrouted += 1;
             return;
         };
-        let Notified {
-            key,
-            seq,
-            place,
-            audience,
-        } = notified;
-        let [by_socket, by_stream] = audience;
-        self.metrics.deliveries += (by_socket + by_stream) as u64;
-        if by_socket + by_stream == 0 {
-            self.metrics.notifications_unrouted += 1;
-            if !self.delivery.has_history() {
-                return;
-            }
-        }
-        let payload = String::from_utf8_lossy(payload);
-        let lossy = matches!(payload, Cow::Owned(_));
-        self.metrics.notifications_lossy += u64::from(lossy);
-        let message = ServerMessage::Notification {
-            channel: self.channels.name(key).as_str(),
-            payload: &payload,
-            seq,
-            lossy,
-        };
-        self.scratch.clear();
-        append_message(&message, &mut self.scratch);
-        let lane = Transport::WebSocket.lane();
-        self.delivery.append(key, lane, by_socket, &self.scratch);
-        let text = encoder::payload(&self.scratch);
-        self.delivery.keep(key, seq, place, text);
-        if by_stream > 0 {
-            let mut event = std::mem::take(&mut self.event);
-            event.clear();
-            let position = self.channels.position(key);
-            position.framing(Transport::EventStream)(seq, text, &mut event);
-            let lane = Transport::EventStream.lane();
-            self.delivery.append(key, lane, by_stream, &event);
-            self.event = event;
-        }
-    }
-
-    /// The feed of a stand-alone server dropped something.
-    pub(super) fn handle_feed_overflow(&mut self) {
-        let keys: Vec<_> = self.channels.interests().keys().collect();
-        for key in keys {
-            self.handle_missed(key, GapReason::Overflow);
-        }
-    }
-
-    /// The feed of a stand-alone server missed something of this channel.
-    pub(super) fn handle_feed_gap(&mut self, channel: &Channel) {
-        if let Some(key) = self.channels.find(channel.as_str()) {
-            self.handle_missed(key, GapReason::PostgresReconnect);
-        }
+        let (channels, delivery) = (&self.channels, &mut self.delivery);
+        self.broadcast
+            .notify(notified, payload, channels, delivery, &mut self.metrics);
     }
 
     fn handle_missed(&mut self, key: ChannelKey, reason: GapReason) {
         if self.channels.handle_missed(key) {
-            self.handle_new_epoch(key, reason);
+            self.tell_gap(key, reason);
         }
     }
 
     /// The channel's notifications are counted anew: its subscribers are told of a gap.
-    fn handle_new_epoch(&mut self, key: ChannelKey, reason: GapReason) {
+    fn tell_gap(&mut self, key: ChannelKey, reason: GapReason) {
         self.delivery.forget_history(key);
-        let audience: usize = self.channels.audience(key).iter().sum();
-        self.metrics.gaps += audience as u64;
-        if audience == 0 {
-            return;
-        }
-        let position = self.channels.position(key);
-        let epoch = position.epoch.to_string();
-        let message = ServerMessage::Gap {
-            channel: self.channels.name(key).as_str(),
-            epoch: &epoch,
-            seq: position.seq,
-            reason,
-        };
-        let id = EventId {
-            epoch: &epoch,
-            seq: position.seq,
-            place: Some(position.began),
-        };
-        let frames = Transport::ALL.map(|transport| {
-            let mut frame = Vec::new();
-            transport.append(&message, Some(&id), &mut frame);
-            frame
-        });
-        self.append_frames(key, &frames);
+        let (channels, delivery) = (&self.channels, &mut self.delivery);
+        self.broadcast
+            .tell_gap(key, reason, channels, delivery, &mut self.metrics);
     }
+
+    // ---- how PostgreSQL is
 
     /// Clients are told when every channel is listened to again, or wanted no longer.
     pub(super) fn announce_up_if_settled(&mut self) {
@@ -315,72 +263,86 @@ impl Hub {
         if self.postgres.announce(status) {
             tracing::debug!("clients are told that PostgreSQL is {status:?}");
             self.metrics.statuses += self.clients.open_count() as u64;
-            self.broadcast(&ServerMessage::Status { postgres: status });
+            let message = ServerMessage::Status { postgres: status };
+            let (clients, delivery) = (&self.clients, &mut self.delivery);
+            self.broadcast.tell_all(&message, clients, delivery);
         }
     }
 
     /// Why not every wanted channel is heard and publishable, if so.
     pub fn readiness(&self) -> Result<(), Cow<'static, str>> {
-        let interests = self.channels.interests();
         if self.shutdown.has_begun() {
-            Err("shutting down".into())
-        } else if !interests.is_up() {
-            Err(self.postgres.absence().into())
-        } else if interests.unsettled_count() > 0 {
-            Err("channels are being listened to".into())
-        } else if interests.refused_count() > 0 {
-            Err("PostgreSQL refused to listen to a channel".into())
-        } else {
-            if !self.authorization.access().is_publishing_forbidden() {
-                self.postgres.publishing_readiness()?;
-            }
-            self.group_readiness().map_err(Cow::from)
+            return Err("shutting down".into());
         }
+        let interests = self.channels.interests();
+        self.postgres.listening_readiness(interests)?;
+        if !self.authorization.access().is_publishing_forbidden() {
+            self.postgres.publishing_readiness()?;
+        }
+        let now = self.clock.now();
+        Ok(self.membership.readiness(&self.channels, now)?)
     }
 
     /// Gives the commands of the channels to the upstream, as far as that takes them.
     pub(super) fn forward_commands(&mut self) {
-        if self.group.is_some() {
-            self.advance_group();
+        if self.membership.is_in_group() {
+            self.membership.note_changes(&mut self.channels);
+            self.answer_released();
         }
-        loop {
-            match &mut self.upstream {
-                Upstream::Postgres(backend) => {
-                    while backend.can_ask() {
-                        let Some(command) = self.channels.poll_command() else {
-                            return;
-                        };
-                        backend.ask(command);
-                    }
-                    return;
-                }
-                Upstream::Program => {
-                    let Some(Command { verb, key, channel }) = self.channels.poll_command() else {
+        match &mut self.upstream {
+            Upstream::Postgres(backend) => {
+                self.membership.advance(backend, self.clock.now());
+                while backend.can_ask() {
+                    let Some(command) = self.channels.poll_command() else {
                         return;
                     };
+                    backend.ask(command);
+                }
+            }
+            Upstream::Program => {
+                while let Some(Command { verb, key, channel }) = self.channels.poll_command() {
                     let channel = channel.clone();
                     match verb {
                         Verb::Listen => {
-                            self.request(Incoming::Subscribe(channel), None);
+                            self.request(Incoming::Subscribe(channel));
                             self.handle_listened(key, Ok(()));
                         }
                         Verb::Unlisten => {
-                            self.request(Incoming::Unsubscribe(channel), None);
+                            self.request(Incoming::Unsubscribe(channel));
                             self.channels.handle_unlistened(key);
                         }
                     }
                 }
-                Upstream::Busy => return,
             }
+            Upstream::Busy => {}
         }
     }
 
-    pub(super) fn request(&mut self, incoming: Incoming, ticket: Option<u32>) {
-        let request = Request { incoming, ticket };
-        self.actions.push_back(Action::Request(request));
+    /// Lets go of channels that were kept for clients that did not come back, as far as the turn's
+    /// work goes.
+    pub(super) fn end_kept(&mut self) {
+        let now = self.clock.now();
+        let mut ended = 0;
+        while !self.work.is_spent() && self.channels.end_kept(now) {
+            ended += 1;
+            self.work.spend(usize::from(ended % LINKS_A_UNIT == 0));
+        }
     }
 
-    // ---- a program instead of PostgreSQL
+    pub(super) fn handle_publishing(&mut self, is_up: bool) {
+        self.postgres.is_publishing_up = is_up;
+        self.metrics.publishing_connects += u64::from(is_up);
+    }
+
+    // ---- the program around us
+
+    fn request(&mut self, incoming: Incoming) {
+        let request = Request {
+            incoming,
+            ticket: None,
+        };
+        self.actions.push_back(Action::Request(request));
+    }
 
     /// A notification of the program that feeds us.
     pub fn handle_fed(&mut self, fed: &Fed) {
@@ -388,19 +350,28 @@ impl Hub {
             Fed::Notification(channel, payload) => {
                 self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
             }
-            Fed::Gap(channel) => self.handle_feed_gap(channel),
-            Fed::Overflow => self.handle_feed_overflow(),
+            Fed::Gap(channel) => {
+                if let Some(key) = self.channels.find(channel.as_str()) {
+                    self.handle_missed(key, GapReason::PostgresReconnect);
+                }
+            }
+            Fed::Overflow => {
+                let keys: Vec<_> = self.channels.interests().keys().collect();
+                for key in keys {
+                    self.handle_missed(key, GapReason::Overflow);
+                }
+            }
         }
         self.forward_commands();
     }
 
-    /// What the program that feeds us did with a publish.
-    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
-        let published = match taken {
-            Taken::Yes => Published::Committed,
-            Taken::Full => Published::Crowded,
-            Taken::Never => Published::NotSent,
-        };
-        self.handle_published(ticket, &published);
+    /// The program delivers to the subscribers here. False in a group: its bridges tell positions by
+    /// counting the same notifications, which PostgreSQL alone gives to all of them.
+    pub fn deliver_own(&mut self, channel: Channel, payload: String) -> bool {
+        let is_alone = !self.membership.is_in_group();
+        if is_alone {
+            self.handle_fed(&Fed::Notification(channel, payload));
+        }
+        is_alone
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Opening {
     /// Its channels, in the order asked, without those that were refused.
     pub(super) channels: Vec<ChannelKey>,
     /// Channels without PostgreSQL's answer.
-    pub(super) unanswered: usize,
+    unanswered: usize,
     /// A channel was refused: the stream ends once it has opened, so that its reader tries again.
     pub(super) is_refused: bool,
     /// The reader was told that PostgreSQL is away.
@@ -42,19 +42,59 @@ pub(super) struct Openings {
 
 impl Openings {
     /// The client's stream opens.
-    pub(super) fn insert(&mut self, slot: u32, opening: Opening) {
+    pub(super) fn begin(&mut self, slot: u32, resumption: Resumption, is_told_down: bool) {
+        let opening = Opening {
+            resumption,
+            channels: Vec::new(),
+            unanswered: 0,
+            is_refused: false,
+            is_told_down,
+        };
         let before = self.by_slot.insert(slot, opening);
         debug_assert!(before.is_none(), "a stream opens once");
     }
 
-    /// What the client's stream waits for, if it is not open yet.
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Opening> {
-        self.by_slot.get_mut(&slot)
+    /// The client's stream has the channel, or waits for PostgreSQL's answer.
+    pub(super) fn note_wanted(&mut self, slot: u32, key: ChannelKey, is_listened: bool) {
+        if let Some(opening) = self.by_slot.get_mut(&slot) {
+            opening.channels.push(key);
+            opening.unanswered += usize::from(!is_listened);
+        }
     }
 
-    /// The client's stream is open, or gone.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Opening> {
+    /// The client does not get a channel, for which nobody asks PostgreSQL.
+    pub(super) fn note_unwanted(&mut self, slot: u32) {
+        if let Some(opening) = self.by_slot.get_mut(&slot) {
+            opening.is_refused = true;
+        }
+    }
+
+    /// PostgreSQL confirmed a channel for which the client's stream waited.
+    pub(super) fn note_confirmed(&mut self, slot: u32) {
+        if let Some(opening) = self.by_slot.get_mut(&slot) {
+            opening.unanswered -= 1;
+        }
+    }
+
+    /// PostgreSQL refused one.
+    pub(super) fn note_refused(&mut self, slot: u32, key: ChannelKey) {
+        if let Some(opening) = self.by_slot.get_mut(&slot) {
+            opening.is_refused = true;
+            opening.channels.retain(|it| *it != key);
+            opening.unanswered -= 1;
+        }
+    }
+
+    /// The client's stream, once it waits for nothing any more.
+    pub(super) fn poll_answered(&mut self, slot: u32) -> Option<Opening> {
+        let opening = self.by_slot.get(&slot);
+        opening.filter(|it| it.unanswered == 0)?;
         self.by_slot.remove(&slot)
+    }
+
+    /// The client is gone.
+    pub(super) fn forget(&mut self, slot: u32) {
+        self.by_slot.remove(&slot);
     }
 
     /// Only clients that `is_stream` knows as event streams are opening.

@@ -1,12 +1,12 @@
 //! What is known of PostgreSQL as a whole: which sessions are up, what was proved, and what clients
 //! were told last.
 //!
-//! Knows no channel and no client.
+//! Knows no client.
 
 use std::borrow::Cow;
 
 use crate::{
-    backend::{Stall, Unfit},
+    backend::{Stall, Unfit, interests::Interests},
     channel::LengthUnit,
     message::PostgresStatus,
     pg::session::ServerError,
@@ -44,6 +44,22 @@ impl Postgres {
         self.announced == PostgresStatus::Down
     }
 
+    /// Why not every wanted channel is heard, if so.
+    pub(super) fn listening_readiness(
+        &self,
+        interests: &Interests,
+    ) -> Result<(), Cow<'static, str>> {
+        if !interests.is_up() {
+            Err(self.absence().into())
+        } else if interests.unsettled_count() > 0 {
+            Err("channels are being listened to".into())
+        } else if interests.refused_count() > 0 {
+            Err("PostgreSQL refused to listen to a channel".into())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Why a publish would not commit and be heard, if so.
     pub(super) fn publishing_readiness(&self) -> Result<(), Cow<'static, str>> {
         if !self.is_publishing_up {
@@ -60,7 +76,7 @@ impl Postgres {
     }
 
     /// Why no listening session is up.
-    pub(super) fn absence(&self) -> &'static str {
+    fn absence(&self) -> &'static str {
         match self.unfit {
             None => "PostgreSQL is not connected",
             Some(Unfit::Standby) => "PostgreSQL is a standby, where nobody can listen",

@@ -6,18 +6,27 @@
 use slab::Slab;
 
 use crate::{
+    backend::command::Published,
     channel::{Channel, Payload},
     id::ClientId,
-    message::RequestId,
+    message::{ErrorCode, RequestId, ServerMessage},
 };
 
 /// Publishes awaiting their outcome, by ticket.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
-    publishes: Slab<Publish>,
+    publishes: Slab<Waiting>,
     /// By slot of the client; grown on first use.
     by_client: Vec<u32>,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    publish: Publish,
+    bytes: usize,
+    /// The client has its answer already.
+    is_answered: bool,
 }
 
 /// One of them.
@@ -25,22 +34,10 @@ pub(super) struct Publishing {
 pub(super) struct Publish {
     /// `None`: the program around the bridge.
     pub(super) client: Option<ClientId>,
-    pub(super) reply_to: ReplyTo,
     pub(super) channel: Channel,
+    pub(super) reply_to: ReplyTo,
     /// When it was taken, in microseconds.
     pub(super) taken_at: u64,
-    bytes: usize,
-    /// The client has its answer already.
-    is_answered: bool,
-}
-
-/// A publish that nobody waits for any more, and who is to be told.
-#[derive(Debug)]
-pub(super) struct GivenUp {
-    pub(super) ticket: u32,
-    pub(super) client: Option<ClientId>,
-    pub(super) channel: Channel,
-    pub(super) reply_to: ReplyTo,
 }
 
 /// How the outcome is told.
@@ -98,11 +95,13 @@ impl Publishing {
             }
             self.by_client[slot] += 1;
         }
-        let ticket = self.publishes.insert(Publish {
-            client,
-            reply_to,
-            channel,
-            taken_at: now,
+        let ticket = self.publishes.insert(Waiting {
+            publish: Publish {
+                client,
+                channel,
+                reply_to,
+                taken_at: now,
+            },
             bytes,
             is_answered: false,
         });
@@ -118,26 +117,37 @@ impl Publishing {
     ) -> Option<(Publish, bool)> {
         let publish = self.publishes.try_remove(ticket as usize);
         debug_assert!(publish.is_some(), "a publish ends once");
-        let publish = publish?;
-        self.bytes -= publish.bytes;
-        let is_awaited = !publish.is_answered && publish.client.is_none_or(is_current);
+        let Waiting {
+            publish,
+            bytes,
+            is_answered,
+        } = publish?;
+        self.bytes -= bytes;
+        let is_awaited = !is_answered && publish.client.is_none_or(is_current);
         if let (true, Some(client)) = (is_awaited, publish.client) {
             self.by_client[client.slot as usize] -= 1;
         }
         Some((publish, is_awaited))
     }
 
-    /// No outcome is waited for any more: those that were not answered yet, each once.
-    pub(super) fn give_up(&mut self) -> Vec<GivenUp> {
+    /// No outcome is waited for any more: the tickets of those that were not answered yet, each once.
+    pub(super) fn give_up(&mut self) -> Vec<(u32, Publish)> {
         let awaited = self.publishes.iter_mut().filter(|(_, it)| !it.is_answered);
-        let given_up = awaited.map(|(ticket, publish)| {
-            publish.is_answered = true;
-            GivenUp {
-                ticket: u32::try_from(ticket).expect("it was given as that"),
-                client: publish.client,
-                channel: publish.channel.clone(),
-                reply_to: std::mem::replace(&mut publish.reply_to, ReplyTo::Message(None)),
-            }
+        let given_up = awaited.map(|(ticket, waiting)| {
+            waiting.is_answered = true;
+            let Publish {
+                client, taken_at, ..
+            } = waiting.publish;
+            let reply_to = std::mem::replace(&mut waiting.publish.reply_to, ReplyTo::Message(None));
+            let ticket = u32::try_from(ticket).expect("it was given as that");
+            let channel = waiting.publish.channel.clone();
+            let publish = Publish {
+                client,
+                channel,
+                reply_to,
+                taken_at,
+            };
+            (ticket, publish)
         });
         let given_up = given_up.collect();
         self.by_client.fill(0);
@@ -168,10 +178,36 @@ impl Publishing {
         let bytes: usize = self.publishes.iter().map(|(_, it)| it.bytes).sum();
         assert_eq!(self.bytes, bytes);
         let publishes = self.publishes.iter().map(|(_, it)| it);
-        let awaited = publishes.filter(|it| !it.is_answered && it.client.is_some_and(&is_current));
+        let awaited =
+            publishes.filter(|it| !it.is_answered && it.publish.client.is_some_and(&is_current));
         let by_client: usize = self.by_client.iter().map(|&it| it as usize).sum();
         assert_eq!(awaited.count(), by_client);
     }
+}
+
+/// What the client is told of an outcome that is a failure.
+pub(super) fn failure_of<'a>(
+    outcome: &'a Published,
+    publish: &'a Publish,
+) -> Option<ServerMessage<'a>> {
+    let (channel, id) = (publish.channel.as_str(), publish.reply_to.id());
+    let (code, text) = match outcome {
+        Published::Committed => return None,
+        Published::Refused(error) => {
+            let (text, sqlstate) = (&error.message, &error.sqlstate);
+            return Some(ServerMessage::postgres_error(text, sqlstate, channel, id));
+        }
+        Published::Unknown => (
+            ErrorCode::UnknownOutcome,
+            "the connection to PostgreSQL was lost before it answered",
+        ),
+        Published::NotSent => (ErrorCode::PostgresDown, "PostgreSQL is not connected"),
+        Published::Crowded => (
+            ErrorCode::RateLimited,
+            "too many publishes are waiting to be taken",
+        ),
+    };
+    Some(ServerMessage::error(code, text, Some(channel), id))
 }
 
 /// The cost of a waiting publish beside its texts, in bytes.

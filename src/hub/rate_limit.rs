@@ -13,12 +13,43 @@ pub(super) struct RateLimit {
     buckets: Vec<Bucket>,
 }
 
+/// The messages that somebody may still send.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     /// What is left, in thousandths of a message: so a millisecond adds as many as the rate is.
     left: u64,
     /// When that was so.
     at: Tick,
+}
+
+impl Bucket {
+    /// One that holds a second's messages.
+    pub(super) fn full(rate: u32, now: Tick) -> Self {
+        let left = full(rate);
+        Self { left, at: now }
+    }
+
+    /// Takes a message out; whether there was one.
+    pub(super) fn take(&mut self, rate: u32, now: Tick) -> bool {
+        self.left = self.left_at(rate, now);
+        self.at = now;
+        let is_left = self.left >= MESSAGE;
+        if is_left {
+            self.left -= MESSAGE;
+        }
+        is_left
+    }
+
+    /// Whether nothing is missing from it any more.
+    pub(super) fn is_full(&self, rate: u32, now: Tick) -> bool {
+        self.left_at(rate, now) == full(rate)
+    }
+
+    fn left_at(&self, rate: u32, now: Tick) -> u64 {
+        let milliseconds = u64::try_from(elapsed(self.at, now).as_millis()).unwrap_or(u64::MAX);
+        let added = milliseconds.saturating_mul(u64::from(rate));
+        self.left.saturating_add(added).min(full(rate))
+    }
 }
 
 impl RateLimit {
@@ -37,10 +68,7 @@ impl RateLimit {
         if self.buckets.len() <= slot {
             self.buckets.resize(slot + 1, Bucket::default());
         }
-        self.buckets[slot] = Bucket {
-            left: full(rate),
-            at: now,
-        };
+        self.buckets[slot] = Bucket::full(rate, now);
     }
 
     /// Takes a message out of the client's bucket; whether there was one.
@@ -48,16 +76,7 @@ impl RateLimit {
         let Some(rate) = self.rate_max else {
             return true;
         };
-        let Bucket { left, at } = &mut self.buckets[slot as usize];
-        let milliseconds = u64::try_from(elapsed(*at, now).as_millis()).unwrap_or(u64::MAX);
-        let added = milliseconds.saturating_mul(u64::from(rate));
-        *left = left.saturating_add(added).min(full(rate));
-        *at = now;
-        let is_left = *left >= MESSAGE;
-        if is_left {
-            *left -= MESSAGE;
-        }
-        is_left
+        self.buckets[slot as usize].take(rate, now)
     }
 }
 

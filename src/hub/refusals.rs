@@ -8,13 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::subprotocol::{NEWEST, Offer};
 use crate::http::response::Status;
 
-/// The refusals of the last second.
+/// The refusals of the last second, and what was said before.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// By code, of which there are few.
     recent: BTreeMap<u16, Recent>,
+    /// The log says which subprotocol to offer.
+    has_told_subprotocol: bool,
 }
 
 #[derive(Debug)]
@@ -34,6 +37,16 @@ impl Refusals {
                 Some(peer) => tracing::warn!("refused {peer} with {code}: {reason}"),
                 None => tracing::warn!("refused a client with {code}: {reason}"),
             }
+        }
+    }
+
+    /// Says in the log, once, which subprotocol to offer.
+    pub(super) fn note_offer(&mut self, offer: &Offer) {
+        if offer.is_foreign && !std::mem::replace(&mut self.has_told_subprotocol, true) {
+            tracing::warn!(
+                "a client offers subprotocols of which none is spoken here, and most clients end \
+                 the connection then: offer \"{NEWEST}\", or none"
+            );
         }
     }
 

@@ -1,35 +1,29 @@
-//! Reactions to the heads of requests: what becomes of each.
+//! Reactions to requests over HTTP: heads, what follows on their connection, and answers.
 //!
-//! What is at a path is `site`'s, what follows on the connection `exchanges`'s; one that becomes a
-//! client's is `input`'s from there on.
+//! What becomes of a head is `judge`'s to say, the order of the answers `exchange`'s; a connection
+//! that becomes a client's is `input`'s from there on, and a publish `publishes`'s.
 
 use super::{
-    Action, Hub,
-    addressing::{channel_of, channels_of, last_event_id},
-    answer::{Answer, TEXT},
-    authorization::TOO_MANY_OF_IDENTITY,
-    reply::{Handshake, Publish, Reply, Stream},
-    site::{NO_DESCRIPTOR, Visit, Wanted, Way},
-    subprotocol::Offer,
-    token_refusal::TokenRefusal,
+    Action, Disconnect, Hub,
+    answer::Answer,
+    clients::Phase,
+    eviction::EvictionClass,
+    exchange::{Exchange, Step},
+    judge::{Judge, Judged},
+    reply::Reply,
+    site::Report,
     unlisten_delay::Parting,
+    work::message_units,
 };
 use crate::{
-    access::{
-        Credential,
-        visitor::{Verdict, Visitor},
-    },
-    channel::Channel,
-    escape,
+    access::visitor::{Verdict, Visitor},
     http::{
         body::Framing,
-        request::{self, Method, Request},
+        request::{self, Request},
         response::Status,
     },
     id::ClientId,
-    message::ErrorCode,
     metrics,
-    ws::{close::CloseReason, handshake::offered_protocols},
 };
 
 impl Hub {
@@ -42,7 +36,7 @@ impl Hub {
     }
 
     /// Counts the answer, and says in the log why it is a refusal.
-    pub(super) fn note_answer(&mut self, slot: u32, answer: &Answer) {
+    fn note_answer(&mut self, slot: u32, answer: &Answer) {
         if !answer.is_interim {
             self.metrics.http_responses.add(answer.status.code());
         }
@@ -88,207 +82,39 @@ impl Hub {
     }
 
     /// What becomes of a request that was read.
-    pub(super) fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
-        let way = Way {
-            kind: self.clients.kind(slot),
-            is_to_loopback: self.endpoints.is_to_loopback(slot),
+    fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
+        let mut judge = Judge {
+            slot,
+            clients: &self.clients,
+            endpoints: &self.endpoints,
+            site: &self.site,
+            limits: &self.limits,
+            length_unit: self.postgres.length_unit,
+            is_shutting_down: self.shutdown.has_begun(),
+            clock: &self.clock,
+            authorization: &mut self.authorization,
+            room: &mut self.room,
+            asking: &mut self.asking,
+            refusals: &mut self.refusals,
+            retries: &mut self.retries,
+            work: &mut self.work,
+            metrics: &mut self.metrics,
         };
-        let Visit {
-            wanted,
-            fields,
-            may_persist,
-        } = self.site.visit(request, way, &self.authorization);
-        let reply = match wanted {
-            Wanted::Answer(answer) => Ok(Reply::Respond(answer)),
-            Wanted::Readiness => Err(match self.readiness() {
+        match judge.judge(request) {
+            Judged::Reply(reply) => reply,
+            Judged::Report { of, is_head_only } => {
+                Reply::Respond(self.report(of).head_only(is_head_only))
+            }
+        }
+    }
+
+    fn report(&self, of: Report) -> Answer {
+        match of {
+            Report::Readiness => match self.readiness() {
                 Ok(()) => Answer::text(Status::Ok, "ready\n"),
-                Err(reason) => Answer::new(Status::ServiceUnavailable, TEXT, format!("{reason}\n")),
-            }),
-            Wanted::Metrics => {
-                let text = self.metrics_text();
-                Err(Answer::new(Status::Ok, metrics::CONTENT_TYPE, text))
-            }
-            Wanted::WebSocket { key } => self.judge_handshake(slot, key, request),
-            Wanted::Events => self.judge_events(slot, request, &fields),
-            Wanted::EventsRefused => {
-                Err(self.stream_refusal(CloseReason::Overloaded, NO_DESCRIPTOR, &fields))
-            }
-            Wanted::Publish { segment } => self.judge_publish(slot, segment, request, &fields),
-        };
-        match reply {
-            Ok(Reply::Respond(answer)) | Err(answer) => Reply::Respond(
-                answer
-                    .with_fields(&fields)
-                    .head_only(request.method == Method::Head)
-                    .persistent(may_persist && !self.is_shutting_down()),
-            ),
-            Ok(reply) => reply,
-        }
-    }
-
-    /// What becomes of a sound opening handshake.
-    fn judge_handshake(
-        &mut self,
-        slot: u32,
-        key: &str,
-        request: &Request<'_>,
-    ) -> Result<Reply, Answer> {
-        if self.is_shutting_down() {
-            let text = "shutting down\n";
-            return Err(Answer::text(Status::ServiceUnavailable, text));
-        }
-        if let Some((status, reason)) = self.room.find_lack(slot, &self.clients) {
-            return Err(Answer::refusal(status, reason));
-        }
-        let offer = if self.custom_protocol.is_some() {
-            Offer::default()
-        } else {
-            Offer::read(offered_protocols(&request.fields))
-        };
-        self.foreign_offers.note(&offer);
-        let upgrade = |token| {
-            Reply::Upgrade(Handshake {
-                key: key.to_owned(),
-                protocol: offer.chosen,
-                token,
-            })
-        };
-        let access = self.authorization.access();
-        if access.is_asked {
-            let Some(verdict) = self.asking.take(slot) else {
-                return Ok(Reply::Ask);
-            };
-            let admitted = self.admitted(verdict);
-            return admitted.map(|credential| upgrade(Ok(Some(credential))));
-        }
-        let in_offer = offer.token.filter(|_| access.is_token_required());
-        let in_header = self.token_of(slot, request).map_err(|refusal| {
-            Answer::refusal(refusal.status(), refusal.text()).with_fields(refusal.challenge())
-        })?;
-        let token = match in_offer {
-            Some(token) if in_header.is_none() => self.authenticate(slot, &token).map(Some),
-            Some(_) | None => Ok(in_header),
-        };
-        let credential = token.as_ref().ok().and_then(Option::as_ref);
-        if self.authorization.is_identity_full(credential) {
-            let status = Status::TooManyRequests;
-            return Err(Answer::refusal(status, TOO_MANY_OF_IDENTITY));
-        }
-        Ok(upgrade(token))
-    }
-
-    /// What somebody who was asked about the client lets it do.
-    fn admitted(&mut self, verdict: Verdict) -> Result<Credential, Answer> {
-        let (status, reason) = match verdict {
-            Verdict::Admit(permissions) => return Ok(self.authorization.grant(permissions)),
-            Verdict::Refuse(reason) => (Status::Forbidden, reason),
-            Verdict::Unauthenticated(reason) => (Status::Unauthorized, reason),
-            Verdict::Unavailable(reason) => (Status::ServiceUnavailable, reason),
-        };
-        Err(Answer::refusal(status, &escape::escaped(&reason)))
-    }
-
-    /// What becomes of a request for events.
-    fn judge_events(
-        &mut self,
-        slot: u32,
-        request: &Request<'_>,
-        fields: &str,
-    ) -> Result<Reply, Answer> {
-        let token = self.require_token(slot, request)?;
-        if self.authorization.is_identity_full(token.as_ref()) {
-            let code = ErrorCode::RateLimited;
-            return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
-        }
-        let (unit, max) = (self.postgres.length_unit, self.limits.subscriptions_max);
-        let channels = channels_of(request.query, unit, max)?;
-        let mut names = channels.iter().map(Channel::as_str);
-        let is_forbidden = |name: &&str| !self.authorization.may_subscribe(token.as_ref(), name);
-        if let Some(name) = names.find(is_forbidden) {
-            let text = "no subscribing to this channel";
-            return Err(Answer::error_refusal(
-                ErrorCode::Forbidden,
-                text,
-                Some(name),
-            ));
-        }
-        if request.method == Method::Head {
-            return Err(Answer::new(Status::Ok, "text/event-stream", ""));
-        }
-        if self.is_shutting_down() {
-            let reason = CloseReason::GoingAway;
-            return Err(self.stream_refusal(reason, reason.text(), fields));
-        }
-        if let Some((_, text)) = self.room.find_lack(slot, &self.clients) {
-            return Err(self.stream_refusal(CloseReason::Overloaded, text, fields));
-        }
-        Ok(Reply::Stream(Stream {
-            token,
-            channels,
-            last_event_id: last_event_id(request),
-            fields: fields.to_owned(),
-        }))
-    }
-
-    /// What becomes of a request to publish that has its head.
-    fn judge_publish(
-        &mut self,
-        slot: u32,
-        segment: &str,
-        request: &Request<'_>,
-        fields: &str,
-    ) -> Result<Reply, Answer> {
-        let token = self.require_token(slot, request)?;
-        let channel = channel_of(segment, self.postgres.length_unit)?;
-        let name = channel.as_str();
-        if !self.authorization.may_publish(token.as_ref(), name) {
-            let text = "no publishing to this channel";
-            return Err(Answer::error_refusal(
-                ErrorCode::Forbidden,
-                text,
-                Some(name),
-            ));
-        }
-        let max = self.limits.message_bytes_max;
-        if matches!(request.body, Framing::Length(bytes) if bytes > max as u64) {
-            return Err(Answer::too_large(max, Some(name)));
-        }
-        Ok(Reply::Publish(Publish {
-            channel,
-            token,
-            is_persistent: request.is_persistent && !self.is_shutting_down(),
-            fields: fields.to_owned(),
-        }))
-    }
-
-    /// The token that the request brings in its header.
-    fn token_of(
-        &mut self,
-        slot: u32,
-        request: &Request<'_>,
-    ) -> Result<Option<Credential>, TokenRefusal> {
-        let bearer = self.authorization.bearer(request);
-        bearer
-            .map(|token| self.authenticate(slot, &token))
-            .transpose()
-    }
-
-    /// The same where no message can bring one later.
-    fn require_token(
-        &mut self,
-        slot: u32,
-        request: &Request<'_>,
-    ) -> Result<Option<Credential>, Answer> {
-        if self.authorization.access().is_asked {
-            let text = "the program decides here about WebSockets alone";
-            return Err(Answer::error_refusal(ErrorCode::Forbidden, text, None));
-        }
-        match self.token_of(slot, request) {
-            Ok(None) if self.authorization.access().is_token_required() => {
-                Err(Answer::token_refusal(TokenRefusal::Missing))
-            }
-            Ok(token) => Ok(token),
-            Err(refusal) => Err(Answer::token_refusal(refusal)),
+                Err(reason) => Answer::text(Status::ServiceUnavailable, &format!("{reason}\n")),
+            },
+            Report::Metrics => Answer::new(Status::Ok, metrics::CONTENT_TYPE, self.metrics_text()),
         }
     }
 
@@ -318,5 +144,189 @@ impl Hub {
         self.asking.forget(slot);
         self.resume(slot);
         self.forward_commands();
+    }
+
+    // ---- one request behind the other
+
+    /// The connection goes on with requests; the first of them has its head, and this is behind it.
+    fn begin_exchange(
+        &mut self,
+        slot: u32,
+        body: Framing,
+        reply: Reply,
+        expects_continue: bool,
+        rest: &[u8],
+    ) {
+        let mut exchange = Exchange::behind_head(body);
+        exchange.begin(reply, expects_continue && rest.is_empty());
+        let now = self.clock.tick();
+        self.clients.begin_exchange(slot, exchange, now);
+        self.handle_requests(slot, rest);
+    }
+
+    /// Bytes came on a connection that goes on with requests.
+    pub(super) fn handle_requests(&mut self, slot: u32, input: &[u8]) {
+        let Some(mut exchange) = self.clients.take_exchange(slot) else {
+            return;
+        };
+        let was_idle = exchange.is_idle();
+        let mut is_new = !exchange.is_inside_request();
+        let mut at = 0;
+        loop {
+            self.flush_answers(slot, &mut exchange);
+            if exchange.is_last() || self.keep_requests(slot, &exchange, &input[at..]) {
+                break;
+            }
+            let before = at;
+            let (consumed, step) = exchange.read(&input[at..], self.limits.message_bytes_max);
+            at += consumed;
+            match step {
+                Step::Wait => break,
+                Step::Read(units) => self.work.spend(units),
+                Step::Publish(publish, body) => {
+                    self.work.spend(1);
+                    self.publish_body(slot, &mut exchange, publish, &body);
+                }
+                Step::Head(request) => {
+                    is_new = true;
+                    let head_bytes = request.head_bytes;
+                    self.work.spend(message_units(head_bytes));
+                    let reply = self.reply_again(slot, &request);
+                    let asks_to_go_on = request.expects_continue && at == input.len();
+                    if reply.takes_over() {
+                        let head = exchange.head(head_bytes, &input[before..at]);
+                        let rest = [head, &input[at..]].concat();
+                        self.hand_over(slot, exchange, was_idle, reply, (head_bytes, rest));
+                        return;
+                    }
+                    exchange.begin(reply, asks_to_go_on);
+                }
+            }
+        }
+        self.keep_exchange(slot, exchange, was_idle, is_new);
+    }
+
+    /// What becomes of a request on a connection that is kept.
+    fn reply_again(&mut self, slot: u32, request: &Request<'_>) -> Reply {
+        let reply = self.reply(slot, request);
+        if matches!(reply, Reply::Ask) {
+            let text = "ask for the upgrade on a connection of its own";
+            return Reply::Respond(Answer::refusal(Status::Forbidden, text));
+        }
+        reply
+    }
+
+    /// The connection becomes that of a client, once all that was asked before is answered: until
+    /// then the head is kept, with whatever is behind it.
+    fn hand_over(
+        &mut self,
+        slot: u32,
+        mut exchange: Exchange,
+        was_idle: bool,
+        reply: Reply,
+        (head_bytes, mut input): (usize, Vec<u8>),
+    ) {
+        if exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none() {
+            self.keep_exchange(slot, Exchange::default(), was_idle, true);
+            self.take_over(slot, reply, &mut input[head_bytes..]);
+        } else {
+            exchange.wait_to_take_over();
+            self.unparsed.keep(slot, &input);
+            self.clients.hold(slot, true);
+            self.keep_exchange(slot, exchange, was_idle, true);
+        }
+    }
+
+    /// Keeps the rest of the input if nothing more of that is to be worked off now.
+    fn keep_requests(&mut self, slot: u32, exchange: &Exchange, rest: &[u8]) -> bool {
+        let is_full = self.is_full_exchange(slot, exchange);
+        // The end of a body that is here already takes no more input.
+        self.keep_rest(slot, rest, is_full)
+    }
+
+    fn keep_exchange(&mut self, slot: u32, exchange: Exchange, was_idle: bool, is_new: bool) {
+        let is_done = exchange.is_done();
+        let now = self.clock.tick();
+        let comes_to_rest = self
+            .clients
+            .keep_exchange(slot, exchange, was_idle, is_new, now);
+        if comes_to_rest {
+            self.note(EvictionClass::Unfinished, slot);
+        }
+        if is_done {
+            // The connection ends behind the last answer.
+            self.end(slot, Phase::Flushing, Parting::Lost, false);
+            self.finish_closing(slot);
+        }
+    }
+
+    /// Answers that are ready leave in their order.
+    fn flush_answers(&mut self, slot: u32, exchange: &mut Exchange) {
+        while let Some(answer) = exchange.poll_answer() {
+            self.note_answer(slot, &answer);
+            self.delivery.push(slot, |out| answer.append_to(out));
+        }
+    }
+
+    /// Whether more is asked, or less is read, on the connection than may be.
+    pub(super) fn is_exchange_full(&self, slot: u32) -> bool {
+        match self.clients.phase(slot) {
+            Some(Phase::Http(exchange)) => self.is_full_exchange(slot, exchange),
+            Some(_) | None => false,
+        }
+    }
+
+    fn is_full_exchange(&self, slot: u32, exchange: &Exchange) -> bool {
+        // A client's bytes come behind the last of HTTP.
+        let waits = exchange.takes_over() && self.delivery.backlog(slot).is_some();
+        let is_full = exchange.is_full(self.limits.client_requests_max);
+        is_full || waits || self.has_unread_answers(slot)
+    }
+
+    /// A publish that was asked over HTTP ended, so that its answer is this.
+    pub(super) fn answer_request(&mut self, slot: u32, number: u64, answer: Answer) {
+        let Some(mut exchange) = self.clients.take_exchange(slot) else {
+            return;
+        };
+        exchange.give(number, answer);
+        self.flush_answers(slot, &mut exchange);
+        self.keep_exchange(slot, exchange, false, false);
+        self.resume(slot);
+    }
+
+    // ---- its end
+
+    /// The request that is being read takes too long.
+    pub(super) fn time_out_request(&mut self, slot: u32) {
+        if let Some(mut exchange) = self.clients.take_exchange(slot) {
+            exchange.finish_with(Answer::unreadable(Status::RequestTimeout));
+            self.flush_answers(slot, &mut exchange);
+            self.keep_exchange(slot, exchange, false, false);
+        }
+    }
+
+    /// The client sends nothing more: the connection ends behind the answers that are awaited, and a
+    /// request that is not complete gets none.
+    pub(super) fn end_requests(&mut self, slot: u32) {
+        if let Some(mut exchange) = self.clients.take_exchange(slot) {
+            exchange.finish();
+            self.keep_exchange(slot, exchange, false, false);
+        }
+    }
+
+    /// No further request is read; a connection on which nothing is awaited ends.
+    pub(super) fn finish_exchange(&mut self, slot: u32) {
+        let Some(mut exchange) = self.clients.take_exchange(slot) else {
+            return;
+        };
+        let is_idle = exchange.is_idle();
+        // A request that has begun may still complete; its answer is the last.
+        if !is_idle && !exchange.is_inside_request() {
+            exchange.finish();
+        }
+        self.keep_exchange(slot, exchange, is_idle, false);
+        if is_idle {
+            self.drop_client(slot, Disconnect::Drop);
+        }
     }
 }

@@ -6,6 +6,10 @@
 //! client that pays for none. Two clients that share their channels gain nothing, since one of them
 //! pays. Knows neither names nor links: which client pays, its owner says.
 
+use std::borrow::Cow;
+
+use crate::{config::Limits, message::ErrorCode};
+
 /// The channels that clients pay for.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
@@ -27,10 +31,40 @@ pub(super) struct Places {
 pub(super) enum TooMany {
     /// The client has, or waits for, as many channels as it may.
     Subscriptions,
-    /// As many of its subscribes wait already.
+    /// As many subscribes, of its own or of all, wait already.
     Waiting,
     /// So many channels more may be used, and the client pays for too many to open one.
     Channels { left: usize },
+}
+
+impl TooMany {
+    /// What the client is told.
+    pub(super) fn refusal(self, limits: &Limits) -> (ErrorCode, Cow<'static, str>) {
+        let (channels, subscriptions) = (limits.channels_max, limits.subscriptions_max);
+        match self {
+            Self::Subscriptions => (
+                ErrorCode::TooManySubscriptions,
+                format!("a client may have {subscriptions} subscriptions").into(),
+            ),
+            Self::Waiting => (
+                ErrorCode::RateLimited,
+                "too many subscribes are waiting for PostgreSQL".into(),
+            ),
+            Self::Channels { left: 0 } => (
+                ErrorCode::TooManyChannels,
+                format!("the bridge may listen to {channels} channels, and each of them is in use")
+                    .into(),
+            ),
+            Self::Channels { left } => (
+                ErrorCode::TooManyChannels,
+                format!(
+                    "the bridge may listen to {channels} channels, and the {left} that are left \
+                     are for clients with fewer of their own"
+                )
+                .into(),
+            ),
+        }
+    }
 }
 
 impl Shares {

@@ -54,10 +54,8 @@ pub(super) struct Visit<'a> {
 pub(super) enum Wanted<'a> {
     /// This, whoever asks.
     Answer(Answer),
-    /// Whether the hub is ready.
-    Readiness,
-    /// The metrics.
-    Metrics,
+    /// What the hub has to say about itself.
+    Report(Report),
     /// A WebSocket: the opening handshake is sound.
     WebSocket {
         /// `Sec-WebSocket-Key`
@@ -72,6 +70,15 @@ pub(super) enum Wanted<'a> {
         /// As it was sent.
         segment: &'a str,
     },
+}
+
+/// What the hub is asked about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// Whether it is ready.
+    Readiness,
+    /// What it counted, and what there is.
+    Metrics,
 }
 
 /// One path.
@@ -95,10 +102,10 @@ enum Resource {
     Events,
     /// What follows the name, up to the next segment, is a channel; `POST` publishes.
     Publish,
-    /// That we live.
-    Health,
-    Readiness,
-    Metrics,
+    /// A text that is always the same.
+    Text(&'static str),
+    /// What the hub has to say about itself.
+    Report(Report),
 }
 
 /// Who is answered.
@@ -132,6 +139,11 @@ impl Site {
         self.has_channels = false;
     }
 
+    /// Whether there are channels here.
+    pub(super) fn has_channels(&self) -> bool {
+        self.has_channels
+    }
+
     /// What becomes of a request that was read, as far as its head says.
     pub(super) fn visit<'a>(
         &self,
@@ -149,7 +161,10 @@ impl Site {
             self.check_origin(request, way, authorization)
         };
         let fields = match request.origin {
-            Some(origin) if is_for_programs && checked.is_ok() => cors_fields(origin),
+            Some(origin) if is_for_programs && checked.is_ok() => {
+                let access = authorization.access();
+                cors_fields(origin, access.may_send_cookies(request.host, origin))
+            }
             // The answer depends on it: no cache may give one origin that of another.
             Some(_) | None if is_for_programs => VARY.to_owned(),
             Some(_) | None => String::new(),
@@ -195,25 +210,13 @@ impl Site {
         let is_admin = way.kind == Kind::Admin;
         let mut paths = PATHS.iter();
         paths.find(|it| {
-            let is_named = match it.resource {
-                Resource::Publish => publish_segment(path).is_some(),
-                Resource::Page
-                | Resource::Socket
-                | Resource::Module
-                | Resource::Events
-                | Resource::Health
-                | Resource::Readiness
-                | Resource::Metrics => it.name == path,
+            let is_named = if it.resource == Resource::Publish {
+                publish_segment(path).is_some()
+            } else {
+                it.name == path
             };
-            let is_there = match it.resource {
-                Resource::Events | Resource::Publish => self.has_channels,
-                Resource::Page
-                | Resource::Socket
-                | Resource::Module
-                | Resource::Health
-                | Resource::Readiness
-                | Resource::Metrics => true,
-            };
+            let is_for_channels = matches!(it.resource, Resource::Events | Resource::Publish);
+            let is_there = self.has_channels || !is_for_channels;
             let is_met = match it.audience {
                 Audience::Anybody | Audience::Public => !is_admin,
                 Audience::Admin => is_admin || self.admin_origins.is_none(),
@@ -237,25 +240,16 @@ impl Site {
 
     fn find_wanted<'a>(&self, resource: Option<Resource>, request: &Request<'a>) -> Wanted<'a> {
         let method = request.method;
+        let is_read = matches!(method, Method::Get | Method::Head);
         let (methods, is_taken) = match resource {
-            Some(Resource::Events) => (
-                "GET, HEAD, OPTIONS",
-                matches!(method, Method::Get | Method::Head | Method::Options),
-            ),
+            Some(Resource::Events) => ("GET, HEAD, OPTIONS", is_read || method == Method::Options),
             Some(Resource::Publish) => (
                 "POST, OPTIONS",
                 matches!(method, Method::Post | Method::Options),
             ),
-            // Of what is not there, any that we know is.
+            Some(_) => ("GET, HEAD", is_read),
+            // Of what is not there, each method that we know is not.
             None => ("GET, HEAD", method != Method::Other),
-            Some(
-                Resource::Page
-                | Resource::Socket
-                | Resource::Module
-                | Resource::Health
-                | Resource::Readiness
-                | Resource::Metrics,
-            ) => ("GET, HEAD", matches!(method, Method::Get | Method::Head)),
         };
         if !is_taken {
             return Wanted::Answer(not_allowed(methods));
@@ -272,9 +266,8 @@ impl Site {
             Some(Resource::Page) => self.find_socket(self.page.as_ref(), request),
             Some(Resource::Socket) => self.find_socket(None, request),
             Some(Resource::Module) => Wanted::Answer(self.answer_module(request)),
-            Some(Resource::Health) => Wanted::Answer(Answer::text(Status::Ok, "ok\n")),
-            Some(Resource::Readiness) => Wanted::Readiness,
-            Some(Resource::Metrics) => Wanted::Metrics,
+            Some(Resource::Text(text)) => Wanted::Answer(Answer::text(Status::Ok, text)),
+            Some(Resource::Report(report)) => Wanted::Report(report),
         }
     }
 
@@ -316,9 +309,15 @@ impl Site {
     }
 }
 
-/// For a page of an origin that is allowed: it may see the answer.
-fn cors_fields(origin: &str) -> String {
-    format!("Access-Control-Allow-Origin: {origin}\r\n{VARY}")
+/// For a page of an origin that is allowed: it may see the answer, that to a request with cookies
+/// only where it may send them.
+fn cors_fields(origin: &str, may_send_cookies: bool) -> String {
+    let credentials = if may_send_cookies {
+        "Access-Control-Allow-Credentials: true\r\n"
+    } else {
+        ""
+    };
+    format!("Access-Control-Allow-Origin: {origin}\r\n{credentials}{VARY}")
 }
 
 /// The channel's segment of a path that publishes.
@@ -366,17 +365,17 @@ const PATHS: &[Path] = &[
     Path {
         name: "/healthz",
         audience: Audience::Admin,
-        resource: Resource::Health,
+        resource: Resource::Text("ok\n"),
     },
     Path {
         name: "/readyz",
         audience: Audience::Admin,
-        resource: Resource::Readiness,
+        resource: Resource::Report(Report::Readiness),
     },
     Path {
         name: "/metrics",
         audience: Audience::Admin,
-        resource: Resource::Metrics,
+        resource: Resource::Report(Report::Metrics),
     },
 ];
 

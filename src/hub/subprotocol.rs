@@ -15,7 +15,7 @@ pub(super) struct Offer {
     /// The token among them.
     pub(super) token: Option<Secret>,
     /// Whether there are subprotocols, and none is ours: most clients end the connection then.
-    is_foreign: bool,
+    pub(super) is_foreign: bool,
 }
 
 impl Offer {
@@ -44,26 +44,8 @@ impl Offer {
     }
 }
 
-/// Whether the log said which subprotocol to offer.
-#[derive(Debug, Default)]
-pub(super) struct ForeignOffers {
-    is_told: bool,
-}
-
-impl ForeignOffers {
-    /// Says in the log, once, what to offer.
-    pub(super) fn note(&mut self, offer: &Offer) {
-        if offer.is_foreign && !std::mem::replace(&mut self.is_told, true) {
-            tracing::warn!(
-                "a client offers subprotocols of which none is spoken here, and most clients end \
-                 the connection then: offer \"{NEWEST}\", or none"
-            );
-        }
-    }
-}
-
 /// This version of the JSON protocol.
-const NEWEST: &str = "alle.v1";
+pub(super) const NEWEST: &str = "alle.v1";
 /// Whatever version is the newest.
 const ANY: &str = "alle";
 /// A token, in the characters of a subprotocol (RFC 9110, 5.6.2).

@@ -1,7 +1,7 @@
 //! Why a token lets nobody in, and how that is said: in HTTP, in JSON, by a close code.
 
 use crate::{
-    access::{Denial, jwt::JwtFault},
+    access::{Denial, cookie::CookieFault, jwt::JwtFault},
     http::response::Status,
     message::ErrorCode,
     ws::close::CloseReason,
@@ -16,6 +16,8 @@ pub(super) enum TokenRefusal {
     Wrong,
     /// It is no good JWT.
     Jwt(JwtFault),
+    /// It came in a cookie, and cannot be told.
+    Cookie(CookieFault),
     /// It was not looked at: too many wrong ones came from its address.
     TooMany,
 }
@@ -24,7 +26,7 @@ impl TokenRefusal {
     /// For whom it came with a request.
     pub(super) fn status(self) -> Status {
         match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) => Status::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => Status::Unauthorized,
             Self::TooMany => Status::TooManyRequests,
         }
     }
@@ -34,6 +36,7 @@ impl TokenRefusal {
             Self::Missing => "a token is required here",
             Self::Wrong => "the token is wrong",
             Self::Jwt(fault) => fault.text(),
+            Self::Cookie(fault) => fault.text(),
             Self::TooMany => "too many wrong tokens from this address",
         }
     }
@@ -41,7 +44,7 @@ impl TokenRefusal {
     /// What a client is told.
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) => ErrorCode::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => ErrorCode::Unauthorized,
             Self::TooMany => ErrorCode::RateLimited,
         }
     }
@@ -50,7 +53,9 @@ impl TokenRefusal {
     pub(super) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "WWW-Authenticate: Bearer\r\n",
-            Self::Wrong | Self::Jwt(_) => "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+            Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => {
+                "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
+            }
             Self::TooMany => "",
         }
     }
@@ -60,7 +65,7 @@ impl TokenRefusal {
         match self {
             Self::Missing => CloseReason::TokenMissing,
             Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
-            Self::Wrong | Self::Jwt(_) => CloseReason::TokenWrong,
+            Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => CloseReason::TokenWrong,
             Self::TooMany => CloseReason::TooManyTokens,
         }
     }
@@ -70,7 +75,7 @@ impl TokenRefusal {
         match self {
             Self::Wrong => true,
             Self::Jwt(fault) => !fault.is_signed(),
-            Self::Missing | Self::TooMany => false,
+            Self::Missing | Self::Cookie(_) | Self::TooMany => false,
         }
     }
 }

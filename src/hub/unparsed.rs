@@ -1,15 +1,19 @@
 //! Input of clients that is left for later: the rest of a read at whose middle the turn's work was
 //! done, or the client had asked for more than it may.
 //!
-//! Owns the bytes and their number; which client goes on when, the hub says.
+//! Owns the bytes and their number, and which clients go on in the next turn.
 
 use std::collections::HashMap;
+
+use crate::id::ClientId;
 
 /// By slot of the client.
 #[derive(Debug, Default)]
 pub(super) struct Unparsed {
     inputs: HashMap<u32, Vec<u8>>,
     bytes: usize,
+    /// Clients whose input goes on in the next turn.
+    stopped: Vec<ClientId>,
 }
 
 impl Unparsed {
@@ -18,6 +22,16 @@ impl Unparsed {
         self.bytes += rest.len();
         let before = self.inputs.insert(slot, rest.to_vec());
         debug_assert!(before.is_none(), "what was left was taken before");
+    }
+
+    /// The client's input goes on in the next turn.
+    pub(super) fn stop(&mut self, client: ClientId) {
+        self.stopped.push(client);
+    }
+
+    /// Those clients, in the order in which they stopped.
+    pub(super) fn take_stopped(&mut self) -> Vec<ClientId> {
+        std::mem::take(&mut self.stopped)
     }
 
     /// Takes what is left of the client's input, where something is.

@@ -101,8 +101,8 @@ impl Supervisor {
         })
     }
 
-    /// Makes the cluster a standby's, from the data directory of a server that is stopped. Called
-    /// once, in place of [`initialize`](Self::initialize).
+    /// Makes the cluster a copy of the one in this data directory, which has no server or one that
+    /// is stopped. Called once, in place of [`initialize`](Self::initialize).
     pub(super) fn copy(&mut self, data_dir: &Path) -> Result<(), SandboxError> {
         self.order(&format!("copy {}", data_dir.display()))?;
         if self.answer("cp", INITDB_TIMEOUT)? == "0" {
@@ -111,6 +111,11 @@ impl Supervisor {
         Err(SandboxError::Initialize {
             output: self.read_lossy("copy.log"),
         })
+    }
+
+    /// Makes the cluster a standby's. Called before the first start.
+    pub(super) fn stand_by(&mut self) -> Result<(), SandboxError> {
+        self.acknowledged("stand-by")
     }
 
     /// Starts the server and waits until it takes connections. None may be running.

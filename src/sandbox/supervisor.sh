@@ -35,8 +35,12 @@ while read -r order arguments; do
         answer=$?
         ;;
     copy)
-        # The files of a server that stopped in order, from which a standby starts.
-        cp -R "$arguments" "$directory/data" 2>"$directory/copy.log" && : >"$directory/data/standby.signal"
+        # The files of a cluster without a server, or of one that stopped in order.
+        cp -R "$arguments" "$directory/data" 2>"$directory/copy.log"
+        answer=$?
+        ;;
+    stand-by)
+        : >"$directory/data/standby.signal"
         answer=$?
         ;;
     start)

@@ -83,6 +83,14 @@ impl CloseReason {
         self.row().2
     }
 
+    /// Whether the peer is to get another token.
+    pub(crate) fn is_about_token(self) -> bool {
+        matches!(
+            self,
+            Self::TokenMissing | Self::TokenWrong | Self::TokenGone | Self::TokenExpired
+        )
+    }
+
     /// The table. 4001, 4003 and 4008 are ours (4000 to 4999 are private); 1011 for a silent peer
     /// because 1001 would say that *we* go away. The code says what the peer can do: 4001 to get
     /// another token, 4003 to do without the channel, 1013 to come again with what it has.

@@ -202,4 +202,4 @@ impl Peer {
 }
 
 /// How long anything may take before it counts as never.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use super::{
         CONTINUATION, CONTINUED, Case, Close, TEXT, TEXT_BEGUN, case, echo, fragmented, frame,
         text, whole,
     },
-    peer::{Seen, Step},
+    peer::{PATIENCE, Seen, Step},
 };
 
 /// κόσμε, a surrogate, "edited".
@@ -106,7 +106,7 @@ fn fast(number: &str, [valid, bad, rest]: [Vec<u8>; 3]) -> Case {
                 Step::Pause(Duration::from_millis(50)),
                 write(bad),
                 // A server that fails fast does so at once, but the machine may be busy.
-                Step::Pause(Duration::from_secs(5)),
+                Step::Pause(PATIENCE),
                 write(rest),
             ],
         )

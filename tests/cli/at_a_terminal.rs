@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{
     listen::TRANSCRIPT,
     mock_bridge::{MockBridge, MockClient},
+    program,
     terminal::Terminal,
 };
 
@@ -18,7 +19,8 @@ const PLAIN: [(&str, &str); 2] = [("TERM", "xterm"), ("NO_COLOR", "1")];
 /// `alle listen news` with `options` on 80 columns, waiting at its prompt.
 fn listening(bridge: &MockBridge, options: &[&str]) -> (Terminal, MockClient) {
     let url = bridge.url();
-    let program = [ALLE, "listen", "-w", &url, "news"];
+    let alle = program::path();
+    let program = [&*alle, "listen", "-w", &url, "news"];
     let terminal = Terminal::start(&[&program, options].concat(), &PLAIN, 80);
     let mut client = bridge.accept();
     client.confirm("news");
@@ -41,7 +43,8 @@ fn refuse(client: &mut MockClient, id: &serde_json::Value) {
 fn the_transcript_is_that_of_the_readme() {
     let bridge = MockBridge::start();
     let url = bridge.url();
-    let program = [ALLE, "listen", "-w", &url, "orders,alerts"];
+    let alle = program::path();
+    let program = [&*alle, "listen", "-w", &url, "orders,alerts"];
     let mut terminal = Terminal::start(&program, &PLAIN, 80);
     let mut client = bridge.accept();
     client.confirm("alerts");
@@ -164,8 +167,9 @@ fn a_refused_channel_is_named_and_off_the_list_and_the_person_goes_on() {
 fn colours_are_shown_unless_they_are_declined() {
     let bridge = MockBridge::start();
     let url = bridge.url();
+    let alle = program::path();
     let program = [
-        ALLE,
+        &*alle,
         "listen",
         "-w",
         &url,
@@ -192,7 +196,8 @@ fn colours_are_shown_unless_they_are_declined() {
 fn a_dumb_terminal_gets_no_escapes_and_edits_its_lines_itself() {
     let bridge = MockBridge::start();
     let url = bridge.url();
-    let program = [ALLE, "listen", "-w", &url, "news"];
+    let alle = program::path();
+    let program = [&*alle, "listen", "-w", &url, "news"];
     let mut terminal = Terminal::start(&program, &[("TERM", "dumb")], 80);
     let mut client = bridge.accept();
     client.confirm("news");
@@ -220,8 +225,6 @@ fn ctrl_d_and_ctrl_c_end_it_below_the_line() {
     }
 }
 
-const ALLE: &str = env!("CARGO_BIN_EXE_alle");
-
 /// A shell with job control, in a directory of its own.
 struct Shell {
     terminal: Terminal,
@@ -236,7 +239,8 @@ impl Shell {
         fs::create_dir_all(&folder).unwrap();
         let variables = [PLAIN[0], PLAIN[1], ("PS1", "$ ")];
         let bash = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
-        let terminal = Terminal::start(&bash, &variables, 80);
+        // A command is one line, however long the path of the program is.
+        let terminal = Terminal::start(&bash, &variables, 400);
         terminal.until_end("$");
         let mut shell = Self {
             terminal,
@@ -279,7 +283,8 @@ fn in_the_background_it_keeps_listening() {
     let bridge = MockBridge::start();
     let mut shell = Shell::start("background");
     let url = bridge.url();
-    shell.run(&format!("{ALLE} listen news -w {url} >out 2>err &"));
+    let alle = program::path();
+    shell.run(&format!("{alle} listen news -w {url} >out 2>err &"));
     let mut client = bridge.accept();
     client.confirm("news");
     notify(&mut client, "heard");
@@ -302,9 +307,10 @@ fn stopped_sent_to_the_background_and_fetched_again_it_knows_what_was_typed() {
     let bridge = MockBridge::start();
     let mut shell = Shell::start("jobs");
     shell.run("stty -g >before");
+    let alle = program::path();
     shell
         .terminal
-        .press(&format!("{ALLE} listen news -w {}\r", bridge.url()));
+        .press(&format!("{alle} listen news -w {}\r", bridge.url()));
     let mut client = bridge.accept();
     client.confirm("news");
     shell

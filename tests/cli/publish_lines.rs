@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     mock_bridge::{MockBridge, MockClient},
-    program::{Program, alle},
+    program::{self, Program, alle},
     terminal::Terminal,
 };
 
@@ -183,7 +183,7 @@ fn a_person_sees_how_far_it_has_come() {
     std::fs::write(&file, "a\nb\n").unwrap();
     let command = format!(
         "{} publish -w {} --lines c <{}",
-        env!("CARGO_BIN_EXE_alle"),
+        program::path(),
         bridge.url(),
         file.display()
     );

@@ -13,7 +13,7 @@ use std::{
 
 use alle::internals::sandbox;
 
-use super::program::{Program, alle, environment::clean};
+use super::program::{self, Program, alle, environment::clean};
 
 /// A tmux server with one window of 80 columns.
 struct Tmux {
@@ -126,7 +126,7 @@ fn a_person_types_recalls_resizes_stops_and_returns_while_notifications_come() {
             break url.to_owned();
         }
     };
-    let program = format!("{} listen news -w {url}", env!("CARGO_BIN_EXE_alle"));
+    let program = format!("{} listen news -w {url}", program::path());
     let tmux = Tmux::start(&program);
     tmux.until(|screen| last(screen) == ">");
     let ticker = Ticker::start(&url);

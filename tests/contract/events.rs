@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    harness::{Bridge, bridge_and_database},
+    harness::{Bridge, Database, bridge_and_database},
     raw::Raw,
 };
 
@@ -24,7 +24,7 @@ impl Curl {
         let url = format!("http://{}/sse?{query}", bridge.address);
         let field = format!("Last-Event-ID: {last_event_id}");
         let mut child = Command::new("curl")
-            .args(["-sN", "--max-time", "30", "-H", &field, &url])
+            .args(["-sN", "--max-time", CURL_SECONDS_MAX, "-H", &field, &url])
             .stdout(Stdio::piped())
             .spawn()
             .expect("curl is installed");
@@ -58,6 +58,9 @@ impl Curl {
     }
 }
 
+/// It ends with its test; this is for one that waits for an event which never comes.
+const CURL_SECONDS_MAX: &str = "300";
+
 impl Drop for Curl {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -80,7 +83,9 @@ fn post(bridge: &Bridge, channel: &str, payload: &str) -> (String, Value) {
 
 #[test]
 fn curl_reads_what_curl_publishes_and_goes_on_where_it_was() {
-    let (bridge, _database) = bridge_and_database();
+    let database = Database::create();
+    // The reader comes back after as many programs as a busy machine takes its time to start.
+    let bridge = Bridge::start_with(&database.url(), &["--unlisten-delay", "60"]);
     let query = "channel=orders&channel=alerts";
     let mut reader = Curl::events(&bridge, query, "");
     let told = [reader.next(), reader.next()].map(|(name, _)| name);

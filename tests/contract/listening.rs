@@ -139,13 +139,10 @@ fn channels_of_the_command_line_are_listened_to_from_the_start_and_never_unliste
     let mut client = bridge.client();
     client.subscribe(&channel);
     client.unsubscribe(&channel);
-    client.subscribe("fence");
-    client.unsubscribe("fence");
-    wait_until("the fence's UNLISTEN", || {
-        let activity = "SELECT query FROM pg_stat_activity
-                        WHERE datname = current_database() AND application_name = 'alle'";
-        database.sql().one(activity).contains("UNLISTEN \"fence\"")
-    });
+    let fence = format!("fence_{}", database.name);
+    client.subscribe(&fence);
+    client.unsubscribe(&fence);
+    wait_until("the fence's UNLISTEN", || unlistens(&fence) == 1);
     assert_eq!((listens(&channel), unlistens(&channel)), (1, 0));
 }
 

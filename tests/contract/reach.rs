@@ -32,10 +32,14 @@ fn mute_after(greeting: &'static [u8]) -> u16 {
     port
 }
 
+/// Within them a busy machine gets as far as the server lets it.
+const SECONDS: u32 = 5;
+
 /// What `alle doctor` finds out about it, and what it proposes.
 fn diagnosis(greeting: &'static [u8], mode: &str) -> String {
     let port = mute_after(greeting);
-    let url = format!("postgresql://u:p@localhost:{port}/x?sslmode={mode}&connect_timeout=2");
+    let url =
+        format!("postgresql://u:p@localhost:{port}/x?sslmode={mode}&connect_timeout={SECONDS}");
     let (code, stdout, _) = run(alle_with(&["doctor", "-p", &url]));
     assert_eq!(code, Some(1), "{stdout}");
     stdout
@@ -47,31 +51,31 @@ fn an_attempt_that_fails_says_which_address_it_was_and_how_far_it_got() {
         (
             b"",
             "disable",
-            "accepted, and nothing was answered within 2 s",
+            "accepted, and nothing was answered within 5 s",
             "a proxy or pooler without a server",
         ),
         (
             b"S",
             "require",
-            "the TLS handshake was not finished within 2 s",
+            "the TLS handshake was not finished within 5 s",
             "the server's load",
         ),
         (
             b"R\0\0\0\x08\0\0\0\x03",
             "disable",
-            "the authentication was not finished within 2 s",
+            "the authentication was not finished within 5 s",
             "the server's log",
         ),
         (
             b"R\0\0\0\x08\0\0\0\0",
             "disable",
-            "the authentication passed, and no session began within 2 s",
+            "the authentication passed, and no session began within 5 s",
             "no server connection to give",
         ),
         (
             b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I",
             "disable",
-            "the first query of the session was not answered within 2 s",
+            "the first query of the session was not answered within 5 s",
             "a pooler that has no server connection to give",
         ),
     ];
@@ -141,7 +145,7 @@ fn a_publish_of_the_first_moment_waits_for_the_first_session() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let url = format!(
-        "postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable",
+        "postgresql://postgres@127.0.0.1:{port}/{}?sslmode=disable&connect_timeout=60",
         database.name
     );
     let bridge = Bridge::serve(&url, &[]);

@@ -106,7 +106,7 @@ fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
         "--admin-addr",
         "127.0.0.1:0",
         "--drain",
-        "5",
+        "10",
     ];
     let mut first = activated(&listener, ACTIVATE, &arguments);
     let admin = first.wait_for_log("health and metrics are at http://");

@@ -41,7 +41,7 @@ fn url([first, second]: [&Sandbox; 2], parameters: &str) -> String {
 /// The port of the server that `psql` chooses.
 #[track_caller]
 fn psql_connects_to(url: &str) -> u16 {
-    let output = Command::new("psql")
+    let output = Command::new(pair()[0].client("psql"))
         .args(["-X", "-A", "-t", "-w", "-c", "SELECT inet_server_port()"])
         .args(["-d", url])
         .stdin(Stdio::null())

@@ -92,9 +92,19 @@ impl Browser {
             complaints: Vec::new(),
         };
         browser.attach();
-        browser.call("Page.navigate", &json!({"url": url}));
-        browser.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'");
+        browser.navigate(url);
         browser
+    }
+
+    /// Opens another URL in the page.
+    #[track_caller]
+    pub fn navigate(&mut self, url: &str) {
+        self.call("Page.navigate", &json!({"url": url}));
+        let there = format!(
+            "document.readyState === 'complete' && location.href === {}",
+            json!(url)
+        );
+        self.wait_for(&there);
     }
 
     /// The value of an expression in the page.
@@ -151,22 +161,32 @@ impl Browser {
         self.call("Input.insertText", &json!({"text": text}));
     }
 
-    /// Clicks the middle of the first match of `selector`, as a mouse would.
+    /// Clicks the first match of `selector`, which is what a mouse would hit at its middle.
+    ///
+    /// In one step with the look at its place: between two of them, what the page shows next could
+    /// move it away from there.
+    #[track_caller]
     pub fn click(&mut self, selector: &str) {
-        let middle = self.evaluate(&format!(
+        let expression = format!(
             "(() => {{
                 const found = document.querySelector({});
                 found.scrollIntoView({{ block: 'center' }});
                 const box = found.getBoundingClientRect();
-                return [box.x + box.width / 2, box.y + box.height / 2];
+                const hit = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+                if (!found.contains(hit)) return hit ? hit.outerHTML : 'nothing';
+                found.focus();
+                hit.click();
+                return null;
             }})()",
             json!(selector)
-        ));
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({"type": kind, "x": middle[0], "y": middle[1], "button": "left",
-                "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", &event);
-        }
+        );
+        let parameters =
+            json!({"expression": expression, "returnByValue": true, "userGesture": true});
+        let result = self.call("Runtime.evaluate", &parameters);
+        let is_missing = result.get("exceptionDetails").is_some();
+        assert!(!is_missing, "{selector}: {result}");
+        let hit = &result["result"]["value"];
+        assert_eq!(*hit, Value::Null, "in the place of {selector}");
     }
 
     /// Presses Enter.

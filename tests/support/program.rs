@@ -4,6 +4,7 @@
 pub mod environment;
 
 use std::{
+    env,
     io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{
@@ -22,6 +23,12 @@ use rustix::{
 /// How long anything may take before it counts as never.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program under test: that which was built with the tests, unless `ALLE_TEST_PROGRAM` names one
+/// that was built with other features, as the tests were.
+pub fn path() -> String {
+    env::var("ALLE_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_alle").to_owned())
+}
+
 /// `alle` with `arguments` (separated by spaces) in a clean environment.
 pub fn alle(arguments: &str) -> Command {
     alle_with(&arguments.split_whitespace().collect::<Vec<_>>())
@@ -29,7 +36,7 @@ pub fn alle(arguments: &str) -> Command {
 
 /// `alle` with each of `arguments` as it is.
 pub fn alle_with(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_alle"));
+    let mut command = Command::new(path());
     command.args(arguments);
     environment::clean(&mut command);
     command

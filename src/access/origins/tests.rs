@@ -336,3 +336,37 @@ fn what_no_option_takes_is_not_advised() {
         assert!(!text.contains("--allow"), "{text}");
     }
 }
+
+#[test]
+fn a_cookie_counts_where_the_browser_says_that_no_foreign_page_asked() {
+    let mut policy = plain();
+    policy.allow_origins = vec!["https://app.example".to_owned()];
+    let host = Some("bridge.example");
+    for (origin, fetch_site, is_allowed) in [
+        (Some("https://bridge.example"), None, true),
+        (Some("https://app.example"), Some("cross-site"), true),
+        (Some("https://evil.example"), Some("same-origin"), false),
+        (Some("null"), None, false),
+        (None, Some("same-origin"), true),
+        (None, Some("none"), true),
+        (None, Some("same-site"), false),
+        (None, Some("cross-site"), false),
+        (None, Some("Same-Origin"), false),
+        (None, None, false),
+    ] {
+        let found = policy.check_with_cookie(host, origin, fetch_site);
+        assert_eq!(found.is_ok(), is_allowed, "{origin:?} {fetch_site:?}");
+    }
+}
+
+#[test]
+fn pages_of_all_the_world_have_these_origins() {
+    for (origin, is_any) in [
+        ("*", true),
+        ("null", true),
+        ("NULL", true),
+        ("https://a", false),
+    ] {
+        assert_eq!(is_of_any_page(origin), is_any, "{origin}");
+    }
+}

@@ -85,6 +85,17 @@ pub(super) const MAX_CLIENTS: Flag = Flag {
     help: "Answer 429 beyond N clients of one identity, which is the sub of a JWT",
     ..ROW
 };
+pub(super) const RATE: Flag = Flag {
+    long: "identity-rate",
+    value: Value::Count(1, |it, count| {
+        // No identity sends more in a second than the library counts.
+        let rate = count.try_into().unwrap_or(u32::MAX);
+        it.bridge.limits.identity_rate_max = Some(rate);
+    }),
+    default: Default::Described("any number"),
+    help: "Refuse the messages of an identity beyond N a second, by all of its clients and over HTTP",
+    ..ROW
+};
 pub(super) const SIGNING_KEY_FILE: Flag = Flag {
     long: "sign-with",
     value: Value::File(|it, path| it.signing_key_file = Some(path.into())),

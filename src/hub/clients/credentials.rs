@@ -4,8 +4,17 @@
 
 use std::time::Duration;
 
-use super::{super::deadlines::Ending, Clients, Phase};
+use super::{Clients, Phase};
 use crate::{access::Credential, id::Tick};
+
+/// The end of a client's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::hub) struct Ending {
+    /// Until then.
+    pub(in crate::hub) left: Duration,
+    /// The client was told.
+    pub(in crate::hub) is_told: bool,
+}
 
 impl Clients {
     /// What the client came in with, if messages flow.
@@ -59,3 +68,22 @@ impl Clients {
         true
     }
 }
+
+impl Ending {
+    /// Whether it is time to tell the client.
+    pub(in crate::hub) fn is_to_be_told(&self) -> bool {
+        !self.is_told && self.left <= NOTICE
+    }
+
+    /// How long there is nothing to do about it.
+    pub(in crate::hub) fn next_look(self) -> Duration {
+        if self.is_told {
+            self.left
+        } else {
+            self.left.saturating_sub(NOTICE)
+        }
+    }
+}
+
+/// So long before the end of its token a client is told.
+const NOTICE: Duration = Duration::from_secs(60);

@@ -6,7 +6,10 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::{
+    responses::{post, statuses},
+    world::World,
+};
 use crate::{
     access::{
         Access, Credentials, Permissions,
@@ -322,6 +325,54 @@ fn an_identity_has_as_many_clients_as_it_may_until_one_leaves() {
     world.disconnect(bob);
     assert_eq!(upgraded(&mut world, &anns).1, "101");
     assert_eq!(upgraded(&mut world, &anns).1, "429");
+}
+
+#[test]
+fn all_clients_of_an_identity_share_its_messages_of_a_second() {
+    let mut world = World::with_settings(Settings {
+        access: access("*"),
+        limits: Limits {
+            identity_rate_max: Some(4),
+            client_rate_max: Some(3),
+            ..Limits::default()
+        },
+        ..Settings::default()
+    });
+    world.postgres_answers_all();
+    let (first, second) = (user(&mut world, "ann", 600), user(&mut world, "ann", 300));
+    let bob = user(&mut world, "bob", 600);
+    let ping = r#"{"type":"ping"}"#;
+    let code = |client, world: &mut World| {
+        world.send(client, ping);
+        world.messages(client)[0]["code"].clone()
+    };
+    for (client, expected) in [
+        (first, json!(null)),
+        (first, json!(null)),
+        (first, json!(null)),
+        // A client's own limit is the first one, and takes nothing from the others.
+        (first, json!("rate_limited")),
+        (second, json!(null)),
+        (second, json!("rate_limited")),
+        (bob, json!(null)),
+    ] {
+        assert_eq!(code(client, &mut world), expected);
+    }
+    let field = format!("Authorization: Bearer {}\r\n", token(&world, "ann", 600));
+    let ask = |world: &mut World, request: &str| {
+        let client = world.connect();
+        world.input(client, request.as_bytes());
+        world.postgres_answers_all();
+        statuses(world, client)
+    };
+    let publish = post("a", &field, "p");
+    let events = format!("GET /sse?channel=a HTTP/1.1\r\nHost: localhost\r\n{field}\r\n");
+    assert_eq!(ask(&mut world, &publish), [429]);
+    assert_eq!(ask(&mut world, &events), [429]);
+    world.pass(Duration::from_millis(250));
+    assert_eq!(ask(&mut world, &publish), [200]);
+    assert_eq!(ask(&mut world, &publish), [429]);
+    assert_eq!(code(second, &mut world), json!("rate_limited"));
 }
 
 fn pass_without_client(world: &mut World, seconds: u64) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{admin::world_with_admin, world::World};
-use crate::{config::BridgeConfig, hub::shutdown::Shutdown, id::ClientId};
+use crate::{config::BridgeConfig, id::ClientId};
 
 const SPAN: Duration = Duration::from_secs(10);
 const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
@@ -94,10 +94,7 @@ fn draining_lasts_a_day_at_most_however_long_is_asked() {
         world.client();
         world.drain(span);
         let end = world.now + day;
-        let Shutdown::Draining { until, .. } = world.hub.shutdown else {
-            panic!("it drains");
-        };
-        assert_eq!(until, end, "{span:?}");
+        assert_eq!(world.hub.shutdown.drained_at(), Some(end), "{span:?}");
     }
 }
 

@@ -1,0 +1,247 @@
+//! How subscriptions begin: what a client is told of where each of its channels stands, and what it
+//! missed since it was here.
+//!
+//! Knows neither who may subscribe nor what a position of another bridge is to us, which is the
+//! group's.
+
+use std::time::Instant;
+
+use super::{
+    channels::Channels,
+    encode::{Transport, append_message},
+    group::{Judgement, Patience},
+    membership::Membership,
+    opening::{Opening, Resumption},
+    pending::Subscribe,
+    position::Position,
+    work::{Work, message_units},
+};
+use crate::{
+    channel::{Channel, ChannelKey},
+    delivery::{Delivery, Recovered},
+    message::{GapReason, ServerMessage, Since},
+    metrics::Metrics,
+    sse::event_id::EventId,
+};
+
+/// What is looked at, and changed, when the channels of a client begin.
+pub(super) struct Beginning<'a> {
+    pub(super) channels: &'a Channels,
+    pub(super) delivery: &'a mut Delivery,
+    pub(super) metrics: &'a mut Metrics,
+    pub(super) work: &'a mut Work,
+}
+
+impl Beginning<'_> {
+    // ---- of a WebSocket's client, each by itself
+
+    /// The subscription holds from now on. Behind the answer follows what the client missed since
+    /// its position, if all of that is still there.
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        request: &Subscribe,
+        judgement: Judgement,
+    ) {
+        let position = self.channels.position(key);
+        let since = request.since.as_ref();
+        let recovered = match judgement {
+            Judgement::Position(seq) => {
+                let missed = self.recover_from(slot, key, &position, seq);
+                let is_foreign = since.is_some_and(|it| !position.epoch.is_named(&it.epoch));
+                self.metrics.group_resumes += u64::from(is_foreign && missed.is_some());
+                missed.map(|missed| (seq, missed))
+            }
+            Judgement::Unknown | Judgement::Wait => None,
+        };
+        let missed_from = recovered.as_ref().map(|&(seq, _)| seq);
+        if let Some(seq) = missed_from {
+            self.metrics.deliveries += position.seq - seq;
+        }
+        let message = ServerMessage::Subscribed {
+            channel: self.channels.name(key).as_str(),
+            epoch: &position.epoch.to_string(),
+            seq: missed_from.unwrap_or(position.seq),
+            recovered: since.map(|_| missed_from.is_some()),
+            id: request.id.as_ref(),
+        };
+        self.delivery
+            .push(slot, |out| append_message(&message, out));
+        if let Some((_, missed)) = recovered {
+            self.work.spend(message_units(missed.bytes()));
+            self.delivery.push_recovered(slot, &[missed]);
+        }
+    }
+
+    /// What a WebSocket's client missed of the channel behind notification `seq`.
+    fn recover_from(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        position: &Position,
+        seq: u64,
+    ) -> Option<Recovered> {
+        let transport = Transport::WebSocket;
+        let place = place_in(self.delivery, key, position, seq)?;
+        let count = self.delivery.count_after(key, place)? as u64;
+        if count != position.seq - seq {
+            return None;
+        }
+        let frame = position.framing(transport);
+        self.delivery
+            .recover(slot, transport.lane(), key, place, 0, frame)
+    }
+
+    // ---- of a reader of events, all at one moment
+
+    /// All of the stream's channels begin. First the reader learns where each stands and of which of
+    /// them something is missing, all at the place it has come from; then follows what it missed, in
+    /// the order of all channels. So wherever the stream is cut, its reader's position is true.
+    pub(super) fn join(&mut self, slot: u32, opening: &Opening) {
+        let mut missed = Vec::new();
+        let mut reserved = 0;
+        for (at, &key) in opening.channels.iter().enumerate() {
+            self.work.spend(1);
+            let is_last = at + 1 == opening.channels.len();
+            let position = self.channels.position(key);
+            let recovered = match opening.resumption {
+                Resumption::Now | Resumption::Unknown(_) => None,
+                Resumption::Place(place) => self.recover(slot, key, &position, place, reserved),
+            };
+            self.tell_position(slot, key, &position, opening, recovered.as_ref(), is_last);
+            if let Some((recovered, count)) = recovered {
+                reserved += recovered.bytes();
+                self.metrics.deliveries += count;
+                self.work.spend(message_units(recovered.bytes()));
+                missed.push(recovered);
+            }
+        }
+        self.delivery.push_recovered(slot, &missed);
+    }
+
+    /// What is kept of the channel behind the place, and how many notifications that is; `None` if one
+    /// is missing.
+    fn recover(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        position: &Position,
+        place: u64,
+        reserved: usize,
+    ) -> Option<(Recovered, u64)> {
+        if place >= position.last {
+            return Some((Recovered::default(), 0));
+        }
+        if place < position.began {
+            return None;
+        }
+        // Without a history there is something behind the place, and nothing kept of it.
+        let count = self.delivery.count_after(key, place).filter(|&it| it > 0)?;
+        let lane = Transport::EventStream.lane();
+        let frame = position.framing(Transport::EventStream);
+        let recovered = self
+            .delivery
+            .recover(slot, lane, key, place, reserved, frame)?;
+        Some((recovered, count as u64))
+    }
+
+    /// Tells the reader where a channel stands for it, and whether something of it is missing.
+    fn tell_position(
+        &mut self,
+        slot: u32,
+        key: ChannelKey,
+        position: &Position,
+        opening: &Opening,
+        recovered: Option<&(Recovered, u64)>,
+        is_last: bool,
+    ) {
+        let epoch = &*position.epoch.to_string();
+        let seq = position.seq - recovered.map_or(0, |&(_, count)| count);
+        let here = EventId {
+            epoch,
+            seq,
+            place: Some(self.channels.place()),
+        };
+        // Where a position is unknown, it stays what it is until all is told.
+        let id = match &opening.resumption {
+            Resumption::Now => Some(here),
+            Resumption::Place(place) => Some(EventId {
+                place: Some(*place),
+                ..here
+            }),
+            Resumption::Unknown(id) => EventId::parse(id),
+        };
+        let channel = self.channels.name(key).as_str();
+        let is_resumed = opening.resumption != Resumption::Now;
+        let subscribed = ServerMessage::Subscribed {
+            channel,
+            epoch,
+            seq,
+            recovered: is_resumed.then_some(recovered.is_some()),
+            id: None,
+        };
+        let transport = Transport::EventStream;
+        self.delivery
+            .push(slot, |out| transport.append(&subscribed, id.as_ref(), out));
+        if !is_resumed || recovered.is_some() {
+            return;
+        }
+        let gap = ServerMessage::Gap {
+            channel,
+            epoch,
+            seq,
+            reason: GapReason::NotRecovered,
+        };
+        let is_unknown = matches!(opening.resumption, Resumption::Unknown(_));
+        let id = if is_unknown && is_last {
+            Some(here)
+        } else {
+            id
+        };
+        self.metrics.gaps += 1;
+        self.delivery
+            .push(slot, |out| transport.append(&gap, id.as_ref(), out));
+    }
+}
+
+/// The place of the channel's notification `seq` in the order of all channels, where that is known.
+fn place_in(delivery: &Delivery, key: ChannelKey, position: &Position, seq: u64) -> Option<u64> {
+    match seq {
+        _ if seq == position.seq => Some(position.last),
+        0 => Some(position.began),
+        _ => delivery.place_of(key, seq),
+    }
+}
+
+/// The place of a position as a reader has it, among the channels that it asks for. One of another
+/// bridge is known in a group, by its channel's notification alone.
+pub(super) fn place_of(
+    id: &str,
+    names: &[Channel],
+    (channels, delivery): (&Channels, &Delivery),
+    membership: &mut Membership,
+    now: Instant,
+) -> Option<u64> {
+    let id = EventId::parse(id)?;
+    let since = Since {
+        epoch: id.epoch.into(),
+        seq: id.seq,
+    };
+    for name in names {
+        let Some(key) = channels.find(name.as_str()) else {
+            continue;
+        };
+        let position = channels.position(key);
+        let place = match membership.judge(key, Some(&since), channels, Patience::None, now) {
+            Judgement::Position(_) if position.epoch.is_named(id.epoch) && id.place.is_some() => {
+                id.place
+            }
+            Judgement::Position(seq) => place_in(delivery, key, &position, seq),
+            Judgement::Unknown | Judgement::Wait => continue,
+        };
+        // It may be before the channel's beginning: other channels began earlier.
+        return place.filter(|&place| place <= channels.place());
+    }
+    None
+}

@@ -1,0 +1,287 @@
+//! The judge of requests: what becomes of one, by its head.
+//!
+//! Looks at what is at the path, who asks, and whether there is room; counts what it finds out on the
+//! way, and acts on nobody. What the hub has to say about itself it asks back.
+
+use super::{
+    addressing::{channel_of, channels_of, last_event_id},
+    answer::Answer,
+    asking::Asking,
+    authorization::{Authorization, TOO_MANY_OF_IDENTITY},
+    clients::Clients,
+    endpoints::EndpointsBySlot,
+    refusals::Refusals,
+    reply::{Handshake, Publish, Reply, Stream},
+    retries::Retries,
+    room::Room,
+    site::{NO_DESCRIPTOR, Report, Site, Visit, Wanted, Way},
+    subprotocol::Offer,
+    token_refusal::TokenRefusal,
+    work::Work,
+};
+use crate::{
+    access::{Credential, origins, secret::Secret, visitor::Verdict},
+    channel::{Channel, LengthUnit},
+    config::Limits,
+    escape,
+    http::{
+        body::Framing,
+        request::{Method, Request},
+        response::Status,
+    },
+    id::Clock,
+    message::ErrorCode,
+    metrics::Metrics,
+    ws::{close::CloseReason, handshake::offered_protocols},
+};
+
+/// What is looked at, and what is counted, to judge a request.
+pub(super) struct Judge<'a> {
+    pub(super) slot: u32,
+    pub(super) clients: &'a Clients,
+    pub(super) endpoints: &'a EndpointsBySlot,
+    pub(super) site: &'a Site,
+    pub(super) limits: &'a Limits,
+    pub(super) length_unit: LengthUnit,
+    pub(super) is_shutting_down: bool,
+    pub(super) clock: &'a Clock,
+    pub(super) authorization: &'a mut Authorization,
+    pub(super) room: &'a mut Room,
+    pub(super) asking: &'a mut Asking,
+    pub(super) refusals: &'a mut Refusals,
+    pub(super) retries: &'a mut Retries,
+    pub(super) work: &'a mut Work,
+    pub(super) metrics: &'a mut Metrics,
+}
+
+/// What the request comes to.
+pub(super) enum Judged {
+    Reply(Reply),
+    /// The hub is to say this of itself; to `HEAD`, without the body.
+    Report {
+        of: Report,
+        is_head_only: bool,
+    },
+}
+
+impl Judge<'_> {
+    /// What becomes of a request that was read.
+    pub(super) fn judge(&mut self, request: &Request<'_>) -> Judged {
+        let way = Way {
+            kind: self.clients.kind(self.slot),
+            is_to_loopback: self.endpoints.is_to_loopback(self.slot),
+        };
+        let Visit {
+            wanted,
+            fields,
+            may_persist,
+        } = self.site.visit(request, way, self.authorization);
+        let is_head_only = request.method == Method::Head;
+        let reply = match wanted {
+            Wanted::Report(of) => return Judged::Report { of, is_head_only },
+            Wanted::Answer(answer) => Err(answer),
+            Wanted::WebSocket { key } => self.judge_handshake(key, request),
+            Wanted::Events => self.judge_events(request, &fields),
+            Wanted::EventsRefused => {
+                Err(self.refuse_stream(CloseReason::Overloaded, NO_DESCRIPTOR, &fields))
+            }
+            Wanted::Publish { segment } => self.judge_publish(segment, request, &fields),
+        };
+        Judged::Reply(reply.unwrap_or_else(|answer| {
+            Reply::Respond(
+                answer
+                    .with_fields(&fields)
+                    .head_only(is_head_only)
+                    .persistent(may_persist && !self.is_shutting_down),
+            )
+        }))
+    }
+
+    /// What becomes of a sound opening handshake.
+    fn judge_handshake(&mut self, key: &str, request: &Request<'_>) -> Result<Reply, Answer> {
+        if self.is_shutting_down {
+            let text = "shutting down\n";
+            return Err(Answer::text(Status::ServiceUnavailable, text));
+        }
+        if let Some((status, reason)) = self.room.find_lack(self.slot, self.clients) {
+            return Err(Answer::refusal(status, reason));
+        }
+        let offer = if self.site.has_channels() {
+            Offer::read(offered_protocols(&request.fields))
+        } else {
+            Offer::default()
+        };
+        self.refusals.note_offer(&offer);
+        let upgrade = |token| {
+            Reply::Upgrade(Handshake {
+                key: key.to_owned(),
+                protocol: offer.chosen,
+                token,
+            })
+        };
+        let access = self.authorization.access();
+        if access.is_asked {
+            let Some(verdict) = self.asking.take(self.slot) else {
+                return Ok(Reply::Ask);
+            };
+            let admitted = self.admitted(verdict);
+            return admitted.map(|credential| upgrade(Ok(Some(credential))));
+        }
+        let in_offer = offer.token.filter(|_| access.is_token_required());
+        let in_header = self.token_of(request).map_err(|refusal| {
+            Answer::refusal(refusal.status(), refusal.text()).with_fields(refusal.challenge())
+        })?;
+        let token = match in_offer {
+            None if in_header.is_none() => self
+                .token_in_cookie(request)
+                .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
+            Some(token) if in_header.is_none() => self.authenticate(&token).map(Some),
+            Some(_) | None => Ok(in_header),
+        };
+        let credential = token.as_ref().ok().and_then(Option::as_ref);
+        if self.authorization.is_identity_full(credential) {
+            let status = Status::TooManyRequests;
+            return Err(Answer::refusal(status, TOO_MANY_OF_IDENTITY));
+        }
+        Ok(upgrade(token))
+    }
+
+    /// What somebody who was asked about the client lets it do.
+    fn admitted(&mut self, verdict: Verdict) -> Result<Credential, Answer> {
+        let (status, reason) = match verdict {
+            Verdict::Admit(permissions) => return Ok(self.authorization.grant(permissions)),
+            Verdict::Refuse(reason) => (Status::Forbidden, reason),
+            Verdict::Unauthenticated(reason) => (Status::Unauthorized, reason),
+            Verdict::Unavailable(reason) => (Status::ServiceUnavailable, reason),
+        };
+        Err(Answer::refusal(status, &escape::escaped(&reason)))
+    }
+
+    /// What becomes of a request for events.
+    fn judge_events(&mut self, request: &Request<'_>, fields: &str) -> Result<Reply, Answer> {
+        let token = self.require_token(request)?;
+        if self.authorization.is_identity_full(token.as_ref()) {
+            let code = ErrorCode::RateLimited;
+            return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
+        }
+        let taken = self
+            .authorization
+            .take_request(token.as_ref(), self.clock.tick());
+        taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
+        let max = self.limits.subscriptions_max;
+        let channels = channels_of(request.query, self.length_unit, max)?;
+        let mut names = channels.iter().map(Channel::as_str);
+        let is_forbidden = |name: &&str| !self.authorization.may_subscribe(token.as_ref(), name);
+        if let Some(name) = names.find(is_forbidden) {
+            let text = "no subscribing to this channel";
+            return Err(Answer::error_refusal(
+                ErrorCode::Forbidden,
+                text,
+                Some(name),
+            ));
+        }
+        if request.method == Method::Head {
+            return Err(Answer::new(Status::Ok, "text/event-stream", ""));
+        }
+        if self.is_shutting_down {
+            let reason = CloseReason::GoingAway;
+            return Err(self.refuse_stream(reason, reason.text(), fields));
+        }
+        if let Some((_, text)) = self.room.find_lack(self.slot, self.clients) {
+            return Err(self.refuse_stream(CloseReason::Overloaded, text, fields));
+        }
+        Ok(Reply::Stream(Stream {
+            token,
+            channels,
+            last_event_id: last_event_id(request),
+            fields: fields.to_owned(),
+        }))
+    }
+
+    /// A stream that ends as soon as it has begun: its reader tries again.
+    fn refuse_stream(&mut self, reason: CloseReason, text: &str, fields: &str) -> Answer {
+        Answer::stream_end(self.retries.after_end(), reason.code(), text, fields)
+    }
+
+    /// What becomes of a request to publish that has its head.
+    fn judge_publish(
+        &mut self,
+        segment: &str,
+        request: &Request<'_>,
+        fields: &str,
+    ) -> Result<Reply, Answer> {
+        let token = self.require_token(request)?;
+        let channel = channel_of(segment, self.length_unit)?;
+        let name = channel.as_str();
+        if !self.authorization.may_publish(token.as_ref(), name) {
+            let text = "no publishing to this channel";
+            return Err(Answer::error_refusal(
+                ErrorCode::Forbidden,
+                text,
+                Some(name),
+            ));
+        }
+        let max = self.limits.message_bytes_max;
+        if matches!(request.body, Framing::Length(bytes) if bytes > max as u64) {
+            return Err(Answer::too_large(max, Some(name)));
+        }
+        Ok(Reply::Publish(Publish {
+            channel,
+            token,
+            is_persistent: request.is_persistent && !self.is_shutting_down,
+            fields: fields.to_owned(),
+        }))
+    }
+
+    // ---- tokens
+
+    /// The token that the request brings in its header.
+    fn token_of(&mut self, request: &Request<'_>) -> Result<Option<Credential>, TokenRefusal> {
+        let bearer = self.authorization.bearer(request);
+        bearer.map(|token| self.authenticate(&token)).transpose()
+    }
+
+    /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
+    /// made the request may be a foreign one.
+    fn token_in_cookie(
+        &mut self,
+        request: &Request<'_>,
+    ) -> Result<Result<Option<Credential>, TokenRefusal>, origins::Refusal> {
+        let Some(token) = self.authorization.cookie(request)? else {
+            return Ok(Ok(None));
+        };
+        if token.is_err() {
+            self.metrics.tokens_wrong += 1;
+        }
+        let found = token.and_then(|token| self.authenticate(&token));
+        Ok(found.map(Some))
+    }
+
+    /// The token of the request where no message can bring one later.
+    fn require_token(&mut self, request: &Request<'_>) -> Result<Option<Credential>, Answer> {
+        if self.authorization.access().is_asked {
+            let text = "the program decides here about WebSockets alone";
+            return Err(Answer::error_refusal(ErrorCode::Forbidden, text, None));
+        }
+        let token = match self.token_of(request) {
+            Ok(None) => self.token_in_cookie(request).map_err(|refusal| {
+                let text = refusal.to_string();
+                Answer::error_refusal(ErrorCode::Forbidden, &text, None)
+            })?,
+            token => token,
+        };
+        match token {
+            Ok(None) if self.authorization.access().is_token_required() => {
+                Err(Answer::token_refusal(TokenRefusal::Missing))
+            }
+            Ok(token) => Ok(token),
+            Err(refusal) => Err(Answer::token_refusal(refusal)),
+        }
+    }
+
+    fn authenticate(&mut self, token: &Secret) -> Result<Credential, TokenRefusal> {
+        let peer = self.endpoints.peer(self.slot);
+        self.authorization
+            .authenticate(token, peer, self.clock, self.work, self.metrics)
+    }
+}

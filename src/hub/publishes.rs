@@ -1,0 +1,225 @@
+//! Reactions to publishes: asked by a message, over HTTP or by the program, and what became of them.
+//!
+//! Knows neither how publishes are gathered into transactions nor how a request over HTTP is read.
+
+use std::{borrow::Cow, str};
+
+use super::{
+    Action, Hub,
+    answer::Answer,
+    exchange::Exchange,
+    feed::Taken,
+    publishing::{Publish as Waiting, Publishing, ReplyTo, failure_of},
+    reply::Publish,
+};
+use crate::{
+    access::Credential,
+    backend::command::{Notify, Published},
+    channel::{Channel, Payload},
+    id::ClientId,
+    message::{ErrorCode, ServerMessage},
+};
+
+impl Hub {
+    // ---- what is asked
+
+    /// A request to publish is complete.
+    pub(super) fn publish_body(
+        &mut self,
+        slot: u32,
+        exchange: &mut Exchange,
+        publish: Publish,
+        body: &[u8],
+    ) {
+        let Publish {
+            channel,
+            is_persistent,
+            ref fields,
+            ..
+        } = publish;
+        match self.judge_body(slot, &channel, publish.token.as_ref(), body) {
+            Ok(payload) => {
+                let reply_to = ReplyTo::Request {
+                    number: exchange.reserve(),
+                    is_persistent,
+                    fields: fields.as_str().into(),
+                };
+                self.begin_publish(slot, channel, payload, reply_to);
+            }
+            Err((code, text)) => {
+                self.metrics.errors.add(code.label());
+                let answer = Answer::error(code, &text, Some(channel.as_str()));
+                exchange.push(answer.with_fields(fields).persistent(is_persistent));
+            }
+        }
+        if !is_persistent {
+            exchange.finish();
+        }
+    }
+
+    /// The payload of a publish that can be taken now; else why not.
+    fn judge_body(
+        &mut self,
+        slot: u32,
+        channel: &Channel,
+        token: Option<&Credential>,
+        body: &[u8],
+    ) -> Result<Payload, (ErrorCode, Cow<'static, str>)> {
+        let now = self.clock.tick();
+        let refuse = |(code, text): (ErrorCode, &'static str)| (code, Cow::from(text));
+        let taken = self.authorization.take_message(slot, token, now);
+        taken.map_err(refuse)?;
+        let text = str::from_utf8(body)
+            .map_err(|_| refuse((ErrorCode::BadMessage, "the body is not UTF-8")))?;
+        let payload = Payload::measured(text, self.postgres.length_unit)
+            .map_err(|error| (ErrorCode::of_payload(&error), error.to_string().into()))?;
+        // The tokens may have been read again while the body came.
+        if !self.authorization.may_publish(token, channel.as_str()) {
+            let text = "no publishing to this channel";
+            return Err(refuse((ErrorCode::Forbidden, text)));
+        }
+        self.check_publish(channel, &payload).map_err(refuse)?;
+        Ok(payload)
+    }
+
+    /// Whether a publish can be taken now; else why not.
+    pub(super) fn check_publish(
+        &self,
+        channel: &Channel,
+        payload: &Payload,
+    ) -> Result<(), (ErrorCode, &'static str)> {
+        if !self.upstream.can_publish(self.postgres.is_publishing_up) {
+            return Err((ErrorCode::PostgresDown, "PostgreSQL is not connected"));
+        }
+        if self.waiting_bytes() + Publishing::cost(channel, payload) > self.limits.waiting_bytes_max
+        {
+            let text = "too many publishes are waiting for PostgreSQL";
+            return Err((ErrorCode::RateLimited, text));
+        }
+        Ok(())
+    }
+
+    /// Takes a publish: its outcome follows.
+    pub(super) fn begin_publish(
+        &mut self,
+        slot: u32,
+        channel: Channel,
+        payload: Payload,
+        reply_to: ReplyTo,
+    ) {
+        let client = self.clients.id(slot);
+        let now = self.clock.micros();
+        let number = self
+            .publishing
+            .begin(Some(client), channel.clone(), &payload, reply_to, now);
+        self.metrics.publishes += 1;
+        let request = self.upstream.publish(Notify {
+            number,
+            source: slot,
+            channel,
+            payload,
+        });
+        self.actions.extend(request.map(Action::Request));
+    }
+
+    /// The program publishes. [`Action::Published`] tells the outcome of the ticket.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done: PostgreSQL is not connected, or too much waits for it.
+    pub fn publish_own(&mut self, channel: Channel, payload: Payload) -> Result<u32, Published> {
+        let bytes = self.waiting_bytes() + Publishing::cost(&channel, &payload);
+        let backend = self.upstream.backend_mut();
+        let Some(backend) = backend.filter(|_| self.postgres.is_publishing_up) else {
+            return Err(Published::NotSent);
+        };
+        if bytes > self.limits.waiting_bytes_max {
+            return Err(Published::Crowded);
+        }
+        let (now, reply_to) = (self.clock.micros(), ReplyTo::Message(None));
+        let number = self
+            .publishing
+            .begin(None, channel.clone(), &payload, reply_to, now);
+        self.metrics.publishes += 1;
+        backend.publish(Notify {
+            number,
+            source: PROGRAM,
+            channel,
+            payload,
+        });
+        Ok(number)
+    }
+
+    // ---- what became of it
+
+    /// What the program that feeds us did with a publish.
+    pub fn handle_taken(&mut self, ticket: u32, taken: Taken) {
+        let published = match taken {
+            Taken::Yes => Published::Committed,
+            Taken::Full => Published::Crowded,
+            Taken::Never => Published::NotSent,
+        };
+        self.handle_published(ticket, &published);
+    }
+
+    /// A publish ended one way or the other.
+    pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published) {
+        let clients = &self.clients;
+        let ended = self.publishing.end(ticket, |it| clients.is_current(it));
+        let Some((publish, is_awaited)) = ended else {
+            return;
+        };
+        let latency = self.clock.micros() - publish.taken_at;
+        self.metrics.publish_latency.observe(latency);
+        if !is_awaited {
+            return;
+        }
+        let failure = failure_of(outcome, &publish);
+        self.tell_outcome(ticket, &publish, outcome, failure.as_ref());
+    }
+
+    /// Tells what became of a publish; `failure` is the error, if it is one.
+    pub(super) fn tell_outcome(
+        &mut self,
+        ticket: u32,
+        publish: &Waiting,
+        outcome: &Published,
+        failure: Option<&ServerMessage<'_>>,
+    ) {
+        let Some(ClientId { slot, .. }) = publish.client else {
+            let told = Action::Published(ticket, outcome.clone());
+            self.actions.push_back(told);
+            return;
+        };
+        if let Some(ServerMessage::Error { code, .. }) = failure {
+            self.metrics.errors.add(code.label());
+        }
+        let channel = publish.channel.as_str();
+        match &publish.reply_to {
+            ReplyTo::Message(id) => {
+                self.resume(slot);
+                let id = id.as_ref();
+                let notified = id.map(|id| ServerMessage::Notified {
+                    channel,
+                    id: Some(id),
+                });
+                if let Some(message) = failure.or(notified.as_ref()) {
+                    self.answer(slot, message);
+                }
+            }
+            ReplyTo::Request {
+                number,
+                is_persistent,
+                fields,
+            } => {
+                let notified = ServerMessage::Notified { channel, id: None };
+                let answer = Answer::message(failure.unwrap_or(&notified));
+                let answer = answer.with_fields(fields).persistent(*is_persistent);
+                self.answer_request(slot, *number, answer);
+            }
+        }
+    }
+}
+
+/// The source of the program's publishes: no client has this slot.
+const PROGRAM: u32 = u32::MAX;
