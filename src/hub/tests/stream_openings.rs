@@ -70,7 +70,7 @@ fn a_reader_that_is_let_go_before_its_stream_has_opened_gets_whole_events() {
 fn a_reader_that_is_cut_between_the_answers_of_its_channels_misses_nothing() {
     let mut world = World::connected();
     let (first, _) = Reader::open(&mut world, &["old"]);
-    let id = first.last_event_id.clone();
+    let id = first.last_event_id;
     let _keeps_it = world.subscriber("young");
     for cut in 1..=3 {
         let mut reader = Reader::ask(&mut world, &["young", "old"], &id);
