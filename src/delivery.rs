@@ -49,8 +49,8 @@ pub struct Delivery {
     /// By slot: what a fan-out touches of a client.
     recipients: Vec<Recipient>,
     lanes: [Lane; LANES],
-    /// The lane whose passes go first, where several have some.
-    lane_first: usize,
+    /// Whose passes went first the last time, where both lanes have some.
+    is_second_lane_first: bool,
     batches: Batches,
     outbound: Slab<Outbound>,
     history: History,
@@ -87,7 +87,7 @@ impl Delivery {
         Self {
             recipients: Vec::new(),
             lanes: frame_bytes.map(Lane::new),
-            lane_first: 0,
+            is_second_lane_first: false,
             batches: Batches::default(),
             outbound: Slab::new(),
             history,

@@ -7,7 +7,7 @@ use super::{
     Delivery, Outbound,
     fanout::{EVERYONE, Run},
     index::Index,
-    lane::{Indexes, LANES, Lane, OWED_MASK, owed},
+    lane::{Indexes, Lane, OWED_MASK, owed},
     outgoing::{Outgoing, Pieces, SLICES_MAX, Sending, Transmit, Written},
     recipient::{BLOCKED, NO_BACKLOG, READY},
 };
@@ -69,23 +69,26 @@ impl Delivery {
 
     /// The lanes that have something to pass on take turns.
     fn next_of_passes(&mut self, indexes: &Indexes, metrics: &mut Metrics) -> Option<Sending> {
-        let first = self.lane_first;
-        let second = LANES - 1 - first;
-        if self.lanes[second].fanout.unsent_bytes() == 0 {
-            return self.next_of_pass(first, indexes, metrics);
+        if self.lanes[1].fanout.unsent_bytes() == 0 {
+            return self.next_of_pass::<0>(indexes, metrics);
         }
-        self.lane_first = second;
-        self.next_of_pass(first, indexes, metrics)
-            .or_else(|| self.next_of_pass(second, indexes, metrics))
+        self.is_second_lane_first = !self.is_second_lane_first;
+        if self.is_second_lane_first {
+            self.next_of_pass::<1>(indexes, metrics)
+                .or_else(|| self.next_of_pass::<0>(indexes, metrics))
+        } else {
+            self.next_of_pass::<0>(indexes, metrics)
+                .or_else(|| self.next_of_pass::<1>(indexes, metrics))
+        }
     }
 
     /// Walks the lane's passes to the next client that is owed something and whose socket takes it.
-    fn next_of_pass(
+    fn next_of_pass<const LANE: usize>(
         &mut self,
-        lane: usize,
         indexes: &Indexes,
         metrics: &mut Metrics,
     ) -> Option<Sending> {
+        let lane = LANE;
         let index = &indexes[lane];
         let owed = owed(lane);
         let mut budget = DELIVERIES_MAX;
@@ -151,6 +154,8 @@ impl Delivery {
     }
 
     /// What the client is owed by this channel and by no other: one range, straight from its batch.
+    // A call of it would be 30 instructions of each delivery.
+    #[inline(always)]
     fn send_run(
         &mut self,
         slot: u32,
