@@ -123,7 +123,7 @@ impl Delivery {
     /// owed.
     pub fn begin(&mut self, slot: u32, lane: usize, head: impl FnOnce(&mut Vec<u8>)) {
         self.join(slot, lane);
-        self.push_head(slot, head);
+        self.push_head(slot, lane, head);
     }
 
     /// From now on the connection takes part in fan-outs of the lane; nothing notified before is owed.
@@ -134,8 +134,10 @@ impl Delivery {
         recipient.flags |= owed(lane);
     }
 
-    /// Bytes of the connection's own, a whole HTTP head, which are never cut.
-    pub fn push_head(&mut self, slot: u32, head: impl FnOnce(&mut Vec<u8>)) {
+    /// Bytes of the connection's own, a whole HTTP head, which are never cut. The frames behind it are
+    /// those of the lane, whether it takes part in fan-outs or not yet.
+    pub fn push_head(&mut self, slot: u32, lane: usize, head: impl FnOnce(&mut Vec<u8>)) {
+        self.recipients[slot as usize].flags |= owed(lane) & !OWED;
         let outbound = self.outbound_mut(slot);
         let before = outbound.backlog.owned_bytes();
         outbound.backlog.push_head(head);

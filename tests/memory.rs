@@ -38,24 +38,30 @@ fn alone() -> MutexGuard<'static, ()> {
 /// never touched costs nothing, and must not be counted for some numbers of clients only.
 #[test]
 fn an_idle_client_with_one_subscription_costs_at_most_120_bytes() {
+    idle_client_costs_at_most(CLIENT_BYTES_MAX, |server| server.connect(&["orders"]));
+}
+
+#[test]
+fn an_idle_reader_of_events_costs_no_more() {
+    idle_client_costs_at_most(CLIENT_BYTES_MAX, |server| server.stream(&["orders"]));
+}
+
+fn idle_client_costs_at_most(bytes_max: usize, connect: impl Fn(&mut Server)) {
     let _alone = alone();
     let mut server = Server::start();
     for _ in 0..FULL_TABLE {
-        server.connect(&["orders"]);
+        connect(&mut server);
     }
     let region = Region::new(ALLOCATOR);
     for _ in 0..FULL_TABLE {
-        server.connect(&["orders"]);
+        connect(&mut server);
     }
     let change = region.change();
     assert_eq!(server.hub.client_count(), 2 * FULL_TABLE);
     let held_bytes = change.bytes_allocated - change.bytes_deallocated;
     let client_bytes = held_bytes.div_ceil(FULL_TABLE);
     println!("{client_bytes} bytes a client");
-    assert!(
-        client_bytes <= CLIENT_BYTES_MAX,
-        "{client_bytes} bytes a client"
-    );
+    assert!(client_bytes <= bytes_max, "{client_bytes} bytes a client");
 }
 
 /// Clients that each ask for as much as they may, and read nothing: the memory they cost is that of
@@ -89,17 +95,24 @@ fn the_worst_clients_cost_what_the_documentation_says() {
 fn a_fan_out_allocates_nothing_per_recipient() {
     let _alone = alone();
     for channels in [&["orders"][..], &["orders", "bills", "returns"]] {
-        let [few, many] = [10, RECIPIENTS].map(|clients| allocations(clients, channels));
-        println!("{few} and {many} allocations for 10 and {RECIPIENTS} recipients of {channels:?}");
-        assert_eq!(few, many);
+        let connects: [fn(&mut Server, &[&str]); 2] =
+            [|it, of| it.connect(of), |it, of| it.stream(of)];
+        for connect in connects {
+            let allocations = |clients| allocations(clients, channels, connect);
+            let [few, many] = [10, RECIPIENTS].map(allocations);
+            println!(
+                "{few} and {many} allocations for 10 and {RECIPIENTS} recipients of {channels:?}"
+            );
+            assert_eq!(few, many);
+        }
     }
 }
 
 /// Of one turn that hears a notification on each channel, all of which each client subscribes.
-fn allocations(clients: usize, channels: &[&str]) -> usize {
+fn allocations(clients: usize, channels: &[&str], connect: fn(&mut Server, &[&str])) -> usize {
     let mut server = Server::start();
     for _ in 0..clients {
-        server.connect(channels);
+        connect(&mut server, channels);
     }
     let notification = |name: &&str| {
         let channel = Channel::new(name).expect("a good name");

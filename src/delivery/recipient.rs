@@ -15,7 +15,7 @@ impl Recipient {
         self.flags & flag != 0
     }
 
-    /// Its lane: of no meaning while it takes part in no fan-out.
+    /// Its lane: of no meaning before its first frame.
     pub(super) fn lane(self) -> usize {
         usize::from(self.is(SECOND_LANE))
     }

@@ -154,8 +154,9 @@ impl Hub {
         self.metrics.streams_begun += 1;
         self.enter(slot, token, Transport::EventStream);
         let retry = self.retries.after_cut();
+        let lane = Transport::EventStream.lane();
         self.delivery
-            .push_head(slot, |out| append_stream_head(&fields, out));
+            .push_head(slot, lane, |out| append_stream_head(&fields, out));
         self.delivery.push(slot, |out| append_retry(retry, out));
         let is_told_down = self.postgres.is_announced_down();
         if is_told_down {
@@ -197,8 +198,11 @@ impl Hub {
             return;
         };
         self.delivery.join(slot, Transport::EventStream.lane());
-        if opening.is_told_down && !self.postgres.is_announced_down() {
-            self.tell_status(slot, PostgresStatus::Up);
+        // What came of PostgreSQL while the stream opened.
+        match (opening.is_told_down, self.postgres.is_announced_down()) {
+            (true, false) => self.tell_status(slot, PostgresStatus::Up),
+            (false, true) => self.tell_status(slot, PostgresStatus::Down),
+            (true, true) | (false, false) => {}
         }
         self.beginning().join(slot, &opening);
         if opening.is_refused {

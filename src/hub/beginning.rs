@@ -240,8 +240,8 @@ pub(super) fn place_of(
             Judgement::Position(seq) => place_in(delivery, key, &position, seq),
             Judgement::Unknown | Judgement::Wait => continue,
         };
-        let places = position.began..=channels.place();
-        return place.filter(|place| places.contains(place));
+        // It may be before the channel's beginning: other channels began earlier.
+        return place.filter(|&place| place <= channels.place());
     }
     None
 }

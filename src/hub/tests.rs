@@ -21,6 +21,7 @@ mod server;
 mod sharing;
 mod shutdown;
 mod smuggling;
+mod stream_openings;
 mod streams;
 mod subprotocol;
 mod work;

@@ -168,13 +168,18 @@ fn ten_thousand_channels_are_listened_to_again() {
     let (bridge, database) = bridge_and_database();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| bridge.client()).collect();
     let name = |client: usize, channel: usize| format!("c {client} {channel}");
-    for (number, client) in clients.iter_mut().enumerate() {
+    for number in 0..CLIENTS {
+        let (earlier, client) = clients.split_at_mut(number);
         let messages: Vec<_> = (0..CHANNELS_A_CLIENT)
             .map(|channel| json!({"type": "subscribe", "channel": name(number, channel)}))
             .collect();
-        client.send_all(&messages);
+        client[0].send_all(&messages);
         for _ in 0..CHANNELS_A_CLIENT {
-            client.expect_type("subscribed");
+            client[0].expect_type("subscribed");
+        }
+        // On a busy machine this takes so long that they are pinged.
+        for client in earlier {
+            client.expect_silence();
         }
     }
     let mut sql = database.sql();

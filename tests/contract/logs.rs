@@ -1,6 +1,7 @@
 //! Contract, section 1: the log can neither hold the bridge nor be written by strangers.
 
 use std::{
+    fs,
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -28,7 +29,7 @@ struct Stuck {
 }
 
 impl Stuck {
-    fn serve() -> Self {
+    fn serve(arguments: &[&str]) -> Self {
         let (stderr, mut full) = UnixStream::pair().unwrap();
         full.set_nonblocking(true).unwrap();
         loop {
@@ -40,7 +41,8 @@ impl Stuck {
         }
         full.set_nonblocking(false).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut command = wrapped(ACTIVATE, &["serve", "-p", NO_POSTGRES]);
+        let arguments = [&["serve", "-p", NO_POSTGRES], arguments].concat();
+        let mut command = wrapped(ACTIVATE, &arguments);
         command
             .stdin(OwnedFd::from(listener.try_clone().unwrap()))
             .stdout(Stdio::null())
@@ -67,7 +69,7 @@ impl Drop for Stuck {
 
 #[test]
 fn a_stderr_that_nobody_reads_holds_up_nobody() {
-    let mut bridge = Stuck::serve();
+    let mut bridge = Stuck::serve(&[]);
     let mut client = Raw::upgraded(bridge.address);
     for _ in 0..10 {
         let mut stranger = Raw::open(bridge.address);
@@ -88,10 +90,17 @@ fn a_stderr_that_nobody_reads_holds_up_nobody() {
     assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
 }
 
-/// One cause has 50 lines a second; here it is a person at a keyboard who is in a hurry.
+/// One cause has 50 lines a second; here it is a person at a keyboard who is in a hurry, and each line
+/// has a path of three thousand letters in it: some hundreds of them are too many.
 #[test]
 fn lines_that_are_dropped_are_counted_in_the_log_and_on_the_page() {
-    let mut bridge = Stuck::serve();
+    let directory = tempfile::tempdir().unwrap();
+    let mut path = directory.path().to_owned();
+    path.extend(vec!["x".repeat(250); 12]);
+    fs::create_dir_all(&path).unwrap();
+    path.push("tokens");
+    fs::write(&path, "a-token-of-enough-characters\n").unwrap();
+    let mut bridge = Stuck::serve(&["--token-file", path.to_str().unwrap()]);
     Raw::upgraded(bridge.address);
     let dropped = || {
         let mut raw = Raw::open(bridge.address);
@@ -103,6 +112,7 @@ fn lines_that_are_dropped_are_counted_in_the_log_and_on_the_page() {
         sample.unwrap().parse::<u64>().unwrap()
     };
     assert_eq!(dropped(), 0);
+    fs::write(&path, "").unwrap();
     wait_until("lines are dropped", || {
         bridge.signal(rustix::process::Signal::HUP);
         // Signals that come at once are one.

@@ -14,11 +14,14 @@ const CLIENTS: usize = 50;
 const PUBLISHES: usize = 100;
 
 /// All clients publish everything without waiting, then read the answers; `payload` gives the
-/// payload of a publish by its client and number. Returns the answers, by client and number.
+/// payload of a publish by its client and number. Returns the answers, by client and number, and the
+/// payloads of the so many notifications that `subscriber` reads meanwhile.
 fn publish_all(
     bridge: &Bridge,
+    subscriber: &mut Client,
+    count: usize,
     payload: impl Fn(usize, usize) -> String + Sync,
-) -> Vec<Vec<Value>> {
+) -> (Vec<Vec<Value>>, Vec<String>) {
     let publish = |number_of_client: usize| {
         let mut client = bridge.client();
         let payload = &payload;
@@ -38,7 +41,9 @@ fn publish_all(
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| scope.spawn(move || publish(number)))
             .collect();
-        clients.into_iter().map(|it| it.join().unwrap()).collect()
+        let payloads = payloads(subscriber, count);
+        let answers = clients.into_iter().map(|it| it.join().unwrap());
+        (answers.collect(), payloads)
     })
 }
 
@@ -118,7 +123,8 @@ fn operators_of_the_same_name_in_the_search_path_are_not_called() {
 fn unequal_publishes_of_many_clients_are_each_delivered_once_and_in_their_client_s_order() {
     let (bridge, _database) = bridge_and_database();
     let mut subscriber = subscriber(&bridge);
-    let answers = publish_all(&bridge, |client, number| format!("{client} {number}"));
+    let by_number = |client, number| format!("{client} {number}");
+    let (answers, payloads) = publish_all(&bridge, &mut subscriber, CLIENTS * PUBLISHES, by_number);
     for answers in answers {
         for (number, answer) in answers.iter().enumerate() {
             assert_eq!(answer["type"], "notified");
@@ -126,7 +132,7 @@ fn unequal_publishes_of_many_clients_are_each_delivered_once_and_in_their_client
         }
     }
     let mut next = HashMap::new();
-    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES) {
+    for payload in payloads {
         let (client, number) = payload.split_once(' ').unwrap();
         let expected = next.entry(client.to_owned()).or_insert(0);
         assert_eq!(number, expected.to_string(), "client {client}");
@@ -139,12 +145,13 @@ fn unequal_publishes_of_many_clients_are_each_delivered_once_and_in_their_client
 fn equal_publishes_of_many_clients_are_as_many_notifications() {
     let (bridge, _database) = bridge_and_database();
     let mut subscriber = subscriber(&bridge);
-    let answers = publish_all(&bridge, |_, number| (number % 3).to_string());
+    let few = |_, number: usize| (number % 3).to_string();
+    let (answers, payloads) = publish_all(&bridge, &mut subscriber, CLIENTS * PUBLISHES, few);
     let committed = answers.iter().flatten();
     let committed = committed.filter(|answer| answer["type"] == "notified");
     assert_eq!(committed.count(), CLIENTS * PUBLISHES);
     let mut counts = HashMap::new();
-    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES) {
+    for payload in payloads {
         *counts.entry(payload).or_insert(0) += 1;
     }
     let of = |number| (0..PUBLISHES).filter(|it| it % 3 == number).count() * CLIENTS;
@@ -169,7 +176,9 @@ fn a_publish_that_postgresql_refuses_harms_no_other() {
     );
     let bridge = Bridge::start(&database.url());
     let mut subscriber = subscriber(&bridge);
-    let answers = publish_all(&bridge, |client, number| format!("{client} {number}"));
+    let by_number = |client, number| format!("{client} {number}");
+    let accepted = CLIENTS * PUBLISHES * 9 / 10;
+    let (answers, payloads) = publish_all(&bridge, &mut subscriber, accepted, by_number);
     for answers in answers {
         for (number, answer) in answers.iter().enumerate() {
             assert_eq!(answer["id"], number);
@@ -184,7 +193,7 @@ fn a_publish_that_postgresql_refuses_harms_no_other() {
         }
     }
     let mut last: HashMap<String, usize> = HashMap::new();
-    for payload in payloads(&mut subscriber, CLIENTS * PUBLISHES * 9 / 10) {
+    for payload in payloads {
         let (client, number) = payload.split_once(' ').unwrap();
         let number = number.parse().unwrap();
         let before = last.insert(client.to_owned(), number);

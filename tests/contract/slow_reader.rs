@@ -63,9 +63,10 @@ fn flood_until_closed(
     mut meanwhile: impl FnMut(),
 ) {
     let unlisten = format!("UNLISTEN \"{own}\"");
-    // 28 MB at most, of which the kernel may take some.
-    for _ in 0..16 {
-        flood(bridge, database, "flood", PORTION);
+    // 28 MB at most, of which the kernel may take some; little at a time, so that even a busy machine
+    // comes to `meanwhile` within seconds.
+    for _ in 0..80 {
+        flood(bridge, database, "flood", 50);
         if logged_by_postgres(&unlisten) > 0 {
             return;
         }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    oracle::{Request, Since, Truth, View},
+    oracle::{Request, Since, StreamView, Truth, View},
     random::Random,
     wire::{frame, take_frame, upgrade_head},
 };
@@ -13,6 +13,8 @@ use crate::{
 pub struct Client {
     pub number: u32,
     pub view: View,
+    /// In its place, of one that reads events.
+    pub stream: Option<StreamView>,
     /// Written by us, not yet read by the hub; with the request that is complete at the end of each
     /// piece.
     to_hub: VecDeque<(Vec<u8>, Whole)>,
@@ -78,6 +80,7 @@ impl Client {
         Self {
             number,
             view: View::new(number),
+            stream: None,
             to_hub: VecDeque::from([(upgrade_head(), Whole::Head)]),
             left_bytes: 0,
             part_began: None,
@@ -104,6 +107,12 @@ impl Client {
             standstill: Duration::ZERO,
             is_shut_down: false,
         }
+    }
+
+    /// From now on one that reads events.
+    pub fn read_events(&mut self, stream: StreamView) {
+        self.to_hub = VecDeque::from([(stream.head(), Whole::Head)]);
+        self.stream = Some(stream);
     }
 
     /// Sends a request, likely or not.
@@ -259,7 +268,12 @@ impl Client {
             }
             if is_whole {
                 match self.to_hub.pop_front() {
-                    Some((_, Whole::Head)) => self.is_upgraded = true,
+                    Some((_, Whole::Head)) => {
+                        self.is_upgraded = true;
+                        if let Some(stream) = &mut self.stream {
+                            stream.ask(self.number, truth);
+                        }
+                    }
                     Some((_, Whole::Request(request))) if !self.is_closing => {
                         self.view.ask(&request, truth);
                         self.asked.push(request);
@@ -285,7 +299,12 @@ impl Client {
         if self.stage == Stage::Head {
             self.take_head();
         }
-        while self.stage == Stage::Frames && self.take_frame(truth, trace, keep) {}
+        while self.stage == Stage::Frames
+            && match self.stream {
+                None => self.take_frame(truth, trace, keep),
+                Some(_) => self.take_event(truth, trace, keep),
+            }
+        {}
         assert!(
             self.stage != Stage::Closed || self.inbox.is_empty(),
             "nothing follows a close frame"
@@ -303,9 +322,66 @@ impl Client {
         let Some(end) = end else { return };
         let head: Vec<u8> = self.inbox.drain(..end + 4).collect();
         let head = std::str::from_utf8(&head).expect("a head is ASCII");
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        if self.stream.is_some() {
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(head.contains("text/event-stream"), "{head}");
+        } else {
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+            assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        }
         self.stage = Stage::Frames;
+    }
+
+    /// Takes an event of the server, if one is complete.
+    fn take_event(&mut self, truth: &mut Truth, trace: &mut Vec<String>, keep: bool) -> bool {
+        let end = self.inbox.windows(2).position(|bytes| bytes == b"\n\n");
+        let Some(end) = end else { return false };
+        let block: Vec<u8> = self.inbox.drain(..end + 2).take(end).collect();
+        let block = String::from_utf8(block).expect("events are UTF-8");
+        if keep {
+            let text: String = block.replace('\n', " ").chars().take(200).collect();
+            trace.push(format!("  c{} reads {text}", self.number));
+        }
+        let stream = self.stream.as_mut().expect("it reads events");
+        let (mut name, mut id, mut data) = ("", None, None);
+        for line in block.lines() {
+            match line.split_once(": ") {
+                Some(("event", value)) => name = value,
+                Some(("id", value)) => id = Some(value),
+                Some(("data", value)) => data = Some(value),
+                Some(("retry", _)) => stream.hear_retry(),
+                _ => assert_eq!(line, ":", "no such line"),
+            }
+        }
+        let Some(data) = data else { return true };
+        let data: Value = serde_json::from_str(data).expect("data is JSON");
+        match data["code"].as_u64() {
+            Some(code) if name == "status" => {
+                let code = u16::try_from(code).expect("a close code");
+                stream.hear_end(code, truth);
+                truth.count(&format!("stream end {code}"));
+                self.close_code = Some(code);
+                self.stage = Stage::Closed;
+            }
+            _ => stream.hear(name, id, &data, truth),
+        }
+        true
+    }
+
+    /// What is wrong once all is quiet, if anything.
+    pub fn fault(&self, truth: &Truth) -> Option<String> {
+        match &self.stream {
+            Some(stream) => stream.fault(truth),
+            None => self.view.fault(truth),
+        }
+    }
+
+    /// The channels that it hears, and did not ask to leave.
+    pub fn subscribed(&self) -> Vec<String> {
+        match &self.stream {
+            Some(stream) => stream.subscribed().map(str::to_owned).collect(),
+            None => self.view.subscribed().map(str::to_owned).collect(),
+        }
     }
 
     /// Takes a frame of the server, if one is complete.

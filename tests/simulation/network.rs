@@ -24,7 +24,7 @@ use alle::{
 use crate::{
     backend::{Database, Mood, Process},
     client::{Client, Stage},
-    oracle::{Places, Since, Tap, Truth},
+    oracle::{Places, Since, StreamId, Tap, Truth},
     random::Random,
 };
 
@@ -83,6 +83,10 @@ pub struct World {
     ghosts: Vec<ClientId>,
     /// The positions of clients that disconnected; a new one may resume from there.
     positions: VecDeque<Vec<Since>>,
+    /// The ids at which readers of events were cut, with the channels that they asked for.
+    stream_ids: VecDeque<(StreamId, Vec<String>)>,
+    /// How many of the clients read events, in percent.
+    readers: usize,
     client_count: u32,
     clients_max: usize,
     capacity_max: usize,
@@ -154,6 +158,8 @@ impl World {
             clients: BTreeMap::new(),
             ghosts: Vec::new(),
             positions: VecDeque::new(),
+            stream_ids: VecDeque::new(),
+            readers: if seed % 3 == 2 { 50 } else { 0 },
             client_count: 0,
             clients_max: random.pick(&[1, 2, 3, 5, 8, 24]),
             capacity_max: random.pick(&[40, 300, 3_000, 100_000]),
@@ -176,7 +182,7 @@ impl World {
             truth,
             channels,
             pinned,
-            weights: weights(&mut random),
+            weights: weights(&mut random, seed % 3 == 2),
             trace: Vec::new(),
             keep,
             random,
@@ -238,12 +244,24 @@ impl World {
                     client.is_stalled = !client.is_stalled;
                 }
             }
-            Happening::Reset => drop(self.choose().map(|id| self.reset(id))),
+            Happening::Reset => {
+                if let Some(id) = self.choose() {
+                    let is_reader = self.clients[&id].stream.is_some();
+                    self.reset(id);
+                    // A browser is back before anything else happens, or later.
+                    if is_reader && self.random.percent(80) {
+                        self.end_turn();
+                        self.connect();
+                    }
+                }
+            }
             Happening::Close => {
                 let properly = self.random.percent(70);
                 if let Some(id) = self.choose() {
                     let client = self.clients.get_mut(&id).expect("chosen");
-                    client.close(properly);
+                    if client.stream.is_none() {
+                        client.close(properly);
+                    }
                 }
             }
             Happening::Transmit => drop(self.transmit()),
@@ -523,7 +541,7 @@ impl World {
             );
             let fault = self.clients.values().find_map(|client| {
                 let is_bound = client.stage == Stage::Frames && !client.is_closing;
-                let fault = is_bound.then(|| client.view.fault(&self.truth)).flatten();
+                let fault = is_bound.then(|| client.fault(&self.truth)).flatten();
                 fault.map(|fault| format!("c{}: {fault}", client.number))
             });
             let is_pinned = self
@@ -568,6 +586,9 @@ impl World {
 
     /// Everybody says that it is done, and nothing is kept for any of them.
     fn leave_properly(&mut self) {
+        let readers = self.clients.iter().filter(|(_, it)| it.stream.is_some());
+        let readers: Vec<_> = readers.map(|(&id, _)| id).collect();
+        readers.into_iter().for_each(|id| self.reset(id));
         for (&id, client) in &mut self.clients {
             client.is_done = self.hub.is_open(id) && !client.is_closing;
             client.close(true);
@@ -633,7 +654,7 @@ fn limits(random: &mut Random) -> (Limits, bool, bool) {
 }
 
 /// Each run prefers other events.
-fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
+fn weights(random: &mut Random, has_readers: bool) -> Vec<(Happening, usize)> {
     use Happening as It;
     let usual = [
         (It::Connect, 30),
@@ -667,7 +688,9 @@ fn weights(random: &mut Random) -> Vec<(Happening, usize)> {
     // In some runs few things go wrong, so that much is under way when one does.
     let trouble = random.pick(&[0, 1, 1, 3]);
     let rare = rare.map(|(it, weight)| (it, weight * trouble * random.pick(&[0, 1, 1, 3])));
-    usual.into_iter().chain(rare).collect()
+    // Readers of events say nothing: they are cut, and come back.
+    let cut = (It::Reset, if has_readers { 30 } else { 0 });
+    usual.into_iter().chain(rare).chain([cut]).collect()
 }
 
 const NAMES: [&str; 6] = ["a", "b", "Two Words", "q\"uote", "ünï", "z.z"];

@@ -8,6 +8,8 @@
 
 #[path = "places.rs"]
 mod places;
+#[path = "stream.rs"]
+mod stream;
 #[path = "view.rs"]
 mod view;
 
@@ -15,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::{
     places::Places,
+    stream::{StreamId, StreamView},
     view::{Request, Since, View},
 };
 use crate::{
@@ -28,6 +31,8 @@ pub const NEVER: u64 = u64::MAX;
 pub struct Listen {
     /// The step in which ReadyForQuery reached the hub.
     pub confirmed: u64,
+    /// The moment of that.
+    began: u64,
     /// The step in which the hub asked for UNLISTEN, or lost the session.
     pub ended: u64,
     fed: Vec<Fed>,
@@ -37,7 +42,7 @@ pub struct Listen {
 
 struct Fed {
     step: u64,
-    /// Counts the notifications of all channels.
+    /// Its moment.
     order: u64,
     payload: String,
 }
@@ -45,6 +50,10 @@ struct Fed {
 impl Listen {
     fn fed_before(&self, step: u64) -> u64 {
         self.fed.partition_point(|fed| fed.step < step) as u64
+    }
+
+    fn fed_up_to(&self, moment: u64) -> u64 {
+        self.fed.partition_point(|fed| fed.order <= moment) as u64
     }
 }
 
@@ -66,7 +75,8 @@ pub struct Group {
 #[derive(Default)]
 pub struct Truth {
     pub step: u64,
-    fed: u64,
+    /// Counts the notifications of all channels, and the answers to LISTEN.
+    moments: u64,
     /// The messages to clients, by type, code of an error and close code.
     pub told: BTreeMap<String, u64>,
     /// Limits are so small that requests may be refused for them.
@@ -85,7 +95,10 @@ pub struct Truth {
 #[derive(Default)]
 struct Channel {
     listens: Vec<Listen>,
+    /// Steps in which a LISTEN was refused.
     refused: Vec<u64>,
+    /// The moments of those.
+    refused_at: Vec<u64>,
 }
 
 impl Truth {
@@ -132,9 +145,7 @@ impl Truth {
     }
 
     fn feed(&mut self, channel: &str, payload: String) {
-        let step = self.step;
-        self.fed += 1;
-        let order = self.fed;
+        let (step, order) = (self.step, self.moment());
         if let Some(listen) = self.live(channel) {
             listen.fed.push(Fed {
                 step,
@@ -142,6 +153,12 @@ impl Truth {
                 payload,
             });
         }
+    }
+
+    /// The next moment, which is now.
+    fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
     }
 
     /// The commit of a client's publish: in the order that its client sent.
@@ -177,8 +194,9 @@ impl Truth {
     fn answering(&self, channel: &str, asked: u64, epoch: &str) -> Option<usize> {
         let listens = &self.channels.get(channel)?.listens;
         listens.iter().position(|it| {
-            // Within one step a client may leave and come back.
-            it.ended > asked || it.ended == asked && it.epoch.as_deref() == Some(epoch)
+            // Within one step a client may leave and come back, and be the first to hear the epoch.
+            let is_named = it.epoch.as_deref().is_none_or(|known| known == epoch);
+            it.ended > asked || it.ended == asked && it.confirmed < asked && is_named
         })
     }
 
@@ -352,12 +370,15 @@ impl Tap {
         match self.asked.pop_front() {
             Some(Ask::Listen(name)) => {
                 self.under_way.remove(&name);
+                let began = truth.moment();
                 let channel = truth.channels.entry(name.clone()).or_default();
                 if failed {
                     channel.refused.push(truth.step);
+                    channel.refused_at.push(began);
                 } else {
                     channel.listens.push(Listen {
                         confirmed: truth.step,
+                        began,
                         ended: NEVER,
                         fed: Vec::new(),
                         epoch: None,

@@ -1,5 +1,7 @@
 //! Between the hub and its clients: the bytes that move, their pieces, and lost connections.
 
+use std::collections::BTreeSet;
+
 use alle::internals::{
     delivery::outgoing::Written,
     hub::{Endpoints, drive},
@@ -7,7 +9,10 @@ use alle::internals::{
 };
 
 use super::World;
-use crate::client::{Client, Stage};
+use crate::{
+    client::{Client, Stage},
+    oracle::StreamView,
+};
 
 impl World {
     pub(super) fn connect(&mut self) {
@@ -20,7 +25,9 @@ impl World {
         let (number, now) = (self.client_count, self.now);
         self.note(|_| format!("c{number} connects as {}.{}", id.slot, id.generation));
         let mut client = Client::new(number, self.capacity_max, now, &mut self.random);
-        if self.random.percent(60) {
+        if self.readers > 0 && self.random.percent(self.readers) {
+            client.read_events(self.stream_view());
+        } else if self.random.percent(60) {
             let positions = self.positions.pop_back().unwrap_or_default();
             positions.into_iter().for_each(|since| client.resume(since));
         }
@@ -35,8 +42,38 @@ impl World {
         }
     }
 
+    /// Of some channels, perhaps from where another one was.
+    fn stream_view(&mut self) -> StreamView {
+        let max = self.limits.subscriptions_max.min(self.channels.len());
+        let mut channels: Vec<_> = (0..=self.random.below(max))
+            .map(|_| self.random.pick(&self.channels).to_owned())
+            .collect();
+        let mut seen = BTreeSet::new();
+        channels.retain(|it| seen.insert(it.clone()));
+        let mut resumed = None;
+        if !self.stream_ids.is_empty() && self.random.percent(80) {
+            let at = match self.random.percent(70) {
+                true => 0,
+                false => self.random.below(self.stream_ids.len()),
+            };
+            resumed = Some(self.stream_ids[at].clone());
+        }
+        if let Some((id, before)) = &mut resumed {
+            if self.random.percent(5) {
+                id.forge();
+            }
+            if self.random.percent(80) {
+                channels.clone_from(before);
+            }
+        }
+        StreamView::new(channels, resumed.map(|(id, _)| id))
+    }
+
     pub(super) fn ask(&mut self, id: ClientId) {
         let client = self.clients.get_mut(&id).expect("chosen");
+        if client.stream.is_some() {
+            return;
+        }
         let mut positions = client.view.positions(&self.truth);
         positions.extend(self.positions.iter().flatten().cloned());
         for _ in 0..=self.random.below(3) {
@@ -94,8 +131,9 @@ impl World {
         if client.stage == Stage::Closed && !had_closed {
             let code = client.close_code;
             self.check_close(id, code);
-            if self.random.percent(70) {
-                self.clients.get_mut(&id).expect("here").close(true);
+            let client = self.clients.get_mut(&id).expect("here");
+            if client.stream.is_none() && self.random.percent(70) {
+                client.close(true);
             }
         }
         let client = &self.clients[&id];
@@ -123,10 +161,14 @@ impl World {
         let standstill = client.standstill.max(self.now - client.moved_at);
         let silence = client.silence.max(self.now - client.fed_at);
         let is_slow = self.is_small || standstill >= self.limits.stall_timeout;
-        let is_silent = silence >= self.limits.ping_interval + self.limits.pong_timeout;
+        let is_silent = client.stream.is_none()
+            && silence >= self.limits.ping_interval + self.limits.pong_timeout;
+        let is_refused = |stream: &StreamView| stream.may_end(&self.truth);
+        let may_end = client.stream.as_ref().is_some_and(is_refused);
         let is_justified = match code {
             Some(4008) => is_slow,
             Some(1011) => is_silent,
+            Some(1013) => may_end,
             Some(1008) => {
                 let now = client.part_began.map(|since| self.now - since);
                 now.unwrap_or_default().max(client.part_time) >= self.limits.message_timeout
@@ -135,7 +177,8 @@ impl World {
             Some(_) => false,
             None => {
                 let is_late = silence >= self.limits.handshake_timeout;
-                is_slow || is_silent || client.is_closing || !client.is_upgraded && is_late
+                let is_over = client.is_closing || may_end;
+                is_slow || is_silent || is_over || !client.is_upgraded && is_late
             }
         };
         assert!(
@@ -148,7 +191,7 @@ impl World {
     pub(super) fn reset(&mut self, id: ClientId) {
         let client = self.clients.get(&id).filter(|it| !it.is_closing);
         if let Some(client) = client.filter(|_| self.hub.is_open(id)) {
-            let subscribed: Vec<_> = client.view.subscribed().map(str::to_owned).collect();
+            let subscribed = client.subscribed();
             let live = subscribed.iter().filter(|it| self.truth.is_live(it));
             let live: Vec<_> = live.map(String::as_str).collect();
             self.truth.places.lose(live.into_iter());
@@ -169,6 +212,14 @@ impl World {
         self.note(|_| format!("c{} is gone", client.number));
         self.ghosts.push(id);
         self.truth.places.leave(client.number, !client.is_done);
+        if let Some(stream) = client.stream {
+            if let Some(id) = stream.last_id.clone() {
+                let channels = stream.channels().to_vec();
+                self.stream_ids.push_front((id, channels));
+                self.stream_ids.truncate(POSITIONS_MAX);
+            }
+            return true;
+        }
         if self.positions.len() == POSITIONS_MAX {
             self.positions.pop_front();
         }

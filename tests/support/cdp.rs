@@ -101,7 +101,7 @@ impl Browser {
     pub fn navigate(&mut self, url: &str) {
         self.call("Page.navigate", &json!({"url": url}));
         let there = format!(
-            "document.readyState === 'complete' && location.href === {}",
+            "document.readyState === 'complete' && location.href === new URL({}).href",
             json!(url)
         );
         self.wait_for(&there);

@@ -23,7 +23,10 @@ pub struct Server {
 enum Request {
     StartUp,
     Query(String),
+    /// By the function, in the extended protocol.
     Notify(Vec<(String, String)>),
+    /// By the command, in one query.
+    NotifyPlainly(Vec<(String, String)>),
 }
 
 impl Server {
@@ -41,7 +44,7 @@ impl Server {
             && match &request {
                 Request::StartUp => false,
                 Request::Query(sql) => sql.starts_with("LISTEN"),
-                Request::Notify(..) => true,
+                Request::Notify(..) | Request::NotifyPlainly(..) => true,
             };
         let mut committed = Vec::new();
         if refuse {
@@ -62,12 +65,18 @@ impl Server {
                         self.message(b'D', &[0, 1, 0, 0, 0, 0]);
                         self.message(b'C', b"SELECT 1\0");
                     }
-                    let pairs: BTreeSet<_> = transaction.iter().collect();
-                    assert_eq!(pairs.len(), transaction.len(), "equal pairs become one");
+                    committed = transaction;
+                }
+                Request::NotifyPlainly(transaction) => {
+                    for _ in &transaction {
+                        self.message(b'C', b"NOTIFY\0");
+                    }
                     committed = transaction;
                 }
             }
         }
+        let pairs: BTreeSet<_> = committed.iter().collect();
+        assert_eq!(pairs.len(), committed.len(), "equal pairs become one");
         debug_assert!(is_start_up || self.started);
         self.message(b'Z', b"I");
         Some(committed)
@@ -149,9 +158,13 @@ impl Server {
             return true;
         }
         match message[0] {
-            b'Q' => self
-                .asked
-                .push_back(Request::Query(text(&body[..body.len() - 1]))),
+            b'Q' => {
+                let sql = text(&body[..body.len() - 1]);
+                self.asked.push_back(match sql.strip_prefix("NOTIFY ") {
+                    Some(_) => Request::NotifyPlainly(pairs(&sql)),
+                    None => Request::Query(sql),
+                });
+            }
             b'B' => self.transaction.push(bound(body)),
             b'S' => {
                 let transaction = std::mem::take(&mut self.transaction);
@@ -169,6 +182,43 @@ impl Server {
         self.said.extend_from_slice(&length.to_be_bytes());
         self.said.extend_from_slice(body);
     }
+}
+
+/// The channels and payloads of a query of commands.
+fn pairs(sql: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = sql;
+    loop {
+        let command = rest
+            .strip_prefix("NOTIFY ")
+            .expect("nothing else is sent along");
+        let (channel, behind) = quoted(command);
+        let behind = behind.strip_prefix(", E").expect("a payload follows");
+        let (payload, behind) = quoted(behind);
+        pairs.push((channel, payload));
+        match behind.strip_prefix("; ") {
+            Some(next) => rest = next,
+            None => break assert_eq!(behind, "", "nothing else is sent along"),
+        }
+    }
+    pairs
+}
+
+/// The text between the quotes at the start, and what is behind it. Quotes in it are doubled, and so
+/// are backslashes.
+fn quoted(sql: &str) -> (String, &str) {
+    let mut letters = sql.char_indices().peekable();
+    let (_, quote) = letters.next().expect("a quote");
+    let mut text = String::new();
+    while let Some((at, letter)) = letters.next() {
+        let is_special = letter == quote || letter == '\\' && quote == '\'';
+        if is_special && letters.next_if(|(_, next)| *next == letter).is_none() {
+            assert_eq!(letter, quote, "a backslash alone");
+            return (text, &sql[at + 1..]);
+        }
+        text.push(letter);
+    }
+    panic!("no end of {sql}");
 }
 
 fn unquoted(sql: &str) -> String {
