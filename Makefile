@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group users bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -9,6 +9,7 @@ SECONDS ?= 60
 SEEDS ?=
 ROUNDS ?=
 BINARY ?=
+USERS ?=
 ACCEPT ?=
 NAME ?=
 BEGAN := $(shell date +%s)
@@ -110,6 +111,10 @@ group: setup ## kill and replace bridges of a group under load: make group ROUND
 	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) ALLE_GROUP_BINARY=$(BINARY) cargo test --release --locked \
 		--test contract -- --nocapture --test-threads 1 --include-ignored \
 		--skip haproxy $(if $(BINARY),,--skip another_version) group rolling
+
+users: setup ## let users refresh their tokens under load: make users USERS=10000
+	@ALLE_USERS=$(or $(USERS),10000) cargo test --release --locked --test contract \
+		users_that_refresh -- --nocapture
 
 simulation: ## simulate any number of runs: make simulation SEEDS=10000
 	@# Optimized, with every assertion; in a directory of its own, so that nothing else is rebuilt.

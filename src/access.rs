@@ -2,7 +2,8 @@
 //!
 //! The one place that decides it, and the seam for other ways to know a client: each answers a token
 //! with a [`Credential`] or a [`Denial`]. The order: where there are keys for JWTs, a token with two
-//! dots is one, and its failure is final; any other is looked for in the file of tokens.
+//! dots is one, and its failure is final; any other is looked for in the file of tokens; and whose one
+//! that is not there is, a function of the database may say.
 //!
 //! Where somebody else has to be asked ([`Access::is_asked`]), the client waits as a
 //! [`visitor::Visitor`], and the [`visitor::Verdict`] on it becomes a grant: permissions under an id
@@ -12,6 +13,7 @@
 //! and what becomes of the client, others know.
 
 pub mod cookie;
+pub mod function;
 pub mod globs;
 pub mod grants;
 pub mod jwt;
@@ -26,6 +28,7 @@ use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use self::{
     cookie::TokenCookie,
+    function::FunctionGrant,
     globs::Globs,
     grants::Grants,
     jwt::{Jwt, JwtFault, JwtGrant, Keys},
@@ -46,6 +49,8 @@ pub struct Access {
     pub tokens: Option<Tokens>,
     /// Whom a JWT lets in; `None`: there are no keys.
     pub jwt: Option<Jwt>,
+    /// Whether a function of the database is asked about tokens that are neither JWTs nor in the file.
+    pub has_function: bool,
     /// The cookie that may bring a token; `None`: none does.
     pub cookie: Option<TokenCookie>,
     /// What the JWTs of clients have in common.
@@ -78,6 +83,7 @@ pub struct Credential {
 enum Grant {
     Token(TokenId),
     Jwt(Arc<JwtGrant>),
+    Function(Arc<FunctionGrant>),
 }
 
 impl Credential {
@@ -91,6 +97,7 @@ impl Credential {
         match &self.grant {
             Grant::Token(_) => None,
             Grant::Jwt(grant) => grant.identity(),
+            Grant::Function(grant) => grant.identity(),
         }
     }
 
@@ -154,7 +161,7 @@ impl Access {
 
     /// Whether clients have to say who they are.
     pub fn is_token_required(&self) -> bool {
-        self.tokens.is_some() || self.jwt.is_some()
+        self.tokens.is_some() || self.jwt.is_some() || self.has_function
     }
 
     /// Whether the token is taken for a JWT: to verify one costs far more than to look one up.
@@ -200,6 +207,7 @@ impl Access {
         match &credential.grant {
             Grant::Token(id) => self.of_token(*id).is_some(),
             Grant::Jwt(grant) => self.jwt.as_ref().is_some_and(|it| it.is_current(grant)),
+            Grant::Function(_) => self.has_function,
         }
     }
 
@@ -214,6 +222,10 @@ impl Access {
                 everybody.matches(channel) && own.is_some_and(|it| it.subscribe.matches(channel))
             }
             Some(Grant::Jwt(grant)) => grant.may_subscribe(everybody, channel),
+            Some(Grant::Function(grant)) => {
+                let own = &grant.permissions().subscribe;
+                everybody.matches(channel) && own.matches(channel)
+            }
         }
     }
 
@@ -223,6 +235,7 @@ impl Access {
             None => 0,
             Some(Grant::Token(id)) => self.of_token(*id).map_or(0, |it| it.subscribe.steps()),
             Some(Grant::Jwt(grant)) => grant.subscribe_steps(),
+            Some(Grant::Function(grant)) => grant.permissions().subscribe.steps(),
         };
         self.everybody.subscribe.steps() + own
     }
@@ -237,6 +250,10 @@ impl Access {
                 everybody.matches(channel) && own.is_some_and(|it| it.publish.matches(channel))
             }
             Some(Grant::Jwt(grant)) => grant.may_publish(everybody, channel),
+            Some(Grant::Function(grant)) => {
+                let own = &grant.permissions().publish;
+                everybody.matches(channel) && own.matches(channel)
+            }
         }
     }
 
@@ -257,7 +274,7 @@ impl Access {
     pub fn release(&mut self, credential: &Credential) {
         match &credential.grant {
             Grant::Token(id) => self.grants.release(*id),
-            Grant::Jwt(_) => {}
+            Grant::Jwt(_) | Grant::Function(_) => {}
         }
     }
 

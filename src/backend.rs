@@ -1,4 +1,4 @@
-//! Two sessions to PostgreSQL, kept alive for ever: one listens, one publishes.
+//! The sessions to PostgreSQL, kept alive for ever: to listen, to publish, to ask about tokens.
 //!
 //! Owns both connections, the proof that one session receives what the other notifies, and the
 //! publishes under way. The publishing session is apart because a server that waits for the commit
@@ -12,6 +12,7 @@
 
 mod boundary;
 mod bring_up;
+mod calling;
 pub mod command;
 mod connection;
 mod control;
@@ -44,6 +45,7 @@ use std::{
 use self::command::{Command, Notify, Published, Verb};
 pub use self::{
     boundary::{Event, Order},
+    calling::Called,
     control::Control,
     failure::{Failure, FailureKind, Step, Unfit, Unreached},
     resolving::Configs,
@@ -66,19 +68,20 @@ use crate::{
     channel::{Channel, LengthUnit},
     pg::{
         config::{Config, Server},
+        function::FunctionName,
         session::{self, Protection, ServerError, Session, Ticket},
     },
 };
 
-/// Both sessions.
+/// All sessions.
 #[derive(Debug)]
 pub struct Backend {
     /// By role.
-    connections: [Connection; 2],
+    connections: [Connection; 3],
     /// Sessions that were given up, by role.
-    leaving: [Leaving; 2],
+    leaving: [Leaving; 3],
     /// Of sessions of which nobody knows that they are not up, by role.
-    opening: [Opening; 2],
+    opening: [Opening; 3],
     probe: Probe,
     /// The probe under way was sent by the command NOTIFY.
     is_probing_by_command: bool,
@@ -86,6 +89,8 @@ pub struct Backend {
     refusal: Option<ServerError>,
     /// The channel of a group, where there is one.
     control: Option<Channel>,
+    /// What is asked about tokens, where something is.
+    function: Option<FunctionName>,
     commits: Commits,
     /// Publishes that wait or are under way; empty while the publishing session is neither up nor
     /// being opened.
@@ -105,15 +110,18 @@ impl Backend {
         } = configs.into();
         Self {
             connections: [
-                Connection::new(Role::Listening, listening, seed, now),
+                Connection::new(Role::Listening, listening.clone(), seed, now),
                 Connection::new(Role::Publishing, publishing, seed, now),
+                // Past a pooler, as the first.
+                Connection::new(Role::Authorizing, listening, seed, now),
             ],
             leaving: Default::default(),
-            opening: Role::ALL.map(|_| Opening::begin(now)),
+            opening: Opening::begin_all(now),
             is_probing_by_command: false,
             refusal: None,
             probe: Probe::new(seed),
             control: None,
+            function: None,
             commits: Commits::default(),
             transactions: Transactions::default(),
             warned: Warned::default(),
@@ -160,7 +168,7 @@ impl Backend {
 
     /// The longest that a round of attempts may take.
     pub fn round_timeout(&self) -> Duration {
-        let [listening, publishing] = &self.connections;
+        let [listening, publishing, _] = &self.connections;
         listening.round_timeout().max(publishing.round_timeout())
     }
 
@@ -217,7 +225,7 @@ impl Backend {
             while let Some(session) = self.connections[role.index()].session_mut() {
                 match session.poll_event() {
                     // It listens to nothing: a pooler confused the two.
-                    Some(session::Event::Notification { .. }) if role == Role::Publishing => {}
+                    Some(session::Event::Notification { .. }) if role != Role::Listening => {}
                     Some(session::Event::Notification {
                         process_id,
                         channel,
@@ -408,6 +416,7 @@ impl Backend {
                 let present = self.session(role)?.present().to_vec();
                 Some(Event::Control(Control::Present(present)))
             }
+            Operation::Call(number) => self.called(number, result),
             Operation::LockHolder => {
                 let holder = self.session(role)?.lock_holder();
                 if self.commits.handle_holder(holder) {
@@ -459,6 +468,7 @@ impl Backend {
                         self.await_publisher(now);
                         self.note_publisher_missing(now);
                     }
+                    Role::Authorizing => {}
                 }
             }
         }

@@ -177,6 +177,8 @@ impl Bridge {
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
         faults.extend(self.group().err());
+        let function = startup::auth_function(&self.config);
+        faults.extend(function.map_err(BridgeError::AuthFunction).err());
         let mut files = credential_files(&self.config);
         faults.extend(access(&self.config, files.as_mut()).err());
         faults
@@ -215,6 +217,7 @@ impl Bridge {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
+        let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
@@ -234,6 +237,7 @@ impl Bridge {
         let settings = Settings {
             limits,
             access,
+            function,
             admin_origins,
             page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
             channels,
@@ -391,6 +395,7 @@ fn access(
             allow_local_origins: config.allow_local_origins,
         },
         everybody: config.permissions.clone(),
+        has_function: config.auth_function.is_some(),
         ..Access::default()
     };
     access.cookie = token_cookie(config).map_err(BridgeError::TokenCookie)?;
@@ -407,13 +412,18 @@ fn access(
     Ok(access)
 }
 
+/// Whether clients have to present a token.
+fn has_tokens(config: &BridgeConfig) -> bool {
+    config.token_file.is_some() || config.jwt.has_keys() || config.auth_function.is_some()
+}
+
 /// The cookie that may bring tokens, where there is one.
 fn token_cookie(config: &BridgeConfig) -> Result<Option<TokenCookie>, TokenCookieError> {
     let Some(name) = &config.token_cookie else {
         return Ok(None);
     };
     let cookie = TokenCookie::new(name)?;
-    if config.token_file.is_none() && !config.jwt.has_keys() {
+    if !has_tokens(config) {
         return Err(TokenCookieError::WithoutTokens);
     }
     let mut origins = config.allow_origins.iter();

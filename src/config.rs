@@ -51,6 +51,9 @@ pub struct BridgeConfig {
     /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
     /// present one of them. `None`: no token is required.
     pub token_file: Option<PathBuf>,
+    /// A function of the database, as `SCHEMA.NAME`, that says whose a token is which is neither a JWT
+    /// nor in `token_file`.
+    pub auth_function: Option<String>,
     /// A cookie of this name may bring the token, if the request comes from a page of the server's
     /// own, or of one of `allow_origins`.
     pub token_cookie: Option<String>,
@@ -93,6 +96,7 @@ impl BridgeConfig {
             allow_hosts: Vec::new(),
             permissions: Permissions::default(),
             token_file: None,
+            auth_function: None,
             token_cookie: None,
             group: None,
             group_key_file: None,
@@ -187,6 +191,13 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Asks this function of the database, `SCHEMA.NAME`, whose a token is that nobody else knows.
+    #[must_use]
+    pub fn with_auth_function(mut self, name: impl Into<String>) -> Self {
+        self.auth_function = Some(name.into());
         self
     }
 
@@ -290,6 +301,12 @@ pub struct Limits {
     /// Clients at a time of one identity, which is the `sub` of a JWT; over it an upgrade gets 429, and
     /// a client that says who it is in a message is closed with 1013. `None`: any number.
     pub identity_clients_max: Option<usize>,
+    /// Answers of the function about tokens that are remembered; over it, the one that was used the
+    /// longest ago is forgotten.
+    pub verdicts_max: usize,
+    /// A client waits so long for the function to say whose its token is; then it is closed with 1013, or
+    /// its request answered with 503.
+    pub verdict_timeout: Duration,
     /// Messages a second of one identity, by all of its clients, and requests over HTTP among them, and
     /// as many at once; over it: `rate_limited`. `None`: any number.
     pub identity_rate_max: Option<u32>,
@@ -358,6 +375,8 @@ impl Default for Limits {
             clients_max: None,
             address_clients_max: None,
             identity_clients_max: None,
+            verdicts_max: 10_000,
+            verdict_timeout: Duration::from_secs(30),
             identity_rate_max: None,
             client_rate_max: None,
             subscriptions_max: 1_000,

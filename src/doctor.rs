@@ -95,7 +95,7 @@ impl Proof {
         backend.drain_events(now, |event| match event {
             Event::Up(Role::Publishing, _) => *up_at = Some(now),
             Event::Proved(true) => *heard_after = up_at.map(|up_at| now - up_at),
-            Event::Up(Role::Listening, _)
+            Event::Up(Role::Listening | Role::Authorizing, _)
             | Event::Down(_)
             | Event::Absent(_)
             | Event::Refused(_)
@@ -109,6 +109,7 @@ impl Proof {
             | Event::Unlistened(_)
             | Event::Notification { .. }
             | Event::Published(..)
+            | Event::Called(..)
             | Event::Control(_) => {}
         });
     }

@@ -8,7 +8,7 @@ use crate::{
     access::{cookie::TokenCookieError, templates::TemplateError},
     channel::ChannelError,
     group_key_file::GroupKeyError,
-    pg::config::ConfigError,
+    pg::{config::ConfigError, function::FunctionNameError},
     startup::ListenError,
     token_file::{KeyFileError, ReloadError, TokenFileError},
 };
@@ -35,6 +35,8 @@ pub enum BridgeError {
     KeyFile(KeyFileError),
     /// There are rules for JWTs, and no keys: they would let nobody in, and everybody.
     JwtWithoutKeys,
+    /// This cannot name a function.
+    AuthFunction(FunctionNameError),
     /// No cookie can bring tokens here.
     TokenCookie(TokenCookieError),
     /// A pattern with a claim in it is malformed.
@@ -65,6 +67,7 @@ impl BridgeError {
             | Self::KeyFile(_)
             | Self::JwtWithoutKeys
             | Self::TokenCookie(_)
+            | Self::AuthFunction(_)
             | Self::Template(_)
             | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
@@ -92,6 +95,7 @@ impl fmt::Display for BridgeError {
                 "there are rules for JWTs and no keys: give --jwt-key-file or --jwt-jwks-file",
             ),
             Self::TokenCookie(error) => error.fmt(f),
+            Self::AuthFunction(error) => error.fmt(f),
             Self::Template(error) => error.fmt(f),
             Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
                 write!(f, "address {address:?} is not HOST:PORT")
@@ -115,6 +119,7 @@ impl Error for BridgeError {
             Self::KeyFile(error) => error,
             Self::JwtWithoutKeys => return None,
             Self::TokenCookie(error) => error,
+            Self::AuthFunction(error) => error,
             Self::Template(error) => error,
             Self::Address(_, error)
             | Self::Bind(_, error)

@@ -19,6 +19,8 @@ mod broadcast;
 mod channels;
 mod clients;
 mod closing;
+mod complaints;
+mod consulting;
 pub mod custom_protocol;
 mod deadlines;
 #[doc(hidden)]
@@ -36,6 +38,7 @@ mod host;
 mod identity_limit;
 mod identity_rate;
 mod input;
+mod inquiries;
 mod judge;
 mod links;
 mod listening;
@@ -170,7 +173,9 @@ impl Hub {
     pub fn new(settings: Settings, configs: impl Into<Configs>, now: Instant) -> Self {
         let group = settings.group.clone();
         let control = group.as_ref().map(|group| group.control.clone());
-        let backend = Backend::new(configs, settings.backend_seed, now).with_control(control);
+        let backend = Backend::new(configs, settings.backend_seed, now)
+            .with_control(control)
+            .with_function(settings.function.clone());
         let mut hub = Self::start(settings, Upstream::Postgres(Box::new(backend)), now);
         if let Some(group) = group {
             hub.channels.set_grouped();
@@ -344,6 +349,7 @@ impl Hub {
     fn view(&self) -> View<'_> {
         View {
             limits: &self.limits,
+            authorization: &self.authorization,
             clients: &self.clients,
             channels: &self.channels,
             delivery: &self.delivery,
@@ -374,7 +380,7 @@ impl Hub {
 
     /// Whether [`Self::set_since_1970`] is wanted at the beginning of each turn: tokens have dates.
     pub fn wants_since_1970(&self) -> bool {
-        self.authorization.access().jwt.is_some()
+        self.authorization.has_dates()
     }
 
     /// The time of the world, since 1970.
@@ -472,6 +478,7 @@ impl Hub {
     pub fn end_turn(&mut self) {
         self.metrics.slices += u64::from(self.delivery.end_slice());
         self.recheck();
+        self.go_on_with_answered();
         if self.shutdown.is_behind() {
             self.advance_shutdown();
         }
@@ -480,7 +487,7 @@ impl Hub {
         let is_still_slow = self.close_slowest() | self.close_costliest();
         self.reap();
         let is_behind = is_still_slow
-            || self.authorization.is_rechecking()
+            || self.authorization.is_behind()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
             || self.shutdown.is_behind()

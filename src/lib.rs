@@ -100,6 +100,7 @@ mod ws;
 pub use self::{
     access::{
         Permissions,
+        cookie::TokenCookieError,
         globs::Globs,
         jwt::{JwtRules, KeyFault},
         templates::TemplateError,
@@ -117,6 +118,7 @@ pub use self::{
     orders::PublishError,
     pg::{
         config::ConfigError,
+        function::FunctionNameError,
         session::{ServerError, SessionError},
     },
     queue::{

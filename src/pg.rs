@@ -8,6 +8,7 @@ pub mod codec;
 mod command;
 pub mod config;
 pub mod error;
+pub mod function;
 mod outbox;
 pub mod session;
 mod text;

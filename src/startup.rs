@@ -16,7 +16,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     backend::Configs,
     config::BridgeConfig,
-    pg::config::{Config, ConfigError, ConnectionString},
+    pg::{
+        config::{Config, ConfigError, ConnectionString},
+        function::{FunctionName, FunctionNameError},
+    },
     reactor::{Listener, PassedListeners, ServiceManager},
     surroundings,
 };
@@ -51,6 +54,14 @@ pub(crate) fn postgres_configs(config: &BridgeConfig) -> Result<Configs, ConfigE
         listening: or_common(&config.postgres_listen_url)?,
         publishing: or_common(&config.postgres_publish_url)?,
     })
+}
+
+/// The function that says whose a token is, where there is one.
+pub(crate) fn auth_function(
+    config: &BridgeConfig,
+) -> Result<Option<FunctionName>, FunctionNameError> {
+    let name = config.auth_function.as_deref();
+    name.map(FunctionName::parse).transpose()
 }
 
 /// Listens on the first address of `HOST:PORT`.

@@ -37,6 +37,8 @@ mod descriptors;
 mod deserted;
 #[path = "contract/events.rs"]
 mod events;
+#[path = "contract/function.rs"]
+mod function;
 #[path = "contract/group.rs"]
 mod group;
 #[path = "contract/group_events.rs"]
@@ -115,5 +117,7 @@ mod strangers;
 mod stream;
 #[path = "contract/surroundings.rs"]
 mod surroundings;
+#[path = "contract/tokens.rs"]
+mod tokens;
 #[path = "contract/witness.rs"]
 mod witness;

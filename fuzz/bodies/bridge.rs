@@ -190,7 +190,7 @@ impl Run {
     }
 
     fn play_link(&mut self, script: &mut Script<'_>) {
-        let role = Role::ALL[usize::from(script.byte() % 2)];
+        let role = Role::PAIR[usize::from(script.byte() % 2)];
         let choice = script.byte() % 4;
         let backend = self.hub.backend().expect("there is a PostgreSQL");
         match (&self.links[role.index()], choice) {
@@ -206,7 +206,7 @@ impl Run {
     }
 
     fn play_postgres(&mut self, script: &mut Script<'_>) {
-        let role = Role::ALL[usize::from(script.byte() % 2)];
+        let role = Role::PAIR[usize::from(script.byte() % 2)];
         match script.byte() % 5 {
             0 => {
                 let bytes = usize::from(script.byte()) + 1;
@@ -418,7 +418,7 @@ impl Run {
     fn settle(&mut self) {
         for _ in 0..SETTLING_TURNS_MAX {
             let mut busy = false;
-            for role in Role::ALL {
+            for role in Role::PAIR {
                 if let Link::Ordered = self.links[role.index()] {
                     let backend = self.hub.backend().expect("there is a PostgreSQL");
                     backend.handle_connected(role);

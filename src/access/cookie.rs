@@ -98,8 +98,8 @@ impl fmt::Display for TokenCookieError {
         match self {
             Self::Name(name) => write!(f, "token cookie {name:?}: that cannot name a cookie"),
             Self::WithoutTokens => f.write_str(
-                "a token cookie, and no tokens: give --token-file, --jwt-key-file or \
-                 --jwt-jwks-file",
+                "a token cookie, and no tokens: give --token-file, --jwt-key-file, --jwt-jwks-file \
+                 or --auth-function",
             ),
             Self::AnyOrigin(origin) => write!(
                 f,

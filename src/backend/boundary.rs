@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 #[cfg(doc)]
 use super::Backend;
-use super::{Control, Role, Stall, Unfit, command::Published};
+use super::{Called, Control, Role, Stall, Unfit, command::Published};
 use crate::{
     channel::{ChannelKey, LengthUnit},
     pg::session::ServerError,
@@ -81,6 +81,8 @@ pub enum Event<'a> {
     },
     /// The publish of this number ended.
     Published(u32, Published),
+    /// The function was asked; the number is that of the question.
+    Called(u32, Called),
     /// For a group: never without a control channel.
     Control(Control<'a>),
 }

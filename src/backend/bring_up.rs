@@ -37,8 +37,12 @@ impl Backend {
                 self.bring_up(role, now);
                 self.begin_probe(now);
             }
+            Role::Authorizing => {
+                self.prepare_calls();
+                self.bring_up(role, now);
+            }
         }
-        self.hurry_other(role, now);
+        self.hurry_others(role, now);
     }
 
     /// The publishing session notifies the channel of the probe, if it is up.
@@ -90,6 +94,7 @@ impl Backend {
                 self.note_publisher_missing(now);
             }
             (Role::Publishing, Ok(())) => self.probe.handle_committed(number, now),
+            (Role::Authorizing, _) => debug_assert!(false, "it has no part in a probe"),
             (_, Err(error)) if error.sqlstate == READ_ONLY_TRANSACTION => {
                 self.fail(role, FailureKind::Unfit(Unfit::Standby), now);
             }
@@ -182,7 +187,7 @@ impl Backend {
 
     fn fail_as_deaf(&mut self, now: Instant) {
         let is_relayed = |role| self.session(role).is_some_and(Session::is_relayed);
-        let unfit = if Role::ALL.into_iter().any(is_relayed) {
+        let unfit = if Role::PAIR.into_iter().any(is_relayed) {
             Unfit::Pooler
         } else {
             Unfit::Deaf

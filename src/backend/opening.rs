@@ -16,6 +16,11 @@ use super::{Backend, Event, Order, Role};
 pub(super) struct Opening(Option<Instant>);
 
 impl Opening {
+    /// Of the sessions that there always are; one for calls is waited for by nobody but its callers.
+    pub(super) fn begin_all(now: Instant) -> [Self; 3] {
+        [Self::begin(now), Self::begin(now), Self::default()]
+    }
+
     /// From now on the session has [`OPENING_TIMEOUT`].
     pub(super) fn begin(now: Instant) -> Self {
         Self(Some(now + OPENING_TIMEOUT))
@@ -78,13 +83,17 @@ impl Backend {
         }
     }
 
-    /// The session got through, so the other one tries at once where it goes to the same server.
-    pub(super) fn hurry_other(&mut self, role: Role, now: Instant) {
-        let other = role.other();
+    /// The session got through, so the others try at once where they go to the same server.
+    pub(super) fn hurry_others(&mut self, role: Role, now: Instant) {
         let server = self.connection(role).server().clone();
-        if self.connection_mut(other).hurry(&server, now) {
-            let orders = [Order::Disconnect(other), Order::Connect(other)];
-            self.orders.extend(orders);
+        for other in Role::ALL {
+            if other == role || !self.is_wanted(other) {
+                continue;
+            }
+            if self.connection_mut(other).hurry(&server, now) {
+                let orders = [Order::Disconnect(other), Order::Connect(other)];
+                self.orders.extend(orders);
+            }
         }
     }
 }

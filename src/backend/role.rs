@@ -1,4 +1,5 @@
-//! Which of the two sessions: the one that listens, or the one that publishes.
+//! Which of the sessions: the one that listens, the one that publishes, or the one that is asked
+//! about tokens.
 
 use std::fmt;
 
@@ -9,24 +10,30 @@ pub enum Role {
     Listening,
     /// NOTIFYs.
     Publishing,
+    /// Calls the function that says whose a token is, where there is one.
+    Authorizing,
 }
 
 impl Role {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Listening, Self::Publishing];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Listening, Self::Publishing, Self::Authorizing];
+    /// Those that there always are.
+    pub const PAIR: [Self; 2] = [Self::Listening, Self::Publishing];
 
-    /// The place of the role in an array of both.
+    /// The place of the role in an array of all.
     pub fn index(self) -> usize {
         match self {
             Self::Listening => 0,
             Self::Publishing => 1,
+            Self::Authorizing => 2,
         }
     }
 
+    /// One of the others, whose settings may be the same.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Listening => Self::Publishing,
-            Self::Publishing => Self::Listening,
+            Self::Publishing | Self::Authorizing => Self::Listening,
         }
     }
 
@@ -34,6 +41,7 @@ impl Role {
         match self {
             Self::Listening => "alle",
             Self::Publishing => "alle publish",
+            Self::Authorizing => "alle authorize",
         }
     }
 }
@@ -43,6 +51,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Self::Listening => "listening",
             Self::Publishing => "publishing",
+            Self::Authorizing => "authorizing",
         })
     }
 }

@@ -23,13 +23,15 @@ impl Backend {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&self) -> Instant {
-        let [listening, publishing] = &self.connections;
+        let [listening, publishing, authorizing] = &self.connections;
         let sessions = listening.deadline().min(publishing.deadline());
+        let is_wanted = self.is_wanted(Role::Authorizing);
         let leaving = self.leaving.iter().filter_map(|it| it.deadline());
         let others = [
             self.probe.deadline(),
             self.commits.deadline(),
             self.opening_deadline(),
+            is_wanted.then(|| authorizing.deadline()),
         ];
         leaving
             .chain(others.into_iter().flatten())
@@ -49,6 +51,9 @@ impl Backend {
         for role in Role::ALL {
             if self.leaving[role.index()].handle_timeout(now) {
                 self.orders.push_back(Order::Cancel(role));
+            }
+            if !self.is_wanted(role) {
+                continue;
             }
             match self.connection_mut(role).handle_timeout(now) {
                 Some(Due::Resolve) => self.orders.push_back(Order::Resolve(role)),
@@ -96,6 +101,7 @@ impl Backend {
         };
         match role {
             Role::Publishing => session.measure_queue(ticket),
+            Role::Authorizing => session.heartbeat(ticket),
             Role::Listening => {
                 session.heartbeat(ticket);
                 self.find_lock_holder();
@@ -129,7 +135,9 @@ impl Backend {
                     self.give_up(Role::Publishing, kind, now);
                 }
             }
-            Role::Publishing | Role::Listening => self.give_up(role, kind, now),
+            Role::Publishing | Role::Listening | Role::Authorizing => {
+                self.give_up(role, kind, now);
+            }
         }
     }
 
@@ -153,16 +161,16 @@ impl Backend {
     }
 
     fn are_both_ready(&mut self) -> bool {
-        let mut connections = self.connections.iter_mut();
+        let mut connections = self.connections[..Role::PAIR.len()].iter_mut();
         connections.all(|it| it.heartbeat_mut().is_some())
     }
 
     /// Whether one session's answers say something of the other's silence.
     fn go_the_same_way(&self) -> bool {
-        let [listening, publishing] = &self.connections;
+        let [listening, publishing, _] = &self.connections;
         let is_relayed = |role| self.session(role).is_some_and(Session::is_relayed);
         listening.server().is_at(publishing.server())
             && listening.config().database == publishing.config().database
-            && !Role::ALL.into_iter().any(is_relayed)
+            && !Role::PAIR.into_iter().any(is_relayed)
     }
 }

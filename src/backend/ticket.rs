@@ -19,6 +19,8 @@ pub(super) enum Operation {
     Present,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
+    /// The question of this number to the function.
+    Call(u32),
 }
 
 impl Operation {
@@ -32,6 +34,7 @@ impl Operation {
             Self::Probe(number) => (5, number),
             Self::Control => (6, 0),
             Self::Present => (7, 0),
+            Self::Call(number) => (8, number),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -46,7 +49,8 @@ impl Operation {
             4 => Self::LockHolder,
             5 => Self::Probe(number),
             6 => Self::Control,
-            _ => Self::Present,
+            7 => Self::Present,
+            _ => Self::Call(number),
         }
     }
 }
@@ -69,6 +73,7 @@ mod tests {
                 Operation::Listen(ChannelKey(number)),
                 Operation::Unlisten(ChannelKey(number)),
                 Operation::Probe(number),
+                Operation::Call(number),
             ]);
         }
         for operation in operations {

@@ -42,7 +42,8 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
     let mut exposures = Vec::new();
     let address = &config.ws_bind_addr;
     let is_public = is_public(address);
-    let is_anybody = config.token_file.is_none() && !config.jwt.has_keys();
+    let has_function = config.auth_function.is_some();
+    let is_anybody = config.token_file.is_none() && !config.jwt.has_keys() && !has_function;
     if is_public && is_anybody {
         exposures.push(format!(
             "whoever reaches {address} may {}, without a token (--token-file)",

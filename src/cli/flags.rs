@@ -4,6 +4,7 @@
 //! rows, and arguments and environment are read by them. A new option is a row here. Refuses to
 //! know where a value comes from and how a row is shown.
 
+mod auth;
 mod jwt;
 mod row;
 mod units;
@@ -250,17 +251,10 @@ pub(crate) static FLAGS: &[Flag] = &[
         help: "Present the first token in FILE to the bridge",
         ..ROW
     },
-    Flag {
-        long: "token-cookie",
-        value: Value::Text("NAME", |it, name| {
-            it.bridge.token_cookie = Some(name.to_owned());
-            Ok(())
-        }),
-        default: Default::Described("no cookie"),
-        help: "Take the token also from the cookie of this name, for pages of the bridge's own and of \
-               --allow-origin",
-        ..ROW
-    },
+    auth::TOKEN_COOKIE,
+    auth::FUNCTION,
+    auth::CACHE,
+    auth::TIMEOUT,
     jwt::KEY_FILE,
     jwt::JWKS_FILE,
     jwt::ISSUER,

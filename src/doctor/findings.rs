@@ -59,7 +59,7 @@ impl fmt::Display for Finding {
 /// of its notification.
 pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Finding> {
     let mut findings = surroundings(backend);
-    for role in Role::ALL {
+    for role in Role::PAIR {
         findings.push(connection(backend, role));
         if let Some(session) = backend.session(role) {
             findings.extend(encryption(backend, role));
@@ -95,7 +95,7 @@ impl Finding {
 /// What lies around the connection strings and is not used, once for both of them.
 fn surroundings(backend: &Backend) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for role in Role::ALL {
+    for role in Role::PAIR {
         for warning in &backend.config(role).warnings {
             let finding = finding(Verdict::Doubtful, "settings", warning.to_string());
             if !findings.contains(&finding) {
@@ -226,7 +226,7 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
             _ => finding,
         };
     }
-    if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
+    if Role::PAIR.into_iter().all(|role| backend.is_up(role)) {
         let text = "the server did not commit a notification in time";
         return finding(Verdict::Bad, subject, text).with_remedy("see why with -l warn");
     }

@@ -15,6 +15,7 @@ use super::{
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    inquiries::Origin,
     opening::Resumption,
     pending::Subscribe,
     reply::Stream,
@@ -223,10 +224,14 @@ impl Hub {
         slot: u32,
         token: &Secret,
     ) -> Result<Credential, TokenRefusal> {
-        let peer = self.endpoints.peer(slot);
+        let from = Origin {
+            slot,
+            address: self.endpoints.peer(slot),
+            path: None,
+        };
         let (clock, work, metrics) = (&self.clock, &mut self.work, &mut self.metrics);
         self.authorization
-            .authenticate(token, peer, clock, work, metrics)
+            .authenticate(token, from, clock, work, metrics)
     }
 
     /// A client says who it is, for the first time or again.
@@ -245,6 +250,12 @@ impl Hub {
         };
         let token = match self.authenticate(slot, &token) {
             Ok(token) => token,
+            Err(TokenRefusal::Undecided) => {
+                if let Some(inquiries) = self.authorization.inquiries_mut() {
+                    inquiries.keep_auth(slot, token, id.cloned());
+                }
+                return;
+            }
             Err(refusal) => {
                 self.refuse_token(slot, refusal, id);
                 return;
@@ -274,7 +285,11 @@ impl Hub {
         self.log_refusal(slot, refusal.status(), refusal.text());
         self.send_error(slot, refusal.code(), refusal.text(), None, id);
         // Of a token that was not looked at nobody knows that it is wrong.
-        if refusal == TokenRefusal::TooMany {
+        if refusal.is_unjudged() {
+            let is_stranger = self.clients.credential(slot).is_none();
+            if refusal != TokenRefusal::TooMany && is_stranger {
+                self.close(slot, refusal.close_reason());
+            }
             return;
         }
         let failures = self.clients.count_failure(slot);
@@ -304,13 +319,15 @@ impl Hub {
             let Some(slot) = self.authorization.poll_recheck(end) else {
                 return;
             };
-            self.close_if_at_fault(slot);
+            if !self.ask_about_holder(slot) {
+                self.close_if_at_fault(slot);
+            }
         }
     }
 
     /// Closes the client if its token, or one of its subscriptions, is not covered any more. It
     /// may come back, and learns then what it may.
-    fn close_if_at_fault(&mut self, slot: u32) {
+    pub(super) fn close_if_at_fault(&mut self, slot: u32) {
         let (phase, channels) = (self.clients.phase(slot), &self.channels);
         let fault = self
             .authorization

@@ -4,13 +4,14 @@
 //! tokens, be many of one identity, send many messages a second. Knows neither how a token came nor
 //! what becomes of a client that is refused: it answers, and the hub acts.
 
-use std::{net::IpAddr, time::Instant};
+use std::time::Instant;
 
 use super::{
     channels::Channels,
     guessing::Guessing,
     identity_limit::IdentityLimit,
     identity_rate::IdentityRate,
+    inquiries::{Answer, Inquiries, Origin},
     phase::Phase,
     rate_limit::RateLimit,
     token_refusal::TokenRefusal,
@@ -18,7 +19,8 @@ use super::{
 };
 use crate::{
     access::{
-        Access, Credential, Credentials, Permissions, jwt::JwtFault, origins, secret::Secret,
+        Access, Credential, Credentials, Denial, Permissions, jwt::JwtFault, origins,
+        secret::Secret,
     },
     channel::is_reserved,
     config::Limits,
@@ -40,14 +42,21 @@ pub(super) struct Authorization {
     identity_limit: IdentityLimit,
     rate_limit: RateLimit,
     identity_rate: IdentityRate,
+    /// What the function of the database is asked, where there is one.
+    inquiries: Option<Box<Inquiries>>,
     /// Clients from this slot on are to be looked at, since credentials were read again.
     recheck_from: Option<u32>,
 }
 
 impl Authorization {
     pub(super) fn new(access: Access, limits: &Limits, now: Instant) -> Self {
+        let inquiries = access.has_function.then(|| {
+            let (count_max, timeout) = (limits.verdicts_max, limits.verdict_timeout);
+            Box::new(Inquiries::new(count_max, timeout))
+        });
         Self {
             access,
+            inquiries,
             guessing: Guessing::new(now),
             identity_limit: IdentityLimit::new(limits.identity_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
@@ -102,12 +111,12 @@ impl Authorization {
     pub(super) fn authenticate(
         &mut self,
         token: &Secret,
-        peer: Option<IpAddr>,
+        from: Origin<'_>,
         clock: &Clock,
         work: &mut Work,
         metrics: &mut Metrics,
     ) -> Result<Credential, TokenRefusal> {
-        let now = clock.now();
+        let (peer, now) = (from.address, clock.now());
         if self.guessing.is_refused(peer, now) {
             metrics.tokens_unread += 1;
             return Err(TokenRefusal::TooMany);
@@ -115,12 +124,17 @@ impl Authorization {
         if self.access.is_jwt(token) {
             work.spend(JWT_UNITS);
         }
-        let refusal = match self.access.authenticate(token, clock.since_1970()) {
+        let found = match self.access.authenticate(token, clock.since_1970()) {
+            Err(Denial::Unknown) => self.ask(token, from, clock),
+            found => found.map_err(TokenRefusal::from),
+        };
+        let refusal = match found {
             Ok(credential) => {
                 self.guessing.note_right(peer, now);
                 return Ok(credential);
             }
-            Err(denial) => TokenRefusal::from(denial),
+            Err(refusal) if refusal.is_unjudged() => return Err(refusal),
+            Err(refusal) => refusal,
         };
         if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
             metrics.tokens_expired += 1;
@@ -131,6 +145,68 @@ impl Authorization {
             self.guessing.note_wrong(peer, now);
         }
         Err(refusal)
+    }
+
+    /// Asks the function, where there is one.
+    fn ask(
+        &mut self,
+        token: &Secret,
+        from: Origin<'_>,
+        clock: &Clock,
+    ) -> Result<Credential, TokenRefusal> {
+        let text = token.expose();
+        let is_askable = text.len() <= FUNCTION_TOKEN_BYTES_MAX && !text.contains('\0');
+        let Some(inquiries) = self.inquiries.as_mut().filter(|_| is_askable) else {
+            return Err(TokenRefusal::Wrong);
+        };
+        match inquiries.ask(token, from, clock.now()) {
+            None => Err(TokenRefusal::Undecided),
+            Some(Answer::Verdict(Some(credential)))
+                if credential
+                    .ends_at()
+                    .is_none_or(|end| end > clock.since_1970()) =>
+            {
+                Ok(credential)
+            }
+            Some(Answer::Verdict(_)) => Err(TokenRefusal::Wrong),
+            Some(Answer::Failed) => Err(TokenRefusal::Failed),
+            Some(Answer::Unavailable) => Err(TokenRefusal::Unavailable),
+        }
+    }
+
+    /// The questions to the function, where there is one.
+    pub(super) fn inquiries_mut(&mut self) -> Option<&mut Inquiries> {
+        self.inquiries.as_deref_mut()
+    }
+
+    /// Whether the client waits for what the function says.
+    pub(super) fn is_waiting(&self, slot: u32) -> bool {
+        let inquiries = self.inquiries.as_ref();
+        inquiries.is_some_and(|it| it.is_waiting(slot))
+    }
+
+    /// How many clients do.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.inquiries.as_ref().map_or(0, |it| it.waiting_count())
+    }
+
+    /// Those of the questions hold.
+    pub(super) fn check_invariants(&self) {
+        if let Some(inquiries) = &self.inquiries {
+            inquiries.check_invariants();
+        }
+    }
+
+    /// The client is gone.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if let Some(inquiries) = &mut self.inquiries {
+            inquiries.forget(slot);
+        }
+    }
+
+    /// Whether tokens come to an end.
+    pub(super) fn has_dates(&self) -> bool {
+        self.access.jwt.is_some() || self.access.has_function
     }
 
     /// Somebody who was asked lets a client in with these permissions.
@@ -295,9 +371,20 @@ impl Authorization {
         (slot < end).then_some(slot)
     }
 
-    /// Whether [`Self::poll_recheck`] has more.
-    pub(super) fn is_rechecking(&self) -> bool {
-        self.recheck_from.is_some()
+    /// Whether clients are still to be looked at, or to be told something.
+    pub(super) fn is_behind(&self) -> bool {
+        let inquiries = self.inquiries.as_ref();
+        self.recheck_from.is_some() || inquiries.is_some_and(|it| it.has_concerns())
+    }
+
+    /// Every client that came in by the function is to be looked at again; whether there may be some.
+    pub(super) fn forget_verdicts(&mut self) -> bool {
+        let Some(inquiries) = &mut self.inquiries else {
+            return false;
+        };
+        inquiries.clear_verdicts();
+        self.recheck_from = Some(0);
+        true
     }
 
     /// Why the client may not stay as it is, if it may not: its token is no more, or does not cover
@@ -328,6 +415,8 @@ impl Authorization {
     }
 }
 
+/// The longest token that the function is asked about.
+const FUNCTION_TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// What a client is told that may not do something.
 pub(super) type Forbidden = (ErrorCode, &'static str);
 

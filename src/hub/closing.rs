@@ -237,6 +237,7 @@ impl Hub {
             self.unlink(slot, parting);
         }
         self.asking.forget(slot);
+        self.authorization.forget(slot);
         self.delivery.end(slot, cuts_backlog);
         self.clients.end(slot, phase, self.clock.tick());
         self.note(EvictionClass::Ending, slot);
@@ -311,6 +312,7 @@ impl Hub {
         self.unparsed.take(slot);
         self.publishing.disconnect(slot);
         self.asking.forget(slot);
+        self.authorization.forget(slot);
         self.clients.remove(slot);
         self.reaping.push(Reap::Slot(slot));
     }
@@ -423,6 +425,7 @@ impl Hub {
             }
         }
         self.end_refused();
+        self.end_overdue();
         self.delivery.expire_recoveries();
     }
 
@@ -436,6 +439,11 @@ impl Hub {
             return;
         };
         let now = self.clock.tick();
+        if self.authorization.is_waiting(slot) {
+            // The wait is ours.
+            self.clients.excuse(slot, now);
+            return;
+        }
         match deadlines::judge(phase, self.times(slot), &self.limits) {
             Verdict::Wait => {}
             Verdict::Excuse => {

@@ -140,7 +140,7 @@ impl Exchange {
                 return;
             }
             Reply::Respond(answer) => Err(answer),
-            Reply::Ask | Reply::Upgrade(_) | Reply::Stream(_) => {
+            Reply::Ask | Reply::Wait | Reply::Upgrade(_) | Reply::Stream(_) => {
                 debug_assert!(false, "these take the connection over");
                 return;
             }
@@ -156,6 +156,11 @@ impl Exchange {
     pub(super) fn wait_to_take_over(&mut self) {
         self.reader = Reader::default();
         self.takes_over = true;
+    }
+
+    /// The head that was read last is read again.
+    pub(super) fn wait_to_read_again(&mut self) {
+        self.reader = Reader::default();
     }
 
     /// Whether the next request takes the connection over.

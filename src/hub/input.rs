@@ -46,7 +46,7 @@ impl Hub {
     fn parse(&mut self, slot: u32, input: &mut [u8]) {
         match self.clients.phase(slot) {
             Some(Phase::Handshake(_)) => match self.clients.take_head(slot) {
-                Some(mut head) if self.asking.is_waiting(slot) => {
+                Some(mut head) if self.is_asked_about(slot) => {
                     head.extend_from_slice(input);
                     self.clients.keep_head(slot, head);
                 }
@@ -101,16 +101,23 @@ impl Hub {
     pub fn is_paused(&mut self, client: ClientId) -> bool {
         let slot = client.slot;
         let is_paused =
-            self.is_current(client) && (self.is_over_quota(slot) || self.asking.is_waiting(slot));
+            self.is_current(client) && (self.is_over_quota(slot) || self.is_asked_about(slot));
         if is_paused {
             self.clients.hold(slot, true);
         }
         is_paused
     }
 
-    /// Whether the client has more unanswered publishes or requests, or unread answers, than it may.
+    /// Whether somebody is asked about the client.
+    fn is_asked_about(&self, slot: u32) -> bool {
+        self.asking.is_waiting(slot) || self.authorization.is_waiting(slot)
+    }
+
+    /// Whether the client has more unanswered publishes or requests, or unread answers, than it may, or
+    /// waits to know whose its token is.
     pub(super) fn is_over_quota(&self, slot: u32) -> bool {
-        self.is_exchange_full(slot)
+        self.authorization.is_waiting(slot)
+            || self.is_exchange_full(slot)
             || self.clients.is_open(slot)
                 && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
                     || self.has_unread_answers(slot))
@@ -147,7 +154,7 @@ impl Hub {
                 self.open_stream(slot, stream);
                 return;
             }
-            Reply::Respond(_) | Reply::Ask | Reply::Publish(_) => {
+            Reply::Respond(_) | Reply::Ask | Reply::Wait | Reply::Publish(_) => {
                 debug_assert!(false, "these are answered");
                 return;
             }

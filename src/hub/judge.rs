@@ -10,6 +10,7 @@ use super::{
     authorization::{Authorization, TOO_MANY_OF_IDENTITY},
     clients::Clients,
     endpoints::EndpointsBySlot,
+    inquiries::Origin,
     refusals::Refusals,
     reply::{Handshake, Publish, Reply, Stream},
     retries::Retries,
@@ -87,6 +88,10 @@ impl Judge<'_> {
             }
             Wanted::Publish { segment } => self.judge_publish(segment, request, &fields),
         };
+        if self.authorization.is_waiting(self.slot) {
+            // It is judged again once it is known whose its token is.
+            return Judged::Reply(Reply::Wait);
+        }
         Judged::Reply(reply.unwrap_or_else(|answer| {
             Reply::Respond(
                 answer
@@ -135,7 +140,7 @@ impl Judge<'_> {
             None if in_header.is_none() => self
                 .token_in_cookie(request)
                 .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
-            Some(token) if in_header.is_none() => self.authenticate(&token).map(Some),
+            Some(token) if in_header.is_none() => self.authenticate(&token, request).map(Some),
             Some(_) | None => Ok(in_header),
         };
         let credential = token.as_ref().ok().and_then(Option::as_ref);
@@ -238,7 +243,9 @@ impl Judge<'_> {
     /// The token that the request brings in its header.
     fn token_of(&mut self, request: &Request<'_>) -> Result<Option<Credential>, TokenRefusal> {
         let bearer = self.authorization.bearer(request);
-        bearer.map(|token| self.authenticate(&token)).transpose()
+        bearer
+            .map(|token| self.authenticate(&token, request))
+            .transpose()
     }
 
     /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
@@ -253,7 +260,7 @@ impl Judge<'_> {
         if token.is_err() {
             self.metrics.tokens_wrong += 1;
         }
-        let found = token.and_then(|token| self.authenticate(&token));
+        let found = token.and_then(|token| self.authenticate(&token, request));
         Ok(found.map(Some))
     }
 
@@ -279,9 +286,17 @@ impl Judge<'_> {
         }
     }
 
-    fn authenticate(&mut self, token: &Secret) -> Result<Credential, TokenRefusal> {
-        let peer = self.endpoints.peer(self.slot);
+    fn authenticate(
+        &mut self,
+        token: &Secret,
+        request: &Request<'_>,
+    ) -> Result<Credential, TokenRefusal> {
+        let from = Origin {
+            slot: self.slot,
+            address: self.endpoints.peer(self.slot),
+            path: Some(request.path),
+        };
         self.authorization
-            .authenticate(token, peer, self.clock, self.work, self.metrics)
+            .authenticate(token, from, self.clock, self.work, self.metrics)
     }
 }

@@ -40,6 +40,7 @@ impl Hub {
             }
             other @ (Upstream::Program | Upstream::Busy) => self.upstream = other,
         }
+        self.go_on_with_answered();
         self.forward_commands();
     }
 
@@ -56,7 +57,11 @@ impl Hub {
                 self.membership.handle_publishing_down();
             }
             Event::Absent(Role::Listening) => self.announce(PostgresStatus::Down),
-            Event::Absent(Role::Publishing) => {}
+            Event::Up(Role::Authorizing, _)
+            | Event::Absent(Role::Publishing | Role::Authorizing)
+            | Event::TlsGivenUp(Role::Authorizing) => {}
+            Event::Down(Role::Authorizing) => self.handle_authorizing_down(),
+            Event::Called(number, called) => self.handle_called(number, called),
             Event::Refused(refusal) => self.postgres.refusal = refusal,
             Event::TlsGivenUp(Role::Listening) => self.metrics.listening_tls_given_up += 1,
             Event::TlsGivenUp(Role::Publishing) => self.metrics.publishing_tls_given_up += 1,
@@ -356,6 +361,7 @@ impl Hub {
 
     /// Gives the commands of the channels to the upstream, as far as that takes them.
     pub(super) fn forward_commands(&mut self) {
+        self.forward_questions();
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);
             self.carry_out_wishes();

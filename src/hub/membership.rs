@@ -87,6 +87,10 @@ impl Membership {
                 process_id,
                 payload,
             } => group.handle_message(process_id, payload, &|name| channels.heard(name), now),
+            Control::Serving {
+                role: Role::Authorizing,
+                ..
+            } => {}
             Control::Lost => group.handle_message_lost(now),
             Control::Present(pids) => group.handle_present(&pids, now),
         }

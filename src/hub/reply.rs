@@ -11,6 +11,8 @@ pub(super) enum Reply {
     Respond(Answer),
     /// Somebody is to be asked about the client; until the answer, the connection waits.
     Ask,
+    /// The database is asked whose its token is; until the answer, the connection waits.
+    Wait,
     /// The connection becomes a WebSocket.
     Upgrade(Handshake),
     /// The connection becomes an event stream.

@@ -77,6 +77,10 @@ impl Hub {
                 self.begin_exchange(slot, body, reply, expects_continue, rest);
             }
             Reply::Ask => self.ask(slot, input),
+            Reply::Wait => {
+                self.clients.keep_head(slot, input.to_vec());
+                self.clients.hold(slot, true);
+            }
             Reply::Upgrade(_) | Reply::Stream(_) => self.take_over(slot, reply, rest),
         }
     }
@@ -193,7 +197,7 @@ impl Hub {
                     self.work.spend(message_units(head_bytes));
                     let reply = self.reply_again(slot, &request);
                     let asks_to_go_on = request.expects_continue && at == input.len();
-                    if reply.takes_over() {
+                    if reply.takes_over() || matches!(reply, Reply::Wait) {
                         let head = exchange.head(head_bytes, &input[before..at]);
                         let rest = [head, &input[at..]].concat();
                         self.hand_over(slot, exchange, was_idle, reply, (head_bytes, rest));
@@ -216,8 +220,8 @@ impl Hub {
         reply
     }
 
-    /// The connection becomes that of a client, once all that was asked before is answered: until
-    /// then the head is kept, with whatever is behind it.
+    /// The connection becomes that of a client, once all that was asked before is answered, or its
+    /// request is judged again: until then the head is kept, with whatever is behind it.
     fn hand_over(
         &mut self,
         slot: u32,
@@ -226,7 +230,12 @@ impl Hub {
         reply: Reply,
         (head_bytes, mut input): (usize, Vec<u8>),
     ) {
-        if exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none() {
+        if matches!(reply, Reply::Wait) {
+            exchange.wait_to_read_again();
+            self.unparsed.keep(slot, &input);
+            self.clients.hold(slot, true);
+            self.keep_exchange(slot, exchange, was_idle, true);
+        } else if exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none() {
             self.keep_exchange(slot, Exchange::default(), was_idle, true);
             self.take_over(slot, reply, &mut input[head_bytes..]);
         } else {

@@ -11,6 +11,7 @@ use crate::{
     channel::Channel,
     config::Limits,
     metrics::Process,
+    pg::function::FunctionName,
 };
 
 /// Who may connect, what they see, and what they may cost.
@@ -20,6 +21,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who is let in, and may do what.
     pub access: Access,
+    /// What is asked about tokens that nobody else knows; `access` says so, too.
+    pub function: Option<FunctionName>,
     /// Which web pages may talk to the admin address, where there is one.
     pub admin_origins: Option<OriginPolicy>,
     /// The page at `GET /` and the module at `GET /alle.js`.

@@ -18,6 +18,12 @@ pub(super) enum TokenRefusal {
     Jwt(JwtFault),
     /// It came in a cookie, and cannot be told.
     Cookie(CookieFault),
+    /// The function has not said whose it is: the client waits, and is told nothing of this.
+    Undecided,
+    /// Nobody can say now whose it is.
+    Unavailable,
+    /// The function that says whose it is failed.
+    Failed,
     /// It was not looked at: too many wrong ones came from its address.
     TooMany,
 }
@@ -27,6 +33,7 @@ impl TokenRefusal {
     pub(super) fn status(self) -> Status {
         match self {
             Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => Status::Unauthorized,
+            Self::Undecided | Self::Unavailable | Self::Failed => Status::ServiceUnavailable,
             Self::TooMany => Status::TooManyRequests,
         }
     }
@@ -37,6 +44,10 @@ impl TokenRefusal {
             Self::Wrong => "the token is wrong",
             Self::Jwt(fault) => fault.text(),
             Self::Cookie(fault) => fault.text(),
+            Self::Undecided | Self::Unavailable => {
+                "the database does not say in time whose the token is, try again later"
+            }
+            Self::Failed => "the database failed to say whose the token is",
             Self::TooMany => "too many wrong tokens from this address",
         }
     }
@@ -45,6 +56,7 @@ impl TokenRefusal {
     pub(super) fn code(self) -> ErrorCode {
         match self {
             Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => ErrorCode::Unauthorized,
+            Self::Undecided | Self::Unavailable | Self::Failed => ErrorCode::PostgresDown,
             Self::TooMany => ErrorCode::RateLimited,
         }
     }
@@ -56,6 +68,7 @@ impl TokenRefusal {
             Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => {
                 "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
             }
+            Self::Undecided | Self::Unavailable | Self::Failed => "Retry-After: 1\r\n",
             Self::TooMany => "",
         }
     }
@@ -66,7 +79,17 @@ impl TokenRefusal {
             Self::Missing => CloseReason::TokenMissing,
             Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
             Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => CloseReason::TokenWrong,
+            Self::Undecided | Self::Unavailable => CloseReason::TokenUnjudged,
+            Self::Failed => CloseReason::TokenJudgeFailed,
             Self::TooMany => CloseReason::TooManyTokens,
+        }
+    }
+
+    /// Whether nobody has looked whether it is right.
+    pub(super) fn is_unjudged(self) -> bool {
+        match self {
+            Self::Undecided | Self::Unavailable | Self::Failed | Self::TooMany => true,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => false,
         }
     }
 
@@ -75,7 +98,12 @@ impl TokenRefusal {
         match self {
             Self::Wrong => true,
             Self::Jwt(fault) => !fault.is_signed(),
-            Self::Missing | Self::Cookie(_) | Self::TooMany => false,
+            Self::Missing
+            | Self::Cookie(_)
+            | Self::Undecided
+            | Self::Unavailable
+            | Self::Failed
+            | Self::TooMany => false,
         }
     }
 }

@@ -5,9 +5,9 @@
 //! this.
 
 use super::{
-    channels::Channels, clients::Clients, encode::Transport, group::Group, host::Host,
-    membership::Membership, opening::Openings, postgres::Postgres, publishing::Publishing,
-    room::Room, unparsed::Unparsed,
+    authorization::Authorization, channels::Channels, clients::Clients, encode::Transport,
+    group::Group, host::Host, membership::Membership, opening::Openings, postgres::Postgres,
+    publishing::Publishing, room::Room, unparsed::Unparsed,
 };
 use crate::{config::Limits, delivery::Delivery, metrics::Gauges};
 
@@ -15,6 +15,7 @@ use crate::{config::Limits, delivery::Delivery, metrics::Gauges};
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) limits: &'a Limits,
+    pub(super) authorization: &'a Authorization,
     pub(super) clients: &'a Clients,
     pub(super) channels: &'a Channels,
     pub(super) delivery: &'a Delivery,
@@ -63,6 +64,7 @@ impl View<'_> {
             backlog_bytes: sizes.backlog_bytes,
             retained_bytes: sizes.retained_bytes,
             owned_bytes: self.owned_bytes(),
+            function_waiting: self.authorization.waiting_count(),
             waiting_bytes: self.waiting_bytes(),
             unsent_bytes: sizes.unsent_bytes,
             history_bytes: sizes.history_bytes,
@@ -125,6 +127,7 @@ impl View<'_> {
             clients, delivery, ..
         } = self;
         clients.check_invariants();
+        self.authorization.check_invariants();
         self.channels.check_invariants();
         self.unparsed.check_invariants();
         delivery.check_invariants();

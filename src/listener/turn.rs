@@ -180,7 +180,7 @@ impl Listening {
             return Flow::GoOn;
         };
         let backend = self.sessions.backend();
-        let mut failures = Role::ALL.into_iter().map(|role| backend.failure(role));
+        let mut failures = Role::PAIR.into_iter().map(|role| backend.failure(role));
         if let Some(failure) = failures.find_map(|failure| failure) {
             promise.keep(Err(error_of(failure)));
             return Flow::End;
@@ -192,7 +192,7 @@ impl Listening {
             }));
             return Flow::End;
         }
-        if Role::ALL.into_iter().all(|role| backend.is_up(role)) {
+        if Role::PAIR.into_iter().all(|role| backend.is_up(role)) {
             promise.keep(Ok(ends));
         } else {
             self.starting = Some(Starting { promise, ends });
@@ -271,8 +271,9 @@ impl Callers {
             }
             Event::Up(Role::Listening, _) => channels.handle_up(),
             Event::Down(Role::Listening) => channels.handle_down(),
-            Event::Up(Role::Publishing, _)
-            | Event::Down(Role::Publishing)
+            Event::Up(Role::Publishing | Role::Authorizing, _)
+            | Event::Down(Role::Publishing | Role::Authorizing)
+            | Event::Called(..)
             | Event::Absent(_)
             | Event::Refused(_)
             | Event::TlsGivenUp(_)

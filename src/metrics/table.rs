@@ -139,6 +139,14 @@ metrics! {
     Gauge alle_owned_bytes "Memory of unread answers and of input that is not complete or not worked off."
         "Bounded by `--owned`."
         now { owned_bytes: usize };
+    Counter alle_auth_function_calls_total "Questions to the function that says whose a token is."
+        counted { function_calls: u64 = 0 };
+    Counter alle_auth_function_failures_total "Questions that the function failed to answer."
+        "The log has the SQLSTATE."
+        counted { function_failures: u64 = 0 };
+    Gauge alle_auth_function_waiting "Clients that wait for the function."
+        "Bounded by 1,024: past it 1013, or 503."
+        now { function_waiting: usize };
     Gauge alle_waiting_bytes "Subscribes and publishes that wait for PostgreSQL."
         "Bounded by `--waiting`."
         now { waiting_bytes: usize };

@@ -9,7 +9,11 @@
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::{IsNull, message::frontend};
 
-use super::{config::Config, error::ProtocolError};
+use super::{
+    config::Config,
+    error::ProtocolError,
+    function::{Form, FunctionName, Question},
+};
 use crate::channel::{Channel, Payload};
 
 /// StartupMessage of protocol 3.0.
@@ -137,6 +141,78 @@ pub(super) fn notify_plainly<'a>(
     simple(&commands.collect::<Vec<_>>().join("; "), out);
 }
 
+/// For a session on which a function is asked about tokens: it changes nothing, and holds nobody up.
+pub(super) fn set_up_calls(out: &mut BytesMut) {
+    simple(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout TO '5s'",
+        out,
+    );
+}
+
+/// Asks the function, by its prepared statement, which is prepared first where that is asked for. One
+/// Sync, so one transaction.
+pub(super) fn call(
+    function: &FunctionName,
+    form: Form,
+    question: &Question<'_>,
+    prepares: bool,
+    out: &mut BytesMut,
+) {
+    const VALID: &str = "a token, an address and a path are short, and nothing has a NUL";
+    if prepares {
+        // One of this name may be there, and may be out of date.
+        frontend::close(b'S', CALL_STATEMENT, out).expect(VALID);
+        frontend::parse(CALL_STATEMENT, &call_statement(function, form), [], out).expect(VALID);
+    }
+    let parameters = [Some(question.token), question.address, question.path];
+    let count = match form {
+        Form::Three => 3,
+        Form::One => 1,
+    };
+    let write = |text: Option<&str>, out: &mut BytesMut| {
+        Ok(match text {
+            Some(text) => {
+                out.put_slice(text.as_bytes());
+                IsNull::No
+            }
+            None => IsNull::Yes,
+        })
+    };
+    let parameters = parameters.into_iter().take(count);
+    let bound = frontend::bind("", CALL_STATEMENT, [], parameters, write, [BINARY], out);
+    assert!(bound.is_ok(), "{VALID}");
+    frontend::execute("", 0, out).expect(VALID);
+    frontend::sync(out);
+}
+
+/// The columns by their names, so that their order in the function is of no matter.
+fn call_statement(function: &FunctionName, form: Form) -> String {
+    let name = format!(
+        "{}.{}",
+        identifier(&function.schema),
+        identifier(&function.name)
+    );
+    match form {
+        Form::Three => format!(
+            "SELECT identity::pg_catalog.text, subscribe::pg_catalog.text[], \
+             publish::pg_catalog.text[], \
+             CASE WHEN pg_catalog.isfinite(expires) \
+             THEN (pg_catalog.date_part('epoch', expires) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
+             WHEN expires OPERATOR(pg_catalog.<) pg_catalog.now() THEN 0 END \
+             FROM {name}($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text)"
+        ),
+        Form::One => format!(
+            "SELECT user_id::pg_catalog.text, authenticated::pg_catalog.bool \
+             FROM {name}($1::pg_catalog.text)"
+        ),
+    }
+}
+
+/// The name of the prepared statement.
+const CALL_STATEMENT: &str = "alle_auth";
+/// The format code of binary values.
+const BINARY: i16 = 1;
+
 /// An empty query, the cheapest question that is answered by ReadyForQuery.
 pub(super) fn heartbeat(out: &mut BytesMut) {
     simple("", out);
@@ -195,7 +271,11 @@ fn simple(sql: &str, out: &mut BytesMut) {
 
 /// An identifier to the letter: any character may stand in it once `"` is doubled.
 fn quoted(channel: &Channel) -> String {
-    format!("\"{}\"", channel.as_str().replace('"', "\"\""))
+    identifier(channel.as_str())
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A string to the letter, whatever `standard_conforming_strings` says.
@@ -279,6 +359,24 @@ mod tests {
         );
         let expected = bytes(|out| simple(sql, out));
         assert_eq!(bytes(|out| notify_plainly(pairs, out)), expected);
+    }
+
+    #[test]
+    fn a_function_is_asked_by_its_prepared_statement() {
+        let function = FunctionName::parse("auth.Check It").unwrap();
+        let question = Question {
+            token: "'; --",
+            address: None,
+            path: Some("/ws"),
+        };
+        let again = bytes(|out| call(&function, Form::Three, &question, false, out));
+        let expected: &[u8] = b"B\0\0\0\x2b\0alle_auth\0\0\0\0\x03\0\0\0\x05'; --\xff\xff\xff\xff\
+              \0\0\0\x03/ws\0\x01\0\x01E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+        assert_eq!(again, expected);
+        let first = bytes(|out| call(&function, Form::One, &question, true, out));
+        let text = String::from_utf8_lossy(&first).into_owned();
+        assert!(text.starts_with("C\0\0\0\x0fSalle_auth\0P"), "{text}");
+        assert!(text.contains("FROM \"auth\".\"Check It\"($1::pg_catalog.text)\0"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Ties codec, authentication and commands together and counts who waits for which answer. Knows
 //! no socket, no clock, no reconnecting, and not what a channel is wanted for.
 
+mod calls;
 mod departure;
 mod incoming;
 mod naming;
@@ -15,13 +16,14 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-pub use self::{departure::Departure, start_up::StartUp};
-use self::{incoming::Step, naming::Name, server::Server};
+pub use self::{calls::Answer, departure::Departure, start_up::StartUp};
+use self::{calls::Calls, incoming::Step, naming::Name, server::Server};
 use super::{
     auth::Authentication,
     codec::Codec,
     command,
     config::{Config, Server as Address},
+    function::Form,
     outbox::Outbox,
 };
 use crate::channel::{Channel, Payload};
@@ -91,6 +93,7 @@ pub struct Session {
     /// The server sent something.
     is_answered: bool,
     notifies_by_command: bool,
+    calls: Calls,
 }
 
 /// What happened; borrows the bytes of a notification from the session.
@@ -168,6 +171,7 @@ enum Kind {
     QueueUsage,
     LockHolder,
     Present,
+    Call(Form),
 }
 
 impl Session {
@@ -203,6 +207,7 @@ impl Session {
             is_admitted: false,
             is_answered: false,
             notifies_by_command: false,
+            calls: Calls::default(),
         }
     }
 

@@ -26,9 +26,9 @@ use crate::backend::{Backend, Order, Role, Unreached};
 /// The sockets of both sessions, and of those that were given up.
 #[derive(Debug)]
 pub(crate) struct BackendSockets {
-    sockets: [Stage; 2],
-    leavers: [Option<Leaver>; 2],
-    resolvers: [Resolver; 2],
+    sockets: [Stage; 3],
+    leavers: [Option<Leaver>; 3],
+    resolvers: [Resolver; 3],
     waker: Arc<Waker>,
 }
 
@@ -76,7 +76,7 @@ impl BackendSockets {
         Self {
             sockets: Default::default(),
             leavers: Default::default(),
-            resolvers: [waker.clone(), waker.clone()].map(Resolver::new),
+            resolvers: [waker.clone(), waker.clone(), waker.clone()].map(Resolver::new),
             waker,
         }
     }

@@ -26,8 +26,10 @@ impl Source {
             Self::Signals => SIGNALS,
             Self::Backend(Role::Listening) => BACKEND_LISTENING,
             Self::Backend(Role::Publishing) => BACKEND_PUBLISHING,
+            Self::Backend(Role::Authorizing) => BACKEND_AUTHORIZING,
             Self::Leaving(Role::Listening) => LEAVING_LISTENING,
             Self::Leaving(Role::Publishing) => LEAVING_PUBLISHING,
+            Self::Leaving(Role::Authorizing) => LEAVING_AUTHORIZING,
             Self::Client(ClientId { slot, generation }) => {
                 (generation as usize) << 32 | (slot as usize + FIRST_CLIENT) & SLOT_MASK
             }
@@ -42,8 +44,10 @@ impl Source {
             SIGNALS => Some(Self::Signals),
             BACKEND_LISTENING => Some(Self::Backend(Role::Listening)),
             BACKEND_PUBLISHING => Some(Self::Backend(Role::Publishing)),
+            BACKEND_AUTHORIZING => Some(Self::Backend(Role::Authorizing)),
             LEAVING_LISTENING => Some(Self::Leaving(Role::Listening)),
             LEAVING_PUBLISHING => Some(Self::Leaving(Role::Publishing)),
+            LEAVING_AUTHORIZING => Some(Self::Leaving(Role::Authorizing)),
             _ => Some(Self::Client(ClientId {
                 slot: u32::try_from((token & SLOT_MASK).checked_sub(FIRST_CLIENT)?).ok()?,
                 generation: u32::try_from(token >> 32).ok()?,
@@ -60,8 +64,10 @@ const BACKEND_PUBLISHING: usize = 4;
 const ADMIN_LISTENER: usize = 5;
 const LEAVING_LISTENING: usize = 6;
 const LEAVING_PUBLISHING: usize = 7;
+const BACKEND_AUTHORIZING: usize = 8;
+const LEAVING_AUTHORIZING: usize = 9;
 /// Slots of clients are numbered from here, in the lower half; their generation is the upper one.
-const FIRST_CLIENT: usize = 8;
+const FIRST_CLIENT: usize = 10;
 const SLOT_MASK: usize = (1 << 32) - 1;
 
 #[cfg(test)]
@@ -78,10 +84,12 @@ mod tests {
             Source::Signals,
             Source::Backend(Role::Listening),
             Source::Backend(Role::Publishing),
+            Source::Backend(Role::Authorizing),
+            Source::Leaving(Role::Authorizing),
             Source::Leaving(Role::Listening),
             Source::Leaving(Role::Publishing),
             client(0, 0),
-            client(u32::MAX - 8, u32::MAX),
+            client(u32::MAX - 10, u32::MAX),
             client(7, 300),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));

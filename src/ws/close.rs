@@ -38,6 +38,10 @@ pub enum CloseReason {
     ChannelForbidden,
     /// Too many wrong tokens came from the peer's address: its own was not looked at.
     TooManyTokens,
+    /// Nobody could say in time whose the peer's token is.
+    TokenUnjudged,
+    /// The function that says whose a token is failed.
+    TokenJudgeFailed,
     /// Another client needed the place of a peer without a token.
     NoPlace,
 }
@@ -126,6 +130,12 @@ impl CloseReason {
                 "too many wrong tokens, try again later",
                 "too_many_tokens",
             ),
+            Self::TokenUnjudged => (
+                1013,
+                "token not judged in time, try again later",
+                "token_unjudged",
+            ),
+            Self::TokenJudgeFailed => (1011, "token could not be judged", "token_judge_failed"),
             Self::TokenMissing => (4001, "no token in time", "token_missing"),
             Self::TokenWrong => (4001, "too many wrong tokens", "token_wrong"),
             Self::TokenGone => (4001, "token no longer valid", "token_gone"),
@@ -137,7 +147,7 @@ impl CloseReason {
 }
 
 /// All labels of ended connections, [`LOST_LABEL`] included.
-pub const LABELS: [&str; 18] = [
+pub const LABELS: [&str; 20] = [
     "normal",
     "going_away",
     "protocol_violation",
@@ -149,6 +159,8 @@ pub const LABELS: [&str; 18] = [
     "ping_timeout",
     "no_place",
     "too_many_tokens",
+    "token_unjudged",
+    "token_judge_failed",
     "token_missing",
     "token_wrong",
     "token_gone",
@@ -224,6 +236,8 @@ mod tests {
             CloseReason::ChannelForbidden,
             CloseReason::NoPlace,
             CloseReason::TooManyTokens,
+            CloseReason::TokenUnjudged,
+            CloseReason::TokenJudgeFailed,
         ];
         all.extend(VIOLATIONS.map(CloseReason::Protocol));
         all

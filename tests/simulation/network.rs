@@ -217,7 +217,7 @@ impl World {
 
     #[expect(clippy::too_many_lines, reason = "a table of what may happen")]
     fn happen(&mut self, happening: Happening) {
-        let role = self.random.pick(&Role::ALL);
+        let role = self.random.pick(&Role::PAIR);
         match happening {
             Happening::Connect => self.connect(),
             Happening::Ask => {
@@ -291,7 +291,7 @@ impl World {
                 self.refuses = !self.refuses;
                 self.note(|world| format!("PostgreSQL refuses connections: {}", world.refuses));
                 if self.refuses {
-                    Role::ALL.into_iter().for_each(|role| self.link_dies(role));
+                    Role::PAIR.into_iter().for_each(|role| self.link_dies(role));
                 }
             }
             Happening::Tick => {
@@ -423,7 +423,7 @@ impl World {
     }
 
     fn look_at_writes(&mut self) {
-        for role in Role::ALL {
+        for role in Role::PAIR {
             // A socket that takes nothing for a while: publishes gather.
             if role == Role::Listening || !self.random.percent(self.reluctance) {
                 self.look_at_write(role);
@@ -454,7 +454,7 @@ impl World {
         let mut was_busy = false;
         for _ in 0..FLOW_TURNS_MAX {
             let mut busy = false;
-            for role in Role::ALL {
+            for role in Role::PAIR {
                 self.carry_out_order(role);
                 busy |= self.hand_over(role, usize::MAX);
                 while self.work(role, mood) {

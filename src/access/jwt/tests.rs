@@ -1,5 +1,6 @@
 //! Vectors of the RFCs, tokens of every fault, and the keys that are taken.
 
+mod attacks;
 mod keys;
 
 use aws_lc_rs::{

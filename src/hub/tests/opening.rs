@@ -16,7 +16,7 @@ fn in_the_first_seconds_of_a_process_publishes_wait_and_no_status_is_told() {
     let ann = world.client();
     world.send(ann, NOTIFY);
     assert_eq!(world.texts(ann), [""; 0]);
-    Role::ALL
+    Role::PAIR
         .into_iter()
         .for_each(|role| world.let_connect(role));
     world.postgres_answers_all();
@@ -30,7 +30,7 @@ fn a_first_attempt_that_fails_is_told_and_ends_what_waited() {
     let ann = world.client();
     world.send(ann, NOTIFY);
     world.refuse_connections = true;
-    Role::ALL
+    Role::PAIR
         .into_iter()
         .for_each(|role| world.let_connect(role));
     let told = world.messages(ann);
@@ -86,10 +86,10 @@ fn a_session_that_gets_through_lets_the_other_one_try_at_once() {
         world.pass(Duration::from_secs(30));
         world.refuse_connections = false;
         let is_up = |world: &mut World, role| world.hub.backend().unwrap().is_up(role);
-        while !Role::ALL.into_iter().any(|role| is_up(&mut world, role)) {
+        while !Role::PAIR.into_iter().any(|role| is_up(&mut world, role)) {
             world.pass(Duration::from_millis(1));
         }
         world.pass(Duration::from_millis(1));
-        assert!(Role::ALL.into_iter().all(|role| is_up(&mut world, role)));
+        assert!(Role::PAIR.into_iter().all(|role| is_up(&mut world, role)));
     }
 }

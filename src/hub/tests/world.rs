@@ -381,7 +381,7 @@ impl World {
     /// Everything asked of both sessions succeeds, what follows from the answers too.
     pub(super) fn postgres_answers_all(&mut self) {
         self.settle();
-        for role in Role::ALL {
+        for role in Role::PAIR {
             while self.backends[role.index()].unanswered.pop_front().is_some() {
                 let mut answer = message(b'C', b"OK\0");
                 answer.extend(message(b'Z', b"I"));
@@ -430,7 +430,7 @@ impl World {
 
     /// Both connections end.
     pub(super) fn sessions_end(&mut self) {
-        for role in Role::ALL {
+        for role in Role::PAIR {
             self.backends[role.index()] = Server::default();
             if let Some(backend) = self.hub.backend() {
                 backend.handle_lost(role, "was closed by the server", self.now);
@@ -482,7 +482,7 @@ impl World {
     }
 
     fn answer_heartbeats(&mut self) {
-        for role in Role::ALL {
+        for role in Role::PAIR {
             let server = &mut self.backends[role.index()];
             if server.unanswered.front().is_some_and(|it| it.is_empty()) {
                 server.unanswered.pop_front();

@@ -13,6 +13,7 @@ use crate::{
         codec::{Span, columns, split_notification},
         command,
         error::{ProtocolError, ServerError, SessionError, bounded_text},
+        function::{self, Form},
         text::text_until_nul,
     },
 };
@@ -214,6 +215,11 @@ impl Session {
                 }
                 Ok(Step::Silent)
             }
+            b'D' if self.form_of_call().is_some() => {
+                let row = function::row(body).ok_or(malformed)?;
+                self.calls.handle_row(row);
+                Ok(Step::Silent)
+            }
             b'D' if self.asks_for(Kind::LockHolder) => {
                 let columns = columns(body).ok_or(malformed)?;
                 self.server.lock_holder = columns.first().and_then(|text| parsed(text));
@@ -250,6 +256,21 @@ impl Session {
     fn asks_for(&self, kind: Kind) -> bool {
         let request = self.requests.front();
         request.is_some_and(|request| request.kind == kind)
+    }
+
+    /// The form of the call that is being answered, if it is one.
+    fn form_of_call(&self) -> Option<Form> {
+        match self.requests.front()?.kind {
+            Kind::Call(form) => Some(form),
+            Kind::Name
+            | Kind::Listen
+            | Kind::Unlisten
+            | Kind::Notify
+            | Kind::Heartbeat
+            | Kind::QueueUsage
+            | Kind::LockHolder
+            | Kind::Present => None,
+        }
     }
 
     fn handle_error(&mut self, error: ServerError) -> Result<Step, SessionError> {
@@ -310,15 +331,22 @@ impl Session {
                 if !position.is_some_and(|position| self.outbox.has_written(position)) {
                     return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
                 }
+                let form = self.form_of_call();
                 let Some(request) = self.requests.pop_front() else {
                     return Ok(Step::Silent);
                 };
                 let Request {
                     ticket,
-                    error,
+                    mut error,
                     name,
                     ..
                 } = request;
+                if let Some(form) = form {
+                    let sqlstate = error.as_ref().map(|error| &*error.sqlstate);
+                    if self.calls.handle_completed(form, sqlstate) {
+                        error = None;
+                    }
+                }
                 let result = error.map_or(Ok(()), |error| Err(*error));
                 Ok(match name {
                     None => Step::Event(Event::Completed { ticket, result }),

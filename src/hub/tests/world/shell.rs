@@ -163,7 +163,7 @@ impl World {
 
     fn move_backend_bytes(&mut self) -> bool {
         let mut moved = false;
-        for role in Role::ALL {
+        for role in Role::PAIR {
             while !self.hold_backend {
                 let backend = self.hub.backend().unwrap();
                 let Some(bytes) = backend.poll_transmit(role).map(<[u8]>::to_vec) else {
