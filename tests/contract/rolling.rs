@@ -11,7 +11,10 @@ use alle::internals::sandbox;
 use crate::{
     admin,
     crowd::Crowd,
-    group::{come_and_hear, come_to, in_group, in_patient_group, metric, nothing_was_lost, scale},
+    group::{
+        come_and_hear, come_to, in_group, in_patient_group, metric, nothing_was_lost, scale,
+        wait_until_known,
+    },
     harness::{Bridge, Database, wait_until},
     program::alle_with,
     proxies::proxy::{Kind, Proxy},
@@ -64,6 +67,7 @@ fn a_rolling_restart_costs_nobody_anything() {
         assert_eq!(old.wait_for_exit().0, Some(0));
         crowd.wait_until_all_hear();
         for bridge in &group {
+            wait_until_known(bridge, "idle", &idle);
             let answer = come_to(bridge, "idle", &idle);
             assert_eq!(answer["recovered"], true, "{answer}");
             idle = answer;
