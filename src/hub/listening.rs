@@ -12,6 +12,7 @@ use std::{
 use super::{
     Action, Hub,
     answering::Answered,
+    consulting,
     encode::Transport,
     feed::{Fed, Incoming, Request},
     group::Patience,
@@ -60,8 +61,18 @@ impl Hub {
             Event::Up(Role::Authorizing, _)
             | Event::Absent(Role::Publishing | Role::Authorizing)
             | Event::TlsGivenUp(Role::Authorizing) => {}
-            Event::Down(Role::Authorizing) => self.handle_authorizing_down(),
-            Event::Called(number, called) => self.handle_called(number, called),
+            Event::Down(Role::Authorizing) => {
+                if let Some(inquiries) = self.authorization.inquiries_mut() {
+                    inquiries.handle_down();
+                }
+            }
+            Event::Called(number, called) => {
+                let now = self.clock.now();
+                if let Some(inquiries) = self.authorization.inquiries_mut() {
+                    let has_failed = consulting::handle_called(inquiries, number, called, now);
+                    self.metrics.function_failures += u64::from(has_failed);
+                }
+            }
             Event::Refused(refusal) => self.postgres.refusal = refusal,
             Event::TlsGivenUp(Role::Listening) => self.metrics.listening_tls_given_up += 1,
             Event::TlsGivenUp(Role::Publishing) => self.metrics.publishing_tls_given_up += 1,
@@ -361,7 +372,10 @@ impl Hub {
 
     /// Gives the commands of the channels to the upstream, as far as that takes them.
     pub(super) fn forward_commands(&mut self) {
-        self.forward_questions();
+        let inquiries = self.authorization.inquiries_mut();
+        if let (Upstream::Postgres(backend), Some(inquiries)) = (&mut self.upstream, inquiries) {
+            self.metrics.function_calls += consulting::forward(inquiries, backend);
+        }
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);
             self.carry_out_wishes();
