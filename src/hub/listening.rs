@@ -102,7 +102,7 @@ impl Hub {
         self.metrics.listening_connects += 1;
         self.channels.handle_up();
         let unsettled = self.channels.interests().unsettled_count();
-        if unsettled > 0 {
+        if unsettled > 0 && self.metrics.listening_connects > 1 {
             tracing::info!("listening again, channels: {unsettled}");
         }
         self.announce_up_if_settled();
