@@ -138,20 +138,30 @@ impl Verdicts {
         Some(known.credential.clone())
     }
 
-    /// The function said this.
-    pub fn insert(&mut self, token: TokenDigest, credential: Option<Credential>, now: Instant) {
+    /// The function said this. It is not remembered where the end is so near that the function may have
+    /// put it off by the next time: it is asked then.
+    pub fn insert(
+        &mut self,
+        token: TokenDigest,
+        credential: Option<Credential>,
+        now: Instant,
+        since_1970: Duration,
+    ) {
         self.remove(token);
+        let end = credential.as_ref().and_then(Credential::ends_at);
+        let time = match end {
+            Some(end) if end <= since_1970 => NO_TIME,
+            Some(end) if end < since_1970 + YES_TIME + END_TOLD => return,
+            Some(_) => YES_TIME,
+            None if credential.is_some() => YES_TIME,
+            None => NO_TIME,
+        };
         if self.known.len() >= self.count_max {
             let Some((_, oldest)) = self.order.pop_first() else {
                 return;
             };
             self.known.remove(&oldest);
         }
-        let time = if credential.is_some() {
-            YES_TIME
-        } else {
-            NO_TIME
-        };
         let known = Known {
             credential,
             until: now + time,
@@ -177,6 +187,8 @@ impl Verdicts {
 
 /// For so long a token is somebody's without another question.
 pub const YES_TIME: Duration = Duration::from_secs(60);
+/// So long before its end a client is to bring its token again.
+const END_TOLD: Duration = Duration::from_secs(60);
 /// For so long it is nobody's.
 pub const NO_TIME: Duration = Duration::from_secs(5);
 
@@ -188,6 +200,8 @@ mod tests {
     fn start() -> Instant {
         Instant::now()
     }
+
+    const TODAY: Duration = Duration::from_secs(1_800_000_000);
 
     fn digest(token: &str) -> TokenDigest {
         TokenDigest::of(&Secret::new(token))
@@ -201,8 +215,8 @@ mod tests {
     fn a_yes_holds_for_60_s_and_a_no_for_5() {
         let now = start();
         let mut verdicts = Verdicts::new(10);
-        verdicts.insert(digest("ann"), Some(credential("ann")), now);
-        verdicts.insert(digest("eve"), None, now);
+        verdicts.insert(digest("ann"), Some(credential("ann")), now, TODAY);
+        verdicts.insert(digest("eve"), None, now, TODAY);
         let before = Duration::from_millis(1);
         for (token, time, expected) in [
             ("eve", NO_TIME - before, Some(None)),
@@ -224,11 +238,11 @@ mod tests {
     fn the_one_that_was_used_the_longest_ago_makes_room() {
         let now = start();
         let mut verdicts = Verdicts::new(2);
-        verdicts.insert(digest("ann"), None, now);
-        verdicts.insert(digest("bob"), None, now);
+        verdicts.insert(digest("ann"), None, now, TODAY);
+        verdicts.insert(digest("bob"), None, now, TODAY);
         assert!(verdicts.find(digest("ann"), now).is_some());
-        verdicts.insert(digest("eve"), None, now);
-        verdicts.insert(digest("eve"), None, now);
+        verdicts.insert(digest("eve"), None, now, TODAY);
+        verdicts.insert(digest("eve"), None, now, TODAY);
         for (token, is_known) in [("ann", true), ("bob", false), ("eve", true)] {
             let found = verdicts.find(digest(token), now);
             assert_eq!(found.is_some(), is_known, "{token}");
@@ -236,8 +250,37 @@ mod tests {
         verdicts.clear();
         assert_eq!(verdicts.find(digest("ann"), now), None);
         let mut none = Verdicts::new(0);
-        none.insert(digest("ann"), None, now);
+        none.insert(digest("ann"), None, now, TODAY);
         assert_eq!(none.find(digest("ann"), now), None);
+    }
+
+    /// A session that is prolonged by use: whoever comes again near its end gets the new one.
+    #[test]
+    fn a_yes_is_not_remembered_into_the_last_minute_before_its_end() {
+        let now = start();
+        let mut verdicts = Verdicts::new(10);
+        let minute = Duration::from_secs(60);
+        let before = Duration::from_millis(1);
+        for (left, remembered) in [
+            (2 * minute, Some(YES_TIME)),
+            (2 * minute - before, None),
+            (before, None),
+            (Duration::ZERO, Some(NO_TIME)),
+        ] {
+            let end = i64::try_from((TODAY + left).as_millis()).unwrap();
+            let permissions = Permissions::default();
+            let ann = Credential::of_function(Secret::new("ann"), None, permissions, Some(end));
+            verdicts.insert(digest("ann"), Some(ann), now, TODAY);
+            let mut is_known_after = |time| verdicts.find(digest("ann"), now + time).is_some();
+            assert_eq!(
+                is_known_after(Duration::ZERO),
+                remembered.is_some(),
+                "{left:?}"
+            );
+            if let Some(time) = remembered {
+                assert!(is_known_after(time - before) && !is_known_after(time));
+            }
+        }
     }
 
     #[test]

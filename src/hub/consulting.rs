@@ -3,12 +3,11 @@
 //! What is asked, and who waits, is `inquiries`'s; how a session calls the function is the backend's, and
 //! what becomes of a client the hub's.
 
-use std::time::Instant;
-
 use super::inquiries::{Answer, Inquiries};
 use crate::{
     access::{Credential, Permissions, globs::Globs, secret::Secret},
     backend::{Backend, Called, Role},
+    id::Clock,
     pg::function::{Bearer, Question},
 };
 
@@ -35,17 +34,17 @@ pub(super) fn handle_called(
     inquiries: &mut Inquiries,
     number: u32,
     called: Called,
-    now: Instant,
+    clock: &Clock,
 ) -> bool {
     match called {
         Called::Again => inquiries.handle_again(number),
         Called::Answered(bearer) => inquiries.handle_answer(
             number,
             |inquiry| Answer::Verdict(bearer.map(|it| credential(&inquiry.token, it))),
-            now,
+            clock,
         ),
         Called::Failed(sqlstate) => {
-            if inquiries.handle_failure(number, &sqlstate, now) {
+            if inquiries.handle_failure(number, &sqlstate, clock) {
                 tracing::error!("the function that says whose a token is failed: {sqlstate}");
             }
             return true;

@@ -17,7 +17,7 @@ use crate::{
         function::{TokenDigest, Verdicts},
         secret::Secret,
     },
-    id::ClientId,
+    id::{ClientId, Clock},
     message::RequestId,
 };
 
@@ -209,7 +209,7 @@ impl Inquiries {
         &mut self,
         number: u32,
         answer: impl FnOnce(&Inquiry) -> Answer,
-        now: Instant,
+        clock: &Clock,
     ) {
         let Some(inquiry) = self.inquiries.remove(&number) else {
             debug_assert!(false, "a question under way stays");
@@ -219,7 +219,9 @@ impl Inquiries {
         self.numbers.remove(&inquiry.digest);
         let answer = answer(&inquiry);
         if let Answer::Verdict(verdict) = &answer {
-            self.verdicts.insert(inquiry.digest, verdict.clone(), now);
+            let (now, since_1970) = (clock.now(), clock.since_1970());
+            self.verdicts
+                .insert(inquiry.digest, verdict.clone(), now, since_1970);
             let holders = inquiry.holders.into_iter();
             let concerns = holders.map(|it| Concern::Holder(it, verdict.clone()));
             self.concerns.extend(concerns);
@@ -253,9 +255,9 @@ impl Inquiries {
     }
 
     /// The function failed; whether the log is to say so.
-    pub(super) fn handle_failure(&mut self, number: u32, sqlstate: &str, now: Instant) -> bool {
-        self.handle_answer(number, |_| Answer::Failed, now);
-        self.complaints.is_due(sqlstate, now)
+    pub(super) fn handle_failure(&mut self, number: u32, sqlstate: &str, clock: &Clock) -> bool {
+        self.handle_answer(number, |_| Answer::Failed, clock);
+        self.complaints.is_due(sqlstate, clock.now())
     }
 
     /// A question is to be asked again, before the others.

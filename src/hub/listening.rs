@@ -67,9 +67,9 @@ impl Hub {
                 }
             }
             Event::Called(number, called) => {
-                let now = self.clock.now();
                 if let Some(inquiries) = self.authorization.inquiries_mut() {
-                    let has_failed = consulting::handle_called(inquiries, number, called, now);
+                    let clock = &self.clock;
+                    let has_failed = consulting::handle_called(inquiries, number, called, clock);
                     self.metrics.function_failures += u64::from(has_failed);
                 }
             }

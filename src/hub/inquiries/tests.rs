@@ -52,7 +52,7 @@ fn one_question_is_asked_for_a_token_whoever_waits() {
     assert_eq!(polled(&mut inquiries), [0]);
     assert_eq!(ask(&mut inquiries, "ann", 3, now), None, "it is under way");
     assert!(polled(&mut inquiries).is_empty());
-    inquiries.handle_answer(0, somebody, now);
+    inquiries.handle_answer(0, somebody, &Clock::new(now));
     assert_eq!(
         concerned(&mut inquiries),
         [0, 1, 2, 3].map(Concern::Waiting)
@@ -78,7 +78,7 @@ fn at_most_64_are_under_way_and_1024_wait() {
     assert_eq!(answer, Some(Answer::Unavailable));
     let first = polled(&mut inquiries);
     assert_eq!(first.len(), 64);
-    assert!(inquiries.handle_failure(first[7], "22012", now));
+    assert!(inquiries.handle_failure(first[7], "22012", &Clock::new(now)));
     inquiries.check_invariants();
     assert_eq!(ask(&mut inquiries, "token7", 7, now), Some(Answer::Failed));
     assert_eq!(polled(&mut inquiries), [64]);
@@ -121,7 +121,7 @@ fn who_waits_for_30_s_is_told_so() {
         Some(Answer::Unavailable)
     );
     assert!(inquiries.is_waiting(1) && !inquiries.is_waiting(0));
-    inquiries.handle_answer(0, somebody, later);
+    inquiries.handle_answer(0, somebody, &Clock::new(later));
     assert_eq!(concerned(&mut inquiries), [Concern::Waiting(1)]);
 }
 
@@ -136,7 +136,7 @@ fn whoever_is_in_is_asked_about_again_without_waiting() {
     assert_eq!(inquiries.ask_again(&secret("ann"), client, None, now), None);
     assert_eq!(polled(&mut inquiries), [0]);
     assert!(!inquiries.is_waiting(7));
-    inquiries.handle_answer(0, |_| Answer::Verdict(None), now);
+    inquiries.handle_answer(0, |_| Answer::Verdict(None), &Clock::new(now));
     assert_eq!(concerned(&mut inquiries), [Concern::Holder(client, None)]);
     let known = inquiries.ask_again(&secret("ann"), client, None, now);
     assert_eq!(known, Some(None));
