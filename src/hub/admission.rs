@@ -166,7 +166,7 @@ impl Hub {
         let resumption = last_event_id.map_or(Resumption::Now, |id| {
             let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
             match place_of(&id, &channels, parts, &mut self.membership, now) {
-                Some(place) => Resumption::Place(place),
+                Some((place, id)) => Resumption::Place(place, id),
                 None => Resumption::Unknown(id),
             }
         });

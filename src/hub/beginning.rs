@@ -101,15 +101,30 @@ impl Beginning<'_> {
     pub(super) fn join(&mut self, slot: u32, opening: &Opening) {
         let mut missed = Vec::new();
         let mut reserved = 0;
+        let (epoch, seq) = self.newest_of(&opening.channels);
+        let here = EventId {
+            epoch: &epoch,
+            seq,
+            place: Some(self.channels.place()),
+        };
         for (at, &key) in opening.channels.iter().enumerate() {
             self.work.spend(1);
             let is_last = at + 1 == opening.channels.len();
             let position = self.channels.position(key);
             let recovered = match opening.resumption {
                 Resumption::Now | Resumption::Unknown(_) => None,
-                Resumption::Place(place) => self.recover(slot, key, &position, place, reserved),
+                Resumption::Place(place, _) => self.recover(slot, key, &position, place, reserved),
             };
-            self.tell_position(slot, key, &position, opening, recovered.as_ref(), is_last);
+            // Where a position is unknown, it stays what it is until all is told.
+            let (before, behind) = match &opening.resumption {
+                Resumption::Now => (Some(here), Some(here)),
+                Resumption::Place(_, id) => (EventId::parse(id), EventId::parse(id)),
+                Resumption::Unknown(id) if is_last => (EventId::parse(id), Some(here)),
+                Resumption::Unknown(id) => (EventId::parse(id), EventId::parse(id)),
+            };
+            let count = recovered.as_ref().map(|&(_, count)| count);
+            let is_resumed = opening.resumption != Resumption::Now;
+            self.tell_position(slot, key, &position, (before, behind), is_resumed, count);
             if let Some((recovered, count)) = recovered {
                 reserved += recovered.bytes();
                 self.metrics.deliveries += count;
@@ -146,34 +161,28 @@ impl Beginning<'_> {
         Some((recovered, count as u64))
     }
 
-    /// Tells the reader where a channel stands for it, and whether something of it is missing.
+    /// The epoch and number of the newest notification on one of the channels: between that and now there
+    /// is nothing on them, and another bridge knows where that stands.
+    fn newest_of(&self, keys: &[ChannelKey]) -> (String, u64) {
+        let positions = keys.iter().map(|&key| self.channels.position(key));
+        let newest = positions.max_by_key(|position| (position.seq > 0, position.last));
+        newest.map_or_else(Default::default, |it| (it.epoch.to_string(), it.seq))
+    }
+
+    /// Tells the reader where a channel stands for it, and whether something of it is missing: unless
+    /// so many notifications are recovered. Its own position is `ids`: before the gap, and behind it.
     fn tell_position(
         &mut self,
         slot: u32,
         key: ChannelKey,
         position: &Position,
-        opening: &Opening,
-        recovered: Option<&(Recovered, u64)>,
-        is_last: bool,
+        ids: (Option<EventId<'_>>, Option<EventId<'_>>),
+        is_resumed: bool,
+        recovered: Option<u64>,
     ) {
         let epoch = &*position.epoch.to_string();
-        let seq = position.seq - recovered.map_or(0, |&(_, count)| count);
-        let here = EventId {
-            epoch,
-            seq,
-            place: Some(self.channels.place()),
-        };
-        // Where a position is unknown, it stays what it is until all is told.
-        let id = match &opening.resumption {
-            Resumption::Now => Some(here),
-            Resumption::Place(place) => Some(EventId {
-                place: Some(*place),
-                ..here
-            }),
-            Resumption::Unknown(id) => EventId::parse(id),
-        };
+        let seq = position.seq - recovered.unwrap_or(0);
         let channel = self.channels.name(key).as_str();
-        let is_resumed = opening.resumption != Resumption::Now;
         let subscribed = ServerMessage::Subscribed {
             channel,
             epoch,
@@ -181,9 +190,10 @@ impl Beginning<'_> {
             recovered: is_resumed.then_some(recovered.is_some()),
             id: None,
         };
-        let transport = Transport::EventStream;
-        self.delivery
-            .push(slot, |out| transport.append(&subscribed, id.as_ref(), out));
+        let (transport, (before, behind)) = (Transport::EventStream, ids);
+        self.delivery.push(slot, |out| {
+            transport.append(&subscribed, before.as_ref(), out)
+        });
         if !is_resumed || recovered.is_some() {
             return;
         }
@@ -193,15 +203,9 @@ impl Beginning<'_> {
             seq,
             reason: GapReason::NotRecovered,
         };
-        let is_unknown = matches!(opening.resumption, Resumption::Unknown(_));
-        let id = if is_unknown && is_last {
-            Some(here)
-        } else {
-            id
-        };
         self.metrics.gaps += 1;
         self.delivery
-            .push(slot, |out| transport.append(&gap, id.as_ref(), out));
+            .push(slot, |out| transport.append(&gap, behind.as_ref(), out));
     }
 }
 
@@ -214,15 +218,15 @@ fn place_in(delivery: &Delivery, key: ChannelKey, position: &Position, seq: u64)
     }
 }
 
-/// The place of a position as a reader has it, among the channels that it asks for. One of another
-/// bridge is known in a group, by its channel's notification alone.
+/// The place of a position as a reader has it, among the channels that it asks for, and that position
+/// as an id. One of another bridge is known in a group, by its channel's notification alone.
 pub(super) fn place_of(
     id: &str,
     names: &[Channel],
     (channels, delivery): (&Channels, &Delivery),
     membership: &mut Membership,
     now: Instant,
-) -> Option<u64> {
+) -> Option<(u64, String)> {
     let id = EventId::parse(id)?;
     let since = Since {
         epoch: id.epoch.into(),
@@ -233,15 +237,22 @@ pub(super) fn place_of(
             continue;
         };
         let position = channels.position(key);
+        let is_ours = position.epoch.is_named(id.epoch);
         let place = match membership.judge(key, Some(&since), channels, Patience::None, now) {
-            Judgement::Position(_) if position.epoch.is_named(id.epoch) && id.place.is_some() => {
-                id.place
-            }
+            Judgement::Position(_) if is_ours && id.place.is_some() => id.place,
             Judgement::Position(seq) => place_in(delivery, key, &position, seq),
             Judgement::Unknown | Judgement::Wait => continue,
         };
         // It may be before the channel's beginning: other channels began earlier.
-        return place.filter(|&place| place <= channels.place());
+        let place = place.filter(|&place| place <= channels.place())?;
+        let mut told = Vec::new();
+        let place_of_ours = is_ours.then_some(place).or(id.place);
+        EventId {
+            place: place_of_ours,
+            ..id
+        }
+        .append_to(&mut told);
+        return Some((place, String::from_utf8_lossy(&told).into_owned()));
     }
     None
 }

@@ -14,8 +14,8 @@ use crate::channel::ChannelKey;
 pub(super) enum Resumption {
     /// From now on: it was not here before.
     Now,
-    /// From behind this place in the order of all channels.
-    Place(u64),
+    /// From behind this place in the order of all channels; its id is one for other bridges, too.
+    Place(u64, String),
     /// From a position that nobody knows here, as it was written.
     Unknown(String),
 }

@@ -68,8 +68,8 @@ impl TokenRefusal {
             Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => {
                 "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
             }
-            Self::Undecided | Self::Unavailable | Self::Failed => "Retry-After: 1\r\n",
-            Self::TooMany => "",
+            // The status says when to come again.
+            Self::Undecided | Self::Unavailable | Self::Failed | Self::TooMany => "",
         }
     }
 

@@ -86,6 +86,32 @@ fn an_id_of_one_bridge_goes_on_at_another_wherever_the_reader_was_cut() {
     assert_eq!(stream.payload(), "b7");
 }
 
+/// It has read no notification yet: its position is behind those of a busy channel, though it was told of
+/// a quiet one last.
+#[test]
+fn a_reader_that_was_only_told_where_it_stands_hears_nothing_again_at_another_bridge() {
+    let database = Database::create();
+    let (one, two) = (in_group(&database), in_group(&database));
+    let mut readers = [open(&one, ""), open(&two, "")];
+    for reader in &mut readers {
+        answers(reader);
+    }
+    let mut sql = database.sql();
+    for payload in ["b1", "a2", "a3", "a4"] {
+        sql.notify(&payload[..1], payload);
+        for reader in &mut readers {
+            assert_eq!(reader.payload(), payload);
+        }
+    }
+    let mut stream = open(&one, "");
+    answers(&mut stream);
+    for bridge in [&two, &one, &two] {
+        stream = come_to(bridge, &stream.last_event_id);
+    }
+    sql.notify("b", "b5");
+    assert_eq!(stream.payload(), "b5");
+}
+
 /// It has taken over what its peer kept, of all channels in the order of commits.
 #[test]
 fn a_bridge_that_is_younger_than_the_position_goes_on_from_it() {
