@@ -762,11 +762,16 @@ fn a_spawned_bridge_has_its_address_and_ends_with_its_owner() {
 
 #[test]
 fn a_stopped_bridge_leaves_its_address_to_the_next() {
-    let running = bridge().spawn().unwrap();
-    let address = running.local_addr();
-    Client::connect(address).subscribe("a");
-    running.stop().wait().unwrap();
-    TcpListener::bind(address).unwrap();
+    // The port is anybody's then, and a test beside this one may be faster.
+    let mut tries = 0..10;
+    let is_left = tries.any(|_| {
+        let running = bridge().spawn().unwrap();
+        let address = running.local_addr();
+        Client::connect(address).subscribe("a");
+        running.stop().wait().unwrap();
+        TcpListener::bind(address).is_ok()
+    });
+    assert!(is_left);
 }
 
 #[test]
