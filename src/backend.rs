@@ -388,7 +388,8 @@ impl Backend {
                     self.note_stall();
                 }
                 if let Err(error) = &result {
-                    if self.is_to_be_retried(error) {
+                    let publishing = &mut self.connections[role.index()];
+                    if notifying::retry_by_command(publishing, &mut self.transactions, error) {
                         self.transactions.handle_retried();
                         return None;
                     }
@@ -406,10 +407,9 @@ impl Backend {
                 self.handle_probe_answer(role, number, result, now);
                 None
             }
+            Operation::Control if result.is_ok() => None,
             Operation::Control => {
-                if result.is_err() {
-                    self.handle_probe_answer(role, 0, result, now);
-                }
+                self.handle_probe_answer(role, 0, result, now);
                 None
             }
             Operation::Present => {

@@ -7,7 +7,8 @@
 use std::{io, time::Instant};
 
 use super::{
-    Backend, Event, FailureKind, Operation, Role, Unfit, notifying::INSUFFICIENT_PRIVILEGE,
+    Backend, Event, FailureKind, Operation, Role, Unfit,
+    notifying::{INSUFFICIENT_PRIVILEGE, retry_by_command},
     probe::Proof,
 };
 use crate::pg::session::{ServerError, Session};
@@ -103,7 +104,7 @@ impl Backend {
                 let kind = FailureKind::Connection(io::ErrorKind::Other, text);
                 self.fail(role, kind, now);
             }
-            (Role::Publishing, Err(error)) if self.retry_probe_by_command(&error) => {
+            (Role::Publishing, Err(error)) if self.is_probe_retried(&error) => {
                 if self.probe.handle_retried(number) {
                     self.begin_probe(now);
                 }
@@ -116,6 +117,17 @@ impl Backend {
                 }
             }
         }
+    }
+
+    /// The probe was refused. Whether it is to be sent again by the command, also where that was sent
+    /// before a publish was refused.
+    fn is_probe_retried(&mut self, error: &ServerError) -> bool {
+        let session = self.session(Role::Publishing);
+        let is_by_command = session.is_some_and(|it| it.notifies_by_command());
+        let was_by_function = is_by_command && !self.is_probing_by_command;
+        let publishing = &mut self.connections[Role::Publishing.index()];
+        retry_by_command(publishing, &mut self.transactions, error)
+            || error.sqlstate == INSUFFICIENT_PRIVILEGE && was_by_function
     }
 
     /// The deadline of the probe has passed.

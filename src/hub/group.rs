@@ -43,15 +43,8 @@ use std::{
 };
 
 use self::{
-    barriers::Barriers,
-    catching_up::CatchUp,
-    comparisons::Comparisons,
-    ledger::Ledger,
-    mirrors::Mirrors,
-    peers::Peers,
-    seal::Seal,
-    serving::Serving,
-    wire::{BridgeId, Message},
+    barriers::Barriers, catching_up::CatchUp, comparisons::Comparisons, encoding::BridgeId,
+    ledger::Ledger, mirrors::Mirrors, peers::Peers, seal::Seal, serving::Serving, wire::Message,
 };
 pub(super) use self::{barriers::Patience, held::Replayed, held_back::Verdict, serving::Kept};
 pub use self::{seal::GroupKey, settings::GroupSettings};

@@ -2,6 +2,7 @@
 
 use crate::{
     harness::{Bridge, Database, wait_until},
+    sql::Sql,
     stream::Stream,
 };
 
@@ -43,31 +44,47 @@ fn come_to(bridge: &Bridge, last_event_id: &str) -> Stream {
     found.unwrap()
 }
 
-/// Each id that a reader may be cut at, with what it has not received then: of channels in the order in
+/// Payloads that begin with their channel.
+const ALL: [&str; 5] = ["a1", "b2", "b3", "a4", "b5"];
+
+/// Each id that a reader may be cut at while it hears all: the first one before any of them.
+#[track_caller]
+fn ids_of_all(bridge: &Bridge, sql: &mut Sql) -> Vec<String> {
+    let mut stream = open(bridge, "");
+    answers(&mut stream);
+    let mut ids = vec![stream.last_event_id.clone()];
+    for payload in ALL {
+        sql.notify(&payload[..1], payload);
+        assert_eq!(stream.payload(), payload);
+        ids.push(stream.last_event_id.clone());
+    }
+    ids
+}
+
+/// Behind each id follows at this bridge what its reader has not received: of channels in the order in
 /// which PostgreSQL committed.
+#[track_caller]
+fn goes_on_wherever_cut(bridge: &Bridge, ids: &[String]) {
+    for (count, id) in ids.iter().enumerate() {
+        let mut stream = come_to(bridge, id);
+        for missed in &ALL[count..] {
+            assert_eq!(&stream.payload(), missed, "{id} after {count}");
+        }
+    }
+}
+
 #[test]
 fn an_id_of_one_bridge_goes_on_at_another_wherever_the_reader_was_cut() {
     let database = Database::create();
     let (one, two) = (in_group(&database), in_group(&database));
     let mut ahead = open(&two, "");
     answers(&mut ahead);
-    let mut stream = open(&one, "");
-    answers(&mut stream);
-    let mut ids = vec![stream.last_event_id.clone()];
     let mut sql = database.sql();
-    let all = ["a1", "b2", "b3", "a4", "b5"];
-    for payload in all {
-        sql.notify(&payload[..1], payload);
-        assert_eq!(stream.payload(), payload);
+    let ids = ids_of_all(&one, &mut sql);
+    for payload in ALL {
         assert_eq!(ahead.payload(), payload);
-        ids.push(stream.last_event_id.clone());
     }
-    for (count, id) in ids.iter().enumerate() {
-        let mut stream = come_to(&two, id);
-        for missed in &all[count..] {
-            assert_eq!(&stream.payload(), missed, "{id} after {count}");
-        }
-    }
+    goes_on_wherever_cut(&two, &ids);
     // The first one is gone, and another has taken its place.
     drop(one);
     let three = in_group(&database);
@@ -117,23 +134,8 @@ fn a_reader_that_was_only_told_where_it_stands_hears_nothing_again_at_another_br
 fn a_bridge_that_is_younger_than_the_position_goes_on_from_it() {
     let database = Database::create();
     let one = in_group(&database);
-    let mut stream = open(&one, "");
-    answers(&mut stream);
-    let mut ids = vec![stream.last_event_id.clone()];
-    let mut sql = database.sql();
-    let all = ["a1", "b2", "b3", "a4", "b5"];
-    for payload in all {
-        sql.notify(&payload[..1], payload);
-        assert_eq!(stream.payload(), payload);
-        ids.push(stream.last_event_id.clone());
-    }
-    let younger = in_group(&database);
-    for (count, id) in ids.iter().enumerate() {
-        let mut stream = come_to(&younger, id);
-        for missed in &all[count..] {
-            assert_eq!(&stream.payload(), missed, "{id} after {count}");
-        }
-    }
+    let ids = ids_of_all(&one, &mut database.sql());
+    goes_on_wherever_cut(&in_group(&database), &ids);
 }
 
 #[test]

@@ -16,12 +16,13 @@ use std::{
 
 use super::{
     super::epoch::Epoch,
+    encoding::BridgeId,
     filling::{Candidate, Fills},
     gathering::Gathering,
     held::{Held, Replayed},
     held_back::{Entry, Settled, State},
     pieces::{Piece, Wish},
-    wire::{BridgeId, Place},
+    wire::Place,
 };
 use crate::channel::{Channel, ChannelKey};
 

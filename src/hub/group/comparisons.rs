@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::epoch::Epoch, ledger::OwnPlace, wire::BridgeId};
+use super::{super::epoch::Epoch, encoding::BridgeId, ledger::OwnPlace};
 use crate::channel::ChannelKey;
 
 /// The comparisons under way.

@@ -2,8 +2,12 @@
 //!
 //! Knows no message. Numbers have a variable length, names and texts their own length before them.
 
-use super::{super::epoch::Epoch, wire::BridgeId};
+use super::super::epoch::Epoch;
 use crate::channel::Channel;
+
+/// A bridge of the group, for as long as its publishing session lives: random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct BridgeId(pub(super) u64);
 
 /// Bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +156,11 @@ pub(super) fn unzigzag(number: u64) -> i64 {
 pub(super) const NUMBER_BYTES_MAX: usize = 10;
 /// The longest form of an epoch.
 pub(super) const EPOCH_BYTES_MAX: usize = 8 + NUMBER_BYTES_MAX;
+
+/// The longest form of a channel's name, in bytes.
+pub(super) fn channel_bytes_max(channel: &Channel) -> usize {
+    channel.as_str().len() + 1
+}
 
 #[cfg(test)]
 mod tests {

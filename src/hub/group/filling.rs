@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     super::epoch::Epoch,
+    encoding::BridgeId,
     pieces::{Piece, Wish},
-    wire::BridgeId,
 };
 use crate::channel::{Channel, ChannelKey};
 

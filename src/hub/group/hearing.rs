@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use super::{
     Group, Heard, Leaving, Outcome,
+    encoding::{BridgeId, channel_bytes_max},
     joining::PRESENCE_INTERVAL,
     ledger::OwnPlace,
     peers::{Belief, Disbelief, First},
     seal::{ENTRIES_BYTES_MAX, Header, Unreadable},
-    wire::{Beginning, BridgeId, Message, Place, channel_bytes_max},
+    wire::{Beginning, Message, Place},
 };
 use crate::channel::{Channel, ChannelKey};
 

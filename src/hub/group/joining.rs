@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Group, Identity, Joined, Leaving, Outcome, Publishing,
-    wire::{BridgeId, Message},
+    Group, Identity, Joined, Leaving, Outcome, Publishing, encoding::BridgeId, wire::Message,
 };
 
 impl Group {

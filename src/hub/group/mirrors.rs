@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::wire::BridgeId;
+use super::encoding::BridgeId;
 use crate::channel::Channel;
 
 /// All channels that peers want, or wanted a short while ago.

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{seal::Header, wire::BridgeId};
+use super::{encoding::BridgeId, seal::Header};
 
 /// All bridges that were heard of.
 #[derive(Debug, Default)]

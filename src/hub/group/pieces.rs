@@ -5,8 +5,7 @@
 
 use super::{
     super::epoch::Epoch,
-    encoding::{EPOCH_BYTES_MAX, Malformed, NUMBER_BYTES_MAX, Reader, Writer},
-    wire::channel_bytes_max,
+    encoding::{EPOCH_BYTES_MAX, Malformed, NUMBER_BYTES_MAX, Reader, Writer, channel_bytes_max},
 };
 use crate::channel::Channel;
 

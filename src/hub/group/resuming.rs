@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, time::Instant};
 use super::{
     Epoch, Group, Outcome,
     catching_up::Released,
+    encoding::BridgeId,
     held::Replayed,
     held_back::{Settled, Verdict},
     ledger::OwnPlace,
-    wire::{BridgeId, Place},
+    wire::Place,
 };
 use crate::channel::{Channel, ChannelKey};
 

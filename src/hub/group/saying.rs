@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::{
     Group, Leaving, SETTLE_TIME,
+    encoding::channel_bytes_max,
     seal::{ENTRIES_BYTES_MAX, Header},
     serving::Rings,
-    wire::{Message, channel_bytes_max},
+    wire::Message,
 };
 use crate::channel::Payload;
 

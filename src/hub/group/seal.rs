@@ -11,8 +11,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::{
-    encoding::{Malformed, Reader, Writer},
-    wire::{BridgeId, Message},
+    encoding::{BridgeId, Malformed, Reader, Writer},
+    wire::Message,
 };
 use crate::channel::{Channel, Payload};
 
@@ -236,7 +236,7 @@ mod tests {
     fn the_fullest_message_fits() {
         let seal = seal(Some(&[1; 32]));
         let name = Channel::new(&"x".repeat(Channel::BYTES_MAX)).unwrap();
-        let entries = ENTRIES_BYTES_MAX / super::super::wire::channel_bytes_max(&name);
+        let entries = ENTRIES_BYTES_MAX / super::super::encoding::channel_bytes_max(&name);
         let header = Header {
             counter: u64::MAX,
             ..HEADER

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 
 use super::{
     super::epoch::Epoch,
+    encoding::BridgeId,
     pieces::{Piece, Wish},
-    wire::{BridgeId, Message},
+    wire::Message,
 };
 use crate::channel::Channel;
 

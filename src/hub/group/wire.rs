@@ -5,14 +5,12 @@
 
 use super::{
     super::epoch::Epoch,
-    encoding::{EPOCH_BYTES_MAX, Malformed, NUMBER_BYTES_MAX, Reader, Writer, unzigzag, zigzag},
+    encoding::{
+        BridgeId, EPOCH_BYTES_MAX, Malformed, NUMBER_BYTES_MAX, Reader, Writer, unzigzag, zigzag,
+    },
     pieces::{Piece, Wish},
 };
 use crate::channel::Channel;
-
-/// A bridge of the group, for as long as its publishing session lives: random.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct BridgeId(pub(super) u64);
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,11 +254,6 @@ impl Place {
             others,
         })
     }
-}
-
-/// The longest form of a channel's name, in bytes.
-pub(super) fn channel_bytes_max(channel: &Channel) -> usize {
-    channel.as_str().len() + 1
 }
 
 const HELLO: u8 = 1;
