@@ -3,9 +3,8 @@
 //! Channels that are listened to again are held back. When all are, they are announced with the
 //! epochs that they had; the first announcement that comes back marks a place of PostgreSQL's order.
 //! What comes behind the mark is held, what lies before it is filled in from a peer: it says where it
-//! stood at the announcement, and that is translated into our own number. Then both are replayed,
-//! and the epoch goes on as if nothing had happened. A bridge that joins takes the rings of a peer
-//! over in the same way, and goes on with the numbers of that peer.
+//! stood at the announcement, and that is translated into our own number. Then both are replayed, and
+//! the epoch goes on. A bridge that joins takes over the rings and the numbers of a peer the same way.
 //!
 //! Refuses to know what translates numbers, and who is believed.
 
