@@ -21,14 +21,14 @@ use crate::{
         visitor::Visitor,
     },
     channel::{Channel, is_reserved},
-    config::BridgeConfig,
+    config::{BridgeConfig, TlsConfig},
     error::BridgeError,
     group_key_file,
     handle::{Admission, AdmissionTicket, Handle, Owner},
     hub::{Hub, Page, Settings, group::GroupSettings},
     operation::Operation,
     process,
-    reactor::{Listener, Reactor},
+    reactor::{Listener, Reactor, TlsSetup},
     running::{self, RunningBridge, Started},
     startup,
     token_file::CredentialFiles,
@@ -179,6 +179,8 @@ impl Bridge {
         faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
+        let tls = TlsSetup::read(&self.config.tls);
+        faults.extend(tls.map_err(BridgeError::Tls).err());
         let mut files = credential_files(&self.config);
         faults.extend(access(&self.config, files.as_mut()).err());
         faults
@@ -218,6 +220,7 @@ impl Bridge {
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
+        let tls = TlsSetup::read(&self.config.tls).map_err(BridgeError::Tls)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
@@ -252,6 +255,9 @@ impl Bridge {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
+        if let Some(tls) = tls {
+            reactor.set_tls(tls);
+        }
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
@@ -264,7 +270,7 @@ impl Bridge {
             handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
                 .map_err(BridgeError::Io)?;
         }
-        announce(address, admin_address, is_guarded);
+        announce(address, admin_address, is_guarded, &self.config.tls);
         if let Some(service_manager) = self.managed.then(startup::service_manager).flatten() {
             reactor.set_service_manager(service_manager);
         }
@@ -272,6 +278,7 @@ impl Bridge {
             reactor,
             address,
             admin_address,
+            is_secured: self.config.tls.is_on(),
             owner: self.owner,
         })
     }
@@ -358,11 +365,19 @@ fn handle_signals(
 }
 
 /// Says in the log where the bridge is, and who can reach it.
-fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_required: bool) {
+fn announce(
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    is_token_required: bool,
+    tls: &TlsConfig,
+) {
+    let secured = |is_on| if is_on { "s" } else { "" };
     if let Some(address) = admin_address {
-        tracing::info!("health and metrics are at http://{address}");
+        let secured = secured(tls.admin);
+        tracing::info!("health and metrics are at http{secured}://{address}");
     }
-    tracing::info!("listening on ws://{address}");
+    let secured = secured(tls.is_on());
+    tracing::info!("listening on ws{secured}://{address}");
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
             "{address} can be reached from other machines, and no token is required there: \

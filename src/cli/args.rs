@@ -95,6 +95,8 @@ pub(crate) struct Setting {
 pub(crate) struct HealthOptions {
     /// Where the bridge listens for who asks, `HOST:PORT`.
     pub(crate) address: String,
+    /// Whether it speaks TLS there.
+    pub(crate) is_secured: bool,
     /// Whether it is asked for its readiness, too.
     pub(crate) ready: bool,
 }
@@ -154,6 +156,8 @@ pub(crate) struct DemoOptions {
     pub(crate) allow_hosts: Vec<String>,
     /// Whether the page is shown in a browser.
     pub(crate) open: bool,
+    /// Whether clients speak TLS.
+    pub(crate) tls: bool,
 }
 
 /// Gives `arguments` (the program's name first) their meaning.
@@ -259,6 +263,7 @@ impl<'a> Meaning<'a> {
                     allow_origins: settings.bridge.allow_origins,
                     allow_hosts: settings.bridge.allow_hosts,
                     open: settings.open,
+                    tls: settings.demo_tls,
                 }))
             }
             CommandName::Doctor => {
@@ -279,8 +284,13 @@ impl<'a> Meaning<'a> {
             CommandName::Health => {
                 self.no_operands(operands)?;
                 let bridge = settings.bridge;
+                let is_secured = match bridge.admin_addr {
+                    Some(_) => bridge.tls.admin,
+                    None => bridge.tls.is_on(),
+                };
                 Ok(Command::Health(HealthOptions {
                     address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
+                    is_secured,
                     ready: settings.ready,
                 }))
             }

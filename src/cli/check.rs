@@ -65,10 +65,12 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
         ));
     }
     if is_public {
-        exposures.push(format!(
-            "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
-             unless a proxy with TLS stands in front"
-        ));
+        if !config.tls.is_on() {
+            exposures.push(format!(
+                "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
+                 unless a proxy with TLS stands in front (--tls-cert)"
+            ));
+        }
         if config.admin_addr.is_none() {
             exposures.push(format!(
                 "/metrics and /readyz are answered to whoever reaches {address} (--admin-addr)"

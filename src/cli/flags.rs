@@ -7,6 +7,7 @@
 mod auth;
 mod jwt;
 mod row;
+mod tls;
 mod units;
 
 use std::time::Duration;
@@ -171,6 +172,10 @@ pub(crate) static FLAGS: &[Flag] = &[
                clients",
         ..ROW
     },
+    tls::CERTIFICATE,
+    tls::KEY,
+    tls::ADMIN,
+    tls::DEMO,
     Flag {
         short: Some('c'),
         long: "channels",

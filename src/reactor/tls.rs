@@ -26,7 +26,12 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
 };
 
-pub(super) use self::error::TlsError;
+pub(super) use self::{
+    certificate::{Certificate, Validity},
+    error::TlsError,
+    files::words,
+    provider::provider,
+};
 use super::socket::BackendSocket;
 use crate::{
     backend::Encryption,

@@ -5,7 +5,7 @@
 
 /// What a certificate says, borrowed from its DER.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Certificate<'a> {
+pub(in crate::reactor) struct Certificate<'a> {
     /// What is signed: everything but the signature.
     pub(super) signed: &'a [u8],
     pub(super) signature_algorithm: &'a [u8],
@@ -40,7 +40,7 @@ pub(super) struct Extension<'a> {
 
 /// Why a certificate is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Validity {
+pub(in crate::reactor) enum Validity {
     Over,
     NotYet,
     Unreadable,
@@ -48,7 +48,7 @@ pub(super) enum Validity {
 
 impl<'a> Certificate<'a> {
     /// `None` if it cannot be read.
-    pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
+    pub(in crate::reactor) fn parse(der: &'a [u8]) -> Option<Self> {
         let outer = content(SEQUENCE, der)?.0;
         let (fields, rest) = content(SEQUENCE, outer)?;
         let signed = &outer[..outer.len() - rest.len()];
@@ -128,8 +128,14 @@ impl<'a> Certificate<'a> {
         None
     }
 
+    /// When it ends, in seconds since 1970.
+    pub(in crate::reactor) fn ends_at(&self) -> Option<u64> {
+        let (tag, text) = self.not_after;
+        seconds(tag, text)
+    }
+
     /// Whether it is good at `now`, in seconds since 1970.
-    pub(super) fn check_validity(&self, now: u64) -> Result<(), Validity> {
+    pub(in crate::reactor) fn check_validity(&self, now: u64) -> Result<(), Validity> {
         let at = |(tag, text)| seconds(tag, text).ok_or(Validity::Unreadable);
         if now < at(self.not_before)? {
             Err(Validity::NotYet)
