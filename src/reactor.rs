@@ -133,6 +133,7 @@ impl Reactor {
 
     /// Speaks TLS with clients.
     pub(crate) fn set_tls(&mut self, setup: TlsSetup) {
+        self.hub.metrics_mut().tls_certificate_expiry = setup.ends_at();
         self.clients.set_tls(ClientTls::new(setup));
     }
 

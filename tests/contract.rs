@@ -126,7 +126,5 @@ mod stream;
 mod surroundings;
 #[path = "contract/tokens.rs"]
 mod tokens;
-#[path = "contract/wire.rs"]
-mod wire;
 #[path = "contract/witness.rs"]
 mod witness;

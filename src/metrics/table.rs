@@ -104,6 +104,10 @@ metrics! {
             tls_failed: u64 = 0 => "failed", "the peer and the bridge had nothing in common, or it was no TLS";
             tls_clear: u64 = 0 => "clear_text", "a request in clear text (400)"
         };
+    Gauge alle_tls_certificate_expiry_seconds
+        "When the first certificate for clients ends, in seconds since 1970."
+        "Absent without TLS."
+        counted { tls_certificate_expiry: Option<u64> = None };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."

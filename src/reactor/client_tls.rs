@@ -5,6 +5,8 @@
 //! take of that is kept for its client. Decides nothing: who may speak with us is written in
 //! certificates, and what clients say is the hub's.
 
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+
 mod connection;
 mod pairs;
 mod setup;

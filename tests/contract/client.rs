@@ -1,5 +1,8 @@
 //! A blocking WebSocket client that speaks JSON; the WebSocket part is not ours.
 
+#[path = "wire.rs"]
+pub mod wire;
+
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
@@ -9,7 +12,8 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
-use crate::{harness::PATIENCE, wire::Wire};
+use self::wire::Wire;
+use crate::harness::PATIENCE;
 
 /// A client with the messages that it has read and no test has taken yet.
 pub struct Client {

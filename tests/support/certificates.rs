@@ -14,7 +14,7 @@ use rcgen::{
 /// An authority that signs certificates.
 pub struct Authority {
     pub pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    pub issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, in PEM.
@@ -46,16 +46,6 @@ impl Authority {
         algorithm: &'static SignatureAlgorithm,
     ) -> Identity {
         let (params, key) = params(common_name, names, algorithm);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let key = key.serialize_pem();
-        Identity { certificate, key }
-    }
-
-    /// The same with ECDSA on P-256, in force from the beginning of one year to that of another.
-    pub fn sign_for(&self, common_name: &str, names: &[&str], from: i32, to: i32) -> Identity {
-        let (mut params, key) = params(common_name, names, &rcgen::PKCS_ECDSA_P256_SHA256);
-        params.not_before = rcgen::date_time_ymd(from, 1, 1);
-        params.not_after = rcgen::date_time_ymd(to, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         let key = key.serialize_pem();
         Identity { certificate, key }

@@ -2,6 +2,9 @@
 //!
 //! The same names as in `client_tls.rs`, of which only the error can exist.
 
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+#![expect(clippy::needless_pass_by_ref_mut, reason = "as in `client_tls.rs`")]
+
 use std::{convert::Infallible, io};
 
 use mio::net::TcpStream;
@@ -21,6 +24,10 @@ impl TlsSetup {
             return Err(TlsConfigError::Absent);
         }
         Ok(None)
+    }
+
+    pub(super) fn ends_at(&self) -> Option<u64> {
+        match self.0 {}
     }
 }
 

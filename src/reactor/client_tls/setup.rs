@@ -18,8 +18,7 @@ use crate::config::{TlsConfig, TlsConfigError};
 pub(crate) struct TlsSetup {
     pub(super) config: Arc<ServerConfig>,
     pub(super) is_for_admin: bool,
-    /// When the first certificate ends, in seconds since 1970.
-    pub(super) ends_at: Option<u64>,
+    ends_at: Option<u64>,
 }
 
 impl TlsSetup {
@@ -38,6 +37,11 @@ impl TlsSetup {
         }
         let source = Source::new(tls)?;
         source.setup().map(Some)
+    }
+
+    /// When the first certificate ends, in seconds since 1970.
+    pub(in crate::reactor) fn ends_at(&self) -> Option<u64> {
+        self.ends_at
     }
 }
 

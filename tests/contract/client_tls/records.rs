@@ -11,9 +11,9 @@ use rustls::{ConnectionTrafficSecrets, crypto::cipher::Nonce};
 
 use super::secured::Secured;
 use crate::{
+    client::wire::Wire,
     harness::Database,
     raw::{frame, upgrade_request},
-    wire::Wire,
 };
 
 /// The sending half of a connection under TLS 1.3.

@@ -16,10 +16,9 @@ use rustls::{
 
 use crate::{
     certificates::Authority,
-    client::Client,
+    client::{Client, wire::Wire},
     harness::{Bridge, NO_POSTGRES, wait_until},
     raw::Raw,
-    wire::Wire,
 };
 
 /// An authority, and the pairs that it signed.
@@ -60,9 +59,14 @@ impl Files {
 
     /// The same, in force from the beginning of one year to that of another.
     pub fn sign_for(&self, name: &str, names: &[&str], from: i32, to: i32) {
-        let pair = self.authority.sign_for(name, names, from, to);
-        fs::write(self.path(&format!("{name}.crt")), pair.certificate).unwrap();
-        fs::write(self.path(&format!("{name}.key")), pair.key).unwrap();
+        let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.authority.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
     /// What a client needs that speaks these versions.
