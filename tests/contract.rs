@@ -97,6 +97,8 @@ mod resuming;
 mod rfc6455;
 #[path = "contract/rolling.rs"]
 mod rolling;
+#[path = "contract/schema.rs"]
+mod schema;
 #[path = "contract/semantics.rs"]
 mod semantics;
 #[path = "contract/service.rs"]
