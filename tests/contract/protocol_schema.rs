@@ -1,79 +1,18 @@
-//! docs/protocol.schema.json holds: each message that a bridge sends to a client of these tests is
-//! one of it, with no property that is not there; and the bridge takes what it says a client may send.
+//! docs/protocol.schema.json holds in both directions. That each message of a bridge is one of it, the
+//! clients of all tests see ([`crate::schema`]).
 
-use std::{
-    collections::BTreeSet,
-    sync::{LazyLock, Mutex},
-};
+#[cfg(feature = "tls")]
+use std::collections::BTreeSet;
 
-use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use crate::{client::Client, harness::bridge_and_database};
+use crate::{client::Client, harness::bridge_and_database, schema::SCHEMA};
 #[cfg(feature = "tls")]
 use crate::{
     harness::{Bridge, Database},
     jwt,
     stream::{Line, Stream},
 };
-
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../docs/protocol.schema.json")).unwrap()
-});
-static MESSAGES: LazyLock<Validator> = LazyLock::new(|| validator("message"));
-static EVENTS: LazyLock<Validator> = LazyLock::new(|| validator("event"));
-static ANSWERS: LazyLock<Validator> = LazyLock::new(|| validator("answer"));
-
-/// One definition of the schema. The file lets readers ignore what a later version may add; this
-/// version sends nothing that is not in it.
-fn validator(definition: &str) -> Validator {
-    let mut definitions = SCHEMA["$defs"].clone();
-    for (_, it) in definitions.as_object_mut().unwrap() {
-        if it.get("properties").is_some() {
-            it["additionalProperties"] = false.into();
-        }
-    }
-    let schema = json!({
-        "$schema": SCHEMA["$schema"],
-        "$ref": format!("#/$defs/{definition}"),
-        "$defs": definitions,
-    });
-    jsonschema::validator_for(&schema).unwrap()
-}
-
-#[track_caller]
-fn check(validator: &Validator, message: &Value) {
-    if let Err(error) = validator.validate(message) {
-        panic!("not in docs/protocol.schema.json: {message}: {error}");
-    }
-}
-
-/// A message that a WebSocket received.
-#[track_caller]
-pub fn check_message(message: &Value) {
-    check(&MESSAGES, message);
-}
-
-/// The `data:` of an event, and the event's name.
-#[track_caller]
-pub fn check_event(name: &str, data: &Value) {
-    check(&EVENTS, data);
-    let kind = &data["type"];
-    assert!(
-        if kind == "notification" {
-            name.is_empty()
-        } else {
-            kind == name
-        },
-        "{name:?}: {data}"
-    );
-}
-
-/// The body of the answer to a publish by HTTP.
-#[track_caller]
-pub fn check_answer(body: &Value) {
-    check(&ANSWERS, body);
-}
 
 /// What this client may say next, and whether the schema has it.
 fn requests() -> Vec<(Value, bool)> {
@@ -160,8 +99,8 @@ fn the_bridge_takes_the_requests_that_the_schema_has_and_no_others() {
 #[cfg(feature = "tls")] // for the tokens
 #[test]
 fn every_definition_of_a_message_is_one_that_a_bridge_sends() {
-    let seen = Mutex::new(BTreeSet::new());
-    let note = |message: &Value| {
+    let mut seen = BTreeSet::new();
+    let mut note = |message: &Value| {
         let is_end = message.get("code").is_some() && message["type"] != "error";
         let kind = message["type"].as_str().unwrap();
         let name = match (kind, is_end) {
@@ -169,7 +108,7 @@ fn every_definition_of_a_message_is_one_that_a_bridge_sends() {
             ("auth", true) => "auth_end".to_owned(),
             (kind, _) => kind.to_owned(),
         };
-        seen.lock().unwrap().insert(name);
+        seen.insert(name);
     };
 
     // A socket: each answer, an outage, a token that comes to its end.
@@ -218,7 +157,7 @@ fn every_definition_of_a_message_is_one_that_a_bridge_sends() {
             .collect()
     };
     let all: BTreeSet<String> = &named("message") | &named("event");
-    assert_eq!(*seen.lock().unwrap(), all);
+    assert_eq!(seen, all);
 }
 
 /// In seconds, the life of the token whose end is waited for; a stream has to be open within it.
