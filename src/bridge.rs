@@ -28,7 +28,7 @@ use crate::{
     hub::{Hub, Page, Settings, group::GroupSettings},
     operation::Operation,
     process,
-    reactor::{Listener, Reactor, TlsSetup},
+    reactor::{Listener, Reactor},
     running::{self, RunningBridge, Started},
     startup,
     token_file::CredentialFiles,
@@ -179,7 +179,7 @@ impl Bridge {
         faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
-        let tls = TlsSetup::read(&self.config.tls);
+        let tls = startup::tls(&self.config);
         faults.extend(tls.map_err(BridgeError::Tls).err());
         let mut files = credential_files(&self.config);
         faults.extend(access(&self.config, files.as_mut()).err());
@@ -220,7 +220,7 @@ impl Bridge {
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
-        let tls = TlsSetup::read(&self.config.tls).map_err(BridgeError::Tls)?;
+        let tls = startup::tls(&self.config).map_err(BridgeError::Tls)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
@@ -256,7 +256,7 @@ impl Bridge {
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
         if let Some(tls) = tls {
-            reactor.set_tls(tls);
+            reactor.set_tls(tls).map_err(BridgeError::Io)?;
         }
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
@@ -266,7 +266,7 @@ impl Bridge {
         }
         if self.signals {
             // A service manager sends reloads too.
-            let reloads = self.managed || is_token_required;
+            let reloads = self.managed || is_token_required || self.config.tls.is_on();
             handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
                 .map_err(BridgeError::Io)?;
         }
@@ -410,6 +410,7 @@ fn access(
             allow_local_origins: config.allow_local_origins,
         },
         everybody: config.permissions.clone(),
+        has_certificates: config.tls.client_ca.is_some(),
         has_function: config.auth_function.is_some(),
         ..Access::default()
     };

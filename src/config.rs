@@ -6,7 +6,7 @@ mod tls;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use self::tls::{TlsConfig, TlsConfigError};
+pub use self::tls::{ClientAuth, TlsConfig, TlsConfigError};
 use crate::access::{Permissions, jwt::JwtRules};
 
 /// The configuration of a [`Bridge`](crate::Bridge).
@@ -156,6 +156,15 @@ impl BridgeConfig {
     pub fn with_tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.certificates.push(certificate.into());
         self.tls.keys.push(key.into());
+        self
+    }
+
+    /// Takes a certificate that an authority in `file` signed as it takes a token; see
+    /// [`TlsConfig::client_auth`].
+    #[must_use]
+    pub fn with_tls_client_ca(mut self, file: impl Into<PathBuf>, auth: ClientAuth) -> Self {
+        self.tls.client_ca = Some(file.into());
+        self.tls.client_auth = auth;
         self
     }
 

@@ -108,7 +108,7 @@ pub use self::{
     },
     bridge::Bridge,
     channel::{Channel, ChannelError, Payload, PayloadError},
-    config::{BridgeConfig, JwtConfig, Limits, TlsConfig, TlsConfigError},
+    config::{BridgeConfig, ClientAuth, JwtConfig, Limits, TlsConfig, TlsConfigError},
     error::BridgeError,
     group_key_file::GroupKeyError,
     handle::{AdmissionTicket, Handle},

@@ -36,13 +36,12 @@ use signal_hook_mio::v1_0::Signals;
 pub(crate) use self::{
     accept::Listener,
     backend_reactor::BackendReactor,
-    client_tls::TlsSetup,
+    client_tls::TlsSource,
     service::{PassedListeners, ServiceManager},
 };
 use self::{
     accept::{Acceptor, Spare},
     backend::BackendSockets,
-    client_tls::ClientTls,
     clients::ClientSockets,
     orders::Surrounding,
     source::Source,
@@ -132,9 +131,9 @@ impl Reactor {
     }
 
     /// Speaks TLS with clients.
-    pub(crate) fn set_tls(&mut self, setup: TlsSetup) {
-        self.hub.metrics_mut().tls_certificate_expiry = setup.ends_at();
-        self.clients.set_tls(ClientTls::new(setup));
+    pub(crate) fn set_tls(&mut self, from: TlsSource) -> io::Result<()> {
+        let (waker, metrics) = (self.backends.waker(), self.hub.metrics_mut());
+        self.clients.set_tls(from, waker, metrics)
     }
 
     /// Notifies the manager when connections are accepted, and when the shutdown begins.
@@ -261,6 +260,7 @@ impl Reactor {
     }
 
     fn handle_wake(&mut self, now: Instant) {
+        self.clients.take_renewed_tls(self.hub.metrics_mut());
         self.take_orders();
         if let Some(span) = self.shared.take_drain() {
             self.begin_shutdown();

@@ -510,7 +510,14 @@ const LAYERS: [(&str, &[&str]); 34] = [
     ("process", &["metrics"]),
     (
         "startup",
-        &["backend", "config", "pg", "reactor", "surroundings"],
+        &[
+            "access",
+            "backend",
+            "config",
+            "pg",
+            "reactor",
+            "surroundings",
+        ],
     ),
     (
         "error",

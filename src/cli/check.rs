@@ -43,7 +43,9 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
     let address = &config.ws_bind_addr;
     let is_public = is_public(address);
     let has_function = config.auth_function.is_some();
-    let is_anybody = config.token_file.is_none() && !config.jwt.has_keys() && !has_function;
+    let has_certificates = config.tls.client_ca.is_some();
+    let is_anybody =
+        config.token_file.is_none() && !config.jwt.has_keys() && !has_function && !has_certificates;
     if is_public && is_anybody {
         exposures.push(format!(
             "whoever reaches {address} may {}, without a token (--token-file)",

@@ -175,6 +175,8 @@ pub(crate) static FLAGS: &[Flag] = &[
     tls::CERTIFICATE,
     tls::KEY,
     tls::ADMIN,
+    tls::CLIENT_CA,
+    tls::CLIENT_AUTH,
     tls::DEMO,
     Flag {
         short: Some('c'),

@@ -15,12 +15,46 @@ pub struct TlsConfig {
     pub keys: Vec<PathBuf>,
     /// Whether the admin address speaks TLS as well.
     pub admin: bool,
+    /// A file of authorities in PEM: a certificate that one of them signed counts as a token does.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client may come without such a certificate.
+    pub client_auth: ClientAuth,
+}
+
+/// What is asked of a client where its certificate counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// A certificate: without one there is no handshake.
+    #[default]
+    Require,
+    /// A certificate or a token.
+    Allow,
 }
 
 impl TlsConfig {
     /// Whether clients speak TLS.
     pub fn is_on(&self) -> bool {
         !self.certificates.is_empty()
+    }
+
+    /// What can be seen without the files.
+    pub(crate) fn check(&self) -> Result<(), TlsConfigError> {
+        let (certificates, keys) = (self.certificates.len(), self.keys.len());
+        let alone = [
+            (keys > 0, "--tls-key"),
+            (self.admin, "--admin-tls"),
+            (self.client_ca.is_some(), "--tls-client-ca"),
+        ];
+        if certificates > 0 && certificates != keys {
+            return Err(TlsConfigError::Uneven(certificates, keys));
+        }
+        match alone.into_iter().find(|(is_given, _)| *is_given) {
+            Some((_, option)) if certificates == 0 => Err(TlsConfigError::Alone(option)),
+            _ if self.client_ca.is_none() && self.client_auth != ClientAuth::Require => {
+                Err(TlsConfigError::AuthAlone)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -41,6 +75,11 @@ pub enum TlsConfigError {
     },
     /// An option means nothing without `--tls-cert`.
     Alone(&'static str),
+    /// `--tls-client-auth` means nothing without `--tls-client-ca`.
+    AuthAlone,
+    /// Every page is of an origin that is allowed: any page could use the certificate of whoever looks
+    /// at it.
+    AnyOrigin(String),
     /// The system gives no random numbers.
     Random,
     /// The program was built without TLS.
@@ -65,6 +104,14 @@ impl fmt::Display for TlsConfigError {
             Self::Alone(option) => {
                 write!(f, "{option} means nothing without --tls-cert and --tls-key")
             }
+            Self::AuthAlone => {
+                f.write_str("--tls-client-auth means nothing without --tls-client-ca")
+            }
+            Self::AnyOrigin(origin) => write!(
+                f,
+                "--allow-origin {origin} and --tls-client-ca: any page could use the certificate of \
+                 whoever looks at it; name the origins that may"
+            ),
             Self::Random => f.write_str("TLS: the system gives no random numbers"),
             Self::Absent => {
                 f.write_str("--tls-cert: this program was built without TLS (its feature `tls`)")

@@ -119,6 +119,16 @@ impl Hub {
         self.note(EvictionClass::Refused, oldest.slot);
     }
 
+    /// The connection came with a certificate that was verified: its holder has this name, and it ends
+    /// at this time since 1970. It counts as a token does.
+    pub fn handle_certificate(&mut self, client: ClientId, identity: &str, ends_at: Duration) {
+        if self.is_current(client) {
+            let certificate = Credential::of_certificate(identity, ends_at);
+            self.authorization
+                .note_certificate(client.slot, certificate);
+        }
+    }
+
     /// A client speaks in clear text where it has to speak TLS: it is told so, as clearly, and the
     /// connection ends.
     pub fn handle_clear_text(&mut self, client: ClientId) {

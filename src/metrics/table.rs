@@ -108,6 +108,9 @@ metrics! {
         "When the first certificate for clients ends, in seconds since 1970."
         "Absent without TLS."
         counted { tls_certificate_expiry: Option<u64> = None };
+    Counter alle_tls_renewals_failed_total "Times certificates were read again and could not be used."
+        "Those before stay in use; the log says why."
+        counted { tls_renewals_failed: u64 = 0 };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."

@@ -7,31 +7,36 @@
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
+mod client_certificate;
 mod connection;
 mod pairs;
+mod renewal;
 mod setup;
 mod stream;
 
 use std::{io, sync::Arc};
 
-use mio::net::TcpStream;
-use rustls::ServerConfig;
+use mio::{Waker, net::TcpStream};
 
-pub(crate) use self::setup::TlsSetup;
+pub(super) use self::client_certificate::ClientCertificate;
+pub(crate) use self::setup::TlsSource;
 use self::{
     connection::{RECORD_BYTES_MAX, RECORD_OVERHEAD},
+    renewal::{INTERVAL, Renewal},
+    setup::TlsSetup,
     stream::{Received, TlsStream},
 };
 use crate::{
+    config::TlsConfigError,
     delivery::outgoing::{Outgoing, Written},
     metrics::Metrics,
 };
 
 /// TLS with all clients.
 pub(super) struct ClientTls {
-    config: Arc<ServerConfig>,
-    /// Whether the admin address speaks it, too.
-    pub(super) is_for_admin: bool,
+    /// For connections that come from now on.
+    setup: TlsSetup,
+    renewal: Renewal,
     /// By slot; none before a client's first bytes.
     streams: Vec<Option<Box<TlsStream>>>,
     buffers: Buffers,
@@ -59,17 +64,17 @@ pub(super) enum Input {
     },
     /// The client sends nothing more.
     End,
-    /// It does not speak TLS: HTTP in clear text, by its first byte.
-    Clear,
     /// It is to be let go.
     Lost,
 }
 
 impl ClientTls {
-    pub(crate) fn new(setup: TlsSetup) -> Self {
-        Self {
-            config: setup.config,
-            is_for_admin: setup.is_for_admin,
+    /// Wakes the loop when certificates were read again.
+    pub(super) fn new(from: TlsSource, waker: Arc<Waker>) -> io::Result<Self> {
+        let TlsSource { setup, source } = from;
+        Ok(Self {
+            setup,
+            renewal: Renewal::start(source, INTERVAL, waker)?,
             streams: Vec::new(),
             buffers: Buffers {
                 plain: Vec::new(),
@@ -77,7 +82,28 @@ impl ClientTls {
                 gathered: Vec::with_capacity(RECORD_BYTES_MAX),
                 record: vec![0; RECORD_BYTES_MAX + RECORD_OVERHEAD].into_boxed_slice(),
             },
-        }
+        })
+    }
+
+    /// Whether the admin address speaks it, too.
+    pub(super) fn is_for_admin(&self) -> bool {
+        self.setup.admin.is_some()
+    }
+
+    /// When the first certificate ends, in seconds since 1970.
+    pub(super) fn ends_at(&self) -> Option<u64> {
+        self.setup.ends_at()
+    }
+
+    /// Reads the certificates again, soon.
+    pub(super) fn renew(&self) {
+        self.renewal.ask();
+    }
+
+    /// Whether they were read again, and with which success. What cannot be used changes nothing.
+    pub(super) fn poll_renewed(&mut self) -> Option<Result<(), TlsConfigError>> {
+        let read = self.renewal.poll()?;
+        Some(read.map(|setup| self.setup = setup))
     }
 
     /// A connection begins in the slot, or has ended.
@@ -103,35 +129,38 @@ impl ClientTls {
         &mut self.buffers.plain
     }
 
-    /// Reads once, into `buffer`, of which the first bytes may hold some that were read before.
+    /// Whether first bytes came in the slot.
+    pub(super) fn has_begun(&self, slot: usize) -> bool {
+        self.stream(slot).is_some()
+    }
+
+    /// First bytes came in the slot.
+    pub(super) fn begin(&mut self, slot: usize, is_admin: bool) {
+        let admin = self.setup.admin.as_ref().filter(|_| is_admin);
+        let stream = TlsStream::new(admin.unwrap_or(&self.setup.config));
+        if self.streams.len() <= slot {
+            self.streams.resize_with(slot + 1, || None);
+        }
+        // An error would be one of the configuration, which was tried.
+        self.streams[slot] = stream.ok().map(Box::new);
+    }
+
+    /// The certificate of the client in the slot.
+    pub(super) fn certificate(&self, slot: usize) -> Option<ClientCertificate> {
+        let certificate = self.stream(slot)?.connection().client_certificate()?;
+        ClientCertificate::read(certificate)
+    }
+
+    /// Takes the `first` bytes of `buffer`, which were read before, or, where that are none, reads once.
     pub(super) fn read(
         &mut self,
         slot: usize,
         socket: &TcpStream,
+        first: usize,
         buffer: &mut [u8],
         metrics: &mut Metrics,
     ) -> Input {
         self.buffers.plain.clear();
-        let mut first = 0;
-        if self.stream(slot).is_none() {
-            first = match read(socket, &mut buffer[..stream::READ_BYTES]) {
-                Ok(Some(0)) => return Input::End,
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => return Input::Plain { is_more: false },
-                Err(_) => return Input::Lost,
-            };
-            // Each method of HTTP begins so, and no record of TLS (RFC 8446, 5.1).
-            if buffer[0].is_ascii_uppercase() {
-                return Input::Clear;
-            }
-            let Ok(stream) = TlsStream::new(&self.config) else {
-                return Input::Lost;
-            };
-            if self.streams.len() <= slot {
-                self.streams.resize_with(slot + 1, || None);
-            }
-            self.streams[slot] = Some(Box::new(stream));
-        }
         let Some(Some(stream)) = self.streams.get_mut(slot) else {
             return Input::Lost;
         };
@@ -195,17 +224,5 @@ impl ClientTls {
 
     fn stream(&self, slot: usize) -> Option<&TlsStream> {
         self.streams.get(slot)?.as_deref()
-    }
-}
-
-fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    use io::Read as _;
-    loop {
-        return match socket.read(buffer) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Err(error),
-        };
     }
 }

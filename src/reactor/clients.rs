@@ -41,11 +41,6 @@ pub(super) struct ClientSockets {
 }
 
 impl ClientSockets {
-    /// Clients that come from now on speak TLS.
-    pub(super) fn set_tls(&mut self, tls: ClientTls) {
-        self.tls = Some(Box::new(tls));
-    }
-
     /// Takes a new connection, known to the hub as `client`.
     pub(super) fn add(
         &mut self,
@@ -260,6 +255,8 @@ const ENDED: u8 = 2;
 const SECURED: u8 = 4;
 /// Its TLS handshake is under way.
 const SHAKING: u8 = 8;
+/// It speaks TLS at the admin address.
+const ADMIN: u8 = 16;
 /// One read of one client: room for 32 large requests.
 const READ_BYTES: usize = 16 * 1024;
 /// All writes of one turn.

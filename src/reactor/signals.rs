@@ -60,7 +60,8 @@ impl Reactor {
         // short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
-            if self.credential_files.is_none() && !self.hub.has_function() {
+            let has_files = self.credential_files.is_some() || self.clients.has_tls();
+            if !has_files && !self.hub.has_function() {
                 tracing::info!("SIGHUP: there is no token file to read again");
             }
             // Whoever sent the signal reads the log.

@@ -27,9 +27,10 @@ use rustls::{
 };
 
 pub(super) use self::{
-    certificate::{Certificate, Validity},
+    certificate::{Certificate, Validity, content, element},
     error::TlsError,
     files::words,
+    name::alternative_names,
     provider::provider,
 };
 use super::socket::BackendSocket;

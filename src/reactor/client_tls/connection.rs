@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::{
     Error, HandshakeKind, ServerConfig,
+    pki_types::CertificateDer,
     server::UnbufferedServerConnection,
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
 };
@@ -41,6 +42,11 @@ impl Connection {
     /// Whether the handshake went by a ticket.
     pub(super) fn is_resumed(&self) -> bool {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The certificate that the client came with, where one was verified.
+    pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.tls.peer_certificates()?.first()
     }
 
     /// Whether the client has said that it sends nothing more (`close_notify`).

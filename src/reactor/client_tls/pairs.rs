@@ -133,4 +133,4 @@ fn file_error(option: &'static str, path: &Path, cause: &str) -> TlsConfigError 
 const UNUSABLE_KEY: &str = "not a key that is supported (RSA of 2,048 to 8,192 bits, ECDSA on P-256, \
                             P-384 or P-521, Ed25519; PEM, without a passphrase)";
 /// More than any chain has.
-const BYTES_MAX: u64 = 1024 * 1024;
+pub(super) const BYTES_MAX: u64 = 1024 * 1024;

@@ -2,14 +2,25 @@
 //!
 //! Knows when the hub is told what; the layer does not.
 
-use std::io;
+#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
-use super::{ClientSockets, ENDED, QUEUED, SECURED, SHAKING};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+
+use mio::{Waker, net::TcpStream};
+
+use super::{ADMIN, ClientSockets, ENDED, QUEUED, READ_BYTES, SECURED, SHAKING};
 use crate::{
     delivery::outgoing::{Outgoing, Written},
     hub::Hub,
     id::ClientId,
-    reactor::{client_tls::Input, socket},
+    metrics::Metrics,
+    reactor::{
+        client_tls::{ClientTls, Input, TlsSource},
+        socket,
+    },
 };
 
 impl ClientSockets {
@@ -19,10 +30,54 @@ impl ClientSockets {
             return 0;
         };
         tls.clear(slot);
-        if is_admin && !tls.is_for_admin {
-            return 0;
+        match is_admin {
+            false => SECURED | SHAKING,
+            true if tls.is_for_admin() => SECURED | SHAKING | ADMIN,
+            true => 0,
         }
-        SECURED | SHAKING
+    }
+
+    /// Clients that come from now on speak TLS.
+    pub(in crate::reactor) fn set_tls(
+        &mut self,
+        from: TlsSource,
+        waker: Arc<Waker>,
+        metrics: &mut Metrics,
+    ) -> io::Result<()> {
+        let tls = ClientTls::new(from, waker)?;
+        metrics.tls_certificate_expiry = tls.ends_at();
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// Whether clients speak TLS.
+    pub(in crate::reactor) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads the certificates again, soon.
+    pub(in crate::reactor) fn renew_tls(&self) {
+        if let Some(tls) = &self.tls {
+            tls.renew();
+        }
+    }
+
+    /// Takes over certificates that were read again, if some were.
+    pub(in crate::reactor) fn take_renewed_tls(&mut self, metrics: &mut Metrics) {
+        let Some(tls) = &mut self.tls else {
+            return;
+        };
+        match tls.poll_renewed() {
+            Some(Ok(())) => {
+                metrics.tls_certificate_expiry = tls.ends_at();
+                tracing::info!("the certificates were read again");
+            }
+            Some(Err(error)) => {
+                metrics.tls_renewals_failed += 1;
+                tracing::error!("the certificates stay as they were: {error}");
+            }
+            None => {}
+        }
     }
 
     /// How many clients [`Self::shake_next`] has to read.
@@ -55,7 +110,26 @@ impl ClientSockets {
         let (Some(tls), Some(Some(stream))) = (&mut self.tls, self.sockets.get(slot)) else {
             return false;
         };
-        let is_more = match tls.read(slot, stream, buffer, hub.metrics_mut()) {
+        let mut first = 0;
+        if !tls.has_begun(slot) {
+            first = match read(stream, &mut buffer[..READ_BYTES]) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return false,
+                Err(_) => 0,
+            };
+            if first == 0 {
+                self.lose(client, hub);
+                return false;
+            }
+            // Each method of HTTP begins so, and no record of TLS (RFC 8446, 5.1).
+            if buffer[0].is_ascii_uppercase() {
+                self.flags[slot] &= !(SECURED | SHAKING);
+                hub.handle_clear_text(client);
+                return true;
+            }
+            tls.begin(slot, self.flags[slot] & ADMIN != 0);
+        }
+        let is_more = match tls.read(slot, stream, first, buffer, hub.metrics_mut()) {
             Input::Plain { is_more } => is_more,
             // Until its answers are out; the end is read again then.
             Input::End if hub.handle_client_finished(client) => return false,
@@ -63,17 +137,18 @@ impl ClientSockets {
                 self.lose(client, hub);
                 return false;
             }
-            Input::Clear => {
-                self.flags[slot] &= !(SECURED | SHAKING);
-                hub.handle_clear_text(client);
-                return true;
-            }
         };
+        let has_shaken = self.flags[slot] & SHAKING != 0 && !tls.is_shaking(slot);
+        if has_shaken {
+            self.flags[slot] &= !SHAKING;
+            if let Some(certificate) = tls.certificate(slot) {
+                hub.handle_certificate(client, &certificate.identity, certificate.ends_at);
+            }
+        }
         if !tls.plain().is_empty() {
             hub.handle_client_input(client, tls.plain());
         }
-        if self.flags[slot] & SHAKING != 0 && !tls.is_shaking(slot) {
-            self.flags[slot] &= !SHAKING;
+        if has_shaken {
             // What the hub had to say before could not be said.
             self.handle_writable(client, hub);
         }
@@ -136,5 +211,16 @@ impl ClientSockets {
         if let Some(tls) = &mut self.tls {
             tls.clear(slot);
         }
+    }
+}
+
+/// So many bytes; `None` if there are none yet.
+fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        return match socket.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map(Some),
+        };
     }
 }

@@ -128,6 +128,11 @@ impl<'a> Certificate<'a> {
         None
     }
 
+    /// What stands inside its subject.
+    pub(in crate::reactor) fn subject(&self) -> &'a [u8] {
+        self.subject
+    }
+
     /// When it ends, in seconds since 1970.
     pub(in crate::reactor) fn ends_at(&self) -> Option<u64> {
         let (tag, text) = self.not_after;
@@ -198,12 +203,12 @@ fn bits(string: &[u8]) -> Option<&[u8]> {
 }
 
 /// What is in the element in front, if it has this tag, and what follows it.
-pub(super) fn content(expected: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::reactor) fn content(expected: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der).and_then(|(tag, content, rest)| (tag == expected).then_some((content, rest)))
 }
 
 /// The element in front: tag, content, and what follows it.
-pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(in crate::reactor) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
