@@ -1,9 +1,13 @@
 //! TLS towards clients: everything as in clear text, and what is TLS's own.
 
+#[path = "client_tls/certificates_of_clients.rs"]
+mod certificates_of_clients;
 #[path = "client_tls/pairs.rs"]
 mod pairs;
 #[path = "client_tls/records.rs"]
 mod records;
+#[path = "client_tls/renewal.rs"]
+mod renewal;
 #[path = "client_tls/secured.rs"]
 mod secured;
 
