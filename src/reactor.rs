@@ -15,12 +15,11 @@ mod backend_reactor;
 pub(crate) mod client_tls;
 mod clients;
 mod orders;
+mod passed;
 mod resolve;
-mod service;
 mod signals;
 mod socket;
 mod source;
-mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
 
@@ -34,10 +33,8 @@ use mio::{Events, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
 pub(crate) use self::{
-    accept::Listener,
-    backend_reactor::BackendReactor,
-    client_tls::TlsSource,
-    service::{PassedListeners, ServiceManager},
+    accept::Listener, backend_reactor::BackendReactor, client_tls::TlsSource,
+    passed::PassedListeners,
 };
 use self::{
     accept::{Acceptor, Spare},
@@ -45,13 +42,14 @@ use self::{
     clients::ClientSockets,
     orders::Surrounding,
     source::Source,
-    terminal::Terminal,
 };
 use crate::{
     handle::{Admission, Shared},
     hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
+    service_manager::ServiceManager,
+    terminal::Terminal,
     token_file::CredentialFiles,
 };
 

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
+    os::fd::OwnedFd,
     time::Instant,
 };
 
@@ -16,12 +17,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     access::origins::is_of_any_page,
     backend::Configs,
-    config::{BridgeConfig, TlsConfigError},
+    config::{BridgeConfig, TlsConfig, TlsConfigError},
     pg::{
         config::{Config, ConfigError, ConnectionString},
         function::{FunctionName, FunctionNameError},
     },
-    reactor::{Listener, PassedListeners, ServiceManager, TlsSource},
+    reactor::{Listener, PassedListeners, TlsSource},
+    service_manager::ServiceManager,
     surroundings,
 };
 
@@ -65,6 +67,17 @@ pub(crate) fn auth_function(
     name.map(FunctionName::parse).transpose()
 }
 
+/// Says in the log where clients find the bridge, and operators health and metrics.
+pub(crate) fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, tls: &TlsConfig) {
+    let secured = |is_on| if is_on { "s" } else { "" };
+    if let Some(address) = admin_address {
+        let secured = secured(tls.admin);
+        tracing::info!("health and metrics are at http{secured}://{address}");
+    }
+    let secured = secured(tls.is_on());
+    tracing::info!("listening on ws{secured}://{address}");
+}
+
 /// TLS with clients, where they are to speak it.
 pub(crate) fn tls(config: &BridgeConfig) -> Result<Option<TlsSource>, TlsConfigError> {
     let any = config.allow_origins.iter().find(|it| is_of_any_page(it));
@@ -89,8 +102,21 @@ pub(crate) enum ListenError {
     Bind(SocketAddr, io::Error),
 }
 
-/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
-pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
+/// One of several sockets of one address, over which the kernel spreads connections. It listens.
+pub(crate) fn shared_socket(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    Listener::bind_shared(address)?.into_socket()
+}
+
+/// A socket that listens on the first address of `HOST:PORT`.
+pub(crate) fn socket(address: &str) -> Result<(OwnedFd, SocketAddr), ListenError> {
+    let address = resolve(address)?;
+    let bound = Listener::bind(address).and_then(Listener::into_socket);
+    bound.map_err(|error| ListenError::Bind(address, error))
+}
+
+/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)), at
+/// most so many of them for clients.
+pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let Some(count) = variable("LISTEN_FDS") else {
         return Ok(PassedListeners::default());
@@ -106,7 +132,7 @@ pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
         tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not the number of sockets");
         return Ok(PassedListeners::default());
     }
-    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
+    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
 }
 
 /// The service manager, if there is one to notify.

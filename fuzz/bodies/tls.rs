@@ -44,7 +44,11 @@ fn happenings(data: &[u8]) {
         let amount = usize::from(happening[1]) + 1;
         match happening[0] % 7 {
             0 | 1 => {
-                let bytes = if happening[0] % 7 == 0 { amount } else { queue.len() };
+                let bytes = if happening[0] % 7 == 0 {
+                    amount
+                } else {
+                    queue.len()
+                };
                 let piece: Vec<u8> = queue.drain(..bytes.min(queue.len())).collect();
                 if !server.receive(&piece) {
                     assert!(is_forged, "what a client says is understood");
