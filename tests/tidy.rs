@@ -480,10 +480,12 @@ const LAYERS: [(&str, &[&str]); 38] = [
             "handle",
             "hub",
             "id",
+            "metrics",
             "operation",
             "orders",
             "pg",
             "queue",
+            "regular_file",
             "service_manager",
             "surroundings",
             "terminal",
@@ -521,6 +523,7 @@ const LAYERS: [(&str, &[&str]); 38] = [
     (
         "startup",
         &[
+            "access",
             "backend",
             "config",
             "pg",
@@ -534,6 +537,7 @@ const LAYERS: [(&str, &[&str]); 38] = [
         &[
             "access",
             "channel",
+            "config",
             "group_key_file",
             "pg",
             "startup",
