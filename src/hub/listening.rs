@@ -61,7 +61,9 @@ impl Hub {
             Event::Up(Role::Authorizing, _)
             | Event::Absent(Role::Publishing | Role::Authorizing)
             | Event::TlsGivenUp(Role::Authorizing) => {}
+            Event::Function(verdict) => self.postgres.function = Some(verdict),
             Event::Down(Role::Authorizing) => {
+                self.postgres.function = None;
                 if let Some(inquiries) = self.authorization.inquiries_mut() {
                     inquiries.handle_down();
                 }
@@ -366,6 +368,9 @@ impl Hub {
         if !self.authorization.access().is_publishing_forbidden() {
             self.postgres.publishing_readiness()?;
         }
+        if self.has_function() {
+            self.postgres.function_readiness()?;
+        }
         let now = self.clock.now();
         Ok(self.membership.readiness(&self.channels, now)?)
     }
@@ -374,7 +379,7 @@ impl Hub {
     pub(super) fn forward_commands(&mut self) {
         let inquiries = self.authorization.inquiries_mut();
         if let (Upstream::Postgres(backend), Some(inquiries)) = (&mut self.upstream, inquiries) {
-            self.metrics.function_calls += consulting::forward(inquiries, backend);
+            self.metrics.function_calls += consulting::forward(inquiries, backend, &self.clock);
         }
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);

@@ -142,11 +142,23 @@ pub(super) fn notify_plainly<'a>(
 }
 
 /// For a session on which a function is asked about tokens: it changes nothing, and holds nobody up.
+/// Of the two limits that for a lock comes first: so a wait for somebody else is told from a function
+/// that takes too long.
 pub(super) fn set_up_calls(out: &mut BytesMut) {
     simple(
-        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout TO '5s'",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET lock_timeout TO '4s'; \
+         SET statement_timeout TO '5s'",
         out,
     );
+}
+
+/// Asks whether the function can be called, and calls it not: a plan is made, and the executor looks
+/// at the privileges as it does before a call. No argument is a constant, which the planner would
+/// call the function with, or leave it out.
+pub(super) fn check_call(function: &FunctionName, form: Form, out: &mut BytesMut) {
+    const TEXT: &str = "pg_catalog.current_setting('application_name')";
+    let call = call_statement(function, form, [TEXT; 3]);
+    simple(&format!("EXPLAIN {call}"), out);
 }
 
 /// Asks the function, by its prepared statement, which is prepared first where that is asked for. One
@@ -162,7 +174,8 @@ pub(super) fn call(
     if prepares {
         // One of this name may be there, and may be out of date.
         frontend::close(b'S', CALL_STATEMENT, out).expect(VALID);
-        frontend::parse(CALL_STATEMENT, &call_statement(function, form), [], out).expect(VALID);
+        let statement = call_statement(function, form, PARAMETERS);
+        frontend::parse(CALL_STATEMENT, &statement, [], out).expect(VALID);
     }
     let parameters = [Some(question.token), question.address, question.path];
     let count = match form {
@@ -186,7 +199,8 @@ pub(super) fn call(
 }
 
 /// The columns by their names, so that their order in the function is of no matter.
-fn call_statement(function: &FunctionName, form: Form) -> String {
+fn call_statement(function: &FunctionName, form: Form, arguments: [&str; 3]) -> String {
+    let [token, address, path] = arguments;
     let name = format!(
         "{}.{}",
         identifier(&function.schema),
@@ -199,17 +213,20 @@ fn call_statement(function: &FunctionName, form: Form) -> String {
              CASE WHEN pg_catalog.isfinite(expires) \
              THEN (pg_catalog.date_part('epoch', expires) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
              WHEN expires OPERATOR(pg_catalog.<) pg_catalog.now() THEN 0 END \
-             FROM {name}($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text)"
+             FROM {name}({token}::pg_catalog.text, {address}::pg_catalog.text, \
+             {path}::pg_catalog.text)"
         ),
         Form::One => format!(
             "SELECT user_id::pg_catalog.text, authenticated::pg_catalog.bool \
-             FROM {name}($1::pg_catalog.text)"
+             FROM {name}({token}::pg_catalog.text)"
         ),
     }
 }
 
 /// The name of the prepared statement.
 const CALL_STATEMENT: &str = "alle_auth";
+/// What it is called with.
+const PARAMETERS: [&str; 3] = ["$1", "$2", "$3"];
 /// The format code of binary values.
 const BINARY: i16 = 1;
 

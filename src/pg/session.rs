@@ -171,6 +171,7 @@ enum Kind {
     QueueUsage,
     LockHolder,
     Present,
+    Check,
     Call(Form),
 }
 

@@ -263,6 +263,100 @@ fn at_sighup_the_function_is_asked_again_about_everybody() {
     assert_eq!(upgrade(&bridge, "of-bob"), 401);
 }
 
+/// How `alle doctor` judges the function, and its exit code.
+fn doctor(url: &str) -> (Option<i32>, String) {
+    let (code, text, _) = run(alle_with(&[
+        "doctor",
+        "-p",
+        url,
+        "--auth-function",
+        "auth.bearer",
+    ]));
+    let judged = text.split_once("token function").expect("a finding").1;
+    (code, judged.trim_start().to_owned())
+}
+
+/// A bridge of a role that is told nothing by the first client: the log, `/readyz` and the doctor say
+/// what is wrong, and what to do; mended, it goes on by itself.
+#[test]
+fn a_function_that_cannot_be_called_is_told_in_words_before_any_client_comes() {
+    let database = Database::create();
+    let mut sql = database.sql();
+    let role = format!("{}_role", database.name);
+    sql.run(&format!("CREATE ROLE {role} LOGIN"));
+    let url = database.url().replace("postgres@", &format!("{role}@"));
+    let bridge = Bridge::serve(&url, &["--auth-function", "auth.bearer"]);
+    let returns = "RETURNS TABLE (identity text, subscribe text[], publish text[],
+                                  expires timestamptz) LANGUAGE sql STABLE";
+    let row = "AS $$ SELECT token, NULL::text[], NULL::text[], NULL::timestamptz $$";
+    for (mend, fault, remedy) in [
+        (
+            "SELECT 1".to_owned(),
+            "auth.bearer is not there: schema \"auth\" does not exist",
+            "create auth.bearer(text, text, text)",
+        ),
+        (
+            format!("CREATE SCHEMA auth; GRANT USAGE ON SCHEMA auth TO {role}"),
+            "neither as auth.bearer(text, text, text) nor as auth.bearer(text)",
+            "create auth.bearer(text",
+        ),
+        (
+            "CREATE FUNCTION auth.bearer(token text) RETURNS TABLE (who text, ok boolean)
+                 LANGUAGE sql STABLE AS $$ SELECT token, true $$"
+                .to_owned(),
+            "auth.bearer(text) does not return (user_id text, authenticated boolean)",
+            "RETURNS TABLE (user_id text",
+        ),
+        (
+            format!(
+                "CREATE FUNCTION auth.bearer(token text, address text, path text) {returns} {row};
+                 REVOKE ALL ON FUNCTION auth.bearer(text, text, text) FROM PUBLIC"
+            ),
+            "auth.bearer(text, text, text) may not be called: permission denied",
+            "GRANT USAGE ON SCHEMA auth and EXECUTE ON FUNCTION auth.bearer(text, text, text) to",
+        ),
+    ] {
+        sql.run(&mend);
+        // The next session looks at once, this one with its next heartbeat.
+        sql.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'alle authorize'",
+        );
+        let line = bridge.wait_for_log(fault);
+        assert!(line.contains("ERROR") && line.contains(remedy), "{line}");
+        wait_until("/readyz says it", || {
+            let answer = bridge.get("/readyz");
+            answer.status == 503 && answer.body.contains(fault)
+        });
+        let (code, judged) = doctor(&url);
+        assert_eq!(code, Some(1), "{judged}");
+        assert!(judged.contains(fault) && judged.contains(remedy), "{judged}");
+    }
+    sql.run(&format!("GRANT EXECUTE ON FUNCTION auth.bearer(text, text, text) TO {role}"));
+    assert_eq!(upgrade(&bridge, "of-anybody"), 101);
+    bridge.wait_for_log("can be called again");
+    bridge.wait_until_ready();
+    let (code, judged) = doctor(&url);
+    assert_eq!(code, Some(0), "{judged}");
+    assert!(judged.starts_with("auth.bearer can be called"), "{judged}");
+}
+
+/// Nothing is called to find that out.
+#[test]
+fn looking_at_the_function_calls_it_not() {
+    let database = Database::create();
+    database.sql().run(
+        "CREATE SCHEMA auth;
+         CREATE FUNCTION auth.bearer(token text, address text, path text)
+             RETURNS TABLE (identity text, subscribe text[], publish text[], expires timestamptz)
+             LANGUAGE plpgsql IMMUTABLE STRICT
+             AS $$ BEGIN RAISE EXCEPTION 'called' USING ERRCODE = '42501'; END $$",
+    );
+    let bridge = start(&database, &[]);
+    bridge.wait_until_ready();
+    assert_eq!(calls(&bridge), 0);
+}
+
 #[test]
 fn a_function_that_fails_is_no_fault_of_the_token() {
     let database = database();

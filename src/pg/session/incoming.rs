@@ -269,7 +269,8 @@ impl Session {
             | Kind::Heartbeat
             | Kind::QueueUsage
             | Kind::LockHolder
-            | Kind::Present => None,
+            | Kind::Present
+            | Kind::Check => None,
         }
     }
 
