@@ -430,8 +430,7 @@ impl Backend {
                 if let Some(heartbeat) = connection.heartbeat_mut() {
                     heartbeat.handle_answer(now);
                 }
-                let usage = connection.session()?.queue_usage();
-                usage.map(Event::QueueUsage)
+                connection.session()?.queue_usage().map(Event::QueueUsage)
             }
         }
     }

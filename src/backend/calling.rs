@@ -44,7 +44,10 @@ impl Backend {
 
     /// Whether the function can be called, and if not, why; `None` while nobody knows.
     pub fn function_verdict(&self) -> Option<Result<(), &FunctionFault>> {
-        self.calling.verdict.as_ref().map(|it| it.as_ref().map(|_| ()))
+        self.calling
+            .verdict
+            .as_ref()
+            .map(|it| it.as_ref().map(|_| ()))
     }
 
     /// The function, where there is one.
@@ -151,7 +154,9 @@ impl Backend {
             (Ok(()), Answer::Bearer(bearer)) => Called::Answered(Some(bearer)),
             (Ok(()), Answer::OtherForm) => Called::Again,
             (Ok(()), Answer::Malformed) => Called::Failed(CARDINALITY_VIOLATION.to_owned()),
-            (Err(error), _) if error.sqlstate == LOCK_NOT_AVAILABLE => Called::Locked(error.sqlstate),
+            (Err(error), _) if error.sqlstate == LOCK_NOT_AVAILABLE => {
+                Called::Locked(error.sqlstate)
+            }
             (Err(error), _) => Called::Failed(error.sqlstate),
         };
         Some(Event::Called(number, called))

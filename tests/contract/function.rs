@@ -110,6 +110,20 @@ fn the_function_says_who_it_is_and_what_it_may() {
         assert_eq!(upgrade(&bridge, token), status, "{token}");
     }
     bridge.wait_for_log("the function that says whose a token is failed: 21000");
+    for (token, text) in [
+        ("of-old", "the token has expired"),
+        ("of-never", "the token has expired"),
+        ("of-nobody", "the token is wrong"),
+    ] {
+        let mut stranger = Client::connect(bridge.address);
+        let refusal = stranger.ask(&auth(token));
+        assert_eq!(refusal["code"], "unauthorized");
+        assert_eq!(refusal["message"], text, "{token}");
+    }
+    assert_eq!(
+        metric(&bridge, "alle_tokens_refused_total{reason=\"expired\"}"),
+        4
+    );
     assert_eq!(ask(&bridge, "POST", "/publish/news", "of-bob").status, 200);
     assert_eq!(ask(&bridge, "POST", "/publish/news", "of-ann").status, 403);
     assert_eq!(
@@ -224,6 +238,18 @@ fn a_token_is_asked_about_once_whoever_waits() {
     assert_eq!(calls(&bridge), 2, "answers are remembered");
 }
 
+#[test]
+fn what_can_be_no_token_is_no_question() {
+    let database = database();
+    let bridge = start(&database, &[]);
+    let mut stranger = Client::connect(bridge.address);
+    for token in ["", "with a NUL: \0"] {
+        let refusal = stranger.ask(&auth(token));
+        assert_eq!(refusal["message"], "the token is wrong", "{token:?}");
+    }
+    assert_eq!(calls(&bridge), 0);
+}
+
 /// Without a cache each one is a question.
 #[test]
 fn nothing_is_remembered_where_that_is_asked_for() {
@@ -330,9 +356,14 @@ fn a_function_that_cannot_be_called_is_told_in_words_before_any_client_comes() {
         });
         let (code, judged) = doctor(&url);
         assert_eq!(code, Some(1), "{judged}");
-        assert!(judged.contains(fault) && judged.contains(remedy), "{judged}");
+        assert!(
+            judged.contains(fault) && judged.contains(remedy),
+            "{judged}"
+        );
     }
-    sql.run(&format!("GRANT EXECUTE ON FUNCTION auth.bearer(text, text, text) TO {role}"));
+    sql.run(&format!(
+        "GRANT EXECUTE ON FUNCTION auth.bearer(text, text, text) TO {role}"
+    ));
     assert_eq!(upgrade(&bridge, "of-anybody"), 101);
     bridge.wait_for_log("can be called again");
     bridge.wait_until_ready();

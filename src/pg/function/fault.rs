@@ -31,14 +31,14 @@ impl FunctionFault {
 
     /// What would mend it, for this role.
     pub fn remedy(&self, role: &str) -> String {
-        let Self {
-            function, form, ..
-        } = self;
+        let Self { function, form, .. } = self;
         let role = escaped(role);
         let takes = form.arguments();
         match self.error.sqlstate.as_str() {
             UNDEFINED_FUNCTION | UNDEFINED_SCHEMA => {
-                format!("create {function}({takes}), as docs/tokens.md shows, or correct --auth-function")
+                format!(
+                    "create {function}({takes}), as docs/tokens.md shows, or correct --auth-function"
+                )
             }
             INSUFFICIENT_PRIVILEGE => format!(
                 "GRANT USAGE ON SCHEMA {} and EXECUTE ON FUNCTION {function}({takes}) to the role {role}, \
@@ -124,12 +124,42 @@ mod tests {
     #[test]
     fn each_fault_has_its_sentence_and_its_remedy() {
         for (form, sqlstate, text, remedy) in [
-            (Form::One, "42883", "is not there: neither as auth.bearer(text, text, text)", "create"),
-            (Form::Three, "3F000", "auth.bearer is not there: it\\nsaid", "docs/tokens.md"),
-            (Form::Three, "42501", "(text, text, text) may not be called: it", "to the role ann"),
-            (Form::Three, "42703", "does not return (identity text, subscribe", "(identity text"),
-            (Form::One, "42703", "bearer(text) does not return (user_id text", "(user_id text"),
-            (Form::One, "42846", "bearer(text) cannot be called: 42846 it", "(user_id text"),
+            (
+                Form::One,
+                "42883",
+                "is not there: neither as auth.bearer(text, text, text)",
+                "create",
+            ),
+            (
+                Form::Three,
+                "3F000",
+                "auth.bearer is not there: it\\nsaid",
+                "docs/tokens.md",
+            ),
+            (
+                Form::Three,
+                "42501",
+                "(text, text, text) may not be called: it",
+                "to the role ann",
+            ),
+            (
+                Form::Three,
+                "42703",
+                "does not return (identity text, subscribe",
+                "(identity text",
+            ),
+            (
+                Form::One,
+                "42703",
+                "bearer(text) does not return (user_id text",
+                "(user_id text",
+            ),
+            (
+                Form::One,
+                "42846",
+                "bearer(text) cannot be called: 42846 it",
+                "(user_id text",
+            ),
         ] {
             let fault = fault(form, sqlstate).unwrap();
             let (told, remedies) = (fault.to_string(), fault.remedy("ann"));
