@@ -165,6 +165,7 @@ impl Hub {
             left,
             error: Some(error),
             patience: Patience::None,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -175,6 +176,10 @@ impl Hub {
         let now = self.clock.now();
         while let Some(mut answered) = self.answering.pop_front() {
             let key = answered.key;
+            if !self.release_streams(key, answered.waits, answered.patience) {
+                self.answering.push_front(answered);
+                return;
+            }
             // One that waits on is the first of an answer that follows.
             let mut waits_on = false;
             while answered.left > 0 {
@@ -214,6 +219,7 @@ impl Hub {
             left: usize::MAX,
             error: None,
             patience,
+            waits: self.openings.wait_count(),
         });
     }
 
