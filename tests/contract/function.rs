@@ -1,10 +1,6 @@
 //! Contract, section 5: a function of the database says whose a token is, from the outside.
 
-use std::{
-    collections::BTreeMap,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use alle::internals::sandbox::{Sandbox, StopMode};
 use serde_json::{Value, json};
@@ -37,18 +33,18 @@ const KEYS: &str = "
             WHERE k.token = bearer.token';
 ";
 
-fn database() -> Database {
+pub(crate) fn database() -> Database {
     let database = Database::create();
     database.sql().run(KEYS);
     database
 }
 
-fn start(database: &Database, arguments: &[&str]) -> Bridge {
+pub(crate) fn start(database: &Database, arguments: &[&str]) -> Bridge {
     let function = ["--auth-function", "auth.bearer"];
     Bridge::start_with(&database.url(), &[&function[..], arguments].concat())
 }
 
-fn bearer(bridge: &Bridge, token: &str) -> Client {
+pub(crate) fn bearer(bridge: &Bridge, token: &str) -> Client {
     Client::connect_with(bridge.address, &format!("Bearer {token}"))
 }
 
@@ -57,7 +53,7 @@ fn ask(bridge: &Bridge, method: &str, path: &str, token: &str) -> Response {
 }
 
 /// The request, whose answer is to come.
-fn begin(bridge: &Bridge, method: &str, path: &str, token: &str) -> Raw {
+pub(crate) fn begin(bridge: &Bridge, method: &str, path: &str, token: &str) -> Raw {
     let mut raw = Raw::open(bridge.address);
     let host = bridge.address;
     raw.write(
@@ -77,7 +73,7 @@ fn upgrade(bridge: &Bridge, token: &str) -> u16 {
     raw.response("GET").status
 }
 
-fn metric(bridge: &Bridge, name: &str) -> u64 {
+pub(crate) fn metric(bridge: &Bridge, name: &str) -> u64 {
     let page = bridge.get("/metrics").body;
     let mut values = page
         .lines()
@@ -89,7 +85,7 @@ fn calls(bridge: &Bridge) -> u64 {
     metric(bridge, "alle_auth_function_calls_total")
 }
 
-fn auth(token: &str) -> Value {
+pub(crate) fn auth(token: &str) -> Value {
     json!({"type": "auth", "token": token, "id": 1})
 }
 
@@ -522,118 +518,6 @@ fn a_function_that_takes_over_5_s_has_failed() {
     assert_eq!(upgrade(&bridge, "of-bob"), 503);
     bridge.wait_for_log("failed: 57014");
     assert_eq!(calls(&bridge), 1);
-}
-
-/// So long the function is blocked: a minute where that is asked for.
-fn blocked_time() -> Duration {
-    let seconds = std::env::var("ALLE_BLOCKED_SECONDS");
-    Duration::from_secs(seconds.map_or(6, |it| it.parse().unwrap()))
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "it is there to be read where a minute is asked for"
-)]
-fn report(text: &str) {
-    println!("{text}");
-}
-
-/// Clients come all the time, in each way, with tokens that are good: nobody is told to get another
-/// one, and whoever is in hears everything as ever.
-#[test]
-fn while_the_function_is_blocked_a_good_token_is_refused_to_nobody_who_comes_again() {
-    let database = database();
-    let time = blocked_time();
-    // The default is half of a minute.
-    let patience = (time / 2).as_secs().min(30).to_string();
-    let bridge = start(&database, &["--auth-timeout", &patience]);
-    let mut sql = database.sql();
-    sql.run(
-        "INSERT INTO auth.keys SELECT 'good-' || n, NULL, NULL, NULL, NULL
-         FROM generate_series(1, 10000) AS n",
-    );
-    let mut inside: Vec<_> = (0..20).map(|_| bearer(&bridge, "of-ann")).collect();
-    for client in &mut inside {
-        client.subscribe("news");
-    }
-    let mut holder = database.sql();
-    holder.run("BEGIN; LOCK TABLE auth.keys");
-    let began = Instant::now();
-    let (mut upgrades, mut messages, mut posts) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut sent, mut longest) = (0, Duration::ZERO);
-    while began.elapsed() < time {
-        let mut token = 3 * sent + 1;
-        let mut next = || {
-            token += 1;
-            format!("good-{}", token - 1)
-        };
-        let mut raw = Raw::open(bridge.address);
-        let field = format!("Authorization: Bearer {}\r\n", next());
-        raw.write(upgrade_request(bridge.address, "/ws", &field).as_bytes());
-        upgrades.push(raw);
-        let mut client = Client::connect(bridge.address);
-        client.send(&auth(&next()));
-        messages.push(client);
-        posts.push(begin(&bridge, "POST", "/publish/other", &next()));
-        let at = Instant::now();
-        sql.run(&format!("NOTIFY news, '{sent}'"));
-        for client in &mut inside {
-            assert_eq!(client.payload(), sent.to_string());
-        }
-        longest = longest.max(at.elapsed());
-        sent += 1;
-        thread::park_timeout(Duration::from_millis(100));
-    }
-    let waiting = metric(&bridge, "alle_auth_function_waiting");
-    holder.run("COMMIT");
-    let mut outcomes = BTreeMap::<String, usize>::new();
-    let mut note = |outcome: String| *outcomes.entry(outcome).or_default() += 1;
-    for mut raw in upgrades {
-        note(format!("upgrade: {}", raw.response("GET").status));
-    }
-    for mut raw in posts {
-        note(format!("POST: {}", raw.response("POST").status));
-    }
-    for mut client in messages {
-        let answer = client.next();
-        note(match answer["type"].as_str() {
-            Some("authenticated") => "message: authenticated".to_owned(),
-            _ => format!("message: {}, {:?}", answer["code"], client.end()),
-        });
-    }
-    report(&format!(
-        "the function was blocked for {time:?}, {sent} came in each way: {outcomes:?}; {waiting} waited \
-         at the end; {} inside heard {sent} notifications each, all of them within {longest:.1?}",
-        inside.len()
-    ));
-    let unjudged = "token not judged in time, try again later";
-    let allowed = [
-        "upgrade: 101".to_owned(),
-        "upgrade: 503".to_owned(),
-        "POST: 200".to_owned(),
-        "POST: 503".to_owned(),
-        "message: authenticated".to_owned(),
-        format!(
-            "message: \"postgres_down\", {:?}",
-            End::Closed(1013, unjudged.into())
-        ),
-    ];
-    for outcome in outcomes.keys() {
-        assert!(allowed.contains(outcome), "{outcomes:?}");
-    }
-    assert_eq!(
-        outcomes.len(),
-        allowed.len(),
-        "some waited for too long: {outcomes:?}"
-    );
-    assert_eq!(
-        metric(&bridge, "alle_tokens_refused_total{reason=\"wrong\"}"),
-        0
-    );
-    sql.run("NOTIFY news, 'behind'");
-    for client in &mut inside {
-        assert_eq!(client.payload(), "behind");
-    }
 }
 
 #[test]
