@@ -6,6 +6,8 @@
 //! Each function appends complete frontend messages to a buffer. Knows nothing of answers, order
 //! or time.
 
+use std::fmt::Write as _;
+
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::{IsNull, message::frontend};
 
@@ -126,6 +128,32 @@ pub(super) fn notify<'a>(
         assert!(bound.is_ok(), "{VALID}");
         frontend::execute("", 0, out).expect(VALID);
     }
+    frontend::sync(out);
+}
+
+/// Publishes, unless the server's encoding turns the name into another one or makes it too long: then
+/// there is no row in the answer.
+pub(super) fn notify_if_kept(channel: &Channel, payload: &Payload, out: &mut BytesMut) {
+    const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
+    let sql = format!(
+        "SELECT pg_catalog.pg_notify($1, $2) \
+         WHERE pg_catalog.convert_to($1, 'UTF8') OPERATOR(pg_catalog.=) $3 \
+         AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) {}",
+        Channel::BYTES_MAX
+    );
+    frontend::parse("", &sql, [], out).expect(VALID);
+    let mut bytes = String::from("\\x");
+    for byte in channel.as_str().bytes() {
+        let _infallible = write!(bytes, "{byte:02x}");
+    }
+    let parameters = [channel.as_str(), payload.as_str(), &bytes];
+    let write = |text: &str, out: &mut BytesMut| {
+        out.put_slice(text.as_bytes());
+        Ok(IsNull::No)
+    };
+    let bound = frontend::bind("", "", [], parameters, write, [], out);
+    assert!(bound.is_ok(), "{VALID}");
+    frontend::execute("", 0, out).expect(VALID);
     frontend::sync(out);
 }
 
