@@ -390,6 +390,10 @@ impl Hub {
         if let Some(inquiries) = self.authorization.inquiries_mut() {
             inquiries.note_overdue(now);
         }
+        let timeout = self.limits.handshake_timeout;
+        for slot in self.asking.overdue(timeout, now) {
+            self.give_up_asking(slot);
+        }
         self.go_on_with_answered();
     }
 
