@@ -102,8 +102,11 @@ impl Bridge {
         self
     }
 
-    /// Asks the program about each client that wants to come in, by its request for an upgrade, in
-    /// place of the token of that request. The rules about `Origin` and `Host` hold before it.
+    /// Asks the program about each client that wants to come in, in place of the token of its request:
+    /// for an upgrade, for events (`/sse`), or to publish (`/publish/CHANNEL`), where each request of a
+    /// connection is asked about by itself. [`Visitor::target`] tells which. The rules about `Origin` and
+    /// `Host` hold before it. A reader of events whose answer is [`Verdict::Unavailable`](crate::Verdict)
+    /// gets a stream that ends, and tries again, as it gets where there is no place.
     ///
     /// `admission` runs on the thread that serves all clients and must not block: what takes time it
     /// gives to somebody else, together with the ticket. The client waits meanwhile, the loop does

@@ -27,12 +27,13 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::Io`] if the
-/// operating system refuses a poll. A PostgreSQL that cannot be used is a finding.
+/// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::AuthFunction`] if
+/// the name of the function is, [`BridgeError::Io`] if the operating system refuses a poll. A PostgreSQL that cannot be used is a finding.
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
     let configs = startup::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
+    let function = startup::auth_function(config).map_err(BridgeError::AuthFunction)?;
     let seed = startup::seed().map_err(BridgeError::Io)?;
-    let backend = Backend::new(configs, seed, Instant::now());
+    let backend = Backend::new(configs, seed, Instant::now()).with_function(function);
     let mut examination = Examination {
         sessions: BackendReactor::new(backend).map_err(BridgeError::Io)?,
         proof: Proof::default(),
@@ -83,9 +84,13 @@ impl Examination {
             it.queue_usage().is_some()
         });
         let is_judged = self.proof.heard_after.is_some() || backend.refusal().is_some();
-        has_failed(Role::Listening) && is_settled(Role::Publishing)
+        let are_settled = has_failed(Role::Listening) && is_settled(Role::Publishing)
             || has_failed(Role::Publishing) && is_settled(Role::Listening)
-            || is_judged && is_measured
+            || is_judged && is_measured;
+        let is_function_judged = backend.function().is_none()
+            || backend.function_verdict().is_some()
+            || has_failed(Role::Authorizing);
+        are_settled && is_function_judged
     }
 }
 
@@ -109,6 +114,7 @@ impl Proof {
             | Event::Unlistened(_)
             | Event::Notification { .. }
             | Event::Published(..)
+            | Event::Function(_)
             | Event::Called(..)
             | Event::Control(_) => {}
         });

@@ -16,6 +16,8 @@
 mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
+#[path = "contract/blocked.rs"]
+mod blocked;
 #[path = "support/cdp.rs"]
 #[expect(dead_code, reason = "the tests of a page need the rest")]
 mod cdp;

@@ -2,7 +2,10 @@
 //!
 //! Knows nothing of the answers.
 
-use crate::{channel::ChannelKey, pg::session::Ticket};
+use crate::{
+    channel::ChannelKey,
+    pg::{function::Form, session::Ticket},
+};
 
 /// The operation that a ticket names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub(super) enum Operation {
     Present,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
+    /// Whether the function can be called in this form.
+    Check(Form),
     /// The question of this number to the function.
     Call(u32),
 }
@@ -34,7 +39,9 @@ impl Operation {
             Self::Probe(number) => (5, number),
             Self::Control => (6, 0),
             Self::Present => (7, 0),
-            Self::Call(number) => (8, number),
+            Self::Check(Form::Three) => (8, 0),
+            Self::Check(Form::One) => (8, 1),
+            Self::Call(number) => (9, number),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -50,6 +57,8 @@ impl Operation {
             5 => Self::Probe(number),
             6 => Self::Control,
             7 => Self::Present,
+            8 if number == 0 => Self::Check(Form::Three),
+            8 => Self::Check(Form::One),
             _ => Self::Call(number),
         }
     }
@@ -67,6 +76,8 @@ mod tests {
             Operation::LockHolder,
             Operation::Control,
             Operation::Present,
+            Operation::Check(Form::Three),
+            Operation::Check(Form::One),
         ];
         for number in [0, 7, u32::MAX] {
             operations.extend([

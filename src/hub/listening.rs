@@ -61,7 +61,9 @@ impl Hub {
             Event::Up(Role::Authorizing, _)
             | Event::Absent(Role::Publishing | Role::Authorizing)
             | Event::TlsGivenUp(Role::Authorizing) => {}
+            Event::Function(verdict) => self.postgres.function = Some(verdict),
             Event::Down(Role::Authorizing) => {
+                self.postgres.function = None;
                 if let Some(inquiries) = self.authorization.inquiries_mut() {
                     inquiries.handle_down();
                 }
@@ -163,6 +165,7 @@ impl Hub {
             left,
             error: Some(error),
             patience: Patience::None,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -173,6 +176,10 @@ impl Hub {
         let now = self.clock.now();
         while let Some(mut answered) = self.answering.pop_front() {
             let key = answered.key;
+            if !self.release_streams(key, answered.waits, answered.patience) {
+                self.answering.push_front(answered);
+                return;
+            }
             // One that waits on is the first of an answer that follows.
             let mut waits_on = false;
             while answered.left > 0 {
@@ -212,6 +219,7 @@ impl Hub {
             left: usize::MAX,
             error: None,
             patience,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -366,6 +374,9 @@ impl Hub {
         if !self.authorization.access().is_publishing_forbidden() {
             self.postgres.publishing_readiness()?;
         }
+        if self.has_function() {
+            self.postgres.function_readiness()?;
+        }
         let now = self.clock.now();
         Ok(self.membership.readiness(&self.channels, now)?)
     }
@@ -374,7 +385,7 @@ impl Hub {
     pub(super) fn forward_commands(&mut self) {
         let inquiries = self.authorization.inquiries_mut();
         if let (Upstream::Postgres(backend), Some(inquiries)) = (&mut self.upstream, inquiries) {
-            self.metrics.function_calls += consulting::forward(inquiries, backend);
+            self.metrics.function_calls += consulting::forward(inquiries, backend, &self.clock);
         }
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);

@@ -125,7 +125,7 @@ metrics! {
     Counter alle_tokens_refused_total {reason} "Tokens that let nobody in, in requests and messages."
         counted {
             tokens_wrong: u64 = 0 => "wrong", "it is nobody's, or no good JWT (401)";
-            tokens_expired: u64 = 0 => "expired", "it is a JWT whose `exp` is over (401)";
+            tokens_expired: u64 = 0 => "expired", "its time is over, by the `exp` of a JWT or by the function (401)";
             tokens_unread: u64 = 0 => "too_many",
                 "it was not looked at: 20 wrong ones, and one more each second, had come from its \
                  address (429)"
