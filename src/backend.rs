@@ -299,7 +299,7 @@ impl Backend {
         match (session, verb) {
             (None, _) => {}
             (Some(session), Verb::Listen) => {
-                session.listen(channel, Operation::Listen(key).ticket())
+                session.listen_along(channel, Operation::Listen(key).ticket());
             }
             (Some(session), Verb::Unlisten) => {
                 session.unlisten(channel, Operation::Unlisten(key).ticket());
@@ -332,7 +332,7 @@ impl Backend {
                 give_publishes(&mut self.transactions, session);
             }
         }
-        connection.session()?.poll_transmit()
+        connection.session_mut()?.poll_transmit()
     }
 
     /// This many of them were written.

@@ -104,6 +104,15 @@ pub(super) fn listen(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("LISTEN {}", quoted(channel)), out);
 }
 
+/// Appends one more LISTEN to the last message of `out`, which is a query of those and begins there.
+pub(super) fn listen_too(channel: &Channel, start: usize, out: &mut BytesMut) {
+    // Its last byte is a NUL, and its length does not count the tag (PostgreSQL, "Message Formats").
+    out.truncate(out.len() - 1);
+    out.put_slice(format!("; LISTEN {}\0", quoted(channel)).as_bytes());
+    let length = i32::try_from(out.len() - start - 1).expect("names are short and so many few");
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+}
+
 /// Ceases to hear `channel`.
 pub(super) fn unlisten(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("UNLISTEN {}", quoted(channel)), out);

@@ -6,6 +6,7 @@
 mod calls;
 mod departure;
 mod incoming;
+mod listens;
 mod naming;
 mod server;
 mod start_up;
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 pub use self::{calls::Answer, departure::Departure, start_up::StartUp};
-use self::{calls::Calls, incoming::Step, naming::Name, server::Server};
+use self::{calls::Calls, incoming::Step, listens::Shared, naming::Name, server::Server};
 use super::{
     auth::Authentication,
     codec::Codec,
@@ -84,10 +85,14 @@ pub struct Ticket(pub u64);
 pub struct Session {
     codec: Codec,
     outbox: Outbox,
+    /// What is queued before this position was lent: it stays as it is.
+    lent: u64,
     phase: Phase,
     /// Asked and not answered, oldest first; empty before `Phase::Ready`.
     requests: VecDeque<Request>,
     server: Server,
+    /// The first requests are LISTENs that are committed, and nobody was told yet.
+    is_listened: bool,
     /// Stays once it is true, also when the session is over.
     is_admitted: bool,
     /// The server sent something.
@@ -158,6 +163,8 @@ struct Request {
     error: Option<Box<ServerError>>,
     /// Of `Kind::Name` alone: LISTEN follows where the server keeps the name.
     name: Option<Box<Name>>,
+    /// Of a `Kind::Listen` that others may join.
+    shared: Option<Box<Shared>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -172,6 +179,12 @@ enum Kind {
     LockHolder,
     Present,
     Call(Form),
+}
+
+impl Phase {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
 }
 
 impl Session {
@@ -201,9 +214,11 @@ impl Session {
         Self {
             codec: Codec::default(),
             outbox,
+            lent: 0,
             phase,
             requests: VecDeque::new(),
             server: Server::default(),
+            is_listened: false,
             is_admitted: false,
             is_answered: false,
             notifies_by_command: false,
@@ -213,7 +228,7 @@ impl Session {
 
     /// Whether requests are taken: from [`Event::Ready`] to the end.
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        self.phase.is_ready()
     }
 
     /// How many requests are not answered yet.
@@ -268,7 +283,8 @@ impl Session {
     }
 
     /// What is still to be written, in one piece; `None` if nothing is.
-    pub fn poll_transmit(&self) -> Option<&[u8]> {
+    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
+        self.lent = self.outbox.position();
         Some(self.outbox.waiting()).filter(|bytes| !bytes.is_empty())
     }
 
@@ -406,12 +422,17 @@ impl Session {
         } else {
             NEVER_WRITTEN
         };
+        self.push_request(kind, ticket, position);
+    }
+
+    fn push_request(&mut self, kind: Kind, ticket: Ticket, position: u64) {
         self.requests.push_back(Request {
             ticket,
             kind,
             position,
             error: None,
             name: None,
+            shared: None,
         });
     }
 }
