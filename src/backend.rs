@@ -412,10 +412,8 @@ impl Backend {
                 self.handle_probe_answer(role, 0, result, now);
                 None
             }
-            Operation::Present => {
-                let present = self.session(role)?.present().to_vec();
-                Some(Event::Control(Control::Present(present)))
-            }
+            Operation::Present => self.found(role, &result, Control::Present),
+            Operation::Members => self.found(role, &result, Control::Members),
             Operation::Call(number) => self.called(number, result),
             Operation::LockHolder => {
                 let holder = self.session(role)?.lock_holder();

@@ -41,6 +41,8 @@ mod events;
 mod function;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/group_channels.rs"]
+mod group_channels;
 #[path = "contract/group_events.rs"]
 mod group_events;
 #[path = "contract/half_closed.rs"]

@@ -17,6 +17,8 @@ pub(super) enum Operation {
     Control,
     /// The question about the backends of peers.
     Present,
+    /// The question about the backends that are in the group.
+    Members,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
     /// The question of this number to the function.
@@ -35,6 +37,7 @@ impl Operation {
             Self::Control => (6, 0),
             Self::Present => (7, 0),
             Self::Call(number) => (8, number),
+            Self::Members => (9, 0),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -50,7 +53,8 @@ impl Operation {
             5 => Self::Probe(number),
             6 => Self::Control,
             7 => Self::Present,
-            _ => Self::Call(number),
+            8 => Self::Call(number),
+            _ => Self::Members,
         }
     }
 }
@@ -67,6 +71,7 @@ mod tests {
             Operation::LockHolder,
             Operation::Control,
             Operation::Present,
+            Operation::Members,
         ];
         for number in [0, 7, u32::MAX] {
             operations.extend([

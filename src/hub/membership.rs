@@ -28,6 +28,8 @@ pub(super) struct Membership {
     group: Option<Box<Group>>,
     /// What the group wants to know of PostgreSQL, and is not asked yet.
     presence: Option<Presence>,
+    /// It wants to know who else is in it.
+    asks_members: bool,
 }
 
 /// A question of the group about backends.
@@ -52,6 +54,7 @@ impl Membership {
         Self {
             group: Some(Box::new(Group::new(settings))),
             presence: None,
+            asks_members: false,
         }
     }
 
@@ -93,6 +96,7 @@ impl Membership {
             } => {}
             Control::Lost => group.handle_message_lost(now),
             Control::Present(pids) => group.handle_present(&pids, now),
+            Control::Members(pids) => group.handle_members(pids, now),
         }
     }
 
@@ -226,6 +230,7 @@ impl Membership {
                     return Some(Wish::TellGap(key));
                 }
                 Outcome::Release(key, patience) => return Some(Wish::Release(key, patience)),
+                Outcome::AskMembers => self.asks_members = true,
                 Outcome::AskPresent { pids, own_role } => {
                     self.presence = Some(Presence { pids, own_role });
                 }
@@ -245,6 +250,9 @@ impl Membership {
         let Some(group) = &mut self.group else {
             return;
         };
+        if std::mem::take(&mut self.asks_members) && !backend.ask_members() {
+            group.handle_members(Vec::new(), now);
+        }
         if let Some(Presence { pids, own_role }) = self.presence.take() {
             if !backend.ask_present(&pids, own_role) {
                 group.handle_unasked();

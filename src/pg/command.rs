@@ -263,6 +263,25 @@ pub(super) fn present(pids: &[i32], own_role: bool, out: &mut BytesMut) {
     simple(&sql, out);
 }
 
+/// Holds the advisory lock of this number, which others may hold as well, until the session ends; then
+/// asks which other backends of the database do: one row of one column, and another one as of
+/// [`present`].
+pub(super) fn members(lock: i64, out: &mut BytesMut) {
+    let (high, low) = (lock >> 32 & 0xffff_ffff, lock & 0xffff_ffff);
+    let sql = format!(
+        "SELECT pg_catalog.pg_try_advisory_lock_shared({lock}::pg_catalog.int8); \
+         SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') FROM pg_catalog.pg_locks \
+         WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted \
+         AND classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \
+         AND objid OPERATOR(pg_catalog.=) '{low}'::pg_catalog.oid \
+         AND objsubid OPERATOR(pg_catalog.=) 1 \
+         AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+         AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
+         WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
+    );
+    simple(&sql, out);
+}
+
 /// CancelRequest, for a connection of its own.
 pub(super) fn cancel_request(process_id: i32, secret_key: i32, out: &mut BytesMut) {
     frontend::cancel_request(process_id, secret_key, out);

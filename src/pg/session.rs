@@ -371,6 +371,13 @@ impl Session {
         });
     }
 
+    /// Holds the advisory lock of this number until the end of the session, beside others, and asks which
+    /// other backends hold it: [`Self::present`].
+    pub fn find_members(&mut self, lock: i64, ticket: Ticket) {
+        self.server.present.clear();
+        self.request(Kind::Present, ticket, |out| command::members(lock, out));
+    }
+
     /// The backends that were there when last asked for.
     pub fn present(&self) -> &[i32] {
         &self.server.present

@@ -257,7 +257,7 @@ pub fn nothing_was_lost(crowd: Crowd) {
     clippy::print_stdout,
     reason = "a run of many rounds is there to be read"
 )]
-fn report(text: &str) {
+pub fn report(text: &str) {
     println!("{text}");
 }
 

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Group, Identity, Joined, Leaving, Outcome, Publishing, encoding::BridgeId, wire::Message,
+    Group, Identity, Joined, Leaving, Outcome, Publishing, SETTLE_TIME, encoding::BridgeId,
+    wire::Message,
 };
 
 impl Group {
@@ -128,6 +129,8 @@ impl Group {
         self.joined = Some(Joined {
             at: now,
             hello_heard_at: None,
+            members: None,
+            members_due: None,
             has_begun: false,
             unheard: 0,
         });
@@ -138,7 +141,18 @@ impl Group {
         }
         self.ledger.unsay_all();
         self.outbox.push_back(Message::Hello);
+        self.outcomes.push_back(Outcome::AskMembers);
         self.ask_present();
+    }
+
+    /// These backends were in the group when we came, as far as PostgreSQL knows: their answers to our
+    /// hello are waited for.
+    pub(in crate::hub) fn handle_members(&mut self, pids: Vec<i32>, now: Instant) {
+        if let Some(joined) = &mut self.joined {
+            joined.members_due = (!pids.is_empty()).then_some(now + SETTLE_TIME);
+            joined.members = Some(pids);
+            self.catch_up.handle_have(now);
+        }
     }
 
     /// The bridge stops: the others are told, so that they wait for nothing of ours, and

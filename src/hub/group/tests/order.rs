@@ -408,6 +408,7 @@ impl Order {
                     let name = it.names[key.index()].clone();
                     it.released.push((name, patience));
                 }
+                Outcome::AskMembers => self.answer_members(bridge),
                 Outcome::AskPresent { pids, own_role } => {
                     let is_there = |pid: &i32| {
                         self.bridges.iter().enumerate().any(|(other, it)| {
@@ -490,4 +491,4 @@ fn payload(number: u64) -> String {
 /// Notifications that a ring holds.
 pub(super) const RING_MAX: usize = 16;
 /// Steps of 200 ms until all is quiet.
-const SETTLE_STEPS: usize = 4;
+const SETTLE_STEPS: usize = 8;
