@@ -87,9 +87,9 @@ impl Backend {
         is_taken
     }
 
-    /// The publishing session counts as one of the group from now on, and PostgreSQL is asked which
-    /// others do. Whether it takes the question.
-    pub fn ask_members(&mut self) -> bool {
+    /// PostgreSQL is asked which other backends are in the group; where `joins`, the publishing session
+    /// counts as one of them from now on. Whether that takes the question.
+    pub fn ask_members(&mut self, joins: bool) -> bool {
         let lock = self.control.as_ref().map(lock_of);
         let session = self.connections[Role::Publishing.index()].ready_session_mut();
         // Behind a pooler the lock would stay with whoever is given the backend next.
@@ -97,7 +97,7 @@ impl Backend {
         let (Some(session), Some(lock)) = (session, lock) else {
             return false;
         };
-        session.find_members(lock, Operation::Members.ticket());
+        session.find_members(lock, joins, Operation::Members.ticket());
         true
     }
 

@@ -114,6 +114,11 @@ impl Membership {
         group.is_some_and(|it| it.handle_listening_down())
     }
 
+    /// Whether others may make up for what was missed.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.group.as_ref().is_some_and(|it| it.is_catching_up())
+    }
+
     /// The LISTEN of the channel is confirmed. Whether it is held back until it is known what was
     /// missed, and [`Self::poll_released`].
     pub(super) fn hold_back(
@@ -143,14 +148,26 @@ impl Membership {
         }
     }
 
-    /// A notification that does not count. Whether it is one of a channel that is held back.
-    pub(super) fn hold(&mut self, channel: &[u8], payload: &[u8], channels: &Channels) -> bool {
+    /// A notification that does not count. Whether it is one of a channel that is held back, which all
+    /// together may cost `bytes_max`.
+    pub(super) fn hold(
+        &mut self,
+        channel: &[u8],
+        payload: &[u8],
+        channels: &Channels,
+        bytes_max: usize,
+    ) -> bool {
         let Some(group) = self.group.as_mut().filter(|it| it.is_catching_up()) else {
             return false;
         };
         let name = std::str::from_utf8(channel).ok();
         let key = name.and_then(|name| channels.find(name));
-        key.is_some_and(|key| group.hold(key, payload))
+        key.is_some_and(|key| group.hold(key, payload, bytes_max))
+    }
+
+    /// What is held back costs so many bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.group.as_ref().map_or(0, |it| it.held_bytes())
     }
 
     /// The bridge stops: the others are told, and [`Self::has_left`] soon.
@@ -250,7 +267,7 @@ impl Membership {
         let Some(group) = &mut self.group else {
             return;
         };
-        if std::mem::take(&mut self.asks_members) && !backend.ask_members() {
+        if std::mem::take(&mut self.asks_members) && !backend.ask_members(true) {
             group.handle_members(Vec::new(), now);
         }
         if let Some(Presence { pids, own_role }) = self.presence.take() {

@@ -263,14 +263,18 @@ pub(super) fn present(pids: &[i32], own_role: bool, out: &mut BytesMut) {
     simple(&sql, out);
 }
 
-/// Holds the advisory lock of this number, which others may hold as well, until the session ends; then
-/// asks which other backends of the database do: one row of one column, and another one as of
-/// [`present`].
-pub(super) fn members(lock: i64, out: &mut BytesMut) {
+/// Asks which other backends of the database hold the advisory lock of this number: one row as of
+/// [`present`]. Where `joins`, the session holds it first, beside them and until its end, which is a
+/// row before that.
+pub(super) fn members(lock: i64, joins: bool, out: &mut BytesMut) {
     let (high, low) = (lock >> 32 & 0xffff_ffff, lock & 0xffff_ffff);
+    let join = if joins {
+        format!("SELECT pg_catalog.pg_try_advisory_lock_shared('{lock}'::pg_catalog.int8); ")
+    } else {
+        String::new()
+    };
     let sql = format!(
-        "SELECT pg_catalog.pg_try_advisory_lock_shared({lock}::pg_catalog.int8); \
-         SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') FROM pg_catalog.pg_locks \
+        "{join}SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') FROM pg_catalog.pg_locks \
          WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted \
          AND classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \
          AND objid OPERATOR(pg_catalog.=) '{low}'::pg_catalog.oid \

@@ -371,11 +371,13 @@ impl Session {
         });
     }
 
-    /// Holds the advisory lock of this number until the end of the session, beside others, and asks which
-    /// other backends hold it: [`Self::present`].
-    pub fn find_members(&mut self, lock: i64, ticket: Ticket) {
+    /// Asks which other backends hold the advisory lock of this number: [`Self::present`]. Where `joins`,
+    /// the session holds it as well, until its end.
+    pub fn find_members(&mut self, lock: i64, joins: bool, ticket: Ticket) {
         self.server.present.clear();
-        self.request(Kind::Present, ticket, |out| command::members(lock, out));
+        self.request(Kind::Present, ticket, |out| {
+            command::members(lock, joins, out);
+        });
     }
 
     /// The backends that were there when last asked for.
