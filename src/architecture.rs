@@ -27,6 +27,7 @@
 //!                            listener and doctor, which have PostgreSQL and no clients)
 //! handle, queue              what it shares with other threads: a stop, and a queue either way
 //! token_file                 read at the start and again when a signal says so
+//! group_config               the group that a configuration names
 //! group_key_file             the secret of a group, read at the start
 //! surroundings               variables, files and sockets that connection settings want, anew for
 //!                            each round of attempts

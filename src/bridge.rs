@@ -23,9 +23,9 @@ use crate::{
     channel::{Channel, is_reserved},
     config::BridgeConfig,
     error::BridgeError,
-    group_key_file,
+    group_config,
     handle::{Admission, AdmissionTicket, Handle, Owner},
-    hub::{Hub, Page, Settings, group::GroupSettings},
+    hub::{Hub, Page, Settings},
     operation::Operation,
     process,
     reactor::{Listener, Reactor},
@@ -176,7 +176,7 @@ impl Bridge {
         ];
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
-        faults.extend(self.group().err());
+        faults.extend(group_config::settings(&self.config).err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
         let mut files = credential_files(&self.config);
@@ -216,7 +216,7 @@ impl Bridge {
     fn start(mut self) -> Result<Started, BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
-        let group = self.group()?;
+        let group = group_config::settings(&self.config)?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
@@ -286,29 +286,6 @@ impl Bridge {
             }
             Ok(channel)
         })
-    }
-
-    /// The group, where the bridge belongs to one.
-    fn group(&self) -> Result<Option<GroupSettings>, BridgeError> {
-        let Some(name) = &self.config.group else {
-            return match self.config.group_key_file {
-                Some(_) => Err(BridgeError::GroupKeyAlone),
-                None => Ok(None),
-            };
-        };
-        let control = GroupSettings::control_channel(name);
-        let control = control.map_err(|error| BridgeError::GroupName(name.clone(), error))?;
-        let key = self
-            .config
-            .group_key_file
-            .as_deref()
-            .map(group_key_file::read);
-        Ok(Some(GroupSettings {
-            control,
-            key: key.transpose().map_err(BridgeError::GroupKey)?,
-            seed: startup::seed().map_err(BridgeError::Io)?,
-            fill_bytes_max: self.config.limits.history_bytes_max,
-        }))
     }
 
     /// The listeners for clients and for the admin address: those of the program, else as passed,

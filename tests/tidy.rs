@@ -438,7 +438,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 34] = [
+const LAYERS: [(&str, &[&str]); 35] = [
     ("access", &[]),
     (
         "hub",
@@ -503,6 +503,10 @@ const LAYERS: [(&str, &[&str]); 34] = [
     ("config", &["access"]),
     ("token_file", &["access", "regular_file"]),
     ("group_key_file", &["hub", "regular_file"]),
+    (
+        "group_config",
+        &["config", "error", "group_key_file", "hub", "startup"],
+    ),
     ("regular_file", &[]),
     ("surroundings", &["pg"]),
     ("process", &["metrics"]),
@@ -529,7 +533,7 @@ const LAYERS: [(&str, &[&str]); 34] = [
             "channel",
             "config",
             "error",
-            "group_key_file",
+            "group_config",
             "handle",
             "hub",
             "operation",
@@ -571,7 +575,15 @@ const LAYERS: [(&str, &[&str]); 34] = [
     (
         "doctor",
         &[
-            "backend", "channel", "config", "error", "pg", "reactor", "startup",
+            "backend",
+            "channel",
+            "config",
+            "error",
+            "group_config",
+            "hub",
+            "pg",
+            "reactor",
+            "startup",
         ],
     ),
 ];

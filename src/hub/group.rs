@@ -28,6 +28,7 @@ mod offsets;
 mod peers;
 mod pieces;
 mod resuming;
+mod roll_call;
 mod saying;
 mod seal;
 mod serving;
@@ -47,7 +48,11 @@ use self::{
     ledger::Ledger, mirrors::Mirrors, peers::Peers, seal::Seal, serving::Serving, wire::Message,
 };
 pub(super) use self::{barriers::Patience, held::Replayed, held_back::Verdict, serving::Kept};
-pub use self::{seal::GroupKey, settings::GroupSettings};
+pub use self::{
+    roll_call::{Reply, RollCall},
+    seal::GroupKey,
+    settings::GroupSettings,
+};
 use super::epoch::Epoch;
 use crate::{
     channel::{Channel, ChannelKey},

@@ -223,7 +223,7 @@ impl Group {
 }
 
 /// No id follows from another.
-fn bridge_id(seed: u64, number: u64) -> BridgeId {
+pub(super) fn bridge_id(seed: u64, number: u64) -> BridgeId {
     let mut hash = Sha256::new();
     hash.update(seed.to_be_bytes());
     hash.update(number.to_be_bytes());
