@@ -25,7 +25,10 @@ use crate::{
     error::BridgeError,
     group_config,
     handle::{Admission, AdmissionTicket, Handle, Owner},
-    hub::{Hub, Page, Settings},
+    hub::{
+        Hub, Page, Settings,
+        group::{GroupKey, GroupSettings},
+    },
     operation::Operation,
     process,
     reactor::{Listener, Reactor},
@@ -59,6 +62,15 @@ pub struct Bridge {
     exits: bool,
     log_lines_dropped: Arc<AtomicU64>,
     managed: bool,
+    worker: Option<AsWorker>,
+}
+
+/// One of several on one port, which has a parent.
+struct AsWorker {
+    /// What is to be said once is said by the first one.
+    is_first: bool,
+    /// The name and the secret of the group of these workers.
+    group: Option<(String, Vec<u8>)>,
 }
 
 impl Bridge {
@@ -74,6 +86,7 @@ impl Bridge {
             exits: false,
             log_lines_dropped: Arc::default(),
             managed: false,
+            worker: None,
         }
     }
 
@@ -159,6 +172,14 @@ impl Bridge {
         self
     }
 
+    /// Is one of several on one port: it accepts clients when its parent says so, which answers for
+    /// health and metrics as well, and belongs to this group, if none was configured.
+    #[must_use]
+    pub(crate) fn with_parent(mut self, is_first: bool, group: Option<(String, Vec<u8>)>) -> Self {
+        self.worker = Some(AsWorker { is_first, group });
+        self
+    }
+
     /// A handle that stops the bridge, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.owner.0))
@@ -176,7 +197,7 @@ impl Bridge {
         ];
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
-        faults.extend(group_config::settings(&self.config).err());
+        faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
         let mut files = credential_files(&self.config);
@@ -216,7 +237,7 @@ impl Bridge {
     fn start(mut self) -> Result<Started, BridgeError> {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
-        let group = group_config::settings(&self.config)?;
+        let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
@@ -225,7 +246,10 @@ impl Bridge {
         access.is_asked = self.admission.is_some();
         let is_token_required = access.is_token_required();
         let is_guarded = is_token_required || access.is_asked;
-        warn_of_unbounded(&self.config);
+        let speaks_for_all = self.speaks_for_all();
+        if speaks_for_all {
+            warn_of_unbounded(&self.config);
+        }
         let mut limits = self.config.limits;
         // Called in any case, since it raises the limit of open files.
         let clients_max = startup::clients_max();
@@ -233,7 +257,8 @@ impl Bridge {
         let page = self.config.playground;
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
-        let admin_origins = admin_address.is_some().then(|| access.origins.clone());
+        let has_admin = admin_address.is_some() || self.worker.is_some();
+        let admin_origins = has_admin.then(|| access.origins.clone());
         let settings = Settings {
             limits,
             access,
@@ -264,7 +289,14 @@ impl Bridge {
             handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
                 .map_err(BridgeError::Io)?;
         }
-        announce(address, admin_address, is_guarded);
+        if self.worker.is_some() {
+            reactor.hold_clients(true);
+        } else {
+            announce(address, admin_address);
+        }
+        if speaks_for_all {
+            warn_of_reach(address, is_guarded);
+        }
         if let Some(service_manager) = self.managed.then(startup::service_manager).flatten() {
             reactor.set_service_manager(service_manager);
         }
@@ -288,16 +320,36 @@ impl Bridge {
         })
     }
 
+    /// Whether it is alone, or the first one.
+    fn speaks_for_all(&self) -> bool {
+        self.worker.as_ref().is_none_or(|it| it.is_first)
+    }
+
+    /// The group, where the bridge belongs to one: that of the configuration, else that of workers.
+    fn group(&self) -> Result<Option<GroupSettings>, BridgeError> {
+        let config = &self.config;
+        let of_workers = self.worker.as_ref().and_then(|it| it.group.as_ref());
+        match of_workers {
+            Some((name, key)) if config.group.is_none() && config.group_key_file.is_none() => {
+                group_config::of_name(name, GroupKey::new(key), config).map(Some)
+            }
+            Some(_) | None => group_config::settings(config),
+        }
+    }
+
     /// The listeners for clients and for the admin address: those of the program, else as passed,
     /// else as configured.
     fn listeners(&mut self) -> Result<(Listener, Option<Listener>), BridgeError> {
-        let passed = self.managed.then(startup::passed_listeners).transpose();
-        let passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
+        let passed = self
+            .managed
+            .then(|| startup::passed_listeners(1))
+            .transpose();
+        let mut passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
         let own = self.listener.take().map(Listener::from_std);
         let own_admin = self.admin_listener.take().map(Listener::from_std);
         let own = own.transpose().map_err(BridgeError::Io)?;
         let own_admin = own_admin.transpose().map_err(BridgeError::Io)?;
-        let clients = match own.or(passed.clients) {
+        let clients = match own.or_else(|| passed.clients.pop()) {
             Some(clients) => clients,
             None => startup::listen(&self.config.ws_bind_addr)?,
         };
@@ -334,12 +386,16 @@ fn handle_signals(
     Ok(())
 }
 
-/// Says in the log where the bridge is, and who can reach it.
-fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_required: bool) {
+/// Says in the log where the bridge is.
+fn announce(address: SocketAddr, admin_address: Option<SocketAddr>) {
     if let Some(address) = admin_address {
         tracing::info!("health and metrics are at http://{address}");
     }
     tracing::info!("listening on ws://{address}");
+}
+
+/// Says in the log who can reach the bridge.
+fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
             "{address} can be reached from other machines, and no token is required there: \

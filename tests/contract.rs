@@ -81,6 +81,8 @@ mod pooler;
 mod program;
 #[path = "contract/protocol.rs"]
 mod protocol;
+#[path = "contract/protocol_schema.rs"]
+mod protocol_schema;
 #[path = "contract/proxies.rs"]
 mod proxies;
 #[path = "contract/publishing.rs"]
@@ -103,6 +105,8 @@ mod resuming;
 mod rfc6455;
 #[path = "contract/rolling.rs"]
 mod rolling;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "contract/semantics.rs"]
 mod semantics;
 #[path = "contract/service.rs"]
@@ -127,3 +131,7 @@ mod surroundings;
 mod tokens;
 #[path = "contract/witness.rs"]
 mod witness;
+#[path = "contract/workers.rs"]
+mod workers;
+#[path = "contract/workers_harmed.rs"]
+mod workers_harmed;
