@@ -20,7 +20,7 @@ use crate::{
     channel::{Channel, is_reserved},
     config::{BridgeConfig, Limits, TlsConfig},
     error::BridgeError,
-    group_key_file,
+    group_config,
     handle::{Admission, AdmissionTicket, Handle, Owner},
     hub::{
         Hub, Page, Settings,
@@ -341,30 +341,16 @@ impl Bridge {
         self.worker.as_ref().is_none_or(|it| it.is_first)
     }
 
-    /// The group, where the bridge belongs to one.
+    /// The group, where the bridge belongs to one: that of the configuration, else that of workers.
     fn group(&self) -> Result<Option<GroupSettings>, BridgeError> {
+        let config = &self.config;
         let of_workers = self.worker.as_ref().and_then(|it| it.group.as_ref());
-        let (name, own_key) = match (&self.config.group, of_workers) {
-            (Some(name), _) => (name, None),
-            (None, _) if self.config.group_key_file.is_some() => {
-                return Err(BridgeError::GroupKeyAlone);
+        match of_workers {
+            Some((name, key)) if config.group.is_none() && config.group_key_file.is_none() => {
+                group_config::of_name(name, GroupKey::new(key), config).map(Some)
             }
-            (None, Some((name, key))) => (name, GroupKey::new(key)),
-            (None, None) => return Ok(None),
-        };
-        let control = GroupSettings::control_channel(name);
-        let control = control.map_err(|error| BridgeError::GroupName(name.clone(), error))?;
-        let key = self
-            .config
-            .group_key_file
-            .as_deref()
-            .map(group_key_file::read);
-        Ok(Some(GroupSettings {
-            control,
-            key: key.transpose().map_err(BridgeError::GroupKey)?.or(own_key),
-            seed: startup::seed().map_err(BridgeError::Io)?,
-            fill_bytes_max: self.config.limits.history_bytes_max,
-        }))
+            Some(_) | None => group_config::settings(config),
+        }
     }
 
     /// The listeners for clients and for the admin address: those of the program, else as passed,
