@@ -224,7 +224,8 @@ impl Access {
     pub fn may_subscribe(&self, credential: Option<&Credential>, channel: &str) -> bool {
         let everybody = &self.everybody.subscribe;
         match credential.map(|it| &it.grant) {
-            None => !self.is_token_required() && everybody.matches(channel),
+            // Where somebody is asked, that has said yes already.
+            None => (self.is_asked || !self.is_token_required()) && everybody.matches(channel),
             Some(Grant::Token(id)) => {
                 let own = self.of_token(*id);
                 everybody.matches(channel) && own.is_some_and(|it| it.subscribe.matches(channel))
@@ -253,7 +254,8 @@ impl Access {
     pub fn may_publish(&self, credential: Option<&Credential>, channel: &str) -> bool {
         let everybody = &self.everybody.publish;
         match credential.map(|it| &it.grant) {
-            None => !self.is_token_required() && everybody.matches(channel),
+            // Where somebody is asked, that has said yes already.
+            None => (self.is_asked || !self.is_token_required()) && everybody.matches(channel),
             Some(Grant::Token(id)) => {
                 let own = self.of_token(*id);
                 everybody.matches(channel) && own.is_some_and(|it| it.publish.matches(channel))

@@ -69,6 +69,7 @@ mod delivery;
 pub mod doctor;
 mod error;
 mod escape;
+mod group_config;
 mod group_key_file;
 mod handle;
 mod http;

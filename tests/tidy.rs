@@ -446,7 +446,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 38] = [
+const LAYERS: [(&str, &[&str]); 39] = [
     ("access", &[]),
     (
         "hub",
@@ -517,6 +517,10 @@ const LAYERS: [(&str, &[&str]); 38] = [
     ("config", &["access"]),
     ("token_file", &["access", "regular_file"]),
     ("group_key_file", &["hub", "regular_file"]),
+    (
+        "group_config",
+        &["config", "error", "group_key_file", "hub", "startup"],
+    ),
     ("regular_file", &[]),
     ("surroundings", &["pg"]),
     ("process", &["metrics"]),
@@ -552,7 +556,7 @@ const LAYERS: [(&str, &[&str]); 38] = [
             "channel",
             "config",
             "error",
-            "group_key_file",
+            "group_config",
             "handle",
             "hub",
             "operation",
@@ -613,7 +617,15 @@ const LAYERS: [(&str, &[&str]); 38] = [
     (
         "doctor",
         &[
-            "backend", "channel", "config", "error", "pg", "reactor", "startup",
+            "backend",
+            "channel",
+            "config",
+            "error",
+            "group_config",
+            "hub",
+            "pg",
+            "reactor",
+            "startup",
         ],
     ),
 ];

@@ -302,16 +302,7 @@ impl<'a> Meaning<'a> {
             }
             CommandName::Health => {
                 self.no_operands(operands)?;
-                let bridge = settings.bridge;
-                let is_secured = match bridge.admin_addr {
-                    Some(_) => bridge.tls.admin,
-                    None => bridge.tls.is_on(),
-                };
-                Ok(Command::Health(HealthOptions {
-                    address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
-                    is_secured,
-                    ready: settings.ready,
-                }))
+                Ok(Command::Health(health(settings.bridge, settings.ready)))
             }
             CommandName::Token => {
                 self.no_operands(operands)?;
@@ -410,6 +401,19 @@ fn apply(flag: &Flag, given: &Given, settings: &mut Settings) -> Result<(), Stri
 fn is_setting(flag: &Flag) -> bool {
     let is_request = matches!(flag.value, Value::Request(_));
     !is_request && !flag.help.is_empty() && flag.long != flags::CONFIG
+}
+
+/// Which bridge is asked, and how.
+fn health(bridge: BridgeConfig, ready: bool) -> HealthOptions {
+    let is_secured = match bridge.admin_addr {
+        Some(_) => bridge.tls.admin,
+        None => bridge.tls.is_on(),
+    };
+    HealthOptions {
+        address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
+        is_secured,
+        ready,
+    }
 }
 
 #[cfg(test)]

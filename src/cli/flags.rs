@@ -239,6 +239,7 @@ pub(crate) static FLAGS: &[Flag] = &[
             it.bridge.group = Some(name.to_owned());
             Ok(())
         }),
+        commands: &[Serve, Doctor, Check, Config],
         help: "Take over the clients of the other bridges of this group, on the same database, where \
                they left off",
         ..ROW
@@ -246,6 +247,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "group-key-file",
         value: Value::File(|it, path| it.bridge.group_key_file = Some(path.into())),
+        commands: &[Serve, Doctor, Check, Config],
         help: "Believe messages of the group only if they are sealed with the secret in FILE: 32 \
                bytes or more, for its owner alone",
         ..ROW

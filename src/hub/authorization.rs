@@ -18,10 +18,7 @@ use super::{
     work::{JWT_UNITS, Work, rule_units},
 };
 use crate::{
-    access::{
-        Access, Credential, Credentials, Denial, Permissions, jwt::JwtFault, origins,
-        secret::Secret,
-    },
+    access::{Access, Credential, Credentials, Denial, Permissions, origins, secret::Secret},
     channel::is_reserved,
     config::Limits,
     http::request::Request,
@@ -165,7 +162,7 @@ impl Authorization {
             Err(refusal) if refusal.is_unjudged() => return Err(refusal),
             Err(refusal) => refusal,
         };
-        if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
+        if refusal.is_about_time() {
             metrics.tokens_expired += 1;
         } else {
             metrics.tokens_wrong += 1;
@@ -184,20 +181,18 @@ impl Authorization {
         clock: &Clock,
     ) -> Result<Credential, TokenRefusal> {
         let text = token.expose();
-        let is_askable = text.len() <= FUNCTION_TOKEN_BYTES_MAX && !text.contains('\0');
+        let is_askable =
+            (1..=FUNCTION_TOKEN_BYTES_MAX).contains(&text.len()) && !text.contains('\0');
         let Some(inquiries) = self.inquiries.as_mut().filter(|_| is_askable) else {
             return Err(TokenRefusal::Wrong);
         };
         match inquiries.ask(token, from, clock.now()) {
             None => Err(TokenRefusal::Undecided),
-            Some(Answer::Verdict(Some(credential)))
-                if credential
-                    .ends_at()
-                    .is_none_or(|end| end > clock.since_1970()) =>
-            {
-                Ok(credential)
-            }
-            Some(Answer::Verdict(_)) => Err(TokenRefusal::Wrong),
+            Some(Answer::Verdict(Some(credential))) => match credential.ends_at() {
+                Some(end) if end <= clock.since_1970() => Err(TokenRefusal::Expired),
+                Some(_) | None => Ok(credential),
+            },
+            Some(Answer::Verdict(None)) => Err(TokenRefusal::Wrong),
             Some(Answer::Failed) => Err(TokenRefusal::Failed),
             Some(Answer::Unavailable) => Err(TokenRefusal::Unavailable),
         }

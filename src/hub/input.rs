@@ -69,6 +69,9 @@ impl Hub {
                     self.handle_head(slot, &mut head);
                 }
             },
+            Some(Phase::Http(_)) if self.asking.is_waiting(slot) => {
+                self.unparsed.keep(slot, input);
+            }
             Some(Phase::Http(_)) => self.handle_requests(slot, input),
             // A reader of events has nothing more to say.
             Some(Phase::Open { .. }) if self.clients.transport(slot) == Transport::EventStream => {}
@@ -113,8 +116,7 @@ impl Hub {
     /// when to go on.
     pub fn is_paused(&mut self, client: ClientId) -> bool {
         let slot = client.slot;
-        let is_paused =
-            self.is_current(client) && (self.is_over_quota(slot) || self.is_asked_about(slot));
+        let is_paused = self.is_current(client) && self.is_over_quota(slot);
         if is_paused {
             self.clients.hold(slot, true);
         }
@@ -129,7 +131,7 @@ impl Hub {
     /// Whether the client has more unanswered publishes or requests, or unread answers, than it may, or
     /// waits to know whose its token is.
     pub(super) fn is_over_quota(&self, slot: u32) -> bool {
-        self.authorization.is_waiting(slot)
+        self.is_asked_about(slot)
             || self.is_exchange_full(slot)
             || self.clients.is_open(slot)
                 && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
@@ -167,7 +169,7 @@ impl Hub {
                 self.open_stream(slot, stream);
                 return;
             }
-            Reply::Respond(_) | Reply::Ask | Reply::Wait | Reply::Publish(_) => {
+            Reply::Respond(_) | Reply::Ask { .. } | Reply::Wait | Reply::Publish(_) => {
                 debug_assert!(false, "these are answered");
                 return;
             }

@@ -125,7 +125,7 @@ metrics! {
     Counter alle_tokens_refused_total {reason} "Tokens that let nobody in, in requests and messages."
         counted {
             tokens_wrong: u64 = 0 => "wrong", "it is nobody's, or no good JWT (401)";
-            tokens_expired: u64 = 0 => "expired", "it is a JWT whose `exp` is over (401)";
+            tokens_expired: u64 = 0 => "expired", "its time is over, by the `exp` of a JWT or by the function (401)";
             tokens_unread: u64 = 0 => "too_many",
                 "it was not looked at: 20 wrong ones, and one more each second, had come from its \
                  address (429)"
@@ -149,7 +149,7 @@ metrics! {
     Gauge alle_backlog_bytes "Bytes clients are still to get; shared ones count for each."
         now { backlog_bytes: usize };
     Gauge alle_retained_bytes "Memory of all frames on their way, each counted once."
-        "Bounded by `--retained`."
+        "What a group holds back is among it. Bounded by `--retained`."
         now { retained_bytes: usize };
     Gauge alle_owned_bytes "Memory of unread answers and of input that is not complete or not worked off."
         "Bounded by `--owned`."
@@ -187,6 +187,9 @@ metrics! {
         counted { group_mirrors_refused: u64 = 0 };
     Gauge alle_group_offsets "Epochs of other bridges that are translated, over all channels."
         now { group_offsets: usize };
+    Gauge alle_group_held_bytes "Notifications held back until it is known what was missed, and those filled in."
+        "16 MiB and `--history-bytes` at most; counted in `alle_retained_bytes`."
+        now { group_held_bytes: usize };
     Counter alle_group_messages_total {kind} "Messages between the bridges of the group."
         now {
             group_messages_sent: u64 => "sent", "published for the others";
