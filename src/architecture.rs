@@ -93,6 +93,7 @@
 //! | wait in `poll`, not at all while work is left that no event announces | |
 //! | read PostgreSQL, encode each notification into its channel's batch | 64 KiB a session |
 //! | read clients, answer them into their backlogs | 16 KiB each, 2,000 units of work, 1 ms for all |
+//! | TLS handshakes of clients, one step each | 250 µs, and one step more |
 //! | accept | 64 |
 //! | write: backlogs that can move, and one slice of one pass | 64 writes or 250 µs |
 //! | time-outs: pings, handshakes, stalls, heartbeats, reconnects | a quarter of the clients |
@@ -103,6 +104,10 @@
 //! clients do makes a turn longer on any machine. Nothing is freed and no link is cut while something
 //! walks: mark, then reap. Events are edge-triggered, so whatever a budget leaves undone is
 //! remembered and done in the next turn.
+//!
+//! Where clients speak TLS, `reactor::client_tls` stands between socket and hub: what the hub lends is
+//! encrypted into one buffer that all clients share, and of what a socket did not take the hub is told
+//! all but the last byte, so that it waits for the rest as it waits for any other socket.
 //!
 //! # The path of one notification
 //!
