@@ -204,3 +204,13 @@ proptest! {
         bodies::http::request_stream(parts.concat().as_bytes());
     }
 }
+
+#[cfg(feature = "tls")]
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn anything_may_happen_to_a_client_under_tls(data in bytes(400)) {
+        bodies::tls::client_hello(&data);
+    }
+}
