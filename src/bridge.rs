@@ -177,6 +177,7 @@ impl Bridge {
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
         faults.extend(self.group().err());
+        faults.extend(check_proxies(&self.config).err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
         let mut files = credential_files(&self.config);
@@ -217,6 +218,7 @@ impl Bridge {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
+        check_proxies(&self.config)?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
@@ -239,6 +241,7 @@ impl Bridge {
             access,
             function,
             admin_origins,
+            proxies: self.config.proxies,
             page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
             channels,
             unlisten_delay: self.config.unlisten_delay,
@@ -353,6 +356,14 @@ fn handle_signals(
     }
     if reloads {
         reactor.handle_reloads()?;
+    }
+    Ok(())
+}
+
+/// Fails where proxies are to be believed and none is.
+fn check_proxies(config: &BridgeConfig) -> Result<(), BridgeError> {
+    if config.proxies.is_futile() {
+        return Err(BridgeError::NoTrustedProxy);
     }
     Ok(())
 }

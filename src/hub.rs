@@ -236,7 +236,7 @@ impl Hub {
             retries: Retries::new(settings.epoch_seed),
             postgres: Postgres::default(),
             upstream,
-            endpoints: EndpointsBySlot::default(),
+            endpoints: EndpointsBySlot::new(settings.proxies),
             refusals: Refusals::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),

@@ -103,6 +103,7 @@ pub use self::{
         cookie::TokenCookieError,
         globs::Globs,
         jwt::{JwtRules, KeyFault},
+        proxies::{Cidr, CidrError, ProxyHeader, TrustedProxies},
         templates::TemplateError,
         visitor::{Verdict, Visitor},
     },

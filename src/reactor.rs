@@ -385,10 +385,9 @@ impl Reactor {
             let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
                 return;
             };
-            let id = if accepted.is_excess {
-                self.hub.handle_excess()
-            } else {
-                self.hub.handle_connected(accepted.endpoints())
+            let is_excess = accepted.is_excess;
+            let Some(id) = self.hub.handle_accepted(accepted.endpoints(), is_excess) else {
+                continue;
             };
             // It may have displaced another client, whose descriptor is closed first, to stay
             // within the limit.

@@ -37,6 +37,8 @@ mod descriptors;
 mod deserted;
 #[path = "contract/events.rs"]
 mod events;
+#[path = "contract/forwarded.rs"]
+mod forwarded;
 #[path = "contract/function.rs"]
 mod function;
 #[path = "contract/group.rs"]

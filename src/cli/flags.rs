@@ -6,6 +6,7 @@
 
 mod auth;
 mod jwt;
+mod proxies;
 mod row;
 mod units;
 
@@ -196,6 +197,9 @@ pub(crate) static FLAGS: &[Flag] = &[
                or repeated",
         ..ROW
     },
+    proxies::TRUSTED_PROXY,
+    proxies::PROXY_HEADER,
+    proxies::PROXY_PROTOCOL,
     Flag {
         long: "allow-subscribe",
         value: Value::List("GLOBS", |it, lists| {

@@ -32,6 +32,21 @@ use crate::{
 impl Hub {
     // ---- sockets that were accepted
 
+    /// A socket was accepted, with the last descriptor if `is_excess`. `None`: it is to be let go
+    /// unheard. Where proxies say in a preamble for whom a connection is, anybody else could say so, too.
+    pub fn handle_accepted(&mut self, endpoints: Endpoints, is_excess: bool) -> Option<ClientId> {
+        if !self.endpoints.take(endpoints) {
+            let reason = "it is no --trusted-proxy, and --proxy-protocol takes no others";
+            self.refuse_unheard(endpoints.peer, reason);
+            return None;
+        }
+        Some(if is_excess {
+            self.handle_excess(endpoints)
+        } else {
+            self.handle_connected(endpoints)
+        })
+    }
+
     /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
     /// refused, and if there is no room, the most dispensable connection goes.
     pub fn handle_connected(&mut self, endpoints: Endpoints) -> ClientId {
@@ -42,15 +57,16 @@ impl Hub {
             self.make_room();
         }
         let id = self.insert(Kind::Client, endpoints);
-        self.room.note_address(id.slot, endpoints.peer);
+        self.room
+            .note_address(id.slot, self.endpoints.limited(id.slot));
         self.note(EvictionClass::Unfinished, id.slot);
         id
     }
 
     /// A socket was accepted though no descriptor is left for it: it is told so, within a second.
-    pub fn handle_excess(&mut self) -> ClientId {
+    pub fn handle_excess(&mut self, endpoints: Endpoints) -> ClientId {
         self.metrics.connections_excess += 1;
-        let id = self.insert(Kind::Excess, Endpoints::default());
+        let id = self.insert(Kind::Excess, endpoints);
         self.note(EvictionClass::Refused, id.slot);
         self.note(EvictionClass::Unfinished, id.slot);
         id
@@ -74,7 +90,7 @@ impl Hub {
         self.metrics.connections += 1;
         let now = self.clock.tick();
         let id = self.clients.insert(kind, now);
-        self.endpoints.note(id.slot, endpoints);
+        self.endpoints.note(id.slot, endpoints, kind == Kind::Admin);
         self.delivery.attach(id.slot);
         self.authorization.attach(id.slot, now);
         id

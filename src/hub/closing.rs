@@ -310,6 +310,7 @@ impl Hub {
         }
         self.delivery.detach(slot);
         self.unparsed.take(slot);
+        self.endpoints.forget(slot);
         self.publishing.disconnect(slot);
         self.asking.forget(slot);
         self.authorization.forget(slot);

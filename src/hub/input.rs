@@ -3,7 +3,7 @@
 //! What is answered to a request is `requests`'s, what a client may do `authorization`'s.
 
 use super::{
-    Action, Hub,
+    Action, Disconnect, Hub,
     authorization::Forbidden,
     beginning::Beginning,
     clients::Phase,
@@ -18,12 +18,42 @@ use super::{
 };
 use crate::{
     channel::{Channel, ChannelKey},
+    http::proxy_protocol::{self, PREAMBLE_BYTES_MAX},
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage, Since},
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
 impl Hub {
+    /// The next bytes of a connection came; how many of them are of its proxy's preamble, and not of the
+    /// client. The others go where they went without one. `None`: all of them, and the preamble goes on,
+    /// or the connection is let go.
+    pub fn handle_preamble(&mut self, client: ClientId, input: &[u8]) -> Option<usize> {
+        let slot = client.slot;
+        if !self.is_current(client) || !self.endpoints.awaits_preamble(slot) {
+            return Some(0);
+        }
+        let mut whole = self.clients.take_head(slot).unwrap_or_default();
+        let before = whole.len();
+        whole.extend_from_slice(&input[..input.len().min(PREAMBLE_BYTES_MAX)]);
+        match proxy_protocol::parse(&whole) {
+            Ok(None) => {
+                self.clients.keep_head(slot, whole);
+                None
+            }
+            Ok(Some(preamble)) => {
+                self.endpoints.note_preamble(slot, preamble.client);
+                self.room.note_address(slot, self.endpoints.limited(slot));
+                Some(preamble.bytes - before)
+            }
+            Err(error) => {
+                self.refuse_unheard(self.endpoints.peer(slot), &error.to_string());
+                self.drop_client(slot, Disconnect::Drop);
+                None
+            }
+        }
+    }
+
     /// Bytes came from a client; they are unmasked in place.
     pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8]) {
         if !self.is_current(client) {

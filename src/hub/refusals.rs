@@ -1,23 +1,48 @@
-//! What strangers make us log: for each status one line a second, the rest counted.
+//! What strangers make us log: for each cause one line a second, the rest counted.
 //!
 //! Owns when a line is due. Anybody may be refused as often as they like.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-use super::subprotocol::{NEWEST, Offer};
+use super::{
+    site::Lost,
+    subprotocol::{NEWEST, Offer},
+};
 use crate::http::response::Status;
 
 /// The refusals of the last second, and what was said before.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// By code, of which there are few.
-    recent: BTreeMap<u16, Recent>,
+    /// By cause, of which there are few.
+    recent: BTreeMap<Cause, Recent>,
     /// The log says which subprotocol to offer.
     has_told_subprotocol: bool,
+    /// The log says what the proxy in between has to pass on, by what it did not.
+    has_told_lost: BTreeSet<&'static str>,
+}
+
+/// Why a line is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// A response with this code.
+    Status(u16),
+    /// A connection that was closed for want of a preamble.
+    Preamble,
+}
+
+/// As in `refused 192.0.2.1 with 403`.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(code) => write!(f, " with {code}"),
+            Self::Preamble => f.write_str(" unheard"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -31,12 +56,28 @@ struct Recent {
 impl Refusals {
     /// Says in the log why a peer is refused, unless others were with this status within the second.
     pub(super) fn log(&mut self, status: Status, reason: &str, peer: Option<IpAddr>, now: Instant) {
-        if self.note(status, now) {
-            let code = status.code();
+        self.log_cause(Cause::Status(status.code()), reason, peer, now);
+    }
+
+    /// The same of a connection that is closed since its proxy does not say for whom it is.
+    pub(super) fn log_preamble(&mut self, reason: &str, peer: Option<IpAddr>, now: Instant) {
+        self.log_cause(Cause::Preamble, reason, peer, now);
+    }
+
+    fn log_cause(&mut self, cause: Cause, reason: &str, peer: Option<IpAddr>, now: Instant) {
+        if self.note(cause, now) {
             match peer {
-                Some(peer) => tracing::warn!("refused {peer} with {code}: {reason}"),
-                None => tracing::warn!("refused a client with {code}: {reason}"),
+                Some(peer) => tracing::warn!("refused {peer}{cause}: {reason}"),
+                None => tracing::warn!("refused a client{cause}: {reason}"),
             }
+        }
+    }
+
+    /// Says in the log, once each, what a proxy in between has to do.
+    pub(super) fn note_lost(&mut self, lost: Lost) {
+        let Lost { what, why, .. } = lost;
+        if self.has_told_lost.insert(what) {
+            tracing::warn!("{what}: {why}");
         }
     }
 
@@ -52,8 +93,8 @@ impl Refusals {
 
     /// Says how many were refused without a word.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while let Some((code, count)) = self.poll(now) {
-            tracing::warn!("refused {count} more with {code} since");
+        while let Some((cause, count)) = self.poll(now) {
+            tracing::warn!("refused {count} more{cause} since");
         }
     }
 
@@ -63,9 +104,9 @@ impl Refusals {
         counted.map(|it| it.logged_at + LINE_INTERVAL).min()
     }
 
-    /// Somebody is refused with this status now; whether that is worth a line.
-    fn note(&mut self, status: Status, now: Instant) -> bool {
-        match self.recent.get_mut(&status.code()) {
+    /// Somebody is refused for this now; whether that is worth a line.
+    fn note(&mut self, cause: Cause, now: Instant) -> bool {
+        match self.recent.get_mut(&cause) {
             Some(recent) if now < recent.logged_at + LINE_INTERVAL || recent.unlogged > 0 => {
                 recent.unlogged += 1;
                 false
@@ -75,22 +116,22 @@ impl Refusals {
                     logged_at: now,
                     unlogged: 0,
                 };
-                self.recent.insert(status.code(), recent);
+                self.recent.insert(cause, recent);
                 true
             }
         }
     }
 
-    /// A code, and how often it was given without a line, once that is worth one.
-    fn poll(&mut self, now: Instant) -> Option<(u16, u64)> {
+    /// A cause, and how often it was there without a line, once that is worth one.
+    fn poll(&mut self, now: Instant) -> Option<(Cause, u64)> {
         let is_due = |it: &Recent| it.unlogged > 0 && now >= it.logged_at + LINE_INTERVAL;
-        let (&code, recent) = self.recent.iter_mut().find(|(_, it)| is_due(it))?;
+        let (&cause, recent) = self.recent.iter_mut().find(|(_, it)| is_due(it))?;
         recent.logged_at = now;
-        Some((code, std::mem::take(&mut recent.unlogged)))
+        Some((cause, std::mem::take(&mut recent.unlogged)))
     }
 }
 
-/// For each status, at most one line in this time.
+/// For each cause, at most one line in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -99,30 +140,25 @@ mod tests {
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a point to count from")]
-    fn a_status_is_worth_a_line_a_second_and_the_rest_is_counted() {
+    fn a_cause_is_worth_a_line_a_second_and_the_rest_is_counted() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut refusals = Refusals::default();
-        assert!(refusals.note(Status::Forbidden, at(0)));
+        let forbidden = Cause::Status(403);
+        assert!(refusals.note(forbidden, at(0)));
         assert_eq!(refusals.poll_timeout(), None);
         for _ in 0..1_000 {
-            assert!(!refusals.note(Status::Forbidden, at(1)));
+            assert!(!refusals.note(forbidden, at(1)));
         }
-        assert!(refusals.note(Status::Unauthorized, at(1)), "another one");
+        assert!(refusals.note(Cause::Preamble, at(1)), "another one");
         assert_eq!(refusals.poll_timeout(), Some(at(1_000)));
         assert_eq!(refusals.poll(at(999)), None);
-        assert!(
-            !refusals.note(Status::Forbidden, at(1_000)),
-            "counted with them"
-        );
-        assert_eq!(refusals.poll(at(1_000)), Some((403, 1_001)));
+        assert!(!refusals.note(forbidden, at(1_000)), "counted with them");
+        assert_eq!(refusals.poll(at(1_000)), Some((forbidden, 1_001)));
         assert_eq!(refusals.poll(at(1_000)), None);
-        assert!(!refusals.note(Status::Forbidden, at(1_999)));
-        assert_eq!(refusals.poll(at(2_000)), Some((403, 1)));
+        assert!(!refusals.note(forbidden, at(1_999)));
+        assert_eq!(refusals.poll(at(2_000)), Some((forbidden, 1)));
         assert_eq!(refusals.poll_timeout(), None);
-        assert!(
-            refusals.note(Status::Forbidden, at(3_000)),
-            "a second later"
-        );
+        assert!(refusals.note(forbidden, at(3_000)), "a second later");
     }
 }

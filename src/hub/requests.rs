@@ -3,6 +3,8 @@
 //! What becomes of a head is `judge`'s to say, the order of the answers `exchange`'s; a connection
 //! that becomes a client's is `input`'s from there on, and a publish `publishes`'s.
 
+use std::net::IpAddr;
+
 use super::{
     Action, Disconnect, Hub,
     answer::Answer,
@@ -51,6 +53,12 @@ impl Hub {
         self.refusals.log(status, reason, peer, now);
     }
 
+    /// A connection is let go, since its proxy does not say for whom it is.
+    pub(super) fn refuse_unheard(&mut self, peer: Option<IpAddr>, reason: &str) {
+        self.metrics.preambles_refused += 1;
+        self.refusals.log_preamble(reason, peer, self.clock.now());
+    }
+
     // ---- heads
 
     /// The first bytes of a connection, which may be a head.
@@ -87,6 +95,8 @@ impl Hub {
 
     /// What becomes of a request that was read.
     fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
+        self.endpoints.note_request(slot, &request.fields);
+        self.room.note_address(slot, self.endpoints.limited(slot));
         let mut judge = Judge {
             slot,
             clients: &self.clients,
@@ -104,12 +114,19 @@ impl Hub {
             work: &mut self.work,
             metrics: &mut self.metrics,
         };
-        match judge.judge(request) {
+        let mut reply = match judge.judge(request) {
             Judged::Reply(reply) => reply,
             Judged::Report { of, is_head_only } => {
                 Reply::Respond(self.report(of).head_only(is_head_only))
             }
+        };
+        if let Reply::Respond(answer) = &mut reply {
+            // By the time that it is sent, another client may ask on the connection.
+            if let Some(reason) = answer.refusal.take() {
+                self.log_refusal(slot, answer.status, &reason);
+            }
         }
+        reply
     }
 
     fn report(&self, of: Report) -> Answer {
@@ -177,6 +194,9 @@ impl Hub {
         let mut is_new = !exchange.is_inside_request();
         let mut at = 0;
         loop {
+            if !exchange.is_inside_request() {
+                self.endpoints.forget_request(slot);
+            }
             self.flush_answers(slot, &mut exchange);
             if exchange.is_last() || self.keep_requests(slot, &exchange, &input[at..]) {
                 break;

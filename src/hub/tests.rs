@@ -14,6 +14,7 @@ mod locked;
 mod metrics;
 mod opening;
 mod proof;
+mod proxies;
 mod reader;
 mod requests;
 mod responses;

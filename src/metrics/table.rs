@@ -94,7 +94,9 @@ metrics! {
             handshakes_evicted: u64 = 0 => "handshakes_full",
                 "the oldest of 4,096 unfinished handshakes (503), or of those for which there is \
                  no room beyond `--max-clients` and 32 more";
-            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
+            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address";
+            preambles_refused: u64 = 0 => "preamble",
+                "under `--proxy-protocol`: no proxy that is trusted, or no sound preamble"
         };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };

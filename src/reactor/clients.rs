@@ -127,7 +127,10 @@ impl ClientSockets {
             Ok(0) if hub.handle_client_finished(client) => {}
             Ok(0) => self.lose(client, hub),
             Ok(bytes) => {
-                hub.handle_client_input(client, &mut buffer[..bytes]);
+                // Whatever is to be taken off the client's bytes comes behind the proxy's.
+                if let Some(of_proxy) = hub.handle_preamble(client, &buffer[..bytes]) {
+                    hub.handle_client_input(client, &mut buffer[of_proxy..bytes]);
+                }
                 // A short read has emptied the socket (epoll(7)), unless its end is behind it.
                 return bytes == buffer.len() || self.flags[slot] & ENDED != 0;
             }
