@@ -77,6 +77,8 @@ mod pooler;
 mod program;
 #[path = "contract/protocol.rs"]
 mod protocol;
+#[path = "contract/protocol_schema.rs"]
+mod protocol_schema;
 #[path = "contract/proxies.rs"]
 mod proxies;
 #[path = "contract/publishing.rs"]
@@ -99,6 +101,8 @@ mod resuming;
 mod rfc6455;
 #[path = "contract/rolling.rs"]
 mod rolling;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "contract/semantics.rs"]
 mod semantics;
 #[path = "contract/service.rs"]

@@ -34,7 +34,7 @@ mod vitals;
 use std::{env, time::Duration};
 
 use self::shared::{
-    audit, client, crowd, harness, histogram, ledger, patient, program, random, raw, sql,
+    audit, client, crowd, harness, histogram, ledger, patient, program, random, raw, schema, sql,
     sql_publisher,
 };
 use self::{

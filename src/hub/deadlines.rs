@@ -211,9 +211,9 @@ pub(super) fn next_look(phase: &Phase, times: Times, limits: &Limits) -> Duratio
         Phase::Http(_) => Duration::ZERO,
         // Its silence is ours, or may be: that shows only while it lasts.
         Phase::Open { pinged, .. } if pinged || is_paused => Duration::ZERO,
-        Phase::Open { .. } if is_stream => limits.ping_interval.saturating_sub(in_phase),
         Phase::Open { .. } => {
-            let ping = limits.ping_interval.saturating_sub(silence);
+            let quiet = if is_stream { in_phase } else { silence };
+            let ping = limits.ping_interval.saturating_sub(quiet);
             let message = in_message.map(|it| limits.message_timeout.saturating_sub(it));
             let ending = ending.map(|it| it.next_look());
             [message, ending]
@@ -257,27 +257,39 @@ mod tests {
         ];
         let moments = [0, 1, 4_999, 5_000, 9_999, 10_000, 24_999, 25_000, 60_000];
         let moments = moments.map(Duration::from_millis);
+        let end = |left, is_told| Some((Duration::from_millis(left), is_told));
+        let ends = [
+            None,
+            end(70_000, false),
+            end(60_001, false),
+            end(5_000, false),
+            end(5_000, true),
+            end(30_000, true),
+            end(0, true),
+        ];
         for phase in &phases {
             for (silence, in_phase) in moments.iter().flat_map(|a| moments.map(|b| (*a, b))) {
-                let times = |later: Duration| Times {
-                    is_stream: false,
-                    silence: silence + later,
-                    in_phase: in_phase + later,
-                    in_message: (in_phase < silence).then_some(silence + later),
-                    standstill: None,
-                    is_paused: false,
-                    ending: None,
-                };
-                let wait = next_look(phase, times(Duration::ZERO), &limits);
-                let just_before = times(wait.saturating_sub(Duration::from_millis(1)));
-                if !wait.is_zero() {
-                    let verdict = judge(phase, just_before, &limits);
-                    assert_eq!(
-                        verdict,
-                        Verdict::Wait,
-                        "{phase:?}, {times:?}",
-                        times = times(wait)
-                    );
+                for (is_stream, left) in
+                    [false, true].into_iter().flat_map(|a| ends.map(|b| (a, b)))
+                {
+                    let times = |later: Duration| Times {
+                        is_stream,
+                        silence: silence + later,
+                        in_phase: in_phase + later,
+                        in_message: (in_phase < silence).then_some(silence + later),
+                        standstill: None,
+                        is_paused: false,
+                        ending: left.map(|(left, is_told)| Ending {
+                            left: left.saturating_sub(later),
+                            is_told,
+                        }),
+                    };
+                    let wait = next_look(phase, times(Duration::ZERO), &limits);
+                    if !wait.is_zero() {
+                        let just_before = times(wait.saturating_sub(Duration::from_millis(1)));
+                        let verdict = judge(phase, just_before, &limits);
+                        assert_eq!(verdict, Verdict::Wait, "{phase:?}, {:?}", times(wait));
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Why a request is refused: every code, one row each.
 //!
 //! The row is the only place: the code that clients see, the label in metrics, the list of all
-//! codes and the table of `README.md` are made from it. Refuses to know the callers that refuse.
+//! codes and the table of `docs/protocol.md` are made from it. Refuses to know the callers that refuse.
 
 use serde::{Serialize, Serializer};
 
@@ -90,14 +90,22 @@ mod tests {
     use crate::laid_out;
 
     #[test]
-    fn the_table_of_error_codes_in_the_readme_is_that_of_the_program() {
+    fn the_table_of_error_codes_in_the_docs_is_that_of_the_program() {
         let rows = ErrorCode::LABELS.iter().zip(ErrorCode::MEANINGS);
         let rows = rows.map(|(label, meaning)| format!("| `{label}` |{meaning} |\n"));
         let table = format!(
             "\n| error code | why |\n| --- | --- |\n{}\n",
             rows.collect::<String>()
         );
-        laid_out::check("README.md", "src/message/error_code.rs", &table);
+        laid_out::check("docs/protocol.md", "src/message/error_code.rs", &table);
+    }
+
+    #[test]
+    fn the_schema_has_every_error_code() {
+        let schema = include_str!("../../docs/protocol.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let codes = &schema["$defs"]["error"]["properties"]["code"]["enum"];
+        assert_eq!(*codes, serde_json::json!(ErrorCode::LABELS));
     }
 
     #[test]

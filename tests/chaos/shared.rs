@@ -27,6 +27,9 @@ pub mod random;
 #[path = "../contract/raw.rs"]
 #[expect(dead_code, reason = "the contract's tests need the rest")]
 pub mod raw;
+#[path = "../support/schema.rs"]
+#[expect(dead_code, reason = "the contract's tests need the rest")]
+pub mod schema;
 #[path = "../contract/sql.rs"]
 #[expect(dead_code, reason = "the contract's tests need the rest")]
 pub mod sql;

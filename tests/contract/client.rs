@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
-use crate::{harness::PATIENCE, patient::Patient};
+use crate::{harness::PATIENCE, patient::Patient, schema};
 
 /// A client with the messages that it has read and no test has taken yet.
 pub struct Client {
@@ -205,7 +205,7 @@ impl Client {
     pub fn next_or_end(&mut self) -> Option<Value> {
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Text(text)) => return Some(parsed(&text)),
                 Ok(_) => {}
                 Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     panic!("nothing comes");
@@ -250,7 +250,7 @@ impl Client {
         let began = Instant::now();
         loop {
             match self.socket.read() {
-                Ok(Message::Text(text)) => return serde_json::from_str(&text).unwrap(),
+                Ok(Message::Text(text)) => return parsed(&text),
                 Ok(Message::Ping(_) | Message::Pong(_)) => assert!(
                     began.elapsed() < 2 * PATIENCE,
                     "pings alone instead of a message; unread: {:#?}",
@@ -261,4 +261,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A message of the bridge, which is one of the protocol.
+#[track_caller]
+fn parsed(text: &str) -> Value {
+    let message = serde_json::from_str(text).unwrap();
+    schema::check_message(&message);
+    message
 }

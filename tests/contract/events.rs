@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     harness::{Bridge, Database, bridge_and_database},
     raw::Raw,
+    schema,
 };
 
 /// `curl -N` on a stream of events, ended when it is dropped.
@@ -46,7 +47,9 @@ impl Curl {
             } else if let Some(value) = line.strip_prefix("id: ") {
                 value.clone_into(&mut self.last_event_id);
             } else if let Some(value) = line.strip_prefix("data: ") {
-                return (name, serde_json::from_str(value).unwrap());
+                let data = serde_json::from_str(value).unwrap();
+                schema::check_event(&name, &data);
+                return (name, data);
             }
         }
     }
@@ -78,7 +81,9 @@ fn post(bridge: &Bridge, channel: &str, payload: &str) -> (String, Value) {
         .expect("curl is installed");
     let text = String::from_utf8(output.stdout).unwrap();
     let (body, status) = text.rsplit_once('\n').unwrap();
-    (status.to_owned(), serde_json::from_str(body).unwrap())
+    let body = serde_json::from_str(body).unwrap();
+    schema::check_answer(&body);
+    (status.to_owned(), body)
 }
 
 #[test]

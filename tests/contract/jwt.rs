@@ -19,10 +19,10 @@ use crate::{
     raw::{Raw, upgrade_request},
 };
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// A file with one text.
-fn file(text: &str) -> (NamedTempFile, String) {
+pub fn file(text: &str) -> (NamedTempFile, String) {
     let file = NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
     let path = file.path().to_str().unwrap().to_owned();
@@ -46,7 +46,7 @@ fn now() -> u64 {
 }
 
 /// The token of a user, for so many seconds.
-fn token(sub: &str, seconds: u64) -> String {
+pub fn token(sub: &str, seconds: u64) -> String {
     signed(&json!({"sub": sub, "exp": now() + seconds}), SECRET)
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{harness::PATIENCE, patient::Patient};
+use crate::{harness::PATIENCE, patient::Patient, schema};
 
 /// A stream of events that is open.
 pub struct Stream {
@@ -40,14 +40,28 @@ impl Stream {
         target: &str,
         last_event_id: &str,
     ) -> Result<Self, String> {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let position = match last_event_id {
             "" => String::new(),
             id => format!("Last-Event-ID: {id}\r\n"),
         };
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{position}\r\n");
+        let stream = Self::ask(address, host, target, &position)?;
+        Ok(Self {
+            last_event_id: last_event_id.to_owned(),
+            ..stream
+        })
+    }
+
+    /// Asks for `target` with a token.
+    pub fn try_open_with(address: SocketAddr, target: &str, token: &str) -> Result<Self, String> {
+        let authorization = format!("Authorization: Bearer {token}\r\n");
+        Self::ask(address, &address.to_string(), target, &authorization)
+    }
+
+    fn ask(address: SocketAddr, host: &str, target: &str, fields: &str) -> Result<Self, String> {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut inner = BufReader::new(Patient(stream));
         let mut head = Vec::new();
@@ -71,7 +85,7 @@ impl Stream {
         };
         Ok(Self {
             body: BufReader::new(body),
-            last_event_id: last_event_id.to_owned(),
+            last_event_id: String::new(),
         })
     }
 
@@ -96,6 +110,7 @@ impl Stream {
                 value.clone_into(&mut self.last_event_id);
             } else if let Some(value) = line.strip_prefix("data: ") {
                 let data = serde_json::from_str(value).unwrap();
+                schema::check_event(&name, &data);
                 return Line::Event(Event { name, data });
             }
         }
