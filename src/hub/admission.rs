@@ -157,6 +157,7 @@ impl Hub {
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, slot);
         self.room.open(slot);
+        self.log_beginning(slot);
     }
 
     /// The connection becomes a stream, which is silent until PostgreSQL has answered for its channels.
@@ -199,7 +200,7 @@ impl Hub {
                 (Ok(listened), Some(key)) => {
                     self.openings.note_wanted(slot, key, listened.is_some());
                     if listened.is_some() {
-                        self.channels.link(slot, key, Transport::EventStream.lane());
+                        self.link(slot, key, Transport::EventStream);
                     }
                 }
                 (Ok(_), None) => debug_assert!(false, "what is wanted has a key"),
@@ -221,13 +222,17 @@ impl Hub {
             (false, true) => self.tell_status(slot, PostgresStatus::Down),
             (true, true) | (false, false) => {}
         }
+        let before = self.metrics.deliveries;
         self.beginning().join(slot, &opening);
+        let recovered = self.metrics.deliveries - before;
+        let told = opening.channels.len() as u64;
+        self.log.clients.note_output(slot, told + recovered);
         if opening.is_refused {
             let (reason, text) = (
                 CloseReason::Overloaded,
                 "a channel was refused, try again later",
             );
-            self.note_close(slot, reason);
+            self.note_close(slot, reason, reason.code());
             self.end_stream(slot, reason, text, false);
         }
     }

@@ -3,7 +3,7 @@
 //! What is answered to a request is `requests`'s, what a client may do `authorization`'s.
 
 use super::{
-    Action, Disconnect, Hub,
+    Action, Hub,
     authorization::Forbidden,
     beginning::Beginning,
     clients::Phase,
@@ -18,42 +18,12 @@ use super::{
 };
 use crate::{
     channel::{Channel, ChannelKey},
-    http::proxy_protocol::{self, PREAMBLE_BYTES_MAX},
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage, Since},
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
 impl Hub {
-    /// The next bytes of a connection came; how many of them are of its proxy's preamble, and not of the
-    /// client. The others go where they went without one. `None`: all of them, and the preamble goes on,
-    /// or the connection is let go.
-    pub fn handle_preamble(&mut self, client: ClientId, input: &[u8]) -> Option<usize> {
-        let slot = client.slot;
-        if !self.is_current(client) || !self.endpoints.awaits_preamble(slot) {
-            return Some(0);
-        }
-        let mut whole = self.clients.take_head(slot).unwrap_or_default();
-        let before = whole.len();
-        whole.extend_from_slice(&input[..input.len().min(PREAMBLE_BYTES_MAX)]);
-        match proxy_protocol::parse(&whole) {
-            Ok(None) => {
-                self.clients.keep_head(slot, whole);
-                None
-            }
-            Ok(Some(preamble)) => {
-                self.endpoints.note_preamble(slot, preamble.client);
-                self.room.note_address(slot, self.endpoints.limited(slot));
-                Some(preamble.bytes - before)
-            }
-            Err(error) => {
-                self.refuse_unheard(self.endpoints.peer(slot), &error.to_string());
-                self.drop_client(slot, Disconnect::Drop);
-                None
-            }
-        }
-    }
-
     /// Bytes came from a client; they are unmasked in place.
     pub fn handle_client_input(&mut self, client: ClientId, input: &mut [u8]) {
         if !self.is_current(client) {
@@ -251,6 +221,9 @@ impl Hub {
             }
             return !is_close;
         }
+        if matches!(input, Input::Text(_) | Input::Binary(_)) {
+            self.log.clients.note_input(slot);
+        }
         match input {
             Input::Text(text) if self.custom_protocol.is_some() => {
                 return self.take_message(slot, RawMessage::Text(text.to_owned()));
@@ -315,6 +288,7 @@ impl Hub {
                 RawMessage::Text(text) => encoder::append_text(text, out),
                 RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
             });
+            self.log.clients.note_output(client.slot, 1);
         }
     }
 
@@ -346,6 +320,7 @@ impl Hub {
             Ok(ClientMessage::Ping) => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
                 self.delivery.push(slot, |out| append_message(&pong, out));
+                self.log.clients.note_output(slot, 1);
             }
             Ok(ClientMessage::Auth(token)) => self.handle_auth(slot, token, id.as_ref()),
             Err(refusal) => {
@@ -372,6 +347,7 @@ impl Hub {
             let transport = self.clients.transport(slot);
             self.delivery
                 .push(slot, |out| transport.append(message, None, out));
+            self.log.clients.note_output(slot, 1);
         }
     }
 
@@ -442,15 +418,30 @@ impl Hub {
         }
         let transport = self.clients.transport(slot);
         if transport == Transport::EventStream {
-            self.channels.link(slot, key, transport.lane());
+            self.link(slot, key, transport);
             self.openings.note_confirmed(slot);
             self.join_if_answered(slot);
             return;
         }
         self.delivery.deliver(slot, self.channels.links().indexes());
-        self.channels.link(slot, key, transport.lane());
+        self.link(slot, key, transport);
         let judgement = self.judge(key, request.since.as_ref(), Patience::None);
+        let before = self.metrics.deliveries;
         self.beginning().subscribe(slot, key, request, judgement);
+        let recovered = self.metrics.deliveries - before;
+        self.log.clients.note_output(slot, 1 + recovered);
+    }
+
+    /// The client's channel begins.
+    pub(super) fn link(&mut self, slot: u32, key: ChannelKey, transport: Transport) {
+        let channel = self.channels.name(key).as_str();
+        tracing::debug!(target: "alle::client", client = slot, channel, "subscribed");
+        if !self.channels.links().contains(slot, key) {
+            self.log
+                .clients
+                .note_linked(slot, self.channels.counted(key));
+        }
+        self.channels.link(slot, key, transport.lane());
     }
 
     fn judge(&mut self, key: ChannelKey, since: Option<&Since>, patience: Patience) -> Judgement {
@@ -472,6 +463,11 @@ impl Hub {
         let name = channel.as_str();
         if let Some(key) = self.channels.find(name) {
             self.delivery.deliver(slot, self.channels.links().indexes());
+            if self.channels.links().contains(slot, key) {
+                self.log
+                    .clients
+                    .note_unlinked(slot, self.channels.counted(key));
+            }
             let now = self.clock.now();
             for Subscribe { id: overtaken, .. } in self.channels.unsubscribe(slot, key, now) {
                 let text = "an unsubscribe overtook this subscribe";

@@ -11,7 +11,7 @@ use super::{
     clients::Clients,
     endpoints::EndpointsBySlot,
     inquiries::Origin,
-    refusals::Refusals,
+    log::Refusals,
     reply::{Handshake, Publish, Reply, Stream},
     retries::Retries,
     room::Room,

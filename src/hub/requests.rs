@@ -12,15 +12,20 @@ use super::{
     eviction::EvictionClass,
     exchange::{Exchange, Step},
     judge::{Judge, Judged},
+    log::End,
     reply::Reply,
     site::Report,
     unlisten_delay::Parting,
     work::message_units,
 };
 use crate::{
-    access::visitor::{Verdict, Visitor},
+    access::{
+        Credential,
+        visitor::{Verdict, Visitor},
+    },
     http::{
         body::Framing,
+        proxy_protocol::{self, PREAMBLE_BYTES_MAX},
         request::{self, Request},
         response::Status,
     },
@@ -50,16 +55,69 @@ impl Hub {
     /// Says in the log why a client is refused, unless others of the kind were within the second.
     pub(super) fn log_refusal(&mut self, slot: u32, status: Status, reason: &str) {
         let (peer, now) = (self.endpoints.peer(slot), self.clock.now());
-        self.refusals.log(status, reason, peer, now);
+        self.log.refusals.log(status, reason, peer, now);
+    }
+
+    /// Says in the log that a connection is a client's from now on.
+    pub(super) fn log_beginning(&self, slot: u32) {
+        let address = self.endpoints.peer(slot).map(tracing::field::display);
+        let transport = tracing::field::debug(self.clients.transport(slot));
+        tracing::debug!(target: "alle::client", client = slot, address, transport, "a client came");
+    }
+
+    /// Says in the log how a client ended, by a close frame with `code` or without one.
+    pub(super) fn log_end(&mut self, slot: u32, code: Option<u16>, reason: &'static str) {
+        let credential = self.clients.credential(slot);
+        let end = End {
+            address: self.endpoints.peer(slot),
+            identity: credential.and_then(Credential::identity),
+            code,
+            reason,
+        };
+        let channels = self.channels.links().of_client(slot);
+        let counted = channels.map(|key| self.channels.counted(key));
+        let (now, metrics) = (self.clock.now(), &mut self.metrics);
+        self.log.clients.end(slot, &end, counted, now, metrics);
     }
 
     /// A connection is let go, since its proxy does not say for whom it is.
     pub(super) fn refuse_unheard(&mut self, peer: Option<IpAddr>, reason: &str) {
         self.metrics.preambles_refused += 1;
-        self.refusals.log_preamble(reason, peer, self.clock.now());
+        self.log
+            .refusals
+            .log_preamble(reason, peer, self.clock.now());
     }
 
     // ---- heads
+
+    /// The next bytes of a connection came; how many of them are of its proxy's preamble, and not of the
+    /// client. The others go where they went without one. `None`: all of them, and the preamble goes on,
+    /// or the connection is let go.
+    pub fn handle_preamble(&mut self, client: ClientId, input: &[u8]) -> Option<usize> {
+        let slot = client.slot;
+        if !self.is_current(client) || !self.endpoints.awaits_preamble(slot) {
+            return Some(0);
+        }
+        let mut whole = self.clients.take_head(slot).unwrap_or_default();
+        let before = whole.len();
+        whole.extend_from_slice(&input[..input.len().min(PREAMBLE_BYTES_MAX)]);
+        match proxy_protocol::parse(&whole) {
+            Ok(None) => {
+                self.clients.keep_head(slot, whole);
+                None
+            }
+            Ok(Some(preamble)) => {
+                self.endpoints.note_preamble(slot, preamble.client);
+                self.room.note_address(slot, self.endpoints.limited(slot));
+                Some(preamble.bytes - before)
+            }
+            Err(error) => {
+                self.refuse_unheard(self.endpoints.peer(slot), &error.to_string());
+                self.drop_client(slot, Disconnect::Drop);
+                None
+            }
+        }
+    }
 
     /// The first bytes of a connection, which may be a head.
     pub(super) fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
@@ -109,7 +167,7 @@ impl Hub {
             authorization: &mut self.authorization,
             room: &mut self.room,
             asking: &mut self.asking,
-            refusals: &mut self.refusals,
+            refusals: &mut self.log.refusals,
             retries: &mut self.retries,
             work: &mut self.work,
             metrics: &mut self.metrics,
@@ -125,6 +183,10 @@ impl Hub {
             if let Some(reason) = answer.refusal.take() {
                 self.log_refusal(slot, answer.status, &reason);
             }
+        }
+        if reply.takes_over() {
+            let now = self.clock.now();
+            self.log.clients.begin(slot, &request.fields, now);
         }
         reply
     }

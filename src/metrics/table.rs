@@ -103,6 +103,9 @@ metrics! {
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."
         "`lost` is a socket that ended without a close frame."
         counted { closes: Tally<&'static str, { close::LABELS.len() }> = Tally::new(close::LABELS) };
+    Counter alle_client_log_lines_omitted_total "Clients that left without a line in the log."
+        "Since 50 others had one in the same second."
+        counted { client_lines_omitted: u64 = 0 };
     Counter alle_errors_total {code} "Errors told to clients, by code."
         "Each is an `error` message; the codes are those of the protocol."
         counted {

@@ -9,15 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    site::Lost,
-    subprotocol::{NEWEST, Offer},
+use crate::{
+    http::response::Status,
+    hub::{
+        site::Lost,
+        subprotocol::{NEWEST, Offer},
+    },
 };
-use crate::http::response::Status;
 
 /// The refusals of the last second, and what was said before.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(in crate::hub) struct Refusals {
     /// By cause, of which there are few.
     recent: BTreeMap<Cause, Recent>,
     /// The log says which subprotocol to offer.
@@ -55,26 +57,37 @@ struct Recent {
 
 impl Refusals {
     /// Says in the log why a peer is refused, unless others were with this status within the second.
-    pub(super) fn log(&mut self, status: Status, reason: &str, peer: Option<IpAddr>, now: Instant) {
+    pub(in crate::hub) fn log(
+        &mut self,
+        status: Status,
+        reason: &str,
+        peer: Option<IpAddr>,
+        now: Instant,
+    ) {
         self.log_cause(Cause::Status(status.code()), reason, peer, now);
     }
 
     /// The same of a connection that is closed since its proxy does not say for whom it is.
-    pub(super) fn log_preamble(&mut self, reason: &str, peer: Option<IpAddr>, now: Instant) {
+    pub(in crate::hub) fn log_preamble(
+        &mut self,
+        reason: &str,
+        peer: Option<IpAddr>,
+        now: Instant,
+    ) {
         self.log_cause(Cause::Preamble, reason, peer, now);
     }
 
     fn log_cause(&mut self, cause: Cause, reason: &str, peer: Option<IpAddr>, now: Instant) {
+        let whom = peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
         if self.note(cause, now) {
-            match peer {
-                Some(peer) => tracing::warn!("refused {peer}{cause}: {reason}"),
-                None => tracing::warn!("refused a client{cause}: {reason}"),
-            }
+            tracing::warn!("refused {whom}{cause}: {reason}");
+        } else {
+            tracing::debug!("refused {whom}{cause}: {reason}");
         }
     }
 
     /// Says in the log, once each, what a proxy in between has to do.
-    pub(super) fn note_lost(&mut self, lost: Lost) {
+    pub(in crate::hub) fn note_lost(&mut self, lost: Lost) {
         let Lost { what, why, .. } = lost;
         if self.has_told_lost.insert(what) {
             tracing::warn!("{what}: {why}");
@@ -82,7 +95,7 @@ impl Refusals {
     }
 
     /// Says in the log, once, which subprotocol to offer.
-    pub(super) fn note_offer(&mut self, offer: &Offer) {
+    pub(in crate::hub) fn note_offer(&mut self, offer: &Offer) {
         if offer.is_foreign && !std::mem::replace(&mut self.has_told_subprotocol, true) {
             tracing::warn!(
                 "a client offers subprotocols of which none is spoken here, and most clients end \
@@ -92,14 +105,14 @@ impl Refusals {
     }
 
     /// Says how many were refused without a word.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub(in crate::hub) fn handle_timeout(&mut self, now: Instant) {
         while let Some((cause, count)) = self.poll(now) {
             tracing::warn!("refused {count} more{cause} since");
         }
     }
 
     /// When [`Self::handle_timeout`] has something to say.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub(in crate::hub) fn poll_timeout(&self) -> Option<Instant> {
         let counted = self.recent.values().filter(|it| it.unlogged > 0);
         counted.map(|it| it.logged_at + LINE_INTERVAL).min()
     }
