@@ -371,11 +371,12 @@ fn check_proxies(config: &BridgeConfig) -> Result<(), BridgeError> {
 /// Says in the log where the bridge is, and who can reach it.
 fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_required: bool) {
     if let Some(address) = admin_address {
-        tracing::info!("health and metrics are at http://{address}");
+        tracing::info!(target: "alle::bridge", "health and metrics are at http://{address}");
     }
-    tracing::info!("listening on ws://{address}");
+    tracing::info!(target: "alle::bridge", "listening on ws://{address}");
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
+            target: "alle::bridge",
             "{address} can be reached from other machines, and no token is required there: \
              see --token-file"
         );
@@ -454,6 +455,7 @@ fn warn_of_unbounded(config: &BridgeConfig) {
         (false, false) => return,
     };
     tracing::warn!(
+        target: "alle::bridge",
         "every valid JWT lets its bearer {verb}: see --jwt-subscribe-claim, --jwt-publish-claim, \
          --allow-subscribe and --allow-publish"
     );

@@ -309,7 +309,10 @@ impl Reactor {
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
             if self.credential_files.is_none() && !self.hub.has_function() {
-                tracing::info!("SIGHUP: there is no token file to read again");
+                tracing::info!(
+                    target: "alle::bridge",
+                    "SIGHUP: there is no token file to read again"
+                );
             }
             // Whoever sent the signal reads the log.
             let _read = self.reread_credentials();
@@ -331,7 +334,7 @@ impl Reactor {
         if self.hub.is_shutting_down() {
             return;
         }
-        tracing::info!("stopping");
+        tracing::info!(target: "alle::bridge", "stopping");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }

@@ -268,7 +268,7 @@ impl WebSocketServer {
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
-        tracing::info!("listening on ws://{address}");
+        tracing::info!(target: "alle::bridge", "listening on ws://{address}");
         Ok(Started {
             reactor,
             address,

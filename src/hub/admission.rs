@@ -406,7 +406,10 @@ impl Hub {
     /// Whatever the function said may be otherwise by now: it is asked again about everybody.
     pub fn ask_again(&mut self) {
         if self.authorization.forget_verdicts() {
-            tracing::info!("the function is asked again whose each token is");
+            tracing::info!(
+                target: "alle::client",
+                "the function is asked again whose each token is"
+            );
             self.recheck();
             self.forward_commands();
         }

@@ -46,7 +46,7 @@ impl ClientSockets {
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {
-            tracing::warn!("cannot watch a connection: {error}");
+            tracing::warn!(target: "alle::client", "cannot watch a connection: {error}");
             hub.handle_client_closed(client);
             return;
         }

@@ -80,9 +80,9 @@ impl Refusals {
     fn log_cause(&mut self, cause: Cause, reason: &str, peer: Option<IpAddr>, now: Instant) {
         let whom = peer.map_or_else(|| "a client".to_owned(), |peer| peer.to_string());
         if self.note(cause, now) {
-            tracing::warn!("refused {whom}{cause}: {reason}");
+            tracing::warn!(target: "alle::client", "refused {whom}{cause}: {reason}");
         } else {
-            tracing::debug!("refused {whom}{cause}: {reason}");
+            tracing::debug!(target: "alle::client", "refused {whom}{cause}: {reason}");
         }
     }
 
@@ -90,7 +90,7 @@ impl Refusals {
     pub(in crate::hub) fn note_lost(&mut self, lost: Lost) {
         let Lost { what, why, .. } = lost;
         if self.has_told_lost.insert(what) {
-            tracing::warn!("{what}: {why}");
+            tracing::warn!(target: "alle::client", "{what}: {why}");
         }
     }
 
@@ -98,6 +98,7 @@ impl Refusals {
     pub(in crate::hub) fn note_offer(&mut self, offer: &Offer) {
         if offer.is_foreign && !std::mem::replace(&mut self.has_told_subprotocol, true) {
             tracing::warn!(
+                target: "alle::client",
                 "a client offers subprotocols of which none is spoken here, and most clients end \
                  the connection then: offer \"{NEWEST}\", or none"
             );
@@ -107,7 +108,7 @@ impl Refusals {
     /// Says how many were refused without a word.
     pub(in crate::hub) fn handle_timeout(&mut self, now: Instant) {
         while let Some((cause, count)) = self.poll(now) {
-            tracing::warn!("refused {count} more{cause} since");
+            tracing::warn!(target: "alle::client", "refused {count} more{cause} since");
         }
     }
 

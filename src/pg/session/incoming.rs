@@ -238,7 +238,10 @@ impl Session {
                 // A server that sends one may send millions.
                 if !mem::replace(&mut self.server.is_foreign, true) {
                     let tag = tag.escape_ascii();
-                    tracing::warn!("messages of an unknown type, as '{tag}', are skipped");
+                    tracing::warn!(
+                        target: "alle::postgres",
+                        "messages of an unknown type, as '{tag}', are skipped"
+                    );
                 }
                 Ok(Step::Silent)
             }
@@ -278,7 +281,10 @@ impl Session {
             _ if error.is_fatal() => Err(SessionError::Server(error)),
             Phase::Authenticating(_) | Phase::Starting => Err(SessionError::Server(error)),
             Phase::SettingUp { .. } => {
-                tracing::warn!("the backend's time limits or encoding stay as they are: {error}");
+                tracing::warn!(
+                    target: "alle::postgres",
+                    "the backend's time limits or encoding stay as they are: {error}"
+                );
                 Ok(Step::Silent)
             }
             Phase::Ready | Phase::Closing | Phase::Failing(_) | Phase::Over => {
