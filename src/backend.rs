@@ -379,10 +379,7 @@ impl Backend {
             }
             Operation::Unlisten(key) => {
                 if let Err(error) = result {
-                    tracing::warn!(
-                        target: "alle::postgres",
-                        "PostgreSQL refused to UNLISTEN: {error}"
-                    );
+                    tracing::warn!(target: "alle::postgres", "UNLISTEN was refused: {error}");
                 }
                 Some(Event::Unlistened(key))
             }

@@ -11,6 +11,7 @@ mod frames;
 mod jwt;
 mod limits;
 mod locked;
+mod log;
 mod metrics;
 mod opening;
 mod proof;

@@ -223,6 +223,11 @@ mod tests {
     }
 
     #[test]
+    fn a_client_costs_48_bytes_and_its_user_agent() {
+        assert_eq!(size_of::<Stay>(), 48);
+    }
+
+    #[test]
     fn what_strangers_write_is_cut_at_128_bytes_and_escaped() {
         for (text, expected) in [
             ("x".repeat(128), "x".repeat(128)),
