@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group users bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group workers users bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -111,6 +111,11 @@ group: setup ## kill and replace bridges of a group under load: make group ROUND
 	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) ALLE_GROUP_BINARY=$(BINARY) cargo test --release --locked \
 		--test contract -- --nocapture --test-threads 1 --include-ignored \
 		--skip haproxy $(if $(BINARY),,--skip another_version) group rolling
+
+workers: setup ## kill and renew workers on one port under load: make workers ROUNDS=50
+	@# Optimized, the crowd as well.
+	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) cargo test --release --locked --test contract -- --nocapture \
+		--test-threads 1 workers::renewals workers_harmed::a_worker_is_killed
 
 users: setup ## let users refresh their tokens under load: make users USERS=10000
 	@ALLE_USERS=$(or $(USERS),10000) cargo test --release --locked --test contract \

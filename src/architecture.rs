@@ -17,6 +17,7 @@
 //!
 //! ```text
 //! cli                        what was typed, what it means, one command each
+//! workers, worker            several bridges on one port: the parent, and its bridges' side of the pipe
 //! bridge, listener,          the library's front doors: configuration in, a running loop out
 //! web_socket_server, doctor
 //! running                    a server that has started, on a thread of its own
@@ -26,6 +27,7 @@
 //! reactor                    Poll, sockets, the turn: IO and the clock (and a smaller turn for
 //!                            listener and doctor, which have PostgreSQL and no clients)
 //! handle, queue              what it shares with other threads: a stop, and a queue either way
+//! service_manager, terminal   who started us: what it is told, and whether it has gone
 //! token_file                 read at the start and again when a signal says so
 //! group_key_file             the secret of a group, read at the start
 //! surroundings               variables, files and sockets that connection settings want, anew for

@@ -25,7 +25,10 @@ use crate::{
     error::BridgeError,
     group_key_file,
     handle::{Admission, AdmissionTicket, Handle, Owner},
-    hub::{Hub, Page, Settings, group::GroupSettings},
+    hub::{
+        Hub, Page, Settings,
+        group::{GroupKey, GroupSettings},
+    },
     operation::Operation,
     process,
     reactor::{Listener, Reactor},
@@ -59,6 +62,15 @@ pub struct Bridge {
     exits: bool,
     log_lines_dropped: Arc<AtomicU64>,
     managed: bool,
+    worker: Option<AsWorker>,
+}
+
+/// One of several on one port, which has a parent.
+struct AsWorker {
+    /// What is to be said once is said by the first one.
+    is_first: bool,
+    /// The name and the secret of the group of these workers.
+    group: Option<(String, Vec<u8>)>,
 }
 
 impl Bridge {
@@ -74,6 +86,7 @@ impl Bridge {
             exits: false,
             log_lines_dropped: Arc::default(),
             managed: false,
+            worker: None,
         }
     }
 
@@ -159,6 +172,14 @@ impl Bridge {
         self
     }
 
+    /// Is one of several on one port: it accepts clients when its parent says so, which answers for
+    /// health and metrics as well, and belongs to this group, if none was configured.
+    #[must_use]
+    pub(crate) fn with_parent(mut self, is_first: bool, group: Option<(String, Vec<u8>)>) -> Self {
+        self.worker = Some(AsWorker { is_first, group });
+        self
+    }
+
     /// A handle that stops the bridge, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.owner.0))
@@ -227,7 +248,10 @@ impl Bridge {
         access.is_asked = self.admission.is_some();
         let is_token_required = access.is_token_required();
         let is_guarded = is_token_required || access.is_asked;
-        warn_of_unbounded(&self.config);
+        let speaks_for_all = self.speaks_for_all();
+        if speaks_for_all {
+            warn_of_unbounded(&self.config);
+        }
         let mut limits = self.config.limits;
         // Called in any case, since it raises the limit of open files.
         let clients_max = startup::clients_max();
@@ -235,7 +259,8 @@ impl Bridge {
         let page = self.config.playground;
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
-        let admin_origins = admin_address.is_some().then(|| access.origins.clone());
+        let has_admin = admin_address.is_some() || self.worker.is_some();
+        let admin_origins = has_admin.then(|| access.origins.clone());
         let settings = Settings {
             limits,
             access,
@@ -267,7 +292,14 @@ impl Bridge {
             handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
                 .map_err(BridgeError::Io)?;
         }
-        announce(address, admin_address, is_guarded);
+        if self.worker.is_some() {
+            reactor.hold_clients(true);
+        } else {
+            announce(address, admin_address);
+        }
+        if speaks_for_all {
+            warn_of_reach(address, is_guarded);
+        }
         if let Some(service_manager) = self.managed.then(startup::service_manager).flatten() {
             reactor.set_service_manager(service_manager);
         }
@@ -291,13 +323,21 @@ impl Bridge {
         })
     }
 
+    /// Whether it is alone, or the first one.
+    fn speaks_for_all(&self) -> bool {
+        self.worker.as_ref().is_none_or(|it| it.is_first)
+    }
+
     /// The group, where the bridge belongs to one.
     fn group(&self) -> Result<Option<GroupSettings>, BridgeError> {
-        let Some(name) = &self.config.group else {
-            return match self.config.group_key_file {
-                Some(_) => Err(BridgeError::GroupKeyAlone),
-                None => Ok(None),
-            };
+        let of_workers = self.worker.as_ref().and_then(|it| it.group.as_ref());
+        let (name, own_key) = match (&self.config.group, of_workers) {
+            (Some(name), _) => (name, None),
+            (None, _) if self.config.group_key_file.is_some() => {
+                return Err(BridgeError::GroupKeyAlone);
+            }
+            (None, Some((name, key))) => (name, GroupKey::new(key)),
+            (None, None) => return Ok(None),
         };
         let control = GroupSettings::control_channel(name);
         let control = control.map_err(|error| BridgeError::GroupName(name.clone(), error))?;
@@ -308,7 +348,7 @@ impl Bridge {
             .map(group_key_file::read);
         Ok(Some(GroupSettings {
             control,
-            key: key.transpose().map_err(BridgeError::GroupKey)?,
+            key: key.transpose().map_err(BridgeError::GroupKey)?.or(own_key),
             seed: startup::seed().map_err(BridgeError::Io)?,
             fill_bytes_max: self.config.limits.history_bytes_max,
         }))
@@ -317,13 +357,16 @@ impl Bridge {
     /// The listeners for clients and for the admin address: those of the program, else as passed,
     /// else as configured.
     fn listeners(&mut self) -> Result<(Listener, Option<Listener>), BridgeError> {
-        let passed = self.managed.then(startup::passed_listeners).transpose();
-        let passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
+        let passed = self
+            .managed
+            .then(|| startup::passed_listeners(1))
+            .transpose();
+        let mut passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
         let own = self.listener.take().map(Listener::from_std);
         let own_admin = self.admin_listener.take().map(Listener::from_std);
         let own = own.transpose().map_err(BridgeError::Io)?;
         let own_admin = own_admin.transpose().map_err(BridgeError::Io)?;
-        let clients = match own.or(passed.clients) {
+        let clients = match own.or_else(|| passed.clients.pop()) {
             Some(clients) => clients,
             None => startup::listen(&self.config.ws_bind_addr)?,
         };
@@ -368,12 +411,16 @@ fn check_proxies(config: &BridgeConfig) -> Result<(), BridgeError> {
     Ok(())
 }
 
-/// Says in the log where the bridge is, and who can reach it.
-fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, is_token_required: bool) {
+/// Says in the log where the bridge is.
+fn announce(address: SocketAddr, admin_address: Option<SocketAddr>) {
     if let Some(address) = admin_address {
         tracing::info!(target: "alle::bridge", "health and metrics are at http://{address}");
     }
     tracing::info!(target: "alle::bridge", "listening on ws://{address}");
+}
+
+/// Says in the log who can reach the bridge.
+fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
             target: "alle::bridge",

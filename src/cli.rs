@@ -86,7 +86,9 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     for note in notes {
         output.complain(&format!("alle: {note}"));
     }
-    for warning in warnings {
+    // The parent of a worker has said it.
+    let is_said = matches!(&command, Command::Serve(options) if options.is_worker);
+    for warning in warnings.into_iter().filter(|_| !is_said) {
         // What `alle doctor` finds is read by a person, and its log is off by default.
         if prints_findings(&command) {
             output.complain(&format!("alle: warning: {warning}"));
@@ -97,7 +99,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     match command {
         Command::Help(topic) => output.text(&usage::help(topic)),
         Command::Version => output.line(&version()),
-        Command::Serve(config) => serve::run(*config, logs)?,
+        Command::Serve(options) => serve::run(options, logs)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output, logs)?,

@@ -125,6 +125,11 @@ impl Handle {
         self.order(|_| Ok(()), Order::Reload)
     }
 
+    /// Leaves connections waiting at the socket, or accepts them again.
+    pub(crate) fn hold_clients(&self, is_held: bool) {
+        self.shared.push(Order::Hold(is_held));
+    }
+
     /// Hands an order to the loop; what is not taken, or not answered, ends as `lost` says.
     fn order<T>(
         &self,
@@ -285,7 +290,13 @@ impl Shared {
             Some(Order::Publish(.., promise) | Order::Deliver(.., promise)) => {
                 promise.keep(Err(PublishError::Crowded));
             }
-            Some(Order::Metrics(_) | Order::Readiness(_) | Order::Reload(_) | Order::Judge(..))
+            Some(
+                Order::Metrics(_)
+                | Order::Readiness(_)
+                | Order::Reload(_)
+                | Order::Hold(_)
+                | Order::Judge(..),
+            )
             | None => {}
         }
     }

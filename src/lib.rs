@@ -90,11 +90,15 @@ mod reactor;
 mod regular_file;
 mod running;
 mod sandbox;
+mod service_manager;
 mod sse;
 mod startup;
 mod surroundings;
+mod terminal;
 mod token_file;
 mod web_socket_server;
+mod worker;
+mod workers;
 mod ws;
 
 pub use self::{
@@ -243,6 +247,12 @@ pub mod internals {
     }
     pub mod sse {
         pub use crate::sse::*;
+    }
+    pub mod workers {
+        pub use crate::{
+            worker::{NoParent, Worker},
+            workers::Workers,
+        };
     }
     pub mod ws {
         pub use crate::ws::*;

@@ -23,6 +23,8 @@ pub(crate) enum Order {
     Metrics(Promise<Option<String>>),
     Readiness(Promise<Result<(), String>>),
     Reload(Promise<Result<(), ReloadError>>),
+    /// Leave connections waiting, or accept them again.
+    Hold(bool),
     /// The answer about a client.
     Judge(ClientId, Verdict),
 }

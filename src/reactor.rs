@@ -13,11 +13,10 @@ mod backend;
 mod backend_reactor;
 mod clients;
 mod orders;
+mod passed;
 mod resolve;
-mod service;
 mod socket;
 mod source;
-mod terminal;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
 mod tls;
 
@@ -34,24 +33,21 @@ use signal_hook::{
 };
 use signal_hook_mio::v1_0::Signals;
 
-pub(crate) use self::{
-    accept::Listener,
-    backend_reactor::BackendReactor,
-    service::{PassedListeners, ServiceManager},
-};
+pub(crate) use self::{accept::Listener, backend_reactor::BackendReactor, passed::PassedListeners};
 use self::{
     accept::{Acceptor, Spare},
     backend::BackendSockets,
     clients::ClientSockets,
     orders::Surrounding,
     source::Source,
-    terminal::Terminal,
 };
 use crate::{
     handle::{Admission, Shared},
     hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
+    service_manager::ServiceManager,
+    terminal::Terminal,
     token_file::CredentialFiles,
 };
 

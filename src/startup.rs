@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
+    os::fd::OwnedFd,
     time::Instant,
 };
 
@@ -20,7 +21,8 @@ use crate::{
         config::{Config, ConfigError, ConnectionString},
         function::{FunctionName, FunctionNameError},
     },
-    reactor::{Listener, PassedListeners, ServiceManager},
+    reactor::{Listener, PassedListeners},
+    service_manager::ServiceManager,
     surroundings,
 };
 
@@ -78,8 +80,21 @@ pub(crate) enum ListenError {
     Bind(SocketAddr, io::Error),
 }
 
-/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)).
-pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
+/// One of several sockets of one address, over which the kernel spreads connections. It listens.
+pub(crate) fn shared_socket(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    Listener::bind_shared(address)?.into_socket()
+}
+
+/// A socket that listens on the first address of `HOST:PORT`.
+pub(crate) fn socket(address: &str) -> Result<(OwnedFd, SocketAddr), ListenError> {
+    let address = resolve(address)?;
+    let bound = Listener::bind(address).and_then(Listener::into_socket);
+    bound.map_err(|error| ListenError::Bind(address, error))
+}
+
+/// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)), at
+/// most so many of them for clients.
+pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let Some(count) = variable("LISTEN_FDS") else {
         return Ok(PassedListeners::default());
@@ -101,7 +116,7 @@ pub(crate) fn passed_listeners() -> io::Result<PassedListeners> {
         );
         return Ok(PassedListeners::default());
     }
-    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default())
+    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
 }
 
 /// The service manager, if there is one to notify.

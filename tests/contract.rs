@@ -127,3 +127,7 @@ mod surroundings;
 mod tokens;
 #[path = "contract/witness.rs"]
 mod witness;
+#[path = "contract/workers.rs"]
+mod workers;
+#[path = "contract/workers_harmed.rs"]
+mod workers_harmed;

@@ -158,7 +158,15 @@ fn check_outside_world(file: &Source, faults: &mut Vec<String>) {
             "serde" | "serde_json" => "JSON belongs to message.rs and access/jwt",
             _ if SOCKETS.iter().any(|socket| path.starts_with(socket)) => {
                 let is_taken = path == "std::net::TcpListener" && file.is_of(&FRONT_DOORS);
-                if is_taken || file.is_of(&["reactor", "cli", "sandbox"]) {
+                let is_of_manager =
+                    path.starts_with("std::os::unix::net") && file.is_of(&["service_manager"]);
+                // Of operators, and of clients on its way to the bridge.
+                let is_kept = file.is_of(&["workers", "worker"]);
+                if is_taken
+                    || is_of_manager
+                    || is_kept
+                    || file.is_of(&["reactor", "cli", "sandbox"])
+                {
                     continue;
                 }
                 "sockets belong to the reactor"
@@ -457,7 +465,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 34] = [
+const LAYERS: [(&str, &[&str]); 38] = [
     ("access", &[]),
     (
         "hub",
@@ -495,10 +503,14 @@ const LAYERS: [(&str, &[&str]); 34] = [
             "orders",
             "pg",
             "queue",
+            "service_manager",
             "surroundings",
+            "terminal",
             "token_file",
         ],
     ),
+    ("service_manager", &[]),
+    ("terminal", &[]),
     // The state that the loop shares with other threads, and its starters.
     (
         "handle",
@@ -527,7 +539,14 @@ const LAYERS: [(&str, &[&str]); 34] = [
     ("process", &["metrics"]),
     (
         "startup",
-        &["backend", "config", "pg", "reactor", "surroundings"],
+        &[
+            "backend",
+            "config",
+            "pg",
+            "reactor",
+            "service_manager",
+            "surroundings",
+        ],
     ),
     (
         "error",
@@ -558,6 +577,25 @@ const LAYERS: [(&str, &[&str]); 34] = [
             "startup",
             "token_file",
         ],
+    ),
+    // A parent of bridges: no reactor, no PostgreSQL, no clients.
+    (
+        "workers",
+        &[
+            "access",
+            "backoff",
+            "config",
+            "error",
+            "http",
+            "metrics",
+            "service_manager",
+            "startup",
+            "terminal",
+        ],
+    ),
+    (
+        "worker",
+        &["bridge", "config", "error", "handle", "workers"],
     ),
     (
         "web_socket_server",

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Print the version.
     Version,
     /// Start the bridge.
-    Serve(Box<BridgeConfig>),
+    Serve(ServeOptions),
     /// Listen through a bridge.
     Listen(ListenOptions),
     /// Send one notification through a bridge.
@@ -70,6 +70,19 @@ pub(crate) enum Command {
     Health(HealthOptions),
     /// Make a token.
     Token(TokenOptions),
+}
+
+/// `alle serve`.
+#[derive(Debug)]
+pub(crate) struct ServeOptions {
+    /// The bridge.
+    pub(crate) config: Box<BridgeConfig>,
+    /// How many processes serve.
+    pub(crate) workers: usize,
+    /// What keeps several from being started.
+    pub(crate) workers_fault: Option<String>,
+    /// Whether this process is one of them.
+    pub(crate) is_worker: bool,
 }
 
 /// `alle check`.
@@ -250,7 +263,12 @@ impl<'a> Meaning<'a> {
             CommandName::Publish => self.publish(settings, operands),
             CommandName::Serve => {
                 self.no_operands(operands)?;
-                Ok(Command::Serve(Box::new(settings.bridge)))
+                Ok(Command::Serve(ServeOptions {
+                    workers_fault: settings.workers_fault(),
+                    config: Box::new(settings.bridge),
+                    workers: settings.workers,
+                    is_worker: self.environment.is_of_worker(),
+                }))
             }
             CommandName::Demo => {
                 self.no_operands(operands)?;
@@ -267,9 +285,10 @@ impl<'a> Meaning<'a> {
             }
             CommandName::Check => {
                 self.no_operands(operands)?;
+                let faults = faults.into_iter().chain(settings.workers_fault());
                 Ok(Command::Check(CheckOptions {
+                    faults: faults.collect(),
                     config: Box::new(settings.bridge),
-                    faults,
                 }))
             }
             CommandName::Config => {

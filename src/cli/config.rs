@@ -59,13 +59,16 @@ fn toml(flag: &Flag, values: &[String]) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Count(..) => last.to_owned(),
-        Value::Bytes(..) | Value::Span(..) if last.bytes().all(|it| it.is_ascii_digit()) => {
+        Value::Bytes(..) | Value::Span(..) | Value::CountOrAuto(_)
+            if last.bytes().all(|it| it.is_ascii_digit()) =>
+        {
             last.to_owned()
         }
         Value::Text(..)
         | Value::Secret(..)
         | Value::Filter(_)
         | Value::File(_)
+        | Value::CountOrAuto(_)
         | Value::Bytes(..)
         | Value::Span(..) => string(last),
     }

@@ -160,7 +160,9 @@ fn typed(flag: &Flag, value: &DeValue<'_>, directory: &Path) -> Option<Vec<Strin
         }),
         Value::List(..) => return list(value),
         Value::Count(..) => whole(value),
-        Value::Bytes(..) | Value::Span(..) => whole(value).or_else(|| text(value)),
+        Value::Bytes(..) | Value::Span(..) | Value::CountOrAuto(_) => {
+            whole(value).or_else(|| text(value))
+        }
     };
     one.map(|it| vec![it])
 }
@@ -198,6 +200,7 @@ fn wanted(flag: &Flag) -> &'static str {
         Value::Text(..) | Value::Secret(..) | Value::Filter(_) | Value::File(_) => "a string",
         Value::List(..) => "a string, or a list of strings",
         Value::Count(..) => "a whole number",
+        Value::CountOrAuto(_) => "a whole number, or \"auto\"",
         Value::Bytes(..) => "a whole number, or a string as \"16M\"",
         Value::Span(..) => "a whole number, or a string as \"10s\"",
     }

@@ -173,6 +173,14 @@ pub(crate) static FLAGS: &[Flag] = &[
         ..ROW
     },
     Flag {
+        long: "workers",
+        value: Value::CountOrAuto(Settings::set_workers),
+        default: Default::Typed("1"),
+        help: "Serve by N processes on one port, each a bridge of its own, with a parent that answers at \
+               --admin-addr for all; auto: one for every two cores, 8 at most",
+        ..ROW
+    },
+    Flag {
         short: Some('c'),
         long: "channels",
         value: Value::List("LIST", Settings::set_channels),

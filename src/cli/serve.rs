@@ -1,21 +1,56 @@
-//! `alle serve`: the library's bridge, stopped by signals.
+//! `alle serve`: the library's bridge, stopped by signals; or several of them and their parent.
 
-use std::io::ErrorKind;
+use std::{env, io::ErrorKind};
 
-use alle::{Bridge, BridgeConfig, BridgeError};
+use alle::{
+    Bridge, BridgeConfig, BridgeError,
+    internals::workers::{Worker, Workers},
+};
 
-use super::{command::CommandName, failure::Failure, logs::Logs};
+use super::{args::ServeOptions, command::CommandName, failure::Failure, logs::Logs};
 
 /// Serves until a signal.
-pub(crate) fn run(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
-    Bridge::new(config)
-        .with_signals()
-        .with_exit_on_second_signal()
-        .with_log_lines_dropped(logs.dropped())
-        .with_service_manager()
-        .run()
-        .wait()
-        .map_err(|error| failure(&error, CommandName::Serve))
+pub(crate) fn run(options: ServeOptions, logs: &Logs) -> Result<(), Failure> {
+    let ServeOptions {
+        config,
+        workers,
+        workers_fault,
+        is_worker,
+    } = options;
+    if let Some(fault) = workers_fault {
+        return Err(Failure::usage(CommandName::Serve, fault));
+    }
+    let served = if is_worker {
+        return serve_as_worker(*config, logs);
+    } else if workers > 1 {
+        keep_workers(*config, workers)
+    } else {
+        Bridge::new(*config)
+            .with_signals()
+            .with_exit_on_second_signal()
+            .with_log_lines_dropped(logs.dropped())
+            .with_service_manager()
+            .run()
+            .wait()
+    };
+    served.map_err(|error| failure(&error, CommandName::Serve))
+}
+
+/// What is wrong is said once, and not by each worker.
+fn keep_workers(config: BridgeConfig, count: usize) -> Result<(), BridgeError> {
+    if let Some(fault) = Bridge::new(config.clone()).check().into_iter().next() {
+        return Err(fault);
+    }
+    Workers::new(&config, count, env::args_os().collect())?.run()
+}
+
+fn serve_as_worker(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
+    let worker = Worker::begin();
+    let worker = worker.map_err(|error| Failure::usage(CommandName::Serve, error.to_string()))?;
+    let span = tracing::error_span!("worker", number = worker.number());
+    let _entered = span.enter();
+    let served = worker.serve(config, logs.dropped());
+    served.map_err(|error| failure(&error, CommandName::Serve))
 }
 
 /// Tells wrong usage from a failure at run time, with what to try.

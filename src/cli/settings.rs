@@ -3,11 +3,14 @@
 //! Each option has its effect here and only here: the parts that need more than an assignment are
 //! methods, the others are written in the table itself. Reads neither arguments nor environment.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use alle::{
     BridgeConfig, Channel, CidrError, Globs, ProxyHeader,
-    internals::access::{origins::is_origin, secret::Secret},
+    internals::{
+        access::{origins::is_origin, secret::Secret},
+        workers::Workers,
+    },
 };
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -27,6 +30,10 @@ pub(crate) struct Settings {
     /// The bridge to start, or the PostgreSQL to examine. URL and address are judged by the
     /// library.
     pub(crate) bridge: BridgeConfig,
+    /// How many processes serve.
+    pub(crate) workers: usize,
+    /// There may be several, on this machine or another.
+    pub(crate) is_with_parent: bool,
     /// Where `alle demo` was told to listen; `None`: at the default address or, if that is taken,
     /// at any port.
     pub(crate) demo_addr: Option<String>,
@@ -65,6 +72,8 @@ impl Default for Settings {
             log_filter: Targets::new(),
             log_format: LogFormat::default(),
             bridge: BridgeConfig::new("", ""),
+            workers: 1,
+            is_with_parent: false,
             demo_addr: None,
             open: false,
             ws_url: WsUrl::parse(DEFAULT_WS_URL).expect("the default is the URL of a bridge"),
@@ -119,6 +128,33 @@ impl Settings {
             _ => return Err(format!("--log-format takes text or json, not '{format}'")),
         };
         Ok(())
+    }
+
+    /// Takes a number, or `auto`.
+    pub(super) fn set_workers(&mut self, text: &str) -> Result<(), String> {
+        self.workers = if text == "auto" {
+            let cores = thread::available_parallelism().map_or(1, NonZero::get);
+            (cores / 2).clamp(1, AUTO_WORKERS_MAX)
+        } else {
+            let count = text.parse().ok();
+            let count = count.filter(|count| (1..=Workers::COUNT_MAX).contains(count));
+            count.ok_or_else(|| {
+                let max = Workers::COUNT_MAX;
+                format!("--workers takes a whole number from 1 to {max}, or auto, not '{text}'")
+            })?
+        };
+        self.is_with_parent = text == "auto" || self.workers > 1;
+        Ok(())
+    }
+
+    /// What keeps several workers from being started.
+    pub(super) fn workers_fault(&self) -> Option<String> {
+        let is_lacking = self.is_with_parent && self.bridge.admin_addr.is_none();
+        is_lacking.then(|| {
+            "--workers needs --admin-addr, where the parent answers for all of them: the port of the \
+             clients leads to any"
+                .to_owned()
+        })
     }
 
     pub(super) fn set_channels(&mut self, lists: &[String]) -> Result<(), String> {
@@ -248,5 +284,7 @@ fn is_empty(list: &str) -> bool {
     list.split(',').all(|item| item.trim().is_empty())
 }
 
+/// PostgreSQL wakes each of them for each notification.
+const AUTO_WORKERS_MAX: usize = 8;
 pub(crate) const DEFAULT_WS_BIND_ADDR: &str = "127.0.0.1:8080";
 pub(crate) const DEFAULT_WS_URL: &str = "ws://127.0.0.1:8080";

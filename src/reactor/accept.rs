@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,20 @@ impl Listener {
             socket: socket::listen(address)?,
             is_passed: false,
         })
+    }
+
+    /// One of several that are bound to one address.
+    pub(crate) fn bind_shared(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::listen_shared(address)?,
+            is_passed: false,
+        })
+    }
+
+    /// The socket, for somebody else to accept at, and its address.
+    pub(crate) fn into_socket(self) -> io::Result<(OwnedFd, SocketAddr)> {
+        let address = self.local_addr()?;
+        Ok((self.socket.into(), address))
     }
 
     /// A listener on a socket that was passed to us.
@@ -155,6 +169,8 @@ pub(super) struct Acceptor {
     listener: Listener,
     /// Connections wait that no further event announces.
     ready: bool,
+    /// Connections wait until the bridge is ready for them.
+    is_held: bool,
     /// After a shortage of descriptors: the time of the next attempt.
     resume_at: Option<Instant>,
     /// The shortage was logged.
@@ -171,6 +187,7 @@ impl Acceptor {
         Ok(Self {
             listener,
             ready: false,
+            is_held: false,
             resume_at: None,
             complained: false,
         })
@@ -185,9 +202,14 @@ impl Acceptor {
         self.ready = true;
     }
 
+    /// Leaves connections waiting, or accepts them again.
+    pub(super) fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
     /// Whether [`Self::accept`] has something to do now.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready && self.resume_at.is_none()
+        self.ready && !self.is_held && self.resume_at.is_none()
     }
 
     /// The time of the next attempt.
@@ -235,6 +257,10 @@ impl Acceptor {
                     return Some(Accepted { stream, is_excess });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
+                // Its owner has closed it for all who accept there.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                    self.ready = false;
+                }
                 // The peer gave up, or a signal interrupted the call: another connection may wait.
                 Err(error)
                     if matches!(

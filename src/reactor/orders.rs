@@ -69,8 +69,16 @@ impl Reactor {
                     promise.keep(readiness.map_err(|reason| reason.into_owned()));
                 }
                 Order::Reload(promise) => promise.keep(self.reread_credentials()),
+                Order::Hold(is_held) => self.hold_clients(is_held),
                 Order::Judge(client, verdict) => self.hub.handle_verdict(client, verdict),
             }
+        }
+    }
+
+    /// Leaves connections waiting at the socket, or accepts them again.
+    pub(crate) fn hold_clients(&mut self, is_held: bool) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.hold(is_held);
         }
     }
 

@@ -34,6 +34,15 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     adopt(socket)
 }
 
+/// The same for one of several sockets of one address (socket(7), `SO_REUSEPORT`).
+pub(super) fn listen_shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    adopt(socket)
+}
+
 /// The same for a socket that is bound, and may listen already.
 pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;

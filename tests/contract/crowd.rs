@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
@@ -38,6 +39,8 @@ pub struct Seen {
     pub gaps: AtomicU64,
     pub statuses: AtomicU64,
     pub connects: AtomicU64,
+    /// Connections that the kernel refused, since nobody listened.
+    pub refused: AtomicU64,
     /// The longest time without a connection, in milliseconds.
     pub away_max: AtomicU64,
 }
@@ -189,7 +192,7 @@ impl Shared {
             let addresses = self.addresses.lock().unwrap().clone();
             turn += 1;
             let address = (!addresses.is_empty()).then(|| addresses[turn % addresses.len()]);
-            let socket = address.and_then(|it| connect(it, self.url));
+            let socket = address.and_then(|it| self.connect(it));
             let Some(mut socket) = socket else {
                 thread::park_timeout(Duration::from_millis(20));
                 continue;
@@ -202,6 +205,15 @@ impl Shared {
             self.listen(client, &mut socket, &mut positions);
             away_since = Some(Instant::now());
         }
+    }
+
+    fn connect(&self, address: SocketAddr) -> Option<WebSocket<TcpStream>> {
+        let stream = TcpStream::connect(address);
+        if let Err(error) = &stream {
+            let is_refused = error.kind() == ErrorKind::ConnectionRefused;
+            self.seen.refused.fetch_add(u64::from(is_refused), SeqCst);
+        }
+        connect(stream.ok()?, address, self.url)
     }
 
     fn listen(
@@ -234,7 +246,7 @@ impl Shared {
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                     return;
                 }
-                Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -298,8 +310,11 @@ impl Shared {
     }
 }
 
-fn connect(address: SocketAddr, url: Option<&str>) -> Option<WebSocket<TcpStream>> {
-    let stream = TcpStream::connect(address).ok()?;
+fn connect(
+    stream: TcpStream,
+    address: SocketAddr,
+    url: Option<&str>,
+) -> Option<WebSocket<TcpStream>> {
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let url = url.map_or_else(|| format!("ws://{address}/ws"), str::to_owned);

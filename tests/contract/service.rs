@@ -33,12 +33,12 @@ pub fn activated(listener: &TcpListener, script: &str, arguments: &[&str]) -> Br
     Bridge::run_as_it_is(command)
 }
 
-fn passed(listener: &TcpListener) -> Stdio {
+pub fn passed(listener: &TcpListener) -> Stdio {
     Stdio::from(OwnedFd::from(listener.try_clone().unwrap()))
 }
 
 /// The service manager's socket, and the name of it.
-fn service_manager(name: &str) -> (UnixDatagram, String) {
+pub fn service_manager(name: &str) -> (UnixDatagram, String) {
     let name = format!("alle-test-{}-{name}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
@@ -46,7 +46,7 @@ fn service_manager(name: &str) -> (UnixDatagram, String) {
     (socket, format!("@{name}"))
 }
 
-fn told(service_manager: &UnixDatagram) -> String {
+pub fn told(service_manager: &UnixDatagram) -> String {
     let mut buffer = [0; 100];
     let bytes = loop {
         match service_manager.recv(&mut buffer) {

@@ -7,6 +7,8 @@ use std::{
     ffi::{OsStr, OsString},
 };
 
+use alle::internals::workers::Worker;
+
 use crate::cli::{
     flags::{FLAGS, VARIABLE_PREFIX},
     nearest::{did_you_mean, nearest},
@@ -19,6 +21,11 @@ impl Environment {
     /// Those of this list, as from [`std::env::vars_os`].
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         Self(variables.into_iter().collect())
+    }
+
+    /// Whether a parent started this process as one of its workers.
+    pub(super) fn is_of_worker(&self) -> bool {
+        self.0.contains_key(OsStr::new(Worker::VARIABLE))
     }
 
     /// The value of one variable.
@@ -75,5 +82,6 @@ fn is_service_link(rest: &str, value: &OsStr) -> bool {
     words.windows(2).any(is_pair) || (words.last() == Some(&"PORT") && is_url())
 }
 
-/// Where `alle demo` finds PostgreSQL's programs: the library looks there itself.
-const OF_LIBRARY: [&str; 1] = ["ALLE_PG_BIN"];
+/// Where `alle demo` finds PostgreSQL's programs: the library looks there itself. And by what a
+/// worker knows that it is one.
+const OF_LIBRARY: [&str; 2] = ["ALLE_PG_BIN", Worker::VARIABLE];

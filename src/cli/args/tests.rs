@@ -34,7 +34,7 @@ fn parse_words(words: &str, variables: &[(&str, &str)]) -> Result<Command, Strin
 
 fn serve(words: &str, variables: &[(&str, &str)]) -> BridgeConfig {
     match parse_words(words, variables) {
-        Ok(Command::Serve(config)) => *config,
+        Ok(Command::Serve(options)) => *options.config,
         other => panic!("{words}: {other:?}"),
     }
 }
@@ -103,6 +103,39 @@ fn a_flag_wins_over_its_variable_and_a_variable_over_the_default() {
     assert_eq!(typed.postgres_url, "postgresql://flag/x");
     assert_eq!(typed.ws_bind_addr, "127.0.0.1:2");
     assert_eq!(typed.channels, ["c", "d", "e"]);
+}
+
+#[test]
+fn workers_are_a_number_or_half_the_cores_and_need_an_admin_address() {
+    let workers = |words: &str| match parse_words(words, &[]) {
+        Ok(Command::Serve(options)) => options.workers,
+        other => panic!("{words}: {other:?}"),
+    };
+    assert_eq!(workers(""), 1);
+    assert_eq!(workers("--workers 1"), 1, "as without");
+    assert_eq!(workers("--workers 64 --admin-addr :1"), 64);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let auto = workers("--workers auto --admin-addr :1");
+    assert_eq!(auto, (cores / 2).clamp(1, 8));
+    for count in ["0", "65", "-1", "two", ""] {
+        assert_wrong(
+            &format!("--workers={count} --admin-addr :1"),
+            &[],
+            &format!("--workers takes a whole number from 1 to 64, or auto, not '{count}'"),
+        );
+    }
+    // Whatever the machine makes of it.
+    for words in ["--workers 2", "--workers auto", "check --workers 2"] {
+        let fault = match parse_words(words, &[]) {
+            Ok(Command::Check(options)) => options.faults.join(""),
+            Ok(Command::Serve(options)) => options.workers_fault.unwrap_or_default(),
+            other => panic!("{words}: {other:?}"),
+        };
+        assert!(
+            fault.starts_with("--workers needs --admin-addr"),
+            "{words}: {fault}"
+        );
+    }
 }
 
 #[test]

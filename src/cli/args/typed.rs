@@ -147,6 +147,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Type
             | Value::File(_)
             | Value::List(..)
             | Value::Count(..)
+            | Value::CountOrAuto(_)
             | Value::Bytes(..)
             | Value::Span(..) => typed.options.push(TypedOption { spelling, value }),
         }

@@ -48,6 +48,8 @@ pub(crate) enum Value {
     ),
     /// A whole number, at least so large.
     Count(usize, fn(&mut Settings, usize)),
+    /// A whole number, or `auto`.
+    CountOrAuto(fn(&mut Settings, &str) -> Result<(), String>),
     /// A number of bytes, at least so large.
     Bytes(usize, fn(&mut Settings, usize)),
     /// A span of time, at most so long.
@@ -115,7 +117,7 @@ impl Flag {
             Value::Text(name, _) | Value::Secret(name, _) | Value::List(name, _) => Some(name),
             Value::Filter(_) => Some("FILTER"),
             Value::File(_) => Some("FILE"),
-            Value::Count(..) => Some("N"),
+            Value::Count(..) | Value::CountOrAuto(_) => Some("N"),
             Value::Bytes(..) => Some("BYTES"),
             Value::Span(..) => Some("SECONDS"),
         }
@@ -132,7 +134,10 @@ impl Flag {
                 .map_err(|_| {
                     format!("--{long} is set by true or 1, unset by false or 0, not '{last}'")
                 }),
-            Value::Text(_, set) | Value::Secret(_, set) | Value::Filter(set) => set(settings, last),
+            Value::Text(_, set)
+            | Value::Secret(_, set)
+            | Value::Filter(set)
+            | Value::CountOrAuto(set) => set(settings, last),
             Value::List(_, set) => set(settings, values),
             Value::File(_) if last.is_empty() => {
                 Err(format!("--{long} takes the path of a file, not ''"))

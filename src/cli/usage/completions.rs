@@ -194,6 +194,7 @@ fn known_values(flag: &Flag) -> Known {
         | Value::Secret(..)
         | Value::List(..)
         | Value::Count(..)
+        | Value::CountOrAuto(_)
         | Value::Bytes(..)
         | Value::Span(..) => Known::Nothing,
     }

@@ -7,14 +7,14 @@ use std::io::{self, IsTerminal};
 
 /// Which of the standard streams that carry no data are a terminal.
 #[derive(Debug)]
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     stdin: bool,
     stderr: bool,
 }
 
 impl Terminal {
     /// The state at present.
-    pub(super) fn look() -> Self {
+    pub(crate) fn look() -> Self {
         Self {
             stdin: io::stdin().is_terminal(),
             stderr: io::stderr().is_terminal(),
@@ -22,7 +22,7 @@ impl Terminal {
     }
 
     /// Whether a terminal was closed since: it is none any more (a hang-up, termios(3)).
-    pub(super) fn has_gone(&self) -> bool {
+    pub(crate) fn has_gone(&self) -> bool {
         let now = Self::look();
         self.stdin && !now.stdin || self.stderr && !now.stderr
     }

@@ -1,0 +1,400 @@
+//! Several bridges on one port, each a process of its own, and the parent that keeps them.
+//!
+//! The parent owns the sockets, so that nobody who waits at one is refused while a worker is started
+//! again; the signals, the drain, the word to the service manager and the exit status; and the admin
+//! address, where it answers for all. It refuses to know PostgreSQL, clients, notifications and the
+//! reactor: all of that is the workers', whose side of the pipe is `worker`. It waits in one place,
+//! and no peer and no worker can hold it up.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a parent is a shell: it has a clock, pipes, and a listener for operators"
+)]
+
+mod admin;
+mod answers;
+mod pages;
+mod process;
+mod program;
+mod renewal;
+mod seat;
+mod signals;
+mod tries;
+pub(crate) mod wire;
+
+use std::{
+    ffi::OsString,
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use self::{
+    admin::Admin,
+    program::Program,
+    renewal::{Progress, Renewal},
+    seat::Seat,
+    signals::Signals,
+    wire::{Order, Place},
+};
+use crate::{
+    access::origins::OriginPolicy, config::BridgeConfig, error::BridgeError,
+    service_manager::ServiceManager, startup, terminal::Terminal,
+};
+
+/// The parent of `count` workers. See [`run`](Self::run).
+#[derive(Debug)]
+pub struct Workers {
+    seats: Vec<Seat>,
+    admin: Admin,
+    address: SocketAddr,
+    program: Program,
+    signals: Signals,
+    terminal: Terminal,
+    drain: Duration,
+    service_manager: Option<ServiceManager>,
+    renewal: Option<Renewal>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not every worker runs yet.
+    Starting,
+    Serving,
+    /// Every worker was told to end.
+    Stopping {
+        /// When clients are refused at the sockets.
+        close_at: Option<Instant>,
+        /// When those that are left are killed.
+        kill_at: Instant,
+    },
+}
+
+impl Workers {
+    /// The most workers.
+    pub const COUNT_MAX: usize = 64;
+
+    /// Binds the addresses of `config`, or takes the sockets that a service manager passed. The
+    /// workers are started by [`run`](Self::run), from the program of this process with these
+    /// arguments, its own name first.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be bound, or the sockets that were passed are not one for each worker.
+    pub fn new(
+        config: &BridgeConfig,
+        count: usize,
+        arguments: Vec<OsString>,
+    ) -> Result<Self, BridgeError> {
+        if !cfg!(target_os = "linux") {
+            let why = "several workers need Linux, which spreads connections over their sockets";
+            return Err(BridgeError::Io(io::Error::other(why)));
+        }
+        let (sockets, admin) = sockets(config, count)?;
+        let (sockets, address) = sockets;
+        let group = match &config.group {
+            Some(_) => None,
+            None => Some(private_group().map_err(BridgeError::Io)?),
+        };
+        let now = Instant::now();
+        let seats = sockets.into_iter().zip(1..).map(|(socket, number)| {
+            let group = group.clone();
+            let place = Place {
+                number,
+                count,
+                group,
+            };
+            Seat::new(place, socket, now)
+        });
+        let policy = OriginPolicy {
+            allow_origins: config.allow_origins.clone(),
+            allow_hosts: config.allow_hosts.clone(),
+            allow_local_origins: config.allow_local_origins,
+        };
+        Ok(Self {
+            seats: seats.collect(),
+            admin: Admin::new(admin, policy).map_err(BridgeError::Io)?,
+            address,
+            program: Program::of_this_process(arguments).map_err(BridgeError::Io)?,
+            signals: Signals::new().map_err(BridgeError::Io)?,
+            terminal: Terminal::look(),
+            drain: config.drain,
+            service_manager: startup::service_manager(),
+            renewal: None,
+            state: State::Starting,
+        })
+    }
+
+    /// Starts the workers, and keeps them until a signal.
+    ///
+    /// # Errors
+    ///
+    /// A worker cannot be started the first time, every worker was given up, or one had to be killed
+    /// at the end.
+    pub fn run(mut self) -> Result<(), BridgeError> {
+        tracing::info!(target: "alle::bridge", "{} workers are started", self.seats.len());
+        let now = Instant::now();
+        for seat in &mut self.seats {
+            seat.start_when_due(&self.program, now)
+                .map_err(BridgeError::Io)?;
+        }
+        while self.turn().map_err(BridgeError::Io)? {}
+        Ok(())
+    }
+
+    /// One turn; false when all is over.
+    fn turn(&mut self) -> io::Result<bool> {
+        self.wait()?;
+        let now = Instant::now();
+        self.signals.clear();
+        self.take_signals(now);
+        let goes_on = if let State::Stopping { close_at, kill_at } = self.state {
+            self.end(close_at, kill_at, now)?
+        } else {
+            self.keep(now)?
+        };
+        let is_stopping = matches!(self.state, State::Stopping { .. });
+        let (seats, admin) = (&self.seats, &mut self.admin);
+        admin.turn(|page| answers::answer(page, seats, is_stopping, now), now);
+        Ok(goes_on)
+    }
+
+    /// Waits until something happens, or is due.
+    fn wait(&self) -> io::Result<()> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.pipe(), PollFlags::IN)];
+        let write_too = |is_wanted| {
+            if is_wanted {
+                PollFlags::IN | PollFlags::OUT
+            } else {
+                PollFlags::IN
+            }
+        };
+        for process in self.seats.iter().flat_map(Seat::processes) {
+            let flags = write_too(process.has_output());
+            fds.push(PollFd::from_borrowed_fd(process.pipe(), flags));
+        }
+        for (socket, is_written) in self.admin.sockets() {
+            fds.push(PollFd::from_borrowed_fd(socket, write_too(is_written)));
+        }
+        let until = self.poll_timeout();
+        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+        // A millisecond more, not to be too early again and again.
+        let timeout = timeout.map(|it| it + Duration::from_millis(1));
+        let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let admin = self.admin.poll_timeout().into_iter();
+        if let State::Stopping { close_at, kill_at } = self.state {
+            return admin.chain(close_at).chain([kill_at]).min();
+        }
+        let seats = self.seats.iter().filter_map(Seat::poll_timeout);
+        let renewal = self.renewal.as_ref().and_then(Renewal::poll_timeout);
+        admin.chain(seats).chain(renewal).min()
+    }
+
+    fn take_signals(&mut self, now: Instant) {
+        let is_reload = self.signals.take_reload();
+        let is_over = is_reload && self.terminal.has_gone();
+        if self.signals.take_stop() || is_over {
+            self.stop(now);
+        }
+        if matches!(self.state, State::Stopping { .. }) {
+            return;
+        }
+        if is_reload {
+            self.seats.iter_mut().for_each(Seat::reload);
+        }
+        if self.signals.take_renew() {
+            self.renew(now);
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if matches!(self.state, State::Stopping { .. }) {
+            return;
+        }
+        tracing::info!(target: "alle::bridge", "stopping");
+        if let Some(service_manager) = &self.service_manager {
+            service_manager.tell_stopping();
+        }
+        let order = if self.drain.is_zero() {
+            Order::Stop
+        } else {
+            Order::Drain(self.drain)
+        };
+        self.seats.iter_mut().for_each(|seat| seat.stop(&order));
+        self.state = State::Stopping {
+            close_at: Some(now + self.drain),
+            kill_at: now + self.drain + STOP_TIMEOUT,
+        };
+    }
+
+    /// What there is to do while workers are wanted.
+    fn keep(&mut self, now: Instant) -> io::Result<bool> {
+        for seat in &mut self.seats {
+            seat.turn(now);
+            seat.start_again_when_due(&self.program, now);
+        }
+        self.go_on_with_renewal(now);
+        if self.seats.iter().all(Seat::is_given_up) {
+            return Err(io::Error::other("every worker was given up"));
+        }
+        if self.state == State::Starting && self.seats.iter().all(Seat::is_settled) {
+            self.state = State::Serving;
+            if let Some(service_manager) = &self.service_manager {
+                service_manager.tell_ready();
+            }
+        }
+        Ok(true)
+    }
+
+    /// What there is to do until they are gone.
+    fn end(
+        &mut self,
+        close_at: Option<Instant>,
+        kill_at: Instant,
+        now: Instant,
+    ) -> io::Result<bool> {
+        if close_at.is_some_and(|at| now >= at) {
+            self.seats.iter().for_each(Seat::close_socket);
+            let close_at = None;
+            self.state = State::Stopping { close_at, kill_at };
+        }
+        for seat in &mut self.seats {
+            seat.reap_all(now);
+        }
+        if now >= kill_at {
+            let killed = self
+                .seats
+                .iter_mut()
+                .filter_map(|it| it.kill_all().then_some(it));
+            let count = killed.count();
+            if count > 0 {
+                let why = format!("{count} of the workers did not stop, and were killed");
+                return Err(io::Error::other(why));
+            }
+        }
+        Ok(!self.seats.iter().all(Seat::is_empty))
+    }
+
+    // ---- renewal
+
+    fn renew(&mut self, now: Instant) {
+        if self.renewal.is_some() {
+            tracing::info!(
+                target: "alle::bridge",
+                "SIGUSR2: the workers are being renewed already"
+            );
+            return;
+        }
+        let replacement = self.program.replacement();
+        let from = if replacement.is_some() {
+            "another program"
+        } else {
+            "the same program"
+        };
+        tracing::info!(
+            target: "alle::bridge",
+            "SIGUSR2: the workers are renewed one after the other, from {from}"
+        );
+        let former = replacement.map(|new| std::mem::replace(&mut self.program, new));
+        self.renewal = Some(Renewal::new(former, now));
+    }
+
+    fn go_on_with_renewal(&mut self, now: Instant) {
+        let Some(renewal) = &mut self.renewal else {
+            return;
+        };
+        let address = self.address;
+        let reopen = || startup::shared_socket(address).map(|(socket, _)| socket);
+        let progress = renewal.turn(&mut self.seats, &self.program, self.drain, reopen, now);
+        match progress {
+            Progress::UnderWay => return,
+            Progress::Done => tracing::info!(target: "alle::bridge", "every worker is renewed"),
+            Progress::GivenUp => {
+                tracing::error!(
+                    target: "alle::bridge",
+                    "the renewal is given up: the workers that there were go on"
+                );
+                let former = self.renewal.take().and_then(Renewal::into_former);
+                if let Some(former) = former {
+                    self.program = former;
+                }
+            }
+        }
+        self.renewal = None;
+    }
+}
+
+/// Sockets for clients, with their address.
+type Sockets = (Vec<OwnedFd>, SocketAddr);
+
+/// One socket for each worker, and that of the admin address.
+fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), BridgeError> {
+    let passed = startup::passed_listeners(usize::MAX).map_err(BridgeError::Passed)?;
+    let (sockets, address) = match passed.clients.len() {
+        0 => bind(&config.ws_bind_addr, count)?,
+        it if it == count => {
+            let sockets = passed.clients.into_iter().map(|it| it.into_socket());
+            let sockets = sockets.collect::<io::Result<Vec<_>>>();
+            let (sockets, addresses): (Vec<_>, Vec<_>) =
+                sockets.map_err(BridgeError::Io)?.into_iter().unzip();
+            (sockets, addresses[0])
+        }
+        it => {
+            return Err(BridgeError::Passed(io::Error::other(format!(
+                "it is one of {it} for clients, and there are {count} workers: each of them needs one \
+                 of its own (ListenStream= as often as there are workers, with ReusePort=yes)"
+            ))));
+        }
+    };
+    let (admin, admin_address) = match (passed.admin, &config.admin_addr) {
+        (Some(admin), _) => admin.into_socket().map_err(BridgeError::Io)?,
+        (None, Some(address)) => startup::socket(address)?,
+        (None, None) => {
+            let why = "several workers need an address at which one answers for all";
+            return Err(BridgeError::Io(io::Error::other(why)));
+        }
+    };
+    tracing::info!(target: "alle::bridge", "health and metrics are at http://{admin_address}");
+    tracing::info!(target: "alle::bridge", "listening on ws://{address}");
+    Ok(((sockets, address), admin))
+}
+
+/// Sockets of one address, over which the kernel spreads connections.
+fn bind(address: &str, count: usize) -> Result<Sockets, BridgeError> {
+    let mut address = startup::resolve(address)?;
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let bound = startup::shared_socket(address);
+        let (socket, bound) = bound.map_err(|error| BridgeError::Bind(address, error))?;
+        // The first one may have picked the port.
+        address = bound;
+        sockets.push(socket);
+    }
+    Ok((sockets, address))
+}
+
+/// The name and the secret of a group that nobody else can join.
+fn private_group() -> io::Result<(String, Vec<u8>)> {
+    let name = format!("workers-{:016x}", startup::seed()?);
+    let mut key = Vec::new();
+    while key.len() < KEY_BYTES {
+        key.extend_from_slice(&startup::seed()?.to_ne_bytes());
+    }
+    Ok((name, key))
+}
+
+/// A worker ends within five seconds of its order to stop; one that hangs is killed after this time.
+const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+const KEY_BYTES: usize = 32;
