@@ -5,6 +5,8 @@
     reason = "a listener of the program is taken here, and passed on to the reactor"
 )]
 
+mod warnings;
+
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
@@ -12,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use self::warnings::{warn_of_reach, warn_of_unbounded};
 use crate::{
     access::{
         Access,
@@ -198,7 +201,6 @@ impl Bridge {
         let addresses = addresses.into_iter().flatten();
         faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
         faults.extend(self.group().err());
-        faults.extend(check_proxies(&self.config).err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
         let mut files = credential_files(&self.config);
@@ -239,7 +241,6 @@ impl Bridge {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl)?;
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
-        check_proxies(&self.config)?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
@@ -403,31 +404,12 @@ fn handle_signals(
     Ok(())
 }
 
-/// Fails where proxies are to be believed and none is.
-fn check_proxies(config: &BridgeConfig) -> Result<(), BridgeError> {
-    if config.proxies.is_futile() {
-        return Err(BridgeError::NoTrustedProxy);
-    }
-    Ok(())
-}
-
 /// Says in the log where the bridge is.
 fn announce(address: SocketAddr, admin_address: Option<SocketAddr>) {
     if let Some(address) = admin_address {
         tracing::info!(target: "alle::bridge", "health and metrics are at http://{address}");
     }
     tracing::info!(target: "alle::bridge", "listening on ws://{address}");
-}
-
-/// Says in the log who can reach the bridge.
-fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
-    if !address.ip().is_loopback() && !is_token_required {
-        tracing::warn!(
-            target: "alle::bridge",
-            "{address} can be reached from other machines, and no token is required there: \
-             see --token-file"
-        );
-    }
 }
 
 /// The files by which clients are known, where there are some.
@@ -444,6 +426,9 @@ fn access(
     config: &BridgeConfig,
     files: Option<&mut CredentialFiles>,
 ) -> Result<Access, BridgeError> {
+    if config.proxies.is_futile() {
+        return Err(BridgeError::NoTrustedProxy);
+    }
     if !config.jwt.has_keys() && config.jwt.rules != JwtRules::default() {
         return Err(BridgeError::JwtWithoutKeys);
     }
@@ -490,20 +475,4 @@ fn token_cookie(config: &BridgeConfig) -> Result<Option<TokenCookie>, TokenCooki
         Some(origin) => Err(TokenCookieError::AnyOrigin(origin.clone())),
         None => Ok(Some(cookie)),
     }
-}
-
-/// Says what every valid JWT lets its bearer do, where nothing narrows it.
-fn warn_of_unbounded(config: &BridgeConfig) {
-    let verb = match Jwt::is_unbounded(&config.jwt.rules, &config.permissions) {
-        _ if !config.jwt.has_keys() => return,
-        (true, true) => "subscribe and publish to every channel",
-        (true, false) => "subscribe to every channel",
-        (false, true) => "publish to every channel",
-        (false, false) => return,
-    };
-    tracing::warn!(
-        target: "alle::bridge",
-        "every valid JWT lets its bearer {verb}: see --jwt-subscribe-claim, --jwt-publish-claim, \
-         --allow-subscribe and --allow-publish"
-    );
 }
