@@ -10,11 +10,12 @@ use super::{
     Disconnect, Hub,
     answer::{Answer, append_retry, append_stream_head},
     authorization::TOO_MANY_OF_IDENTITY,
-    beginning::place_of,
+    beginning::{Located, locate},
     clients::{Kind, Phase},
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    group::Patience,
     inquiries::{Concern, Origin},
     opening::Resumption,
     pending::Subscribe,
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     access::{Credential, Credentials, secret::Secret, tokens::Tokens},
+    channel::ChannelKey,
     http::response::Status,
     id::{ClientId, elapsed},
     message::{ErrorCode, PostgresStatus, Refusal, RequestId, ServerMessage},
@@ -180,13 +182,7 @@ impl Hub {
         if is_told_down {
             self.tell_status(slot, PostgresStatus::Down);
         }
-        let resumption = last_event_id.map_or(Resumption::Now, |id| {
-            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
-            match place_of(&id, &channels, parts, &mut self.membership, now) {
-                Some((place, id)) => Resumption::Place(place, id),
-                None => Resumption::Unknown(id),
-            }
-        });
+        let resumption = last_event_id.map_or(Resumption::Now, Resumption::Unjudged);
         self.openings.begin(slot, resumption, is_told_down);
         for channel in channels {
             self.work.spend(1);
@@ -210,11 +206,24 @@ impl Hub {
         self.join_if_answered(slot);
     }
 
-    /// The client's stream begins, if PostgreSQL has answered for all of its channels.
+    /// The client's stream begins, if PostgreSQL has answered for all of its channels, and if it is known
+    /// what its position is to us, or not to be waited for.
     pub(super) fn join_if_answered(&mut self, slot: u32) {
-        let Some(opening) = self.openings.poll_answered(slot) else {
+        let Some(mut opening) = self.openings.poll_answered(slot) else {
             return;
         };
+        if let Resumption::Unjudged(id) = &opening.resumption {
+            self.work.spend(opening.channels.len());
+            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
+            let (keys, patience) = (&opening.channels, opening.patience);
+            match locate(id, keys, parts, &mut self.membership, patience, now) {
+                Located::At(resumption) => opening.resumption = resumption,
+                Located::Awaited(keys) => {
+                    self.openings.await_release(slot, opening, keys);
+                    return;
+                }
+            }
+        }
         self.delivery.join(slot, Transport::EventStream.lane());
         // What came of PostgreSQL while the stream opened.
         match (opening.is_told_down, self.postgres.is_announced_down()) {
@@ -235,6 +244,23 @@ impl Hub {
             self.note_close(slot, reason, reason.code());
             self.end_stream(slot, reason, text, false);
         }
+    }
+
+    /// Streams that waited for the group there go on, as far as the turn's work goes; whether all did.
+    pub(super) fn release_streams(
+        &mut self,
+        key: ChannelKey,
+        waits: u64,
+        patience: Patience,
+    ) -> bool {
+        while !self.work.is_spent() {
+            let Some(slot) = self.openings.poll_released(key, waits, patience) else {
+                return true;
+            };
+            self.work.spend(1);
+            self.join_if_answered(slot);
+        }
+        !self.openings.has_released(key, waits)
     }
 
     // ---- credentials
@@ -385,6 +411,10 @@ impl Hub {
         if let Some(inquiries) = self.authorization.inquiries_mut() {
             inquiries.note_overdue(now);
         }
+        let timeout = self.limits.handshake_timeout;
+        for slot in self.asking.overdue(timeout, now) {
+            self.give_up_asking(slot);
+        }
         self.go_on_with_answered();
     }
 
@@ -406,10 +436,7 @@ impl Hub {
     /// Whatever the function said may be otherwise by now: it is asked again about everybody.
     pub fn ask_again(&mut self) {
         if self.authorization.forget_verdicts() {
-            tracing::info!(
-                target: "alle::client",
-                "the function is asked again whose each token is"
-            );
+            tracing::info!(target: "alle::client", "the function is asked again");
             self.recheck();
             self.forward_commands();
         }

@@ -85,6 +85,9 @@ impl Session {
             | Phase::Ready
             | Phase::Closing => {}
         }
+        if let Some(event) = self.poll_listened() {
+            return Step::Event(event);
+        }
         if let Phase::Authenticating(_) = self.phase {
             match not_a_message(self.codec.waiting()) {
                 Stray::No => {}
@@ -215,6 +218,13 @@ impl Session {
                 }
                 Ok(Step::Silent)
             }
+            b'D' if self.asks_for(Kind::NotifyIfKept) => {
+                let request = self.requests.front_mut();
+                if let Some(name) = request.and_then(|request| request.name.as_mut()) {
+                    name.handle_kept();
+                }
+                Ok(Step::Silent)
+            }
             b'D' if self.form_of_call().is_some() => {
                 let row = function::row(body).ok_or(malformed)?;
                 self.calls.handle_row(row);
@@ -238,10 +248,7 @@ impl Session {
                 // A server that sends one may send millions.
                 if !mem::replace(&mut self.server.is_foreign, true) {
                     let tag = tag.escape_ascii();
-                    tracing::warn!(
-                        target: "alle::postgres",
-                        "messages of an unknown type, as '{tag}', are skipped"
-                    );
+                    tracing::warn!(target: "alle::postgres", "unknown type '{tag}' is skipped");
                 }
                 Ok(Step::Silent)
             }
@@ -269,10 +276,12 @@ impl Session {
             | Kind::Listen
             | Kind::Unlisten
             | Kind::Notify
+            | Kind::NotifyIfKept
             | Kind::Heartbeat
             | Kind::QueueUsage
             | Kind::LockHolder
-            | Kind::Present => None,
+            | Kind::Present
+            | Kind::Check => None,
         }
     }
 
@@ -281,10 +290,7 @@ impl Session {
             _ if error.is_fatal() => Err(SessionError::Server(error)),
             Phase::Authenticating(_) | Phase::Starting => Err(SessionError::Server(error)),
             Phase::SettingUp { .. } => {
-                tracing::warn!(
-                    target: "alle::postgres",
-                    "the backend's time limits or encoding stay as they are: {error}"
-                );
+                tracing::warn!(target: "alle::postgres", "settings stay as they are: {error}");
                 Ok(Step::Silent)
             }
             Phase::Ready | Phase::Closing | Phase::Failing(_) | Phase::Over => {
@@ -337,12 +343,16 @@ impl Session {
                 if !position.is_some_and(|position| self.outbox.has_written(position)) {
                     return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
                 }
+                if self.handle_listened() {
+                    return Ok(Step::Silent);
+                }
                 let form = self.form_of_call();
                 let Some(request) = self.requests.pop_front() else {
                     return Ok(Step::Silent);
                 };
                 let Request {
                     ticket,
+                    kind,
                     mut error,
                     name,
                     ..
@@ -354,11 +364,15 @@ impl Session {
                     }
                 }
                 let result = error.map_or(Ok(()), |error| Err(*error));
-                Ok(match name {
-                    None => Step::Event(Event::Completed { ticket, result }),
-                    Some(name) => {
-                        self.handle_name(ticket, result.and_then(|()| name.into_channel()))
-                    }
+                let Some(name) = name else {
+                    return Ok(Step::Event(Event::Completed { ticket, result }));
+                };
+                let kept = result.and_then(|()| name.into_channel());
+                Ok(if kind == Kind::Name {
+                    self.handle_name(ticket, kept)
+                } else {
+                    let result = kept.map(|_| ());
+                    Step::Event(Event::Completed { ticket, result })
                 })
             }
             Phase::Authenticating(_) | Phase::Failing(_) | Phase::Over => {
