@@ -261,7 +261,7 @@ impl Bridge {
             access,
             function,
             admin_origins,
-            proxies: self.config.proxies,
+            proxies: self.config.proxies.clone(),
             page: self.page(),
             channels,
             unlisten_delay: self.config.unlisten_delay,

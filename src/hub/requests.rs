@@ -3,7 +3,7 @@
 //! What becomes of a head is `judge`'s to say, the order of the answers `exchange`'s; a connection
 //! that becomes a client's is `input`'s from there on, and a publish `publishes`'s.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use super::{
     Action, Disconnect, Hub,
