@@ -275,9 +275,8 @@ impl Bridge {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
-        if let Some(tls) = tls {
-            reactor.set_tls(tls).map_err(BridgeError::Io)?;
-        }
+        tls.map_or(Ok(()), |tls| reactor.set_tls(tls))
+            .map_err(BridgeError::Io)?;
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
