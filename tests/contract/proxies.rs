@@ -558,6 +558,7 @@ fn two_bridges_behind_haproxy_as_they_are_deployed() {
     let addresses = [&one, &two].map(|(bridge, health)| (bridge.address, *health));
     let configuration = include_str!("../../deploy/haproxy/haproxy.cfg");
     let mut scene = Scene {
+        healths: vec![one.1, two.1],
         proxy: Proxy::start(Kind::Haproxy, configuration, addresses),
         bridges: vec![one.0, two.0],
         database,
