@@ -398,7 +398,7 @@ fn the_admin_address_speaks_tls_where_it_is_told_to() {
     let mut raw = Raw::open(admin);
     raw.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(raw.response("GET").status, 400);
-    let stream = std::net::TcpStream::connect(admin).unwrap();
+    let stream = TcpStream::connect(admin).unwrap();
     let config = secured.files.shared_config();
     let Wire::Tls(mut tls) = Wire::secured(stream, &config, "localhost").unwrap() else {
         unreachable!()
