@@ -88,6 +88,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     /// A signal demands an immediate end.
     aborted: bool,
+    /// The log says what SIGHUP does not read again.
+    has_told_reload: bool,
     /// When the turn began whose time was not taken yet.
     turn_began: Option<Instant>,
 }
@@ -117,6 +119,7 @@ impl Reactor {
             surrounding: Surrounding::default(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
+            has_told_reload: false,
             turn_began: None,
         })
     }
