@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::{client::Client, harness::bridge_and_database, schema::SCHEMA};
+use crate::{client::Client, harness::bridge_and_database, schema::Definition};
 #[cfg(feature = "tls")]
 use crate::{
     harness::{Bridge, Database},
     jwt,
+    schema::SCHEMA,
     stream::{Line, Stream},
 };
 
@@ -76,10 +77,7 @@ fn requests() -> Vec<(Value, bool)> {
 #[test]
 fn the_bridge_takes_the_requests_that_the_schema_has_and_no_others() {
     let (bridge, _database) = bridge_and_database();
-    let schema = {
-        let root = json!({"$ref": "#/$defs/request", "$defs": SCHEMA["$defs"]});
-        jsonschema::validator_for(&root).unwrap()
-    };
+    let schema = Definition::of("request");
     let mut client = Client::connect(bridge.address);
     for (request, is_right) in requests() {
         assert_eq!(schema.is_valid(&request), is_right, "{request}");
