@@ -38,7 +38,7 @@ mod tally;
 use std::{
     env, io,
     net::SocketAddr,
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -106,6 +106,7 @@ fn option<T: std::str::FromStr>(arguments: &[String], name: &str, default: T) ->
 }
 
 /// All rounds, each by a child.
+#[expect(clippy::cast_precision_loss, reason = "a few workers")]
 fn all(arguments: &[String]) -> io::Result<()> {
     let is_smoke = !arguments.iter().any(|it| it == "--bench");
     let rounds = option(arguments, "--rounds", if is_smoke { 1 } else { 7 });
@@ -115,28 +116,31 @@ fn all(arguments: &[String]) -> io::Result<()> {
     let counts: Vec<usize> = [1, 2, 4, 8].into_iter().filter(|it| *it <= most).collect();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     println!(
-        "{rounds} rounds of {seconds} s, {clients} clients of one channel; medians\n\n\
-         | | workers | processors | deliveries/s | CPU of the workers, µs a delivery | of PostgreSQL, µs a NOTIFY | \
-         beside one worker |\n| --- | --- | --- | --- | --- | --- | --- |"
+        "{rounds} rounds of {seconds} s, {clients} clients of one channel; medians. By CPU: what as many \
+         processors as workers could deliver, beside one, if nothing but the workers' own CPU counted.\n\n\
+         | | workers | processors | deliveries/s | beside one | CPU of the workers, µs a delivery | by CPU, \
+         beside one | CPU of PostgreSQL, µs a NOTIFY |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
     );
-    for plan in 0..PLANS.len() {
+    for (nth, plan) in PLANS.iter().enumerate() {
         let mut measured = vec![Vec::new(); counts.len()];
         for _ in 0..rounds {
             for (at, count) in counts.iter().enumerate() {
                 let used = (*count).min(processors);
-                measured[at].push(child(plan, *count, used, clients, seconds)?);
+                measured[at].push(child(nth, *count, used, clients, seconds)?);
             }
         }
         let one = median(&measured[0], |it| it.per_second);
+        let one_us = median(&measured[0], |it| it.workers_us);
         for (at, count) in counts.iter().enumerate() {
             let per_second = median(&measured[at], |it| it.per_second);
+            let us = median(&measured[at], |it| it.workers_us);
             println!(
-                "| {} | {count} | {} | {per_second:.0} | {:.3} | {:.1} | {:.2} |",
-                PLANS[plan].name,
+                "| {} | {count} | {} | {per_second:.0} | {:.2} | {us:.3} | {:.2} | {:.1} |",
+                plan.name,
                 (*count).min(processors),
-                median(&measured[at], |it| it.workers_us),
+                per_second / one,
+                *count as f64 * one_us / us,
                 median(&measured[at], |it| it.postgres_us),
-                per_second / one
             );
         }
     }
@@ -166,10 +170,7 @@ fn child(
     seconds: f64,
 ) -> io::Result<Measured> {
     let program = env::current_exe()?;
-    let mut command = Command::new("taskset");
-    command
-        .args(["-c", &format!("0-{}", processors - 1)])
-        .arg(program);
+    let mut command = machine::command_on(&program.to_string_lossy(), processors);
     command.args([ROUND, &plan.to_string(), &count.to_string()]);
     command.args([&clients.to_string(), &seconds.to_string()]);
     let output = command.stderr(Stdio::inherit()).output()?;

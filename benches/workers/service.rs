@@ -71,7 +71,9 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // Its workers end before it does.
-        let _told = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _told = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _gone = self.child.wait();
     }
 }
