@@ -61,7 +61,9 @@ impl Hub {
             Event::Up(Role::Authorizing, _)
             | Event::Absent(Role::Publishing | Role::Authorizing)
             | Event::TlsGivenUp(Role::Authorizing) => {}
+            Event::Function(verdict) => self.postgres.function = Some(verdict),
             Event::Down(Role::Authorizing) => {
+                self.postgres.function = None;
                 if let Some(inquiries) = self.authorization.inquiries_mut() {
                     inquiries.handle_down();
                 }
@@ -100,6 +102,10 @@ impl Hub {
         self.postgres.unfit = None;
         self.postgres.length_unit = length_unit;
         self.metrics.listening_connects += 1;
+        // Nobody heard what was missed: the server is another, or was restarted.
+        if !self.membership.is_catching_up() && self.postgres.take_withheld() {
+            self.announce(PostgresStatus::Down);
+        }
         self.channels.handle_up();
         let unsettled = self.channels.interests().unsettled_count();
         if unsettled > 0 && self.metrics.listening_connects > 1 {
@@ -163,6 +169,7 @@ impl Hub {
             left,
             error: Some(error),
             patience: Patience::None,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -173,6 +180,10 @@ impl Hub {
         let now = self.clock.now();
         while let Some(mut answered) = self.answering.pop_front() {
             let key = answered.key;
+            if !self.release_streams(key, answered.waits, answered.patience) {
+                self.answering.push_front(answered);
+                return;
+            }
             // One that waits on is the first of an answer that follows.
             let mut waits_on = false;
             while answered.left > 0 {
@@ -212,6 +223,7 @@ impl Hub {
             left: usize::MAX,
             error: None,
             patience,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -307,7 +319,9 @@ impl Hub {
     /// A notification does not count: nobody wants its channel, or that is held back.
     #[cold]
     fn handle_uncounted(&mut self, channel: &[u8], payload: &[u8]) {
-        if self.membership.hold(channel, payload, &self.channels) {
+        let (channels, retained) = (&self.channels, self.delivery.retained_bytes());
+        let left = self.limits.retained_bytes_max.saturating_sub(retained);
+        if self.membership.hold(channel, payload, channels, left) {
             self.carry_out_wishes();
         } else {
             self.metrics.notifications_unrouted += 1;
@@ -366,6 +380,9 @@ impl Hub {
         if !self.authorization.access().is_publishing_forbidden() {
             self.postgres.publishing_readiness()?;
         }
+        if self.has_function() {
+            self.postgres.function_readiness()?;
+        }
         let now = self.clock.now();
         Ok(self.membership.readiness(&self.channels, now)?)
     }
@@ -374,7 +391,7 @@ impl Hub {
     pub(super) fn forward_commands(&mut self) {
         let inquiries = self.authorization.inquiries_mut();
         if let (Upstream::Postgres(backend), Some(inquiries)) = (&mut self.upstream, inquiries) {
-            self.metrics.function_calls += consulting::forward(inquiries, backend);
+            self.metrics.function_calls += consulting::forward(inquiries, backend, &self.clock);
         }
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);

@@ -6,6 +6,7 @@
 mod calls;
 mod departure;
 mod incoming;
+mod listens;
 mod naming;
 mod server;
 mod start_up;
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 pub use self::{calls::Answer, departure::Departure, start_up::StartUp};
-use self::{calls::Calls, incoming::Step, naming::Name, server::Server};
+use self::{calls::Calls, incoming::Step, listens::Shared, naming::Name, server::Server};
 use super::{
     auth::Authentication,
     codec::Codec,
@@ -84,10 +85,14 @@ pub struct Ticket(pub u64);
 pub struct Session {
     codec: Codec,
     outbox: Outbox,
+    /// What is queued before this position was lent: it stays as it is.
+    lent: u64,
     phase: Phase,
     /// Asked and not answered, oldest first; empty before `Phase::Ready`.
     requests: VecDeque<Request>,
     server: Server,
+    /// The first requests are LISTENs that are committed, and nobody was told yet.
+    is_listened: bool,
     /// Stays once it is true, also when the session is over.
     is_admitted: bool,
     /// The server sent something.
@@ -156,8 +161,10 @@ struct Request {
     position: u64,
     /// What the server said against it so far.
     error: Option<Box<ServerError>>,
-    /// Of `Kind::Name` alone: LISTEN follows where the server keeps the name.
+    /// Of `Kind::Name`, where LISTEN follows if the server keeps the name, and `Kind::NotifyIfKept`.
     name: Option<Box<Name>>,
+    /// Of a `Kind::Listen` that others may join.
+    shared: Option<Box<Shared>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -167,11 +174,19 @@ enum Kind {
     Listen,
     Unlisten,
     Notify,
+    NotifyIfKept,
     Heartbeat,
     QueueUsage,
     LockHolder,
     Present,
+    Check,
     Call(Form),
+}
+
+impl Phase {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
 }
 
 impl Session {
@@ -201,9 +216,11 @@ impl Session {
         Self {
             codec: Codec::default(),
             outbox,
+            lent: 0,
             phase,
             requests: VecDeque::new(),
             server: Server::default(),
+            is_listened: false,
             is_admitted: false,
             is_answered: false,
             notifies_by_command: false,
@@ -213,7 +230,7 @@ impl Session {
 
     /// Whether requests are taken: from [`Event::Ready`] to the end.
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        self.phase.is_ready()
     }
 
     /// How many requests are not answered yet.
@@ -268,7 +285,8 @@ impl Session {
     }
 
     /// What is still to be written, in one piece; `None` if nothing is.
-    pub fn poll_transmit(&self) -> Option<&[u8]> {
+    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
+        self.lent = self.outbox.position();
         Some(self.outbox.waiting()).filter(|bytes| !bytes.is_empty())
     }
 
@@ -299,13 +317,29 @@ impl Session {
 
     /// Publishes each payload on its channel, in this order and all or none of them.
     ///
-    /// PostgreSQL takes equal pairs in one transaction for one: the caller keeps them apart.
+    /// PostgreSQL takes equal pairs in one transaction for one: the caller keeps them apart. Where the
+    /// server has another encoding, the caller publishes one by one, for equal pairs are not known then;
+    /// a name that it does not keep to the letter is refused.
     pub fn notify<'a>(
         &mut self,
         notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
         ticket: Ticket,
     ) {
         let is_plain = self.notifies_by_command;
+        let mut notifications = notifications.into_iter().peekable();
+        let first = notifications.peek().copied();
+        if let Some((channel, payload)) =
+            first.filter(|(channel, _)| naming::is_doubtful(channel, self.server_encoding()))
+        {
+            debug_assert!(notifications.count() == 1, "where the server converts");
+            self.request(Kind::NotifyIfKept, ticket, |out| {
+                command::notify_if_kept(channel, payload, out);
+            });
+            if let Some(request) = self.requests.back_mut() {
+                request.name = Some(Box::new(Name::unless_kept(channel)));
+            }
+            return;
+        }
         self.request(Kind::Notify, ticket, |out| {
             if is_plain {
                 command::notify_plainly(notifications, out);
@@ -352,6 +386,15 @@ impl Session {
         self.server.present.clear();
         self.request(Kind::Present, ticket, |out| {
             command::present(pids, own_role, out);
+        });
+    }
+
+    /// Asks which other backends hold the advisory lock of this number: [`Self::present`]. Where `joins`,
+    /// the session holds it as well, until its end.
+    pub fn find_members(&mut self, lock: i64, joins: bool, ticket: Ticket) {
+        self.server.present.clear();
+        self.request(Kind::Present, ticket, |out| {
+            command::members(lock, joins, out);
         });
     }
 
@@ -406,12 +449,17 @@ impl Session {
         } else {
             NEVER_WRITTEN
         };
+        self.push_request(kind, ticket, position);
+    }
+
+    fn push_request(&mut self, kind: Kind, ticket: Ticket, position: u64) {
         self.requests.push_back(Request {
             ticket,
             kind,
             position,
             error: None,
             name: None,
+            shared: None,
         });
     }
 }
