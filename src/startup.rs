@@ -96,6 +96,11 @@ pub(crate) fn shared_socket(address: SocketAddr) -> io::Result<(OwnedFd, SocketA
     Listener::bind_shared(address)?.into_socket()
 }
 
+/// Whether nobody listens at the address.
+pub(crate) fn probe(address: SocketAddr) -> io::Result<()> {
+    Listener::bind(address).map(drop)
+}
+
 /// A socket that listens on the first address of `HOST:PORT`.
 pub(crate) fn socket(address: &str) -> Result<(OwnedFd, SocketAddr), ListenError> {
     let address = resolve(address)?;

@@ -149,8 +149,12 @@ impl Workers {
 
     /// One turn; false when all is over.
     fn turn(&mut self) -> io::Result<bool> {
-        self.wait()?;
+        let due = self.poll_timeout();
+        self.wait(due)?;
         let now = Instant::now();
+        if due.is_some_and(|at| now > at + AWAY) {
+            self.seats.iter_mut().for_each(|seat| seat.forgive(now));
+        }
         self.signals.clear();
         self.take_signals(now);
         let goes_on = if let State::Stopping { close_at, kill_at } = self.state {
@@ -165,7 +169,7 @@ impl Workers {
     }
 
     /// Waits until something happens, or is due.
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.pipe(), PollFlags::IN)];
         let write_too = |is_wanted| {
             if is_wanted {
@@ -181,7 +185,6 @@ impl Workers {
         for (socket, is_written) in self.admin.sockets() {
             fds.push(PollFd::from_borrowed_fd(socket, write_too(is_written)));
         }
-        let until = self.poll_timeout();
         let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
         // A millisecond more, not to be too early again and again.
         let timeout = timeout.map(|it| it + Duration::from_millis(1));
@@ -374,6 +377,10 @@ fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), Br
 /// Sockets of one address, over which the kernel spreads connections.
 fn bind(address: &str, count: usize) -> Result<Sockets, BridgeError> {
     let mut address = startup::resolve(address)?;
+    if address.port() != 0 {
+        // Another service of ours would share the port, and its clients, without a word.
+        startup::probe(address).map_err(|error| BridgeError::Bind(address, error))?;
+    }
     let mut sockets = Vec::new();
     for _ in 0..count {
         let bound = startup::shared_socket(address);
@@ -395,6 +402,9 @@ fn private_group() -> io::Result<(String, Vec<u8>)> {
     Ok((name, key))
 }
 
+/// Whoever wakes so much later than asked was stopped, and perhaps the workers with it: their silence
+/// says nothing.
+const AWAY: Duration = Duration::from_secs(2);
 /// A worker ends within five seconds of its order to stop; one that hangs is killed after this time.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 const KEY_BYTES: usize = 32;

@@ -144,6 +144,13 @@ impl Seat {
         self.reap(now);
     }
 
+    /// The time in which we were away counts for nobody's silence.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        for process in self.processes_mut() {
+            process.forgive(now);
+        }
+    }
+
     fn reap(&mut self, now: Instant) {
         let number = self.number();
         for (process, is_expected) in [(&mut self.leaving, true), (&mut self.successor, false)] {
