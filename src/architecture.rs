@@ -29,6 +29,7 @@
 //! handle, queue              what it shares with other threads: a stop, and a queue either way
 //! service_manager, terminal   who started us: what it is told, and whether it has gone
 //! token_file                 read at the start and again when a signal says so
+//! group_config               the group that a configuration names
 //! group_key_file             the secret of a group, read at the start
 //! surroundings               variables, files and sockets that connection settings want, anew for
 //!                            each round of attempts

@@ -299,7 +299,7 @@ impl Backend {
         match (session, verb) {
             (None, _) => {}
             (Some(session), Verb::Listen) => {
-                session.listen(channel, Operation::Listen(key).ticket())
+                session.listen_along(channel, Operation::Listen(key).ticket());
             }
             (Some(session), Verb::Unlisten) => {
                 session.unlisten(channel, Operation::Unlisten(key).ticket());
@@ -332,7 +332,7 @@ impl Backend {
                 give_publishes(&mut self.transactions, session);
             }
         }
-        connection.session()?.poll_transmit()
+        connection.session_mut()?.poll_transmit()
     }
 
     /// This many of them were written.
@@ -412,10 +412,8 @@ impl Backend {
                 self.handle_probe_answer(role, 0, result, now);
                 None
             }
-            Operation::Present => {
-                let present = self.session(role)?.present().to_vec();
-                Some(Event::Control(Control::Present(present)))
-            }
+            Operation::Present => self.found(role, &result, Control::Present),
+            Operation::Members => self.found(role, &result, Control::Members),
             Operation::Call(number) => self.called(number, result),
             Operation::Check(form) => self.checked(form, result),
             Operation::LockHolder => {

@@ -69,6 +69,7 @@ mod delivery;
 pub mod doctor;
 mod error;
 mod escape;
+mod group_config;
 mod group_key_file;
 mod handle;
 mod http;
@@ -112,7 +113,7 @@ pub use self::{
     },
     bridge::Bridge,
     channel::{Channel, ChannelError, Payload, PayloadError},
-    config::{BridgeConfig, JwtConfig, Limits},
+    config::{BridgeConfig, ClientAuth, JwtConfig, Limits, TlsConfig, TlsConfigError},
     error::BridgeError,
     group_key_file::GroupKeyError,
     handle::{AdmissionTicket, Handle},

@@ -21,8 +21,15 @@ mod blocked;
 #[path = "support/cdp.rs"]
 #[expect(dead_code, reason = "the tests of a page need the rest")]
 mod cdp;
+#[cfg(feature = "tls")]
+#[path = "support/certificates.rs"]
+#[expect(dead_code, reason = "the tests of TLS to PostgreSQL need the rest")]
+mod certificates;
 #[path = "contract/client.rs"]
 mod client;
+#[cfg(feature = "tls")]
+#[path = "contract/client_tls.rs"]
+mod client_tls;
 #[path = "contract/commit_lock.rs"]
 mod commit_lock;
 #[path = "contract/configuration.rs"]
@@ -39,12 +46,18 @@ mod descriptors;
 mod deserted;
 #[path = "contract/events.rs"]
 mod events;
+#[path = "contract/full_queue.rs"]
+mod full_queue;
 #[path = "contract/function.rs"]
 mod function;
 #[path = "contract/group.rs"]
 mod group;
+#[path = "contract/group_channels.rs"]
+mod group_channels;
 #[path = "contract/group_events.rs"]
 mod group_events;
+#[path = "contract/group_failover.rs"]
+mod group_failover;
 #[path = "contract/half_closed.rs"]
 mod half_closed;
 #[path = "contract/harness.rs"]

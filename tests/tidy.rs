@@ -446,7 +446,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 38] = [
+const LAYERS: [(&str, &[&str]); 39] = [
     ("access", &[]),
     (
         "hub",
@@ -480,10 +480,12 @@ const LAYERS: [(&str, &[&str]); 38] = [
             "handle",
             "hub",
             "id",
+            "metrics",
             "operation",
             "orders",
             "pg",
             "queue",
+            "regular_file",
             "service_manager",
             "surroundings",
             "terminal",
@@ -515,12 +517,17 @@ const LAYERS: [(&str, &[&str]); 38] = [
     ("config", &["access"]),
     ("token_file", &["access", "regular_file"]),
     ("group_key_file", &["hub", "regular_file"]),
+    (
+        "group_config",
+        &["config", "error", "group_key_file", "hub", "startup"],
+    ),
     ("regular_file", &[]),
     ("surroundings", &["pg"]),
     ("process", &["metrics"]),
     (
         "startup",
         &[
+            "access",
             "backend",
             "config",
             "pg",
@@ -534,6 +541,7 @@ const LAYERS: [(&str, &[&str]); 38] = [
         &[
             "access",
             "channel",
+            "config",
             "group_key_file",
             "pg",
             "startup",
@@ -548,7 +556,7 @@ const LAYERS: [(&str, &[&str]); 38] = [
             "channel",
             "config",
             "error",
-            "group_key_file",
+            "group_config",
             "handle",
             "hub",
             "operation",
@@ -609,7 +617,15 @@ const LAYERS: [(&str, &[&str]); 38] = [
     (
         "doctor",
         &[
-            "backend", "channel", "config", "error", "pg", "reactor", "startup",
+            "backend",
+            "channel",
+            "config",
+            "error",
+            "group_config",
+            "hub",
+            "pg",
+            "reactor",
+            "startup",
         ],
     ),
 ];

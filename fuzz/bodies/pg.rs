@@ -42,7 +42,7 @@ struct Run {
 
 impl Run {
     fn new(config: &Config) -> Self {
-        let session = Session::new(config, "alle");
+        let mut session = Session::new(config, "alle");
         assert!(
             session.poll_transmit().is_some(),
             "the StartupMessage is queued at once"

@@ -4,13 +4,18 @@
 //! A message takes the way of a publish, in turn with those of clients, and is no client's. Refuses
 //! to know what messages say.
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     Backend, Event,
     command::{Notify, Published},
     role::Role,
     ticket::Operation,
 };
-use crate::channel::{Channel, Payload};
+use crate::{
+    channel::{Channel, Payload},
+    pg::session::ServerError,
+};
 
 /// What concerns the group.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub enum Control<'a> {
     Lost,
     /// The backends that are there, of those that were asked about.
     Present(Vec<i32>),
+    /// The backends that are in the group beside ours.
+    Members(Vec<i32>),
 }
 
 impl<'a> Control<'a> {
@@ -80,6 +87,34 @@ impl Backend {
         is_taken
     }
 
+    /// PostgreSQL is asked which other backends are in the group; where `joins`, the publishing session
+    /// counts as one of them from now on. Whether that takes the question.
+    pub fn ask_members(&mut self, joins: bool) -> bool {
+        let lock = self.control.as_ref().map(lock_of);
+        let session = self.connections[Role::Publishing.index()].ready_session_mut();
+        // Behind a pooler the lock would stay with whoever is given the backend next.
+        let session = session.filter(|it| !it.is_relayed());
+        let (Some(session), Some(lock)) = (session, lock) else {
+            return false;
+        };
+        session.find_members(lock, joins, Operation::Members.ticket());
+        true
+    }
+
+    /// The answer to a question about backends: none where PostgreSQL refused it.
+    pub(super) fn found(
+        &self,
+        role: Role,
+        result: &Result<(), ServerError>,
+        found: impl FnOnce(Vec<i32>) -> Control<'static>,
+    ) -> Option<Event<'static>> {
+        let pids = match result {
+            Ok(()) => self.session(role)?.present().to_vec(),
+            Err(_) => Vec::new(),
+        };
+        Some(Event::Control(found(pids)))
+    }
+
     /// The session begins to hear the control channel.
     pub(super) fn listen_to_control(&mut self) {
         let session = self.connections[Role::Listening.index()].ready_session_mut();
@@ -100,6 +135,14 @@ impl Backend {
             }));
         }
     }
+}
+
+/// The number of the advisory lock that the members of a group hold; those of a program that uses such
+/// locks itself are hardly the same.
+fn lock_of(control: &Channel) -> i64 {
+    let hash = Sha256::digest(control.as_str().as_bytes());
+    let bits = hash.first_chunk().expect("a hash has 32 bytes");
+    i64::from_be_bytes(*bits)
 }
 
 /// The report of a publish that ended.

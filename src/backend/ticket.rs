@@ -20,6 +20,8 @@ pub(super) enum Operation {
     Control,
     /// The question about the backends of peers.
     Present,
+    /// The question about the backends that are in the group.
+    Members,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
     /// Whether the function can be called in this form.
@@ -42,6 +44,7 @@ impl Operation {
             Self::Check(Form::Three) => (8, 0),
             Self::Check(Form::One) => (8, 1),
             Self::Call(number) => (9, number),
+            Self::Members => (10, 0),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -59,7 +62,8 @@ impl Operation {
             7 => Self::Present,
             8 if number == 0 => Self::Check(Form::Three),
             8 => Self::Check(Form::One),
-            _ => Self::Call(number),
+            9 => Self::Call(number),
+            _ => Self::Members,
         }
     }
 }
@@ -78,6 +82,7 @@ mod tests {
             Operation::Present,
             Operation::Check(Form::Three),
             Operation::Check(Form::One),
+            Operation::Members,
         ];
         for number in [0, 7, u32::MAX] {
             operations.extend([

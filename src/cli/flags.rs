@@ -7,6 +7,7 @@
 mod auth;
 mod jwt;
 mod row;
+mod tls;
 mod units;
 
 use std::time::Duration;
@@ -171,6 +172,12 @@ pub(crate) static FLAGS: &[Flag] = &[
                clients",
         ..ROW
     },
+    tls::CERTIFICATE,
+    tls::KEY,
+    tls::ADMIN,
+    tls::CLIENT_CA,
+    tls::CLIENT_AUTH,
+    tls::DEMO,
     Flag {
         long: "workers",
         value: Value::CountOrAuto(Settings::set_workers),
@@ -232,6 +239,7 @@ pub(crate) static FLAGS: &[Flag] = &[
             it.bridge.group = Some(name.to_owned());
             Ok(())
         }),
+        commands: &[Serve, Doctor, Check, Config],
         help: "Take over the clients of the other bridges of this group, on the same database, where \
                they left off",
         ..ROW
@@ -239,6 +247,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     Flag {
         long: "group-key-file",
         value: Value::File(|it, path| it.bridge.group_key_file = Some(path.into())),
+        commands: &[Serve, Doctor, Check, Config],
         help: "Believe messages of the group only if they are sealed with the secret in FILE: 32 \
                bytes or more, for its owner alone",
         ..ROW

@@ -75,7 +75,11 @@ pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Fin
     findings
 }
 
-fn finding(verdict: Verdict, subject: impl Into<String>, text: impl Into<String>) -> Finding {
+pub(super) fn finding(
+    verdict: Verdict,
+    subject: impl Into<String>,
+    text: impl Into<String>,
+) -> Finding {
     Finding {
         verdict,
         subject: subject.into(),
@@ -85,7 +89,7 @@ fn finding(verdict: Verdict, subject: impl Into<String>, text: impl Into<String>
 }
 
 impl Finding {
-    fn with_remedy(self, remedy: impl Into<String>) -> Self {
+    pub(super) fn with_remedy(self, remedy: impl Into<String>) -> Self {
         Self {
             remedy: Some(remedy.into()),
             ..self

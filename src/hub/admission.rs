@@ -121,6 +121,26 @@ impl Hub {
         self.note(EvictionClass::Refused, oldest.slot);
     }
 
+    /// The connection came with a certificate that was verified: its holder has this name, and it ends
+    /// at this time since 1970. It counts as a token does.
+    pub fn handle_certificate(&mut self, client: ClientId, identity: &str, ends_at: Duration) {
+        if self.is_current(client) {
+            let certificate = Credential::of_certificate(identity, ends_at);
+            self.authorization
+                .note_certificate(client.slot, certificate);
+        }
+    }
+
+    /// A client speaks in clear text where it has to speak TLS: it is told so, as clearly, and the
+    /// connection ends.
+    pub fn handle_clear_text(&mut self, client: ClientId) {
+        if self.is_current(client) {
+            self.metrics.tls_clear += 1;
+            let answer = Answer::refusal(Status::BadRequest, CLEAR_TEXT);
+            self.respond(client.slot, &answer);
+        }
+    }
+
     /// Lets go of connections that were refused a moment ago.
     pub(super) fn end_refused(&mut self) {
         let now = self.clock.tick();
@@ -472,6 +492,7 @@ impl Hub {
     }
 }
 
+const CLEAR_TEXT: &str = "this port speaks TLS: use wss://";
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the admin address at a time.

@@ -359,6 +359,7 @@ impl Hub {
     /// one turn goes. Whether the next one is to go on.
     pub(super) fn close_slowest(&mut self) -> bool {
         let max = self.limits.retained_bytes_max;
+        let max = max.saturating_sub(self.membership.held_bytes());
         if self.delivery.retained_bytes() <= max {
             return false;
         }

@@ -28,6 +28,7 @@ mod offsets;
 mod peers;
 mod pieces;
 mod resuming;
+mod roll_call;
 mod saying;
 mod seal;
 mod serving;
@@ -47,7 +48,11 @@ use self::{
     ledger::Ledger, mirrors::Mirrors, peers::Peers, seal::Seal, serving::Serving, wire::Message,
 };
 pub(super) use self::{barriers::Patience, held::Replayed, held_back::Verdict, serving::Kept};
-pub use self::{seal::GroupKey, settings::GroupSettings};
+pub use self::{
+    roll_call::{Reply, RollCall},
+    seal::GroupKey,
+    settings::GroupSettings,
+};
 use super::epoch::Epoch;
 use crate::{
     channel::{Channel, ChannelKey},
@@ -121,10 +126,14 @@ struct Identity {
 }
 
 /// Both sessions are up, and our hello is said.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Joined {
     at: Instant,
     hello_heard_at: Option<Instant>,
+    /// The backends that were in the group before; `None` while PostgreSQL has not said.
+    members: Option<Vec<i32>>,
+    /// When PostgreSQL is asked again whether those that have not answered are there still.
+    members_due: Option<Instant>,
     /// Channels may be announced: whoever is there has answered the hello.
     has_begun: bool,
     /// Sent and not come back.
@@ -182,6 +191,9 @@ pub(super) enum Outcome {
     Settle(ChannelKey, Verdict),
     /// Subscribes that wait on the channel are to be decided, with so much patience left.
     Release(ChannelKey, Patience),
+    /// PostgreSQL is to be told that our publishing session is one of the group, and asked which others
+    /// are; [`Group::handle_members`] takes the answer.
+    AskMembers,
     /// PostgreSQL is to be asked which of these backends are there;
     /// [`Group::handle_present`] takes the answer.
     AskPresent {
@@ -357,16 +369,14 @@ impl Group {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let joined = self.joined.filter(|it| !it.has_begun);
-        let settled = joined
-            .and_then(|it| it.hello_heard_at)
-            .map(|it| it + SETTLE_TIME);
+        let joined = self.joined.as_ref().filter(|it| !it.has_begun);
         let leaving = match self.leaving {
             Leaving::Until(due) => Some(due),
             Leaving::No | Leaving::Done => None,
         };
         [
-            settled,
+            joined.map(Joined::settled_at),
+            joined.and_then(|it| it.members_due),
             leaving,
             self.rejoin_due,
             self.presence_due,
@@ -395,6 +405,11 @@ impl Group {
             self.presence_due = None;
             self.ask_present();
         }
+        if let Some(joined) = &mut self.joined {
+            let due = joined.members_due.take_if(|due| *due <= now);
+            let is_due = due.is_some() && !joined.has_begun;
+            self.outcomes.extend(is_due.then_some(Outcome::AskMembers));
+        }
         if self.peers.is_full() && self.rejoin_due.is_none() {
             self.handle_message_lost(now);
         }
@@ -415,7 +430,21 @@ impl Group {
     }
 }
 
-/// From our hello on, for those who answer it; nobody waits for that.
+impl Joined {
+    /// Nobody is waited for who has not answered our hello by then.
+    fn settled_at(&self) -> Instant {
+        let heard_at = self.hello_heard_at.map(|it| it + SETTLE_TIME);
+        let is_known = self.members.as_ref().is_some_and(Vec::is_empty);
+        let last = self.at + MEMBERS_TIMEOUT;
+        heard_at
+            .filter(|_| is_known)
+            .map_or(last, |it| it.min(last))
+    }
+}
+
+/// From our hello on, for those of which PostgreSQL does not know: they are of an earlier version.
 const SETTLE_TIME: Duration = Duration::from_millis(250);
+/// From our hello on, for those of which PostgreSQL says that they are in the group.
+const MEMBERS_TIMEOUT: Duration = Duration::from_secs(2);
 /// From our hello on, until peers that have not answered count as gone.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);

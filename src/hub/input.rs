@@ -20,6 +20,7 @@ use crate::{
     channel::{Channel, ChannelKey},
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage, Since},
+    metrics::Metrics,
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
@@ -41,6 +42,18 @@ impl Hub {
             }
         }
         self.forward_commands();
+    }
+
+    /// The shell keeps so many bytes of its own for the client from now on, which count as the client's.
+    pub fn handle_kept(&mut self, client: ClientId, bytes: usize) {
+        if self.is_current(client) {
+            self.clients.note_shell_bytes(client.slot, bytes);
+        }
+    }
+
+    /// The counters, for what the shell alone sees.
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
     }
 
     fn parse(&mut self, slot: u32, input: &mut [u8]) {

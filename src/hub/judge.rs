@@ -138,7 +138,7 @@ impl Judge<'_> {
         })?;
         let token = match in_offer {
             None if in_header.is_none() => self
-                .token_in_cookie(request)
+                .token_of_browser(request)
                 .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
             Some(token) if in_header.is_none() => self.authenticate(&token, request).map(Some),
             Some(_) | None => Ok(in_header),
@@ -271,14 +271,15 @@ impl Judge<'_> {
             .transpose()
     }
 
-    /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
+    /// The token that the request brings in a cookie, else the certificate that its connection came with,
+    /// and whether that counts: the browser adds either by itself. `Err`: the page that
     /// made the request may be a foreign one.
-    fn token_in_cookie(
+    fn token_of_browser(
         &mut self,
         request: &Request<'_>,
     ) -> Result<Result<Option<Credential>, TokenRefusal>, origins::Refusal> {
         let Some(token) = self.authorization.cookie(request)? else {
-            return Ok(Ok(None));
+            return self.authorization.certificate(self.slot, request).map(Ok);
         };
         if token.is_err() {
             self.metrics.tokens_wrong += 1;
@@ -303,7 +304,7 @@ impl Judge<'_> {
             };
         }
         let token = match self.token_of(request) {
-            Ok(None) => self.token_in_cookie(request).map_err(|refusal| {
+            Ok(None) => self.token_of_browser(request).map_err(|refusal| {
                 let text = refusal.to_string();
                 NotIn::refused(ErrorCode::Forbidden, &text)
             })?,

@@ -102,6 +102,10 @@ impl Hub {
         self.postgres.unfit = None;
         self.postgres.length_unit = length_unit;
         self.metrics.listening_connects += 1;
+        // Nobody heard what was missed: the server is another, or was restarted.
+        if !self.membership.is_catching_up() && self.postgres.take_withheld() {
+            self.announce(PostgresStatus::Down);
+        }
         self.channels.handle_up();
         let unsettled = self.channels.interests().unsettled_count();
         if unsettled > 0 && self.metrics.listening_connects > 1 {
@@ -315,7 +319,9 @@ impl Hub {
     /// A notification does not count: nobody wants its channel, or that is held back.
     #[cold]
     fn handle_uncounted(&mut self, channel: &[u8], payload: &[u8]) {
-        if self.membership.hold(channel, payload, &self.channels) {
+        let (channels, retained) = (&self.channels, self.delivery.retained_bytes());
+        let left = self.limits.retained_bytes_max.saturating_sub(retained);
+        if self.membership.hold(channel, payload, channels, left) {
             self.carry_out_wishes();
         } else {
             self.metrics.notifications_unrouted += 1;

@@ -28,6 +28,8 @@ pub(super) struct Membership {
     group: Option<Box<Group>>,
     /// What the group wants to know of PostgreSQL, and is not asked yet.
     presence: Option<Presence>,
+    /// It wants to know who else is in it.
+    asks_members: bool,
 }
 
 /// A question of the group about backends.
@@ -52,6 +54,7 @@ impl Membership {
         Self {
             group: Some(Box::new(Group::new(settings))),
             presence: None,
+            asks_members: false,
         }
     }
 
@@ -93,6 +96,7 @@ impl Membership {
             } => {}
             Control::Lost => group.handle_message_lost(now),
             Control::Present(pids) => group.handle_present(&pids, now),
+            Control::Members(pids) => group.handle_members(pids, now),
         }
     }
 
@@ -108,6 +112,11 @@ impl Membership {
     pub(super) fn handle_listening_down(&mut self) -> bool {
         let group = self.group.as_mut();
         group.is_some_and(|it| it.handle_listening_down())
+    }
+
+    /// Whether others may make up for what was missed.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.group.as_ref().is_some_and(|it| it.is_catching_up())
     }
 
     /// The LISTEN of the channel is confirmed. Whether it is held back until it is known what was
@@ -139,14 +148,26 @@ impl Membership {
         }
     }
 
-    /// A notification that does not count. Whether it is one of a channel that is held back.
-    pub(super) fn hold(&mut self, channel: &[u8], payload: &[u8], channels: &Channels) -> bool {
+    /// A notification that does not count. Whether it is one of a channel that is held back, which all
+    /// together may cost `bytes_max`.
+    pub(super) fn hold(
+        &mut self,
+        channel: &[u8],
+        payload: &[u8],
+        channels: &Channels,
+        bytes_max: usize,
+    ) -> bool {
         let Some(group) = self.group.as_mut().filter(|it| it.is_catching_up()) else {
             return false;
         };
         let name = std::str::from_utf8(channel).ok();
         let key = name.and_then(|name| channels.find(name));
-        key.is_some_and(|key| group.hold(key, payload))
+        key.is_some_and(|key| group.hold(key, payload, bytes_max))
+    }
+
+    /// What is held back costs so many bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.group.as_ref().map_or(0, |it| it.held_bytes())
     }
 
     /// The bridge stops: the others are told, and [`Self::has_left`] soon.
@@ -226,6 +247,7 @@ impl Membership {
                     return Some(Wish::TellGap(key));
                 }
                 Outcome::Release(key, patience) => return Some(Wish::Release(key, patience)),
+                Outcome::AskMembers => self.asks_members = true,
                 Outcome::AskPresent { pids, own_role } => {
                     self.presence = Some(Presence { pids, own_role });
                 }
@@ -245,6 +267,9 @@ impl Membership {
         let Some(group) = &mut self.group else {
             return;
         };
+        if std::mem::take(&mut self.asks_members) && !backend.ask_members(true) {
+            group.handle_members(Vec::new(), now);
+        }
         if let Some(Presence { pids, own_role }) = self.presence.take() {
             if !backend.ask_present(&pids, own_role) {
                 group.handle_unasked();

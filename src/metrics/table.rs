@@ -96,6 +96,21 @@ metrics! {
                  no room beyond `--max-clients` and 32 more";
             admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
         };
+    Counter alle_tls_handshakes_total {outcome} "TLS handshakes of clients."
+        "A connection that ends before its handshake does is none."
+        counted {
+            tls_full: u64 = 0 => "full", "with a signature";
+            tls_resumed: u64 = 0 => "resumed", "by a ticket";
+            tls_failed: u64 = 0 => "failed", "the peer and the bridge had nothing in common, or it was no TLS";
+            tls_clear: u64 = 0 => "clear_text", "a request in clear text (400)"
+        };
+    Gauge alle_tls_certificate_expiry_seconds
+        "When the first certificate for clients ends, in seconds since 1970."
+        "Absent without TLS."
+        counted { tls_certificate_expiry: Option<u64> = None };
+    Counter alle_tls_renewals_failed_total "Times certificates were read again and could not be used."
+        "Those before stay in use; the log says why."
+        counted { tls_renewals_failed: u64 = 0 };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."
@@ -134,7 +149,7 @@ metrics! {
     Gauge alle_backlog_bytes "Bytes clients are still to get; shared ones count for each."
         now { backlog_bytes: usize };
     Gauge alle_retained_bytes "Memory of all frames on their way, each counted once."
-        "Bounded by `--retained`."
+        "What a group holds back is among it. Bounded by `--retained`."
         now { retained_bytes: usize };
     Gauge alle_owned_bytes "Memory of unread answers and of input that is not complete or not worked off."
         "Bounded by `--owned`."
@@ -172,6 +187,9 @@ metrics! {
         counted { group_mirrors_refused: u64 = 0 };
     Gauge alle_group_offsets "Epochs of other bridges that are translated, over all channels."
         now { group_offsets: usize };
+    Gauge alle_group_held_bytes "Notifications held back until it is known what was missed, and those filled in."
+        "16 MiB and `--history-bytes` at most; counted in `alle_retained_bytes`."
+        now { group_held_bytes: usize };
     Counter alle_group_messages_total {kind} "Messages between the bridges of the group."
         now {
             group_messages_sent: u64 => "sent", "published for the others";

@@ -106,6 +106,15 @@ pub(super) fn listen(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("LISTEN {}", quoted(channel)), out);
 }
 
+/// Appends one more LISTEN to the last message of `out`, which is a query of those and begins there.
+pub(super) fn listen_too(channel: &Channel, start: usize, out: &mut BytesMut) {
+    // Its last byte is a NUL, and its length does not count the tag (PostgreSQL, "Message Formats").
+    out.truncate(out.len() - 1);
+    out.put_slice(format!("; LISTEN {}\0", quoted(channel)).as_bytes());
+    let length = i32::try_from(out.len() - start - 1).expect("names are short and so many few");
+    out[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+}
+
 /// Ceases to hear `channel`.
 pub(super) fn unlisten(channel: &Channel, out: &mut BytesMut) {
     simple(&format!("UNLISTEN {}", quoted(channel)), out);
@@ -295,6 +304,29 @@ pub(super) fn present(pids: &[i32], own_role: bool, out: &mut BytesMut) {
         "SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') \
          FROM pg_catalog.pg_stat_activity \
          WHERE pid OPERATOR(pg_catalog.=) ANY ('{{{pids}}}'::pg_catalog.int4[]){role}"
+    );
+    simple(&sql, out);
+}
+
+/// Asks which other backends of the database hold the advisory lock of this number: one row as of
+/// [`present`]. Where `joins`, the session holds it first, beside them and until its end, which is a
+/// row before that.
+pub(super) fn members(lock: i64, joins: bool, out: &mut BytesMut) {
+    let (high, low) = (lock >> 32 & 0xffff_ffff, lock & 0xffff_ffff);
+    let join = if joins {
+        format!("SELECT pg_catalog.pg_try_advisory_lock_shared('{lock}'::pg_catalog.int8); ")
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "{join}SELECT pg_catalog.string_agg(pid::pg_catalog.text, ',') FROM pg_catalog.pg_locks \
+         WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND granted \
+         AND classid OPERATOR(pg_catalog.=) '{high}'::pg_catalog.oid \
+         AND objid OPERATOR(pg_catalog.=) '{low}'::pg_catalog.oid \
+         AND objsubid OPERATOR(pg_catalog.=) 1 \
+         AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() \
+         AND database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database \
+         WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"
     );
     simple(&sql, out);
 }

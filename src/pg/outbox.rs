@@ -27,6 +27,14 @@ impl Outbox {
         self.written_total + widened(self.waiting().len())
     }
 
+    /// Where in the tail the byte at `position` is, which is not written yet.
+    pub(super) fn index(&self, position: u64) -> usize {
+        debug_assert!(!self.has_written(position), "it is there");
+        let behind = self.position().saturating_sub(position);
+        let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+        self.bytes.len().saturating_sub(behind)
+    }
+
     /// Whether the byte at `position` was written.
     pub(super) fn has_written(&self, position: u64) -> bool {
         position < self.written_total

@@ -6,6 +6,7 @@
 mod calls;
 mod departure;
 mod incoming;
+mod listens;
 mod naming;
 mod server;
 mod start_up;
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 pub use self::{calls::Answer, departure::Departure, start_up::StartUp};
-use self::{calls::Calls, incoming::Step, naming::Name, server::Server};
+use self::{calls::Calls, incoming::Step, listens::Shared, naming::Name, server::Server};
 use super::{
     auth::Authentication,
     codec::Codec,
@@ -84,10 +85,14 @@ pub struct Ticket(pub u64);
 pub struct Session {
     codec: Codec,
     outbox: Outbox,
+    /// What is queued before this position was lent: it stays as it is.
+    lent: u64,
     phase: Phase,
     /// Asked and not answered, oldest first; empty before `Phase::Ready`.
     requests: VecDeque<Request>,
     server: Server,
+    /// The first requests are LISTENs that are committed, and nobody was told yet.
+    is_listened: bool,
     /// Stays once it is true, also when the session is over.
     is_admitted: bool,
     /// The server sent something.
@@ -158,6 +163,8 @@ struct Request {
     error: Option<Box<ServerError>>,
     /// Of `Kind::Name`, where LISTEN follows if the server keeps the name, and `Kind::NotifyIfKept`.
     name: Option<Box<Name>>,
+    /// Of a `Kind::Listen` that others may join.
+    shared: Option<Box<Shared>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,6 +181,12 @@ enum Kind {
     Present,
     Check,
     Call(Form),
+}
+
+impl Phase {
+    fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
 }
 
 impl Session {
@@ -203,9 +216,11 @@ impl Session {
         Self {
             codec: Codec::default(),
             outbox,
+            lent: 0,
             phase,
             requests: VecDeque::new(),
             server: Server::default(),
+            is_listened: false,
             is_admitted: false,
             is_answered: false,
             notifies_by_command: false,
@@ -215,7 +230,7 @@ impl Session {
 
     /// Whether requests are taken: from [`Event::Ready`] to the end.
     pub fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        self.phase.is_ready()
     }
 
     /// How many requests are not answered yet.
@@ -270,7 +285,8 @@ impl Session {
     }
 
     /// What is still to be written, in one piece; `None` if nothing is.
-    pub fn poll_transmit(&self) -> Option<&[u8]> {
+    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
+        self.lent = self.outbox.position();
         Some(self.outbox.waiting()).filter(|bytes| !bytes.is_empty())
     }
 
@@ -373,6 +389,15 @@ impl Session {
         });
     }
 
+    /// Asks which other backends hold the advisory lock of this number: [`Self::present`]. Where `joins`,
+    /// the session holds it as well, until its end.
+    pub fn find_members(&mut self, lock: i64, joins: bool, ticket: Ticket) {
+        self.server.present.clear();
+        self.request(Kind::Present, ticket, |out| {
+            command::members(lock, joins, out);
+        });
+    }
+
     /// The backends that were there when last asked for.
     pub fn present(&self) -> &[i32] {
         &self.server.present
@@ -424,12 +449,17 @@ impl Session {
         } else {
             NEVER_WRITTEN
         };
+        self.push_request(kind, ticket, position);
+    }
+
+    fn push_request(&mut self, kind: Kind, ticket: Ticket, position: u64) {
         self.requests.push_back(Request {
             ticket,
             kind,
             position,
             error: None,
             name: None,
+            shared: None,
         });
     }
 }

@@ -73,12 +73,27 @@ impl Crowd {
         Self::gather_behind(None, clients, channels, port, database)
     }
 
+    /// The same, where what is published goes to the first server on these ports that takes it.
+    pub fn gather_at(ports: &[u16], clients: usize, channels: usize, database: &str) -> Self {
+        Self::start(None, clients, channels, ports.to_vec(), database)
+    }
+
     /// The same, of clients that ask for this URL at each address.
     pub fn gather_behind(
         url: Option<&'static str>,
         clients: usize,
         channels: usize,
         port: u16,
+        database: &str,
+    ) -> Self {
+        Self::start(url, clients, channels, vec![port], database)
+    }
+
+    fn start(
+        url: Option<&'static str>,
+        clients: usize,
+        channels: usize,
+        ports: Vec<u16>,
         database: &str,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -93,7 +108,7 @@ impl Crowd {
         });
         let of_publisher = Arc::clone(&shared);
         let database = database.to_owned();
-        let publisher = thread::spawn(move || of_publisher.publish(port, &database));
+        let publisher = thread::spawn(move || of_publisher.publish(&ports, &database));
         let threads = (0..clients).map(|client| {
             let shared = Arc::clone(&shared);
             let builder = thread::Builder::new().stack_size(256 * 1024);
@@ -160,17 +175,14 @@ impl Drop for Crowd {
 }
 
 impl Shared {
-    fn publish(&self, port: u16, database: &str) {
+    fn publish(&self, ports: &[u16], database: &str) {
         let mut sql = None;
         let mut channel = 0;
         while !self.no_more.load(SeqCst) {
             thread::park_timeout(INTERVAL);
-            let mut session: Sql = match sql.take() {
-                Some(session) => session,
-                None => match Sql::try_connect(port, database) {
-                    Ok(session) => session,
-                    Err(_) => continue,
-                },
+            let connect = |port: &u16| Sql::try_connect(*port, database).ok();
+            let Some(mut session) = sql.take().or_else(|| ports.iter().find_map(connect)) else {
+                continue;
             };
             channel = (channel + 1) % self.channels;
             let number = self.published[channel].load(SeqCst) + 1;

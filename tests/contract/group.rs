@@ -23,6 +23,11 @@ pub fn scale() -> (usize, usize, usize) {
     rounds.map_or((3, 40, 12), |rounds| (rounds.parse().unwrap(), 500, 100))
 }
 
+/// Whether it is a run of many rounds.
+fn is_measured() -> bool {
+    std::env::var_os("ALLE_GROUP_ROUNDS").is_some()
+}
+
 pub fn in_group(url: &str, arguments: &[&str]) -> Bridge {
     Bridge::start_with(url, &[&["--group", "g"], arguments].concat())
 }
@@ -241,6 +246,66 @@ fn without_a_key_a_bridge_of_another_role_is_not_believed() {
     );
 }
 
+/// What the doctor finds of the group, and its exit status.
+fn doctor(url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = alle_with(&["doctor", "-p", url, "--group", "g"]);
+    let output = command.args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let group: Vec<_> = text
+        .lines()
+        .skip_while(|line| !line.contains("  group  "))
+        .collect();
+    (output.status.code(), group.join("\n"))
+}
+
+/// Which of its bridges are there, whether they answer, and the likely reason if one does not.
+#[test]
+fn the_doctor_calls_the_roll_of_a_group() {
+    let database = Database::create();
+    let url = database.url();
+    let (_directory, key) = key_file("a secret of more than thirty-two bytes, by all means");
+    let key = ["--group-key-file", key.to_str().unwrap()];
+    let (_directory, other_key) = key_file("another secret of more than thirty-two bytes, really");
+    let other_key = ["--group-key-file", other_key.to_str().unwrap()];
+    let (status, text) = doctor(&url, &key);
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains("no other one answers"), "{text}");
+
+    let bridges = [in_group(&url, &key), in_group(&url, &key)];
+    wait_until("they have met", || {
+        bridges.iter().all(|it| metric(it, "alle_group_peers") == 1)
+    });
+    let before = bridges.each_ref().map(refused);
+    let (status, text) = doctor(&url, &key);
+    assert_eq!(status, Some(0), "{text}");
+    for part in [
+        "\"g\": its channel \"alle group g\" is heard; messages are sealed with the key",
+        "2 that answer, in version 1 of the protocol: backend ",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(bridges.each_ref().map(refused), before);
+    for arguments in [&other_key[..], &[]] {
+        let (status, text) = doctor(&url, arguments);
+        assert_eq!(status, Some(1), "{text}");
+        for part in [
+            "no other one answers",
+            "2 that are there and do not answer: backend ",
+            "-> give each bridge of the group the same --group-key-file",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    // It was a visitor: nobody reckons with it, nor waits for it.
+    let three = in_group(&url, &key);
+    wait_until("the third one has met two", || {
+        metric(&three, "alle_group_peers") == 2
+    });
+    assert_eq!(metric(&bridges[0], "alle_group_peers"), 2);
+    let (_, messages) = doctor(&url, &["--group-key-file", "/nowhere"]);
+    assert_eq!(messages, "");
+}
+
 #[track_caller]
 pub fn nothing_was_lost(crowd: Crowd) {
     let crowd = crowd.finish();
@@ -257,7 +322,7 @@ pub fn nothing_was_lost(crowd: Crowd) {
     clippy::print_stdout,
     reason = "a run of many rounds is there to be read"
 )]
-fn report(text: &str) {
+pub fn report(text: &str) {
     println!("{text}");
 }
 
@@ -336,8 +401,8 @@ fn harmed(sql: &mut Sql) -> Vec<String> {
 }
 
 /// The listening session of one of two bridges is harmed while clients of both hear all.
-fn a_listening_session_is_lost(relay: &Relay, harm: impl Fn(&mut Sql)) -> u64 {
-    let (rounds, clients, channels) = scale();
+fn a_listening_session_is_lost(relay: &Relay, rounds: usize, harm: impl Fn(&mut Sql)) -> u64 {
+    let (_, clients, channels) = scale();
     let database = Database::create();
     let direct = database.url();
     let url = format!("{}?application_name=harmed", through(relay, &database));
@@ -385,20 +450,20 @@ fn terminate(sql: &mut Sql) {
 #[test]
 fn a_listening_session_that_is_terminated_costs_nobody_anything() {
     let relay = Relay::start(sandbox::shared().port());
-    a_listening_session_is_lost(&relay, terminate);
+    a_listening_session_is_lost(&relay, scale().0, terminate);
 }
 
 #[test]
 fn a_listening_session_that_is_reset_costs_nobody_anything() {
     let relay = Relay::start(sandbox::shared().port());
-    a_listening_session_is_lost(&relay, |_| relay.harm(Fate::Reset));
+    a_listening_session_is_lost(&relay, scale().0, |_| relay.harm(Fate::Reset));
 }
 
 /// PostgreSQL cannot be reached for a while, so that there is something to be filled in.
 #[test]
 fn a_listening_session_that_stays_away_for_a_while_costs_nobody_anything() {
     let relay = Relay::start(sandbox::shared().port());
-    let filled = a_listening_session_is_lost(&relay, |sql| {
+    let filled = a_listening_session_is_lost(&relay, scale().0, |sql| {
         let refused = relay.refused();
         relay.shut();
         wait_until("the bridge tries again", || relay.refused() > refused + 1);
@@ -408,11 +473,13 @@ fn a_listening_session_that_stays_away_for_a_while_costs_nobody_anything() {
     assert!(filled > 0);
 }
 
+/// It is the heartbeat that finds out, after half a minute, so once in `cargo test`.
 #[test]
-#[ignore = "takes half a minute a round: make group"]
 fn a_listening_session_in_a_black_hole_costs_nobody_anything() {
     let relay = Relay::start(sandbox::shared().port());
-    let filled = a_listening_session_is_lost(&relay, |_| relay.harm(Fate::BlackHole));
+    let rounds = if is_measured() { scale().0 } else { 1 };
+    let harm = |_: &mut Sql| relay.harm(Fate::BlackHole);
+    let filled = a_listening_session_is_lost(&relay, rounds, harm);
     assert!(filled > 0);
 }
 

@@ -22,7 +22,7 @@ fn pair() -> &'static [Sandbox; 2] {
     PAIR.get_or_init(start_pair)
 }
 
-fn start_pair() -> [Sandbox; 2] {
+pub fn start_pair() -> [Sandbox; 2] {
     let primary = Sandbox::start().unwrap();
     let standby = primary.start_standby().unwrap();
     let mut sql = Sql::connect(primary.port(), "postgres");
@@ -33,7 +33,7 @@ fn start_pair() -> [Sandbox; 2] {
 }
 
 /// Both of them in this order.
-fn url([first, second]: [&Sandbox; 2], parameters: &str) -> String {
+pub fn url([first, second]: [&Sandbox; 2], parameters: &str) -> String {
     let (first, second) = (first.port(), second.port());
     format!("postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/postgres{parameters}")
 }

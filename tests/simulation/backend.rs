@@ -87,7 +87,7 @@ impl Process {
             self.say(b'S', b"TimeZone\0UTC\0");
         }
         if let Some(sql) = self.committing.take() {
-            self.commit_listen(&sql, database.log.len());
+            self.commit_listens(&sql, database.log.len());
             // Between CommandComplete and ReadyForQuery of the same command, too.
             if random.percent(50) {
                 self.send_notifications(database, random);
@@ -152,6 +152,13 @@ impl Process {
                 self.say(b'A', &body);
             }
             self.read = at + 1;
+        }
+    }
+
+    /// LISTENs may share a transaction.
+    fn commit_listens(&mut self, sql: &str, now: usize) {
+        for command in sql.split("; ") {
+            self.commit_listen(command, now);
         }
     }
 
@@ -236,7 +243,9 @@ impl Process {
                 self.synced = true;
             }
             "LISTEN" | "UNLISTEN" | "SELECT" => {
-                self.say(b'C', &[tag.as_bytes(), &[0]].concat());
+                for _ in sql.split("; ") {
+                    self.say(b'C', &[tag.as_bytes(), &[0]].concat());
+                }
                 self.committing = Some(sql);
             }
             _ => panic!("no statement of ours: {sql}"),

@@ -243,7 +243,8 @@ fn group_name(payload: &str) -> Option<&str> {
 enum Ask {
     /// Start-up, set-up, heartbeat.
     Other,
-    Listen(String),
+    /// One transaction.
+    Listen(Vec<String>),
     Unlisten(String),
     /// One transaction, by the names of its groups.
     Notify(Vec<String>),
@@ -317,32 +318,40 @@ impl Tap {
     }
 
     fn query(&mut self, sql: &str, truth: &mut Truth) {
-        let Some((tag, name)) = sql.split_once(" \"") else {
-            self.asked.push_back(Ask::Other);
-            return;
-        };
-        let name = name
-            .strip_suffix('"')
-            .expect("quoted")
-            .replace("\"\"", "\"");
-        if is_probe(&name) {
+        let commands: Vec<_> = sql
+            .split("; ")
+            .filter_map(|it| it.split_once(" \""))
+            .collect();
+        let is_about_channels = !commands.is_empty() && !is_probe(sql);
+        if !is_about_channels {
             self.asked.push_back(Ask::Other);
             return;
         }
-        assert!(
-            self.under_way.insert(name.clone()),
-            "{sql}: one LISTEN or UNLISTEN of a channel at a time"
-        );
-        let listened = self.listened.contains(&name);
-        self.asked.push_back(if tag == "LISTEN" {
-            assert!(!listened, "{sql}: it is listened to");
-            Ask::Listen(name)
-        } else {
-            assert!(listened, "{sql}: it is not listened to");
-            truth.end(&name);
-            truth.places.check_unlisten(&name);
-            Ask::Unlisten(name)
-        });
+        let mut listens = Vec::new();
+        for (tag, name) in &commands {
+            let name = name
+                .strip_suffix('"')
+                .expect("quoted")
+                .replace("\"\"", "\"");
+            assert!(
+                self.under_way.insert(name.clone()),
+                "{sql}: one LISTEN or UNLISTEN of a channel at a time"
+            );
+            let listened = self.listened.contains(&name);
+            if *tag == "LISTEN" {
+                assert!(!listened, "{sql}: it is listened to");
+                listens.push(name);
+            } else {
+                assert!(listened, "{sql}: it is not listened to");
+                assert_eq!(commands.len(), 1, "{sql}");
+                truth.end(&name);
+                truth.places.check_unlisten(&name);
+                self.asked.push_back(Ask::Unlisten(name));
+            }
+        }
+        if !listens.is_empty() {
+            self.asked.push_back(Ask::Listen(listens));
+        }
     }
 
     /// The hub is about to read this.
@@ -368,22 +377,15 @@ impl Tap {
     fn answer(&mut self, truth: &mut Truth) {
         let failed = std::mem::take(&mut self.failed);
         match self.asked.pop_front() {
-            Some(Ask::Listen(name)) => {
-                self.under_way.remove(&name);
-                let began = truth.moment();
-                let channel = truth.channels.entry(name.clone()).or_default();
-                if failed {
-                    channel.refused.push(truth.step);
-                    channel.refused_at.push(began);
-                } else {
-                    channel.listens.push(Listen {
-                        confirmed: truth.step,
-                        began,
-                        ended: NEVER,
-                        fed: Vec::new(),
-                        epoch: None,
-                    });
-                    self.listened.insert(name);
+            // Each is asked for again alone.
+            Some(Ask::Listen(names)) if failed && names.len() > 1 => {
+                for name in &names {
+                    self.under_way.remove(name);
+                }
+            }
+            Some(Ask::Listen(names)) => {
+                for name in names {
+                    self.answer_listen(name, failed, truth);
                 }
             }
             Some(Ask::Unlisten(name)) => {
@@ -402,6 +404,25 @@ impl Tap {
             }
             Some(Ask::Other) => {}
             None => panic!("the simulated PostgreSQL answers without a request"),
+        }
+    }
+
+    fn answer_listen(&mut self, name: String, failed: bool, truth: &mut Truth) {
+        self.under_way.remove(&name);
+        let began = truth.moment();
+        let channel = truth.channels.entry(name.clone()).or_default();
+        if failed {
+            channel.refused.push(truth.step);
+            channel.refused_at.push(began);
+        } else {
+            channel.listens.push(Listen {
+                confirmed: truth.step,
+                began,
+                ended: NEVER,
+                fed: Vec::new(),
+                epoch: None,
+            });
+            self.listened.insert(name);
         }
     }
 

@@ -124,8 +124,12 @@ impl Server {
         let tag = sql.split(' ').next().expect("split gives one at least");
         match tag {
             "LISTEN" => {
-                let heard = !self.listens.insert(unquoted(sql));
-                assert!(!heard || self.is_garbled, "one LISTEN a channel");
+                for name in listened(sql) {
+                    let heard = !self.listens.insert(name);
+                    assert!(!heard || self.is_garbled, "one LISTEN a channel");
+                    self.message(b'C', b"LISTEN\0");
+                }
+                return;
             }
             "UNLISTEN" => {
                 let listened = self.listens.remove(&unquoted(sql));
@@ -182,6 +186,24 @@ impl Server {
         self.said.extend_from_slice(&length.to_be_bytes());
         self.said.extend_from_slice(body);
     }
+}
+
+/// The channels of a query of LISTENs.
+fn listened(sql: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = sql;
+    loop {
+        let command = rest
+            .strip_prefix("LISTEN ")
+            .expect("nothing else is sent along");
+        let (name, behind) = quoted(command);
+        names.push(name);
+        match behind.strip_prefix("; ") {
+            Some(next) => rest = next,
+            None => break assert_eq!(behind, "", "nothing else is sent along"),
+        }
+    }
+    names
 }
 
 /// The channels and payloads of a query of commands.

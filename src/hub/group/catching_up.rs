@@ -19,7 +19,7 @@ use super::{
     filling::{Candidate, Fills},
     gathering::Gathering,
     held::{Held, Replayed},
-    held_back::{Entry, Settled, State},
+    held_back::{Entry, Released, Settled, State},
     pieces::{Piece, Wish},
     wire::Place,
 };
@@ -58,16 +58,6 @@ enum Phase {
     Asking,
     /// All is decided, and what was missed is on its way to clients.
     Replaying,
-}
-
-/// What was held back and is so no longer.
-#[derive(Debug, Default)]
-pub(super) struct Released {
-    pub(super) keys: Vec<ChannelKey>,
-    /// They were not announced.
-    pub(super) late: Vec<ChannelKey>,
-    /// They are to be announced again.
-    pub(super) has_missed_begin: bool,
 }
 
 impl CatchUp {
@@ -363,8 +353,8 @@ impl CatchUp {
     // ---- what is held
 
     /// A notification of a channel that does not count. Whether it is held back, or comes before all
-    /// that is.
-    pub(super) fn hold(&mut self, key: ChannelKey, payload: &[u8]) -> bool {
+    /// that is. All that is kept may cost `bytes_max`.
+    pub(super) fn hold(&mut self, key: ChannelKey, payload: &[u8], bytes_max: usize) -> bool {
         let Some(entry) = self.entries.get_mut(&key) else {
             return false;
         };
@@ -373,7 +363,8 @@ impl CatchUp {
         }
         entry.held += 1;
         self.held.push(key, payload);
-        if self.held.is_over() && matches!(self.phase, Phase::Asking) {
+        let is_over = self.held.is_over() || self.bytes() > bytes_max;
+        if is_over && matches!(self.phase, Phase::Asking) {
             // All of it is given up: it cannot be said which channel is to blame.
             for entry in self.entries.values_mut() {
                 entry.state = State::GivenUp;
@@ -381,8 +372,14 @@ impl CatchUp {
             }
             self.unsettled = 0;
             self.held.clear();
+            self.fills.clear();
         }
         true
+    }
+
+    /// What is held and filled in costs so many.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.bytes() + self.fills.bytes()
     }
 
     // ---- the end

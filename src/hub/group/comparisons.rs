@@ -18,8 +18,8 @@ pub(super) struct Comparisons {
     heard: BTreeMap<Place, Vec<(Option<OwnPlace>, Epoch)>>,
     /// Those of `heard`, each until when, in the order heard.
     until: VecDeque<(Place, Instant)>,
-    /// Our own that is sent and not heard yet: its counter, and its channels.
-    sent: Option<(u64, Vec<ChannelKey>)>,
+    /// Our own that are sent and not heard yet, in this order: each its counter, and its channels.
+    sent: VecDeque<(u64, Vec<ChannelKey>)>,
     /// Our own ones that peers still owe an answer to.
     asked: VecDeque<Asked>,
 }
@@ -38,18 +38,19 @@ struct Asked {
 impl Comparisons {
     /// Our own `begin` of these channels is sent.
     pub(super) fn handle_sent(&mut self, begin: u64, keys: Vec<ChannelKey>) {
-        debug_assert!(self.sent.is_none(), "one at a time");
-        self.sent = Some((begin, keys));
+        debug_assert!(!self.are_many_under_way());
+        self.sent.push_back((begin, keys));
     }
 
-    /// Whether a `begin` of ours is on its way.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.sent.is_some()
+    /// Whether so many of ours are on their way that no other one may be sent.
+    pub(super) fn are_many_under_way(&self) -> bool {
+        self.sent.len() >= SENT_MAX
     }
 
     /// Our own `begin` is heard: its channels, if it is the one under way.
     pub(super) fn take_sent(&mut self, begin: u64) -> Option<Vec<ChannelKey>> {
-        let sent = self.sent.take_if(|(sent, _)| *sent == begin);
+        let is_next = self.sent.front().is_some_and(|&(sent, _)| sent == begin);
+        let sent = is_next.then(|| self.sent.pop_front()).flatten();
         sent.map(|(_, keys)| keys)
     }
 
@@ -146,6 +147,8 @@ impl Comparisons {
     }
 }
 
+/// Announcements of ours under way, together no more than a transaction of 60 KB.
+const SENT_MAX: usize = 8;
 /// Comparisons kept: a bridge that comes back announces all its channels before it says where it
 /// stood, and 50,000 channels are some 700 announcements.
 const COMPARISONS_MAX: usize = 1_024;
@@ -176,7 +179,7 @@ mod tests {
         let now = start();
         let mut comparisons = Comparisons::default();
         comparisons.handle_sent(5, vec![A]);
-        assert!(comparisons.is_under_way());
+        assert!(!comparisons.are_many_under_way());
         assert_eq!(comparisons.take_sent(4), None, "one of an earlier session");
         let keys = comparisons.take_sent(5).unwrap();
         comparisons.ask(5, keys, PEERS.to_vec(), now);

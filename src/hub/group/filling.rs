@@ -86,6 +86,12 @@ pub(super) struct Text {
 /// filled in.
 pub(super) type Filled = (ChannelKey, u64, u64);
 
+impl Text {
+    fn bytes(&self) -> usize {
+        self.text.len() + TEXT_BYTES
+    }
+}
+
 impl Candidate {
     /// Whether nothing is missing.
     pub(super) fn is_nothing(&self) -> bool {
@@ -104,6 +110,11 @@ impl Fills {
 
     pub(super) fn bytes_max(&self) -> usize {
         self.bytes_max
+    }
+
+    /// So many are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The peer may have what is missing of the channel.
@@ -247,10 +258,11 @@ impl Fills {
             return Err(Broken);
         };
         let is_next = under_way.next.is_none_or(|next| next == seq) && seq <= candidate.through;
-        if !is_next || self.bytes + bytes.len() > self.bytes_max {
+        let cost = bytes.len() + if is_end { TEXT_BYTES } else { 0 };
+        if !is_next || self.bytes + cost > self.bytes_max {
             return Err(Broken);
         }
-        self.bytes += bytes.len();
+        self.bytes += cost;
         under_way.begun.extend_from_slice(&bytes);
         under_way.next = Some(seq);
         if !is_end {
@@ -346,7 +358,7 @@ impl Fills {
         let bytes = &mut self.bytes;
         self.texts.retain(|text| {
             let is_dropped = is_dropped(text);
-            *bytes -= if is_dropped { text.text.len() } else { 0 };
+            *bytes -= if is_dropped { text.bytes() } else { 0 };
             !is_dropped
         });
     }
@@ -358,7 +370,7 @@ impl Fills {
             .values()
             .filter_map(|it| it.under_way.as_ref());
         let begun: usize = under_way.map(|it| it.begun.len()).sum();
-        let texts: usize = self.texts.iter().map(|it| it.text.len()).sum();
+        let texts: usize = self.texts.iter().map(Text::bytes).sum();
         assert_eq!(self.bytes, begun + texts);
         assert!(self.bytes <= self.bytes_max);
     }
@@ -366,3 +378,6 @@ impl Fills {
 
 /// An answer is not what was asked for.
 struct Broken;
+
+/// What a notification costs beside its bytes.
+const TEXT_BYTES: usize = size_of::<Text>();

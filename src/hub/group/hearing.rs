@@ -157,13 +157,17 @@ impl Group {
             }
             First::Welcome => {
                 self.peers.note_welcome(id);
+                self.catch_up.handle_have(now);
                 self.say(Message::Greet { to: id });
                 // It missed what was announced before.
-                if self.joined.is_some_and(|it| it.has_begun) {
+                if self.joined.as_ref().is_some_and(|it| it.has_begun) {
                     self.ledger.unsay_all();
                 }
             }
-            First::Greet => self.say_what_we_have(id),
+            First::Greet => {
+                self.peers.note_greet(id);
+                self.say_what_we_have(id);
+            }
         }
     }
 

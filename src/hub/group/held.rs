@@ -67,6 +67,11 @@ impl Held {
         self.queue.is_empty()
     }
 
+    /// What they cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether they cost more than they may.
     pub(super) fn is_over(&self) -> bool {
         self.bytes > HELD_BYTES_MAX

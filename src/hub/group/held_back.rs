@@ -55,6 +55,16 @@ pub(super) struct Settled {
     pub(super) place: Option<(u64, Epoch, u64, Vec<Place>)>,
 }
 
+/// What was held back and is so no longer.
+#[derive(Debug, Default)]
+pub(super) struct Released {
+    pub(super) keys: Vec<ChannelKey>,
+    /// They were not announced.
+    pub(super) late: Vec<ChannelKey>,
+    /// They are to be announced again.
+    pub(super) has_missed_begin: bool,
+}
+
 impl Entry {
     pub(super) fn new(name: &Channel, epoch: Epoch, former: Option<u64>) -> Self {
         Self {

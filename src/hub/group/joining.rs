@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Group, Identity, Joined, Leaving, Outcome, Publishing, encoding::BridgeId, wire::Message,
+    Group, Identity, Joined, Leaving, Outcome, Publishing, SETTLE_TIME, encoding::BridgeId,
+    wire::Message,
 };
 
 impl Group {
@@ -128,6 +129,8 @@ impl Group {
         self.joined = Some(Joined {
             at: now,
             hello_heard_at: None,
+            members: None,
+            members_due: None,
             has_begun: false,
             unheard: 0,
         });
@@ -138,7 +141,18 @@ impl Group {
         }
         self.ledger.unsay_all();
         self.outbox.push_back(Message::Hello);
+        self.outcomes.push_back(Outcome::AskMembers);
         self.ask_present();
+    }
+
+    /// These backends were in the group when we came, as far as PostgreSQL knows: their answers to our
+    /// hello are waited for.
+    pub(in crate::hub) fn handle_members(&mut self, pids: Vec<i32>, now: Instant) {
+        if let Some(joined) = &mut self.joined {
+            joined.members_due = (!pids.is_empty()).then_some(now + SETTLE_TIME);
+            joined.members = Some(pids);
+            self.catch_up.handle_have(now);
+        }
     }
 
     /// The bridge stops: the others are told, so that they wait for nothing of ours, and
@@ -209,7 +223,7 @@ impl Group {
 }
 
 /// No id follows from another.
-fn bridge_id(seed: u64, number: u64) -> BridgeId {
+pub(super) fn bridge_id(seed: u64, number: u64) -> BridgeId {
     let mut hash = Sha256::new();
     hash.update(seed.to_be_bytes());
     hash.update(number.to_be_bytes());

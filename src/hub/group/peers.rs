@@ -32,6 +32,8 @@ struct Peer {
     is_fresh: bool,
     /// It answered our last hello.
     has_welcomed: bool,
+    /// It came after our last hello, and we have met.
+    has_greeted: bool,
     /// It said everything that its clients want, since our last hello.
     has_ended: bool,
     /// The message that is to be answered once it is vouched for.
@@ -92,6 +94,17 @@ impl Peers {
         heard.peek().is_some() && heard.all(|it| it.has_welcomed)
     }
 
+    /// Whether these backends are those of peers that we have met since our last hello.
+    pub(super) fn have_met<'a>(&self, mut pids: impl Iterator<Item = &'a i32>) -> bool {
+        pids.all(|&pid| {
+            let mut met = self
+                .known
+                .values()
+                .filter(|it| it.has_welcomed || it.has_greeted);
+            met.any(|it| it.pid == pid)
+        })
+    }
+
     /// Whether all that answered our last hello said what they have.
     pub(super) fn have_all_ended(&self) -> bool {
         let mut welcoming = self.known.values().filter(|it| it.has_welcomed);
@@ -129,6 +142,7 @@ impl Peers {
             is_vouched,
             is_fresh: false,
             has_welcomed: false,
+            has_greeted: false,
             has_ended: false,
             first: None,
         };
@@ -141,6 +155,7 @@ impl Peers {
     pub(super) fn handle_hello_said(&mut self) {
         for peer in self.known.values_mut() {
             peer.has_welcomed = false;
+            peer.has_greeted = false;
             peer.has_ended = false;
         }
     }
@@ -149,6 +164,13 @@ impl Peers {
     pub(super) fn note_welcome(&mut self, id: BridgeId) {
         if let Some(peer) = self.known.get_mut(&id) {
             peer.has_welcomed = true;
+        }
+    }
+
+    /// It answered our answer to its hello.
+    pub(super) fn note_greet(&mut self, id: BridgeId) {
+        if let Some(peer) = self.known.get_mut(&id) {
+            peer.has_greeted = true;
         }
     }
 

@@ -7,10 +7,9 @@ use std::{collections::BTreeMap, time::Instant};
 
 use super::{
     Epoch, Group, Outcome,
-    catching_up::Released,
     encoding::BridgeId,
     held::Replayed,
-    held_back::{Settled, Verdict},
+    held_back::{Released, Settled, Verdict},
     ledger::OwnPlace,
     wire::Place,
 };
@@ -52,9 +51,20 @@ impl Group {
         self.catch_up.handle_refused(key, name);
     }
 
-    /// A notification of a channel that does not count. Whether it is held back.
-    pub(in crate::hub) fn hold(&mut self, key: ChannelKey, payload: &[u8]) -> bool {
-        self.catch_up.hold(key, payload)
+    /// A notification of a channel that does not count. Whether it is held back. All that is, and what
+    /// is filled in, may cost `bytes_max`; past it something was missed.
+    pub(in crate::hub) fn hold(
+        &mut self,
+        key: ChannelKey,
+        payload: &[u8],
+        bytes_max: usize,
+    ) -> bool {
+        self.catch_up.hold(key, payload, bytes_max)
+    }
+
+    /// What is held back and filled in costs so many bytes.
+    pub(in crate::hub) fn held_bytes(&self) -> usize {
+        self.catch_up.bytes()
     }
 
     /// The next notification that is to be delivered late.

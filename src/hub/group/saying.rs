@@ -1,12 +1,12 @@
 //! What is said to the group, in which order, and at which pace.
 //!
 //! A barrier goes first, for clients wait for it; answers come before announcements. Announcements
-//! are paced by PostgreSQL: each waits until the one before it is back.
+//! are paced by PostgreSQL: each waits until one of those before it is back.
 
 use std::time::Instant;
 
 use super::{
-    Group, Leaving, SETTLE_TIME,
+    Group, Leaving,
     encoding::channel_bytes_max,
     seal::{ENTRIES_BYTES_MAX, Header},
     serving::Rings,
@@ -64,12 +64,17 @@ impl Group {
         (!channels.is_empty()).then_some(Message::Left { channels })
     }
 
-    /// At most one is under way: so they are paced by PostgreSQL, and delay nobody's NOTIFY.
+    /// Few are under way: so they are paced by PostgreSQL, and delay nobody's NOTIFY.
     fn poll_begin(&mut self, now: Instant) -> Option<Message> {
         let joined = self.joined.as_mut()?;
-        let heard_at = joined.hello_heard_at?;
-        joined.has_begun |= now >= heard_at + SETTLE_TIME || self.peers.have_all_welcomed();
-        if !joined.has_begun || self.comparisons.is_under_way() || self.catch_up.is_replaying() {
+        joined.hello_heard_at?;
+        let members = joined.members.iter().flatten();
+        joined.has_begun |= now >= joined.settled_at()
+            || self.peers.have_all_welcomed() && self.peers.have_met(members);
+        if !joined.has_begun
+            || self.comparisons.are_many_under_way()
+            || self.catch_up.is_replaying()
+        {
             return None;
         }
         if self.peers.count() == 0 {
@@ -102,7 +107,8 @@ impl Group {
 
     /// What a peer did not hear is told, as fast as PostgreSQL commits it and no faster.
     fn poll_filled(&mut self, rings: Rings<'_>) -> Option<Message> {
-        if self.joined.is_none_or(|it| it.unheard >= PARTS_UNHEARD_MAX) {
+        let joined = self.joined.as_ref();
+        if joined.is_none_or(|it| it.unheard >= PARTS_UNHEARD_MAX) {
             return None;
         }
         self.serving.poll_part(rings, ENTRIES_BYTES_MAX)

@@ -152,7 +152,7 @@ fn parse(pid: i32, body: &[u8]) -> Result<(Header, Option<Message>), Malformed> 
 }
 
 /// The version of this protocol.
-const VERSION: &str = "1";
+pub(super) const VERSION: &str = "1";
 const MAC_BYTES: usize = 32;
 /// The longest payload that a message becomes.
 const TEXT_BYTES_MAX: usize = 7_600;

@@ -422,3 +422,36 @@ fn forged_messages_have_the_form_of_real_ones() {
     assert!(payload_of(&order.recorded()[0].1).is_some());
     assert_eq!(order.server_start, SERVER_START);
 }
+
+/// However long it takes, up to a limit: PostgreSQL knows that it is there.
+#[test]
+fn a_slow_peer_is_waited_for_and_one_that_is_gone_is_not() {
+    let mut order = pair();
+    order.kill(1);
+    order.bridges[0].is_frozen = true;
+    order.come_up(1);
+    order.read_all(1);
+    for _ in 0..3 {
+        while order.say(1) {
+            order.read_all(1);
+        }
+        order.pass(Duration::from_millis(250));
+        assert!(!order.is_ready(1));
+    }
+    order.bridges[0].is_frozen = false;
+    order.settle();
+    assert!(order.is_ready(1) && order.stands(1, "a"));
+
+    order.kill(1);
+    order.bridges[0].is_frozen = true;
+    order.come_up(1);
+    order.say(1);
+    order.read_all(1);
+    assert!(!order.is_ready(1));
+    order.kill(0);
+    order.pass(Duration::from_millis(250));
+    for _ in 0..2 {
+        assert!(!order.say(1), "there is nobody to tell anything");
+    }
+    assert!(order.is_ready(1), "PostgreSQL was asked again");
+}

@@ -51,7 +51,7 @@ impl Server {
                         answer.extend(message(b'Z', b"I"));
                     } else {
                         if !sql.is_empty() && !is_ours {
-                            self.asked.push(sql.clone());
+                            self.asked.extend(sql.split("; ").map(str::to_owned));
                         }
                         self.unanswered
                             .push_back(if is_ours { String::new() } else { sql });

@@ -85,6 +85,9 @@ impl Session {
             | Phase::Ready
             | Phase::Closing => {}
         }
+        if let Some(event) = self.poll_listened() {
+            return Step::Event(event);
+        }
         if let Phase::Authenticating(_) = self.phase {
             match not_a_message(self.codec.waiting()) {
                 Stray::No => {}
@@ -339,6 +342,9 @@ impl Session {
                 let position = self.requests.front().map(|request| request.position);
                 if !position.is_some_and(|position| self.outbox.has_written(position)) {
                     return Err(ProtocolError::Unexpected { tag: b'Z' }.into());
+                }
+                if self.handle_listened() {
+                    return Ok(Step::Silent);
                 }
                 let form = self.form_of_call();
                 let Some(request) = self.requests.pop_front() else {

@@ -1,5 +1,6 @@
 //! Sessions against scripted backends: what comes out, for any way the bytes come in.
 
+mod listens;
 mod noise;
 
 use super::*;

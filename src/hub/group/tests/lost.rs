@@ -107,3 +107,48 @@ fn after_a_restart_of_the_server_nothing_is_filled_in() {
     order.confirm_all(1);
     assert_eq!(order.bridges[1].gaps, 1, "at once");
 }
+
+/// They count in a bound of all that is retained, and a bridge that has no room for them tells a gap.
+#[test]
+fn notifications_that_are_held_back_are_counted_and_bounded() {
+    for (held_bytes_max, resumed) in [(usize::MAX, 1), (99, 0)] {
+        let mut order = pair();
+        order.notify("a");
+        order.settle();
+        order.held_bytes_max = held_bytes_max;
+        order.lose_listening(1);
+        order.listen_again(1);
+        order.confirm_all(1);
+        order.bridges[0].is_frozen = true;
+        // Hello, and the announcement.
+        order.pass(Duration::from_millis(250));
+        while order.say(1) {
+            order.read_all(1);
+        }
+        assert_eq!(order.bridges[1].group.held_bytes(), 0);
+        order.bridges[0].is_frozen = false;
+        for _ in 0..4 {
+            order.say(0);
+            order.read_all(0);
+            order.say(1);
+            order.read_all(1);
+        }
+        for _ in 0..2 {
+            order.notify("a");
+        }
+        order.read_all(1);
+        let held = order.bridges[1].group.held_bytes();
+        assert!(
+            held <= held_bytes_max && (resumed == 0 || held == 100),
+            "{held}"
+        );
+        order.settle();
+        order.check_complete();
+        let bridge = &order.bridges[1];
+        assert_eq!(bridge.group.counts.resumed, resumed);
+        assert_eq!(
+            (bridge.gaps as u64, bridge.group.held_bytes()),
+            (1 - resumed, 0)
+        );
+    }
+}

@@ -32,6 +32,8 @@ pub(super) struct Order {
     /// Bridges whose backend is of another role.
     pub(super) strangers: BTreeSet<usize>,
     now: Instant,
+    /// What each may hold back.
+    pub(super) held_bytes_max: usize,
     key: Option<GroupKey>,
     epochs: u64,
     pids: i32,
@@ -93,6 +95,7 @@ impl Order {
             server_start: SERVER_START,
             strangers: BTreeSet::new(),
             now: Instant::now(),
+            held_bytes_max: usize::MAX,
             key,
             epochs: 0,
             pids: 100,
@@ -321,7 +324,10 @@ impl Order {
                 let payload = payload(*number);
                 match counted {
                     Some(counted) if counted.is_counted => it.deliver(name, &payload),
-                    Some(counted) => drop(it.group.hold(counted.key, payload.as_bytes())),
+                    Some(counted) => {
+                        it.group
+                            .hold(counted.key, payload.as_bytes(), self.held_bytes_max);
+                    }
                     None => {}
                 }
             }
@@ -408,6 +414,7 @@ impl Order {
                     let name = it.names[key.index()].clone();
                     it.released.push((name, patience));
                 }
+                Outcome::AskMembers => self.answer_members(bridge),
                 Outcome::AskPresent { pids, own_role } => {
                     let is_there = |pid: &i32| {
                         self.bridges.iter().enumerate().any(|(other, it)| {
@@ -490,4 +497,4 @@ fn payload(number: u64) -> String {
 /// Notifications that a ring holds.
 pub(super) const RING_MAX: usize = 16;
 /// Steps of 200 ms until all is quiet.
-const SETTLE_STEPS: usize = 4;
+const SETTLE_STEPS: usize = 8;

@@ -85,4 +85,13 @@ impl Order {
         let channel = Channel::new(name).unwrap();
         it.group.hold_back(key, &channel, epoch, seq, is_own, now);
     }
+
+    /// PostgreSQL knows all whose publishing session is there.
+    pub(super) fn answer_members(&mut self, bridge: usize) {
+        let others = self.bridges.iter().enumerate();
+        let others = others.filter(|&(other, it)| other != bridge && it.is_up);
+        let pids = others.map(|(_, it)| it.pid).collect();
+        let now = self.now;
+        self.bridges[bridge].group.handle_members(pids, now);
+    }
 }
