@@ -12,6 +12,7 @@
 //! Pure and without a protocol: it is given values and says yes or no; what a refusal looks like,
 //! and what becomes of the client, others know.
 
+pub mod certificate;
 pub mod cookie;
 pub mod function;
 pub mod globs;
@@ -27,6 +28,7 @@ pub mod visitor;
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use self::{
+    certificate::CertificateGrant,
     cookie::TokenCookie,
     function::FunctionGrant,
     globs::Globs,
@@ -49,6 +51,8 @@ pub struct Access {
     pub tokens: Option<Tokens>,
     /// Whom a JWT lets in; `None`: there are no keys.
     pub jwt: Option<Jwt>,
+    /// Whether a certificate of the client's own counts as a token does.
+    pub has_certificates: bool,
     /// Whether a function of the database is asked about tokens that are neither JWTs nor in the file.
     pub has_function: bool,
     /// The cookie that may bring a token; `None`: none does.
@@ -84,6 +88,7 @@ enum Grant {
     Token(TokenId),
     Jwt(Arc<JwtGrant>),
     Function(Arc<FunctionGrant>),
+    Certificate(Arc<CertificateGrant>),
 }
 
 impl Credential {
@@ -98,6 +103,7 @@ impl Credential {
             Grant::Token(_) => None,
             Grant::Jwt(grant) => grant.identity(),
             Grant::Function(grant) => grant.identity(),
+            Grant::Certificate(grant) => Some(grant.identity()),
         }
     }
 
@@ -142,7 +148,7 @@ impl Access {
         }
     }
 
-    /// Checks a request whose token is the cookie's: a browser may have added it for any page. One
+    /// Checks a request whose token is the cookie's or a certificate: a browser may have added it for any page. One
     /// without `Origin` has to say by `Sec-Fetch-Site` that no other page made it.
     pub fn check_cookie_origin(
         &self,
@@ -153,15 +159,16 @@ impl Access {
         self.origins.check_with_cookie(host, origin, fetch_site)
     }
 
-    /// Whether a page of this origin may make requests with the cookies of whoever looks at it.
+    /// Whether a page of this origin may make requests with the cookies, or the certificate, of whoever
+    /// looks at it.
     pub fn may_send_cookies(&self, host: Option<&str>, origin: &str) -> bool {
         let checked = || self.check_cookie_origin(host, Some(origin), None);
-        self.cookie.is_some() && checked().is_ok()
+        (self.cookie.is_some() || self.has_certificates) && checked().is_ok()
     }
 
     /// Whether clients have to say who they are.
     pub fn is_token_required(&self) -> bool {
-        self.tokens.is_some() || self.jwt.is_some() || self.has_function
+        self.tokens.is_some() || self.jwt.is_some() || self.has_function || self.has_certificates
     }
 
     /// Whether the token is taken for a JWT: to verify one costs far more than to look one up.
@@ -208,6 +215,7 @@ impl Access {
             Grant::Token(id) => self.of_token(*id).is_some(),
             Grant::Jwt(grant) => self.jwt.as_ref().is_some_and(|it| it.is_current(grant)),
             Grant::Function(_) => self.has_function,
+            Grant::Certificate(_) => self.has_certificates,
         }
     }
 
@@ -216,7 +224,8 @@ impl Access {
     pub fn may_subscribe(&self, credential: Option<&Credential>, channel: &str) -> bool {
         let everybody = &self.everybody.subscribe;
         match credential.map(|it| &it.grant) {
-            None => !self.is_token_required() && everybody.matches(channel),
+            // Where somebody is asked, that has said yes already.
+            None => (self.is_asked || !self.is_token_required()) && everybody.matches(channel),
             Some(Grant::Token(id)) => {
                 let own = self.of_token(*id);
                 everybody.matches(channel) && own.is_some_and(|it| it.subscribe.matches(channel))
@@ -226,13 +235,14 @@ impl Access {
                 let own = &grant.permissions().subscribe;
                 everybody.matches(channel) && own.matches(channel)
             }
+            Some(Grant::Certificate(_)) => everybody.matches(channel),
         }
     }
 
     /// How many patterns [`Self::may_subscribe`] may have to look at.
     pub fn subscribe_steps(&self, credential: Option<&Credential>) -> usize {
         let own = match credential.map(|it| &it.grant) {
-            None => 0,
+            None | Some(Grant::Certificate(_)) => 0,
             Some(Grant::Token(id)) => self.of_token(*id).map_or(0, |it| it.subscribe.steps()),
             Some(Grant::Jwt(grant)) => grant.subscribe_steps(),
             Some(Grant::Function(grant)) => grant.permissions().subscribe.steps(),
@@ -244,7 +254,8 @@ impl Access {
     pub fn may_publish(&self, credential: Option<&Credential>, channel: &str) -> bool {
         let everybody = &self.everybody.publish;
         match credential.map(|it| &it.grant) {
-            None => !self.is_token_required() && everybody.matches(channel),
+            // Where somebody is asked, that has said yes already.
+            None => (self.is_asked || !self.is_token_required()) && everybody.matches(channel),
             Some(Grant::Token(id)) => {
                 let own = self.of_token(*id);
                 everybody.matches(channel) && own.is_some_and(|it| it.publish.matches(channel))
@@ -254,6 +265,7 @@ impl Access {
                 let own = &grant.permissions().publish;
                 everybody.matches(channel) && own.matches(channel)
             }
+            Some(Grant::Certificate(_)) => everybody.matches(channel),
         }
     }
 
@@ -274,7 +286,7 @@ impl Access {
     pub fn release(&mut self, credential: &Credential) {
         match &credential.grant {
             Grant::Token(id) => self.grants.release(*id),
-            Grant::Jwt(_) | Grant::Function(_) => {}
+            Grant::Jwt(_) | Grant::Function(_) | Grant::Certificate(_) => {}
         }
     }
 

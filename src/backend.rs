@@ -54,6 +54,7 @@ pub use self::{
     stall::Stall,
 };
 use self::{
+    calling::Calling,
     connection::{Aftermath, Connection},
     leaving::Leaving,
     opening::Opening,
@@ -68,7 +69,6 @@ use crate::{
     channel::{Channel, LengthUnit},
     pg::{
         config::{Config, Server},
-        function::FunctionName,
         session::{self, Protection, ServerError, Session, Ticket},
     },
 };
@@ -90,7 +90,7 @@ pub struct Backend {
     /// The channel of a group, where there is one.
     control: Option<Channel>,
     /// What is asked about tokens, where something is.
-    function: Option<FunctionName>,
+    calling: Calling,
     commits: Commits,
     /// Publishes that wait or are under way; empty while the publishing session is neither up nor
     /// being opened.
@@ -121,7 +121,7 @@ impl Backend {
             refusal: None,
             probe: Probe::new(seed),
             control: None,
-            function: None,
+            calling: Calling::default(),
             commits: Commits::default(),
             transactions: Transactions::default(),
             warned: Warned::default(),
@@ -415,6 +415,7 @@ impl Backend {
             Operation::Present => self.found(role, &result, Control::Present),
             Operation::Members => self.found(role, &result, Control::Members),
             Operation::Call(number) => self.called(number, result),
+            Operation::Check(form) => self.checked(form, result),
             Operation::LockHolder => {
                 let holder = self.session(role)?.lock_holder();
                 if self.commits.handle_holder(holder) {
@@ -427,8 +428,7 @@ impl Backend {
                 if let Some(heartbeat) = connection.heartbeat_mut() {
                     heartbeat.handle_answer(now);
                 }
-                let usage = connection.session()?.queue_usage();
-                usage.map(Event::QueueUsage)
+                connection.session()?.queue_usage().map(Event::QueueUsage)
             }
         }
     }

@@ -5,6 +5,8 @@
     reason = "a listener of the program is taken here, and passed on to the reactor"
 )]
 
+mod access;
+
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
@@ -12,16 +14,11 @@ use std::{
     time::Duration,
 };
 
+use self::access::{access, credential_files, warn_of_unbounded};
 use crate::{
-    access::{
-        Access,
-        cookie::{TokenCookie, TokenCookieError},
-        jwt::{Jwt, JwtRules},
-        origins::{OriginPolicy, is_of_any_page},
-        visitor::Visitor,
-    },
+    access::visitor::Visitor,
     channel::{Channel, is_reserved},
-    config::BridgeConfig,
+    config::{BridgeConfig, Limits, TlsConfig},
     error::BridgeError,
     group_config,
     handle::{Admission, AdmissionTicket, Handle, Owner},
@@ -34,7 +31,6 @@ use crate::{
     reactor::{Listener, Reactor},
     running::{self, RunningBridge, Started},
     startup,
-    token_file::CredentialFiles,
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -106,8 +102,11 @@ impl Bridge {
         self
     }
 
-    /// Asks the program about each client that wants to come in, by its request for an upgrade, in
-    /// place of the token of that request. The rules about `Origin` and `Host` hold before it.
+    /// Asks the program about each client that wants to come in, in place of the token of its request:
+    /// for an upgrade, for events (`/sse`), or to publish (`/publish/CHANNEL`), where each request of a
+    /// connection is asked about by itself. [`Visitor::target`] tells which. The rules about `Origin` and
+    /// `Host` hold before it. A reader of events whose answer is [`Verdict::Unavailable`](crate::Verdict)
+    /// gets a stream that ends, and tries again, as it gets where there is no place.
     ///
     /// `admission` runs on the thread that serves all clients and must not block: what takes time it
     /// gives to somebody else, together with the ticket. The client waits meanwhile, the loop does
@@ -200,6 +199,8 @@ impl Bridge {
         faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
+        let tls = startup::tls(&self.config);
+        faults.extend(tls.map_err(BridgeError::Tls).err());
         let mut files = credential_files(&self.config);
         faults.extend(access(&self.config, files.as_mut()).err());
         faults
@@ -239,6 +240,7 @@ impl Bridge {
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
+        let tls = startup::tls(&self.config).map_err(BridgeError::Tls)?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
@@ -250,21 +252,16 @@ impl Bridge {
         if speaks_for_all {
             warn_of_unbounded(&self.config);
         }
-        let mut limits = self.config.limits;
-        // Called in any case, since it raises the limit of open files.
-        let clients_max = startup::clients_max();
-        limits.clients_max.get_or_insert(clients_max);
-        let page = self.config.playground;
         let admin_address = admin.as_ref().map(Listener::local_addr);
         let admin_address = admin_address.transpose().map_err(BridgeError::Io)?;
         let has_admin = admin_address.is_some() || self.worker.is_some();
         let admin_origins = has_admin.then(|| access.origins.clone());
         let settings = Settings {
-            limits,
+            limits: self.limits(),
             access,
             function,
             admin_origins,
-            page: page.then(|| Page::new(self.config.playground_psql_url.as_deref())),
+            page: self.page(),
             channels,
             unlisten_delay: self.config.unlisten_delay,
             group,
@@ -277,6 +274,9 @@ impl Bridge {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
+        if let Some(tls) = tls {
+            reactor.set_tls(tls).map_err(BridgeError::Io)?;
+        }
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
@@ -285,14 +285,14 @@ impl Bridge {
         }
         if self.signals {
             // A service manager sends reloads too.
-            let reloads = self.managed || is_token_required;
+            let reloads = self.managed || is_token_required || self.config.tls.is_on();
             handle_signals(&mut reactor, self.config.drain, self.exits, reloads)
                 .map_err(BridgeError::Io)?;
         }
         if self.worker.is_some() {
             reactor.hold_clients(true);
         } else {
-            announce(address, admin_address);
+            announce(address, admin_address, &self.config.tls);
         }
         if speaks_for_all {
             warn_of_reach(address, is_guarded);
@@ -304,6 +304,7 @@ impl Bridge {
             reactor,
             address,
             admin_address,
+            is_secured: self.config.tls.is_on(),
             owner: self.owner,
         })
     }
@@ -318,6 +319,21 @@ impl Bridge {
             }
             Ok(channel)
         })
+    }
+
+    /// The page at `/`, where it is wanted.
+    fn page(&self) -> Option<Page> {
+        let psql_url = self.config.playground_psql_url.as_deref();
+        self.config.playground.then(|| Page::new(psql_url))
+    }
+
+    /// What each peer may cost, on this machine.
+    fn limits(&self) -> Limits {
+        let mut limits = self.config.limits.clone();
+        // Called in any case, since it raises the limit of open files.
+        let clients_max = startup::clients_max();
+        limits.clients_max.get_or_insert(clients_max);
+        limits
     }
 
     /// Whether it is alone, or the first one.
@@ -387,11 +403,14 @@ fn handle_signals(
 }
 
 /// Says in the log where the bridge is.
-fn announce(address: SocketAddr, admin_address: Option<SocketAddr>) {
+fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, tls: &TlsConfig) {
+    let secured = |is_on| if is_on { "s" } else { "" };
     if let Some(address) = admin_address {
-        tracing::info!("health and metrics are at http://{address}");
+        let secured = secured(tls.admin);
+        tracing::info!("health and metrics are at http{secured}://{address}");
     }
-    tracing::info!("listening on ws://{address}");
+    let secured = secured(tls.is_on());
+    tracing::info!("listening on ws{secured}://{address}");
 }
 
 /// Says in the log who can reach the bridge.
@@ -402,81 +421,4 @@ fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
              see --token-file"
         );
     }
-}
-
-/// The files by which clients are known, where there are some.
-fn credential_files(config: &BridgeConfig) -> Option<CredentialFiles> {
-    CredentialFiles::new(
-        config.token_file.clone(),
-        config.jwt.key_file.clone(),
-        config.jwt.jwks_file.clone(),
-    )
-}
-
-/// Who may come in, by the configuration and these files.
-fn access(
-    config: &BridgeConfig,
-    files: Option<&mut CredentialFiles>,
-) -> Result<Access, BridgeError> {
-    if !config.jwt.has_keys() && config.jwt.rules != JwtRules::default() {
-        return Err(BridgeError::JwtWithoutKeys);
-    }
-    let mut access = Access {
-        origins: OriginPolicy {
-            allow_origins: config.allow_origins.clone(),
-            allow_hosts: config.allow_hosts.clone(),
-            allow_local_origins: config.allow_local_origins,
-        },
-        everybody: config.permissions.clone(),
-        has_function: config.auth_function.is_some(),
-        ..Access::default()
-    };
-    access.cookie = token_cookie(config).map_err(BridgeError::TokenCookie)?;
-    let Some(files) = files else {
-        return Ok(access);
-    };
-    let read = files.read()?;
-    access.tokens = read.tokens;
-    if let Some(keys) = read.keys {
-        let rules = config.jwt.rules.clone();
-        let jwt = Jwt::new(keys, rules, &mut access.everybody).map_err(BridgeError::Template)?;
-        access.jwt = Some(jwt);
-    }
-    Ok(access)
-}
-
-/// Whether clients have to present a token.
-fn has_tokens(config: &BridgeConfig) -> bool {
-    config.token_file.is_some() || config.jwt.has_keys() || config.auth_function.is_some()
-}
-
-/// The cookie that may bring tokens, where there is one.
-fn token_cookie(config: &BridgeConfig) -> Result<Option<TokenCookie>, TokenCookieError> {
-    let Some(name) = &config.token_cookie else {
-        return Ok(None);
-    };
-    let cookie = TokenCookie::new(name)?;
-    if !has_tokens(config) {
-        return Err(TokenCookieError::WithoutTokens);
-    }
-    let mut origins = config.allow_origins.iter();
-    match origins.find(|it| is_of_any_page(it)) {
-        Some(origin) => Err(TokenCookieError::AnyOrigin(origin.clone())),
-        None => Ok(Some(cookie)),
-    }
-}
-
-/// Says what every valid JWT lets its bearer do, where nothing narrows it.
-fn warn_of_unbounded(config: &BridgeConfig) {
-    let verb = match Jwt::is_unbounded(&config.jwt.rules, &config.permissions) {
-        _ if !config.jwt.has_keys() => return,
-        (true, true) => "subscribe and publish to every channel",
-        (true, false) => "subscribe to every channel",
-        (false, true) => "publish to every channel",
-        (false, false) => return,
-    };
-    tracing::warn!(
-        "every valid JWT lets its bearer {verb}: see --jwt-subscribe-claim, --jwt-publish-claim, \
-         --allow-subscribe and --allow-publish"
-    );
 }

@@ -25,6 +25,7 @@ mod settings;
 #[cfg_attr(not(feature = "tls"), path = "cli/sign/absent.rs")]
 mod sign;
 mod text_file;
+mod timestamp;
 mod token;
 mod usage;
 mod wire;

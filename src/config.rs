@@ -2,8 +2,11 @@
 //!
 //! Knows neither the environment nor the command line.
 
+mod tls;
+
 use std::{path::PathBuf, time::Duration};
 
+pub use self::tls::{ClientAuth, TlsConfig, TlsConfigError};
 use crate::access::{Permissions, jwt::JwtRules};
 
 /// The configuration of a [`Bridge`](crate::Bridge).
@@ -32,6 +35,8 @@ pub struct BridgeConfig {
     pub ws_bind_addr: String,
     /// `HOST:PORT` for health and metrics, which are then served there only.
     pub admin_addr: Option<String>,
+    /// TLS towards clients.
+    pub tls: TlsConfig,
     /// Listened to from the start and never unlistened.
     pub channels: Vec<String>,
     /// Whether `GET /` shows the playground page, and `GET /alle.js` is the module for pages.
@@ -88,6 +93,7 @@ impl BridgeConfig {
             postgres_environment: true,
             ws_bind_addr: ws_bind_addr.into(),
             admin_addr: None,
+            tls: TlsConfig::default(),
             channels: Vec::new(),
             playground: false,
             playground_psql_url: None,
@@ -141,6 +147,24 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_admin_addr(mut self, address: Option<String>) -> Self {
         self.admin_addr = address;
+        self
+    }
+
+    /// Speaks TLS with clients: `certificate` is a file of a certificate and its chain, `key` that of its
+    /// key, both in PEM. Called again, it adds another pair; the client's server name chooses.
+    #[must_use]
+    pub fn with_tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls.certificates.push(certificate.into());
+        self.tls.keys.push(key.into());
+        self
+    }
+
+    /// Takes a certificate that an authority in `file` signed as it takes a token; see
+    /// [`TlsConfig::client_auth`].
+    #[must_use]
+    pub fn with_tls_client_ca(mut self, file: impl Into<PathBuf>, auth: ClientAuth) -> Self {
+        self.tls.client_ca = Some(file.into());
+        self.tls.client_auth = auth;
         self
     }
 

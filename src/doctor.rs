@@ -31,15 +31,18 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::Io`] if the
-/// operating system refuses a poll, and those of the group and of its key file. A PostgreSQL that cannot
-/// be used is a finding.
+/// [`BridgeError::PostgresUrl`] if a connection string is malformed, [`BridgeError::AuthFunction`] if
+/// the name of the function is, [`BridgeError::Io`] if the operating system refuses a poll, and those
+/// of the group and of its key file. A PostgreSQL that cannot be used is a finding.
 pub fn examine(config: &BridgeConfig) -> Result<Vec<Finding>, BridgeError> {
     let configs = startup::postgres_configs(config).map_err(BridgeError::PostgresUrl)?;
+    let function = startup::auth_function(config).map_err(BridgeError::AuthFunction)?;
     let seed = startup::seed().map_err(BridgeError::Io)?;
     let call = group_config::settings(config)?.map(RollCall::new);
     let control = call.as_ref().map(|call| call.control().clone());
-    let backend = Backend::new(configs, seed, Instant::now()).with_control(control);
+    let backend = Backend::new(configs, seed, Instant::now())
+        .with_control(control)
+        .with_function(function);
     let mut examination = Examination {
         sessions: BackendReactor::new(backend).map_err(BridgeError::Io)?,
         proof: Proof::default(),
@@ -117,9 +120,13 @@ impl Examination {
             it.queue_usage().is_some()
         });
         let is_judged = self.proof.heard_after.is_some() || backend.refusal().is_some();
-        has_failed(Role::Listening) && is_settled(Role::Publishing)
+        let are_settled = has_failed(Role::Listening) && is_settled(Role::Publishing)
             || has_failed(Role::Publishing) && is_settled(Role::Listening)
-            || is_judged && is_measured && self.is_called()
+            || is_judged && is_measured && self.is_called();
+        let is_function_judged = backend.function().is_none()
+            || backend.function_verdict().is_some()
+            || has_failed(Role::Authorizing);
+        are_settled && is_function_judged
     }
 
     /// Whether the group was heard, as far as there is one.
@@ -159,6 +166,7 @@ impl Proof {
             | Event::Unlistened(_)
             | Event::Notification { .. }
             | Event::Published(..)
+            | Event::Function(_)
             | Event::Called(..) => {}
         });
     }

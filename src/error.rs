@@ -7,6 +7,7 @@ use std::{error::Error, fmt, io, net::SocketAddr};
 use crate::{
     access::{cookie::TokenCookieError, templates::TemplateError},
     channel::ChannelError,
+    config::TlsConfigError,
     group_key_file::GroupKeyError,
     pg::{config::ConfigError, function::FunctionNameError},
     startup::ListenError,
@@ -41,6 +42,8 @@ pub enum BridgeError {
     TokenCookie(TokenCookieError),
     /// A pattern with a claim in it is malformed.
     Template(TemplateError),
+    /// There is no speaking TLS with clients.
+    Tls(TlsConfigError),
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
     /// The address cannot be bound.
@@ -69,6 +72,7 @@ impl BridgeError {
             | Self::TokenCookie(_)
             | Self::AuthFunction(_)
             | Self::Template(_)
+            | Self::Tls(_)
             | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
         }
@@ -97,6 +101,7 @@ impl fmt::Display for BridgeError {
             Self::TokenCookie(error) => error.fmt(f),
             Self::AuthFunction(error) => error.fmt(f),
             Self::Template(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::Address(address, error) if error.kind() == io::ErrorKind::InvalidInput => {
                 write!(f, "address {address:?} is not HOST:PORT")
             }
@@ -121,6 +126,7 @@ impl Error for BridgeError {
             Self::TokenCookie(error) => error,
             Self::AuthFunction(error) => error,
             Self::Template(error) => error,
+            Self::Tls(error) => error,
             Self::Address(_, error)
             | Self::Bind(_, error)
             | Self::Passed(error)

@@ -203,14 +203,15 @@ pub(crate) type Admission = Box<dyn FnMut(Visitor, AdmissionTicket) + Send>;
 
 /// Where clients of this address find the server: an address that stands for all of the machine's
 /// is replaced by the loopback, which is sure to lead there.
-pub(crate) fn ws_url(mut address: SocketAddr) -> String {
+pub(crate) fn ws_url(mut address: SocketAddr, is_secured: bool) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    format!("ws://{address}")
+    let scheme = if is_secured { "wss" } else { "ws" };
+    format!("{scheme}://{address}")
 }
 
 /// The one server of its handles: dropping it, started or not, ends every wait.
@@ -339,7 +340,9 @@ mod tests {
             ("[::]:9", "ws://[::1]:9"),
             ("10.0.0.1:9", "ws://10.0.0.1:9"),
         ] {
-            assert_eq!(ws_url(address.parse().unwrap()), url);
+            assert_eq!(ws_url(address.parse().unwrap(), false), url);
+            let secured = url.replace("ws:", "wss:");
+            assert_eq!(ws_url(address.parse().unwrap(), true), secured);
         }
     }
 }

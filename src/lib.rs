@@ -113,7 +113,7 @@ pub use self::{
     },
     bridge::Bridge,
     channel::{Channel, ChannelError, Payload, PayloadError},
-    config::{BridgeConfig, JwtConfig, Limits},
+    config::{BridgeConfig, ClientAuth, JwtConfig, Limits, TlsConfig, TlsConfigError},
     error::BridgeError,
     group_key_file::GroupKeyError,
     handle::{AdmissionTicket, Handle},

@@ -11,10 +11,13 @@
 mod accept;
 mod backend;
 mod backend_reactor;
+#[cfg_attr(not(feature = "tls"), path = "reactor/client_tls/absent.rs")]
+mod client_tls;
 mod clients;
 mod orders;
 mod passed;
 mod resolve;
+mod signals;
 mod socket;
 mod source;
 #[cfg_attr(not(feature = "tls"), path = "reactor/tls/absent.rs")]
@@ -22,18 +25,17 @@ mod tls;
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use mio::{Events, Interest, Poll, Waker};
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    flag,
-};
+use mio::{Events, Poll, Waker};
 use signal_hook_mio::v1_0::Signals;
 
-pub(crate) use self::{accept::Listener, backend_reactor::BackendReactor, passed::PassedListeners};
+pub(crate) use self::{
+    accept::Listener, backend_reactor::BackendReactor, client_tls::TlsSource,
+    passed::PassedListeners,
+};
 use self::{
     accept::{Acceptor, Spare},
     backend::BackendSockets,
@@ -119,43 +121,17 @@ impl Reactor {
         })
     }
 
-    /// SIGINT and SIGTERM stop the bridge after its clients were closed over the time of `drain`; a
-    /// second one ends it at once.
-    pub(crate) fn handle_signals(&mut self, drain: Duration) -> io::Result<()> {
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
-        let token = Source::Signals.token();
-        self.poll
-            .registry()
-            .register(&mut signals, token, Interest::READABLE)?;
-        self.signals = Some(signals);
-        self.drain = drain;
-        Ok(())
-    }
-
-    /// The second signal ends the process from within its handler: no part that hangs
-    /// holds it up. To be called after [`Self::handle_signals`].
-    pub(crate) fn exit_at_second_signal(&self) -> io::Result<()> {
-        let is_ending = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
-            flag::register(signal, Arc::clone(&is_ending))?;
-        }
-        Ok(())
-    }
-
-    /// SIGHUP reads the files of tokens and keys again, if there are some; a SIGHUP after our terminal was
-    /// closed stops the bridge. Without this call the signal has its default action. To be called
-    /// after [`Self::handle_signals`].
-    pub(crate) fn handle_reloads(&self) -> io::Result<()> {
-        let signals = self.signals.as_ref();
-        signals.map_or(Ok(()), |signals| signals.add_signal(SIGHUP))
-    }
-
     /// Serves plain HTTP on `listener`, even while stopping.
     pub(crate) fn set_admin(&mut self, listener: Listener) -> io::Result<()> {
         let admin = Acceptor::new(listener, Source::AdminListener, self.poll.registry())?;
         self.admin = Some(admin);
         Ok(())
+    }
+
+    /// Speaks TLS with clients.
+    pub(crate) fn set_tls(&mut self, from: TlsSource) -> io::Result<()> {
+        let (waker, metrics) = (self.backends.waker(), self.hub.metrics_mut());
+        self.clients.set_tls(from, waker, metrics)
     }
 
     /// Notifies the manager when connections are accepted, and when the shutdown begins.
@@ -209,6 +185,7 @@ impl Reactor {
         self.dispatch(events, now);
         self.read_backends(now);
         self.read_clients(now);
+        self.shake_hands(now);
         self.accept(now);
         self.take_notifications();
         self.clients.write(&mut self.hub);
@@ -234,6 +211,7 @@ impl Reactor {
         let acceptors = || [&self.acceptor, &self.admin].into_iter().flatten();
         if self.hub.has_transmit()
             || self.clients.readable_count() > 0
+            || self.clients.shaking_count() > 0
             || self.backends.is_readable() && !self.hub.is_backend_paused()
             || acceptors().any(Acceptor::is_ready)
             || matches!(&self.program, Some(Program::Feed(it, _)) if !it.is_empty())
@@ -280,6 +258,7 @@ impl Reactor {
     }
 
     fn handle_wake(&mut self, now: Instant) {
+        self.clients.take_renewed_tls(self.hub.metrics_mut());
         self.take_orders();
         if let Some(span) = self.shared.take_drain() {
             self.begin_shutdown();
@@ -291,34 +270,6 @@ impl Reactor {
         }
         if let Some(backend) = self.hub.backend() {
             self.backends.handle_wake(backend, now);
-        }
-    }
-
-    fn handle_signal(&mut self) {
-        let Some(signals) = &mut self.signals else {
-            return;
-        };
-        let (hang_ups, stops): (Vec<_>, Vec<_>) =
-            signals.pending().partition(|&signal| signal == SIGHUP);
-        // The closing of a terminal may send several: they begin the shutdown and never cut it
-        // short.
-        let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
-        if !hang_ups.is_empty() && !is_over {
-            if self.credential_files.is_none() && !self.hub.has_function() {
-                tracing::info!("SIGHUP: there is no token file to read again");
-            }
-            // Whoever sent the signal reads the log.
-            let _read = self.reread_credentials();
-        }
-        let is_shutting_down = self.hub.is_shutting_down();
-        if !stops.is_empty() || is_over && !is_shutting_down {
-            self.aborted = !stops.is_empty() && is_shutting_down || stops.len() > 1;
-            self.begin_shutdown();
-            if self.drain.is_zero() {
-                self.hub.stop();
-            } else {
-                self.hub.drain(self.drain);
-            }
         }
     }
 
@@ -359,6 +310,23 @@ impl Reactor {
         }
     }
 
+    /// Goes on with TLS handshakes, one step of each, until their budget is spent: a storm of them
+    /// leaves most of the turn to the clients that are in.
+    fn shake_hands(&mut self, now: Instant) {
+        let count = self.clients.shaking_count().min(HANDSHAKE_STEPS_PER_TURN);
+        if count == 0 {
+            return;
+        }
+        let began = Instant::now();
+        for _ in 0..count {
+            self.clients.shake_next(&mut self.hub, &mut self.buffer);
+            self.carry_out(now);
+            if self.hub.is_turn_spent() || began.elapsed() > HANDSHAKE_BUDGET {
+                return;
+            }
+        }
+    }
+
     fn accept(&mut self, now: Instant) {
         if self.hub.is_stopping() {
             self.acceptor = None;
@@ -370,7 +338,7 @@ impl Reactor {
                 let id = self.hub.handle_admin_connected(endpoints);
                 let registry = self.poll.registry();
                 self.clients
-                    .add(accepted.stream, id, &mut self.hub, registry);
+                    .add(accepted.stream, id, true, &mut self.hub, registry);
             }
         }
         for _ in 0..ACCEPTS_PER_TURN {
@@ -391,7 +359,7 @@ impl Reactor {
             self.carry_out(now);
             let registry = self.poll.registry();
             self.clients
-                .add(accepted.stream, id, &mut self.hub, registry);
+                .add(accepted.stream, id, false, &mut self.hub, registry);
         }
     }
 
@@ -486,6 +454,10 @@ const EVENTS: usize = 1_024;
 /// All clients' reads of one turn.
 const READ_BUDGET: Duration = Duration::from_millis(1);
 const READS_PER_LOOK_AT_CLOCK: usize = 8;
+/// All steps of TLS handshakes in one turn, but for the last one of them: a signature takes up to as
+/// long.
+const HANDSHAKE_BUDGET: Duration = Duration::from_micros(250);
+const HANDSHAKE_STEPS_PER_TURN: usize = 16;
 /// Connections taken in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Notifications of a program taken in one turn.

@@ -47,6 +47,7 @@ pub struct RunningBridge {
     handle: Handle,
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    is_secured: bool,
     serving: Operation<Result<(), BridgeError>>,
 }
 
@@ -56,6 +57,7 @@ impl RunningBridge {
             handle: server.handle(),
             address: server.address,
             admin_address: server.admin_address,
+            is_secured: server.is_secured,
             serving: Operation::spawn(serve(server.handle(), || server.run()))
                 .map_err(BridgeError::Io)?,
         })
@@ -73,7 +75,7 @@ impl RunningBridge {
 
     /// The URL for clients on this machine, such as `ws://127.0.0.1:8080`.
     pub fn ws_url(&self) -> String {
-        handle::ws_url(self.address)
+        handle::ws_url(self.address, self.is_secured)
     }
 
     /// A handle for other threads. It does not keep the server alive.
@@ -117,6 +119,8 @@ pub(crate) struct Started {
     pub(crate) reactor: Reactor,
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: Option<SocketAddr>,
+    /// Clients speak TLS.
+    pub(crate) is_secured: bool,
     /// Its end ends every wait for the address.
     pub(crate) owner: Owner,
 }

@@ -15,13 +15,14 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    access::origins::is_of_any_page,
     backend::Configs,
-    config::BridgeConfig,
+    config::{BridgeConfig, TlsConfigError},
     pg::{
         config::{Config, ConfigError, ConnectionString},
         function::{FunctionName, FunctionNameError},
     },
-    reactor::{Listener, PassedListeners},
+    reactor::{Listener, PassedListeners, TlsSource},
     service_manager::ServiceManager,
     surroundings,
 };
@@ -64,6 +65,16 @@ pub(crate) fn auth_function(
 ) -> Result<Option<FunctionName>, FunctionNameError> {
     let name = config.auth_function.as_deref();
     name.map(FunctionName::parse).transpose()
+}
+
+/// TLS with clients, where they are to speak it.
+pub(crate) fn tls(config: &BridgeConfig) -> Result<Option<TlsSource>, TlsConfigError> {
+    let any = config.allow_origins.iter().find(|it| is_of_any_page(it));
+    match (any, &config.tls.client_ca) {
+        // The browser adds a certificate by itself, as it does a cookie.
+        (Some(origin), Some(_)) => Err(TlsConfigError::AnyOrigin(origin.clone())),
+        _ => TlsSource::read(&config.tls),
+    }
 }
 
 /// Listens on the first address of `HOST:PORT`.

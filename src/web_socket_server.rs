@@ -260,6 +260,7 @@ impl WebSocketServer {
             reactor,
             address,
             admin_address: None,
+            is_secured: false,
             owner: self.owner,
         })
     }

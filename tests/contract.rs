@@ -16,11 +16,20 @@
 mod admin;
 #[path = "contract/authentication.rs"]
 mod authentication;
+#[path = "contract/blocked.rs"]
+mod blocked;
 #[path = "support/cdp.rs"]
 #[expect(dead_code, reason = "the tests of a page need the rest")]
 mod cdp;
+#[cfg(feature = "tls")]
+#[path = "support/certificates.rs"]
+#[expect(dead_code, reason = "the tests of TLS to PostgreSQL need the rest")]
+mod certificates;
 #[path = "contract/client.rs"]
 mod client;
+#[cfg(feature = "tls")]
+#[path = "contract/client_tls.rs"]
+mod client_tls;
 #[path = "contract/commit_lock.rs"]
 mod commit_lock;
 #[path = "contract/configuration.rs"]

@@ -101,11 +101,16 @@ impl Client {
 
 /// The status of the answer to an upgrade with these fields.
 fn status(address: SocketAddr, fields: &str) -> String {
-    let mut stream = stream(address);
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n"
     );
+    status_of(address, &head)
+}
+
+/// The status that is answered to a request.
+fn status_of(address: SocketAddr, head: &str) -> String {
+    let mut stream = stream(address);
     stream.write_all(head.as_bytes()).unwrap();
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
@@ -132,6 +137,37 @@ fn the_program_says_who_may_come_in_and_where_to() {
     assert_eq!(status(address, ""), "401");
     assert_eq!(status(address, "Cookie: session=8\r\n"), "403");
     assert_eq!(status(address, "Cookie: session=7\r\n"), "101");
+    for (method, target, fields, expected) in [
+        ("GET", "/sse?channel=orders.new", "", "401"),
+        (
+            "GET",
+            "/sse?channel=orders.new",
+            "Cookie: session=7\r\n",
+            "200",
+        ),
+        ("GET", "/sse?channel=other", "Cookie: session=7\r\n", "403"),
+        (
+            "POST",
+            "/publish/orders.new",
+            "Cookie: session=8\r\n",
+            "403",
+        ),
+        (
+            "POST",
+            "/publish/orders.new",
+            "Cookie: session=7\r\n",
+            "403",
+        ),
+    ] {
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n{fields}\r\n"
+        );
+        assert_eq!(
+            status_of(address, &head),
+            expected,
+            "{method} {target} {fields}"
+        );
+    }
     running.stop().wait().unwrap();
 }
 

@@ -24,6 +24,8 @@ mod network;
 mod oracle;
 #[path = "simulation/random.rs"]
 mod random;
+#[path = "simulation/readers.rs"]
+mod readers;
 #[path = "../fuzz/bodies/wire.rs"]
 mod wire;
 
@@ -43,6 +45,16 @@ struct Summary {
 struct Failure {
     why: String,
     trace: Vec<String>,
+}
+
+/// The seeds that are asked for, else `count` of them.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|it| it.parse().ok());
+    if let Some(seed) = number("ALLE_SIM_SEED") {
+        return seed..seed + 1;
+    }
+    let first = number("ALLE_SIM_FIRST").unwrap_or(0);
+    first..first + number("ALLE_SIM_SEEDS").unwrap_or(count)
 }
 
 fn simulate(seed: u64, steps: usize, keep: bool) -> Result<Summary, Failure> {
@@ -81,14 +93,7 @@ fn shortest(seed: u64) -> (usize, Failure) {
 
 #[test]
 fn nothing_is_lost_unseen_whatever_the_timing() {
-    let number = |name| std::env::var(name).ok().and_then(|it| it.parse().ok());
-    let seeds = match number("ALLE_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = number("ALLE_SIM_FIRST").unwrap_or(0);
-            first..first + number("ALLE_SIM_SEEDS").unwrap_or(SEEDS)
-        }
-    };
+    let seeds = seeds(SEEDS);
     let mut all = Summary::default();
     let started = std::time::Instant::now();
     let hook = panic::take_hook();
@@ -123,7 +128,30 @@ fn nothing_is_lost_unseen_whatever_the_timing() {
     );
 }
 
+/// Wherever a reader of a group goes on, and however far that bridge is behind.
+#[test]
+fn a_reader_that_goes_from_bridge_to_bridge_is_told_of_no_gap() {
+    let mut hops = 0;
+    let seeds = seeds(SEEDS);
+    for seed in seeds.clone() {
+        let mut group = readers::Group::new(seed);
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| group.play(GROUP_STEPS)));
+        let steps = group.happenings;
+        assert!(
+            outcome.is_ok(),
+            "\nseed {seed} fails after {steps} happenings: see above\nreplay with ALLE_SIM_SEED={seed}",
+        );
+        hops += group.hops;
+    }
+    eprintln!(
+        "{} seeds, readers came back {hops} times",
+        seeds.end - seeds.start
+    );
+}
+
 const SEEDS: u64 = 256;
+/// The happenings of one seed of a group.
+const GROUP_STEPS: usize = 600;
 /// The happenings of one seed before all is brought to a good end.
 const STEPS: usize = 1_500;
 const TRACE_LINES: usize = 120;

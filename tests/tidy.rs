@@ -480,10 +480,12 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "handle",
             "hub",
             "id",
+            "metrics",
             "operation",
             "orders",
             "pg",
             "queue",
+            "regular_file",
             "service_manager",
             "surroundings",
             "terminal",
@@ -525,6 +527,7 @@ const LAYERS: [(&str, &[&str]); 39] = [
     (
         "startup",
         &[
+            "access",
             "backend",
             "config",
             "pg",
@@ -538,6 +541,7 @@ const LAYERS: [(&str, &[&str]); 39] = [
         &[
             "access",
             "channel",
+            "config",
             "group_key_file",
             "pg",
             "startup",

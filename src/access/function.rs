@@ -95,7 +95,7 @@ impl Credential {
     pub fn token_of_function(&self) -> Option<&Secret> {
         match &self.grant {
             Grant::Function(grant) => Some(&grant.token),
-            Grant::Token(_) | Grant::Jwt(_) => None,
+            Grant::Token(_) | Grant::Jwt(_) | Grant::Certificate(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{fmt, net::IpAddr};
 
 use super::Permissions;
 
-/// A client that asks to come in: its request for an upgrade.
+/// A client that asks to come in: its request for an upgrade, for events, or to publish.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Visitor {
@@ -68,7 +68,8 @@ pub enum Verdict {
     Refuse(String),
     /// It has to say who it is, and did not, or not rightly: 401, with this line as the body.
     Unauthenticated(String),
-    /// Nobody can tell at the moment: 503, with this line as the body.
+    /// Nobody can tell at the moment: 503, with this line as the body; to a reader of events, the end of
+    /// a stream, which it opens again.
     Unavailable(String),
 }
 

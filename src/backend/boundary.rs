@@ -9,7 +9,7 @@ use super::Backend;
 use super::{Called, Control, Role, Stall, Unfit, command::Published};
 use crate::{
     channel::{ChannelKey, LengthUnit},
-    pg::session::ServerError,
+    pg::{function::FunctionFault, session::ServerError},
 };
 
 /// An order to the reactor.
@@ -81,6 +81,9 @@ pub enum Event<'a> {
     },
     /// The publish of this number ended.
     Published(u32, Published),
+    /// Whether the function that says whose a token is can be called, and if not, why; of this session,
+    /// and each time that it changes.
+    Function(Result<(), FunctionFault>),
     /// The function was asked; the number is that of the question.
     Called(u32, Called),
     /// For a group: never without a control channel.

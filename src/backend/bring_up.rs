@@ -41,6 +41,7 @@ impl Backend {
             Role::Authorizing => {
                 self.prepare_calls();
                 self.bring_up(role, now);
+                self.check_function();
             }
         }
         self.hurry_others(role, now);

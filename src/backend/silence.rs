@@ -101,7 +101,10 @@ impl Backend {
         };
         match role {
             Role::Publishing => session.measure_queue(ticket),
-            Role::Authorizing => session.heartbeat(ticket),
+            Role::Authorizing => {
+                session.heartbeat(ticket);
+                self.check_function();
+            }
             Role::Listening => {
                 session.heartbeat(ticket);
                 self.find_lock_holder();

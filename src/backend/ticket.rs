@@ -2,7 +2,10 @@
 //!
 //! Knows nothing of the answers.
 
-use crate::{channel::ChannelKey, pg::session::Ticket};
+use crate::{
+    channel::ChannelKey,
+    pg::{function::Form, session::Ticket},
+};
 
 /// The operation that a ticket names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) enum Operation {
     Members,
     /// The LISTEN or the NOTIFY of the probe with this number.
     Probe(u32),
+    /// Whether the function can be called in this form.
+    Check(Form),
     /// The question of this number to the function.
     Call(u32),
 }
@@ -36,8 +41,10 @@ impl Operation {
             Self::Probe(number) => (5, number),
             Self::Control => (6, 0),
             Self::Present => (7, 0),
-            Self::Call(number) => (8, number),
-            Self::Members => (9, 0),
+            Self::Check(Form::Three) => (8, 0),
+            Self::Check(Form::One) => (8, 1),
+            Self::Call(number) => (9, number),
+            Self::Members => (10, 0),
         };
         Ticket(kind << 32 | u64::from(number))
     }
@@ -53,7 +60,9 @@ impl Operation {
             5 => Self::Probe(number),
             6 => Self::Control,
             7 => Self::Present,
-            8 => Self::Call(number),
+            8 if number == 0 => Self::Check(Form::Three),
+            8 => Self::Check(Form::One),
+            9 => Self::Call(number),
             _ => Self::Members,
         }
     }
@@ -71,6 +80,8 @@ mod tests {
             Operation::LockHolder,
             Operation::Control,
             Operation::Present,
+            Operation::Check(Form::Three),
+            Operation::Check(Form::One),
             Operation::Members,
         ];
         for number in [0, 7, u32::MAX] {

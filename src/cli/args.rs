@@ -108,6 +108,8 @@ pub(crate) struct Setting {
 pub(crate) struct HealthOptions {
     /// Where the bridge listens for who asks, `HOST:PORT`.
     pub(crate) address: String,
+    /// Whether it speaks TLS there.
+    pub(crate) is_secured: bool,
     /// Whether it is asked for its readiness, too.
     pub(crate) ready: bool,
 }
@@ -167,6 +169,8 @@ pub(crate) struct DemoOptions {
     pub(crate) allow_hosts: Vec<String>,
     /// Whether the page is shown in a browser.
     pub(crate) open: bool,
+    /// Whether clients speak TLS.
+    pub(crate) tls: bool,
 }
 
 /// Gives `arguments` (the program's name first) their meaning.
@@ -277,6 +281,7 @@ impl<'a> Meaning<'a> {
                     allow_origins: settings.bridge.allow_origins,
                     allow_hosts: settings.bridge.allow_hosts,
                     open: settings.open,
+                    tls: settings.demo_tls,
                 }))
             }
             CommandName::Doctor => {
@@ -297,11 +302,7 @@ impl<'a> Meaning<'a> {
             }
             CommandName::Health => {
                 self.no_operands(operands)?;
-                let bridge = settings.bridge;
-                Ok(Command::Health(HealthOptions {
-                    address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
-                    ready: settings.ready,
-                }))
+                Ok(Command::Health(health(settings.bridge, settings.ready)))
             }
             CommandName::Token => {
                 self.no_operands(operands)?;
@@ -400,6 +401,19 @@ fn apply(flag: &Flag, given: &Given, settings: &mut Settings) -> Result<(), Stri
 fn is_setting(flag: &Flag) -> bool {
     let is_request = matches!(flag.value, Value::Request(_));
     !is_request && !flag.help.is_empty() && flag.long != flags::CONFIG
+}
+
+/// Which bridge is asked, and how.
+fn health(bridge: BridgeConfig, ready: bool) -> HealthOptions {
+    let is_secured = match bridge.admin_addr {
+        Some(_) => bridge.tls.admin,
+        None => bridge.tls.is_on(),
+    };
+    HealthOptions {
+        address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
+        is_secured,
+        ready,
+    }
 }
 
 #[cfg(test)]

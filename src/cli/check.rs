@@ -43,7 +43,9 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
     let address = &config.ws_bind_addr;
     let is_public = is_public(address);
     let has_function = config.auth_function.is_some();
-    let is_anybody = config.token_file.is_none() && !config.jwt.has_keys() && !has_function;
+    let has_certificates = config.tls.client_ca.is_some();
+    let is_anybody =
+        config.token_file.is_none() && !config.jwt.has_keys() && !has_function && !has_certificates;
     if is_public && is_anybody {
         exposures.push(format!(
             "whoever reaches {address} may {}, without a token (--token-file)",
@@ -65,10 +67,12 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
         ));
     }
     if is_public {
-        exposures.push(format!(
-            "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
-             unless a proxy with TLS stands in front"
-        ));
+        if !config.tls.is_on() {
+            exposures.push(format!(
+                "{address} speaks ws:// in clear text: tokens and payloads can be read on the way, \
+                 unless a proxy with TLS stands in front (--tls-cert)"
+            ));
+        }
         if config.admin_addr.is_none() {
             exposures.push(format!(
                 "/metrics and /readyz are answered to whoever reaches {address} (--admin-addr)"

@@ -153,11 +153,12 @@ fn typed(flag: &Flag, value: &DeValue<'_>, directory: &Path) -> Option<Vec<Strin
         Value::Request(_) => None,
         Value::Switch(_) => value.as_bool().map(|it| it.to_string()),
         Value::Text(..) | Value::Secret(..) | Value::Filter(_) => text(value),
-        // An empty one stays empty, and is refused with the words for it.
-        Value::File(_) => text(value).map(|path| match path.as_str() {
-            "" => path,
-            path => directory.join(path).display().to_string(),
-        }),
+        Value::File(_) => text(value).map(|path| inside(directory, &path)),
+        Value::Files(_) => {
+            let lists = list(value)?;
+            let paths = lists.iter().flat_map(|list| list.split(',').map(str::trim));
+            return Some(paths.map(|path| inside(directory, path)).collect());
+        }
         Value::List(..) => return list(value),
         Value::Count(..) => whole(value),
         Value::Bytes(..) | Value::Span(..) | Value::CountOrAuto(_) => {
@@ -165,6 +166,14 @@ fn typed(flag: &Flag, value: &DeValue<'_>, directory: &Path) -> Option<Vec<Strin
         }
     };
     one.map(|it| vec![it])
+}
+
+/// Where a relative path leads. An empty one stays empty, and is refused with the words for it.
+fn inside(directory: &Path, path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => directory.join(path).display().to_string(),
+    }
 }
 
 fn text(value: &DeValue<'_>) -> Option<String> {
@@ -198,7 +207,7 @@ fn wanted(flag: &Flag) -> &'static str {
         Value::Request(_) => "nothing",
         Value::Switch(_) => "true or false",
         Value::Text(..) | Value::Secret(..) | Value::Filter(_) | Value::File(_) => "a string",
-        Value::List(..) => "a string, or a list of strings",
+        Value::List(..) | Value::Files(_) => "a string, or a list of strings",
         Value::Count(..) => "a whole number",
         Value::CountOrAuto(_) => "a whole number, or \"auto\"",
         Value::Bytes(..) => "a whole number, or a string as \"16M\"",

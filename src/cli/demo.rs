@@ -10,17 +10,23 @@
               and prints from a second thread while the first one serves"
 )]
 
+#[cfg_attr(not(feature = "tls"), path = "demo/absent.rs")]
+mod pair;
+
 use std::{
     fmt::Display,
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    fs,
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use alle::{
-    Bridge, BridgeConfig,
+    Bridge, BridgeConfig, Handle,
     internals::sandbox::{SAMPLE_SQL, Sandbox},
 };
 
@@ -53,6 +59,12 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output, logs: &Logs) -> Re
         .with_allow_local_origins(true)
         .with_allow_origins(options.allow_origins.clone())
         .with_allow_hosts(options.allow_hosts.clone());
+    let pair = options.tls.then(|| write_pair(sandbox.socket_dir()));
+    let pair = pair.transpose()?;
+    let config = match &pair {
+        Some((certificate, key)) => config.with_tls(certificate, key),
+        None => config,
+    };
     let bridge = Bridge::new(config)
         .with_signals()
         .with_log_lines_dropped(logs.dropped());
@@ -64,18 +76,43 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output, logs: &Logs) -> Re
             return;
         };
         let address = reachable(bound);
-        wait_until_ready(address);
+        wait_until_ready(&handle);
         // So far the log speaks of the start; what comes later stands behind the guide.
         logs.flush();
         let mut output = Output::new(look);
-        output.text(&things_to_try(&program(), &postgres_url, address));
+        let certificate = pair.as_ref().map(|(certificate, _)| certificate.as_path());
+        output.text(&things_to_try(
+            &program(),
+            &postgres_url,
+            address,
+            certificate,
+        ));
         if open {
-            open_browser(&format!("http://{address}/"), &output);
+            let scheme = if certificate.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            open_browser(&format!("{scheme}://{address}/"), &output);
         }
     });
     let served = bridge.run().wait();
     let _ = guide.join();
     served.map_err(|error| serve::failure(&error, CommandName::Demo))
+}
+
+/// Writes a certificate and its key, made for this run, into the directory, which goes with it.
+fn write_pair(directory: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    let pair = pair::generate(SystemTime::now()).map_err(failed)?;
+    let paths = ["demo.crt", "demo.key"].map(|name| directory.join(name));
+    for (path, text) in paths.iter().zip([pair.certificate, pair.key]) {
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+        written.map_err(|error| failed(format!("{}: {error}", path.display())))?;
+    }
+    let [certificate, key] = paths;
+    Ok((certificate, key))
 }
 
 /// The default address, or any free port if the default is taken.
@@ -112,22 +149,13 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 /// Waits until the bridge has its sessions, but not without end: the guide says what to try even
 /// where something is wrong, and the log says what is.
-fn wait_until_ready(address: SocketAddr) {
+fn wait_until_ready(handle: &Handle) {
     for _ in 0..READY_ATTEMPTS {
-        if is_ready(address).unwrap_or(false) {
+        if handle.readiness().wait().is_ok() {
             return;
         }
         thread::sleep(READY_INTERVAL);
     }
-}
-
-fn is_ready(address: SocketAddr) -> io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&address, READY_TIMEOUT)?;
-    stream.set_read_timeout(Some(READY_TIMEOUT))?;
-    stream.write_all(b"HEAD /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut status = [0; READY.len()];
-    stream.read_exact(&mut status)?;
-    Ok(status == *READY)
 }
 
 /// Shows the page in the user's own browser, as far as the system knows how.
@@ -150,8 +178,23 @@ fn open_browser(url: &str, output: &Output) {
     }
 }
 
-fn things_to_try(program: &str, postgres_url: &str, address: SocketAddr) -> String {
-    let ws_url = format!("ws://{address}");
+/// `certificate` is that of TLS, where clients speak it.
+fn things_to_try(
+    program: &str,
+    postgres_url: &str,
+    address: SocketAddr,
+    certificate: Option<&Path>,
+) -> String {
+    let secured = if certificate.is_some() { "s" } else { "" };
+    let trust = certificate.map_or_else(String::new, |it| {
+        format!("SSL_CERT_FILE='{}' ", it.display())
+    });
+    let warning = if certificate.is_some() {
+        "\n     The browser warns of its certificate, which was made for this run"
+    } else {
+        ""
+    };
+    let ws_url = format!("ws{secured}://{address}");
     let bridge = if ws_url == DEFAULT_WS_URL {
         String::new()
     } else {
@@ -162,10 +205,10 @@ fn things_to_try(program: &str, postgres_url: &str, address: SocketAddr) -> Stri
 Four things to try:
 
   1. The playground page
-     http://{address}/
+     http{secured}://{address}/{warning}
 
   2. Listen in another terminal
-     {program} listen orders{bridge}
+     {trust}{program} listen orders{bridge}
 
   3. Insert a row, or notify by hand
      psql '{postgres_url}'
@@ -174,7 +217,7 @@ Four things to try:
 
   4. A page of your own, from any server on this machine
      <script type=\"module\">
-       import {{ connect }} from \"http://{address}/alle.js\";
+       import {{ connect }} from \"http{secured}://{address}/alle.js\";
        connect().subscribe(\"orders\", (payload) => document.body.append(payload));
      </script>
 
@@ -188,14 +231,26 @@ fn failed(error: impl Display) -> Failure {
     Failure::Run(error.to_string())
 }
 
-const READY: &[u8; 12] = b"HTTP/1.1 200";
 const READY_ATTEMPTS: u32 = 250;
 const READY_INTERVAL: Duration = Duration::from_millis(20);
-const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn things_to_try_name_the_certificate_where_there_is_one() {
+        let address = "127.0.0.1:9".parse().unwrap();
+        let certificate = Some(Path::new("/tmp/x/demo.crt"));
+        let text = things_to_try("alle", "postgresql://x/y", address, certificate);
+        for expected in [
+            "https://127.0.0.1:9/\n",
+            "SSL_CERT_FILE='/tmp/x/demo.crt' alle listen orders -w wss://127.0.0.1:9\n",
+            "\"https://127.0.0.1:9/alle.js\"",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in {text}");
+        }
+    }
 
     #[test]
     fn things_to_try_name_the_bridge_only_where_it_is_not_the_default() {
@@ -222,7 +277,7 @@ mod tests {
             ),
         ] {
             let address = reachable(bound.parse().unwrap());
-            let text = things_to_try("alle", "postgresql://x/y", address);
+            let text = things_to_try("alle", "postgresql://x/y", address, None);
             for expected in [page, listen, "psql 'postgresql://x/y'"] {
                 assert!(text.contains(expected), "{expected} is not in {text}");
             }

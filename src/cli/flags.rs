@@ -7,6 +7,7 @@
 mod auth;
 mod jwt;
 mod row;
+mod tls;
 mod units;
 
 use std::time::Duration;
@@ -171,6 +172,12 @@ pub(crate) static FLAGS: &[Flag] = &[
                clients",
         ..ROW
     },
+    tls::CERTIFICATE,
+    tls::KEY,
+    tls::ADMIN,
+    tls::CLIENT_CA,
+    tls::CLIENT_AUTH,
+    tls::DEMO,
     Flag {
         long: "workers",
         value: Value::CountOrAuto(Settings::set_workers),

@@ -9,6 +9,9 @@
     reason = "one request of a command that does nothing else may wait for its answer"
 )]
 
+#[cfg_attr(not(feature = "tls"), path = "health/absent.rs")]
+mod tls;
+
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
@@ -22,9 +25,12 @@ pub(crate) fn run(options: &HealthOptions, output: &mut Output) -> Result<(), Fa
     let address =
         address(&options.address).map_err(|reason| Failure::usage(CommandName::Health, reason))?;
     let path = if options.ready { "/readyz" } else { "/healthz" };
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::Run(format!("http://{address}{path}: {error}"));
-    let answer = ask(address, path).map_err(|error| failed(&describe(&error)))?;
+    let scheme = if options.is_secured { "https" } else { "http" };
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::Run(format!("{scheme}://{address}{path}: {error}"))
+    };
+    let answer =
+        ask(address, options.is_secured, path).map_err(|error| failed(&describe(&error)))?;
     let (status, text) = parse(&answer).ok_or_else(|| failed(&"the answer is not HTTP"))?;
     if status != 200 {
         return Err(failed(&format!("{status} {text}")));
@@ -57,7 +63,7 @@ fn address(bound: &str) -> Result<SocketAddr, String> {
 }
 
 /// The whole answer, as far as it is not too long.
-fn ask(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+fn ask(address: SocketAddr, is_secured: bool, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -65,6 +71,14 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
     let port = address.port();
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    if is_secured {
+        exchange(&mut tls::open(stream)?, &request)
+    } else {
+        exchange(&mut stream, &request)
+    }
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> io::Result<Vec<u8>> {
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) demo_addr: Option<String>,
     /// Whether `alle demo` shows its page in a browser.
     pub(crate) open: bool,
+    /// Whether `alle demo` speaks TLS with clients.
+    pub(crate) demo_tls: bool,
     /// The bridge to connect to.
     pub(crate) ws_url: WsUrl,
     /// The token that this bridge may require.
@@ -76,6 +78,7 @@ impl Default for Settings {
             is_with_parent: false,
             demo_addr: None,
             open: false,
+            demo_tls: false,
             ws_url: WsUrl::parse(DEFAULT_WS_URL).expect("the default is the URL of a bridge"),
             token: TokenSource::None,
             json: false,

@@ -71,6 +71,7 @@ pub(super) fn judge(backend: &Backend, heard_after: Option<Duration>) -> Vec<Fin
         findings.extend(session.queue_usage().map(queue));
     }
     findings.push(hearing(backend, heard_after));
+    findings.extend(function(backend));
     findings
 }
 
@@ -236,6 +237,27 @@ fn hearing(backend: &Backend, heard_after: Option<Duration>) -> Finding {
     }
     let text = "not tried without both sessions, or the notification did not arrive";
     finding(Verdict::Bad, subject, text).with_remedy("first correct the findings above")
+}
+
+/// Of the function that says whose a token is, where there is one.
+fn function(backend: &Backend) -> Option<Finding> {
+    let function = backend.function()?;
+    let subject = "token function";
+    let verdict = match backend.function_verdict() {
+        Some(verdict) => verdict,
+        None if backend.failure(Role::Authorizing).is_some() => {
+            return Some(connection(backend, Role::Authorizing));
+        }
+        None => {
+            let text = format!("PostgreSQL does not say in time whether {function} can be called");
+            return Some(finding(Verdict::Bad, subject, text).with_remedy("see why with -l warn"));
+        }
+    };
+    Some(match verdict {
+        Ok(()) => finding(Verdict::Good, subject, format!("{function} can be called")),
+        Err(fault) => finding(Verdict::Bad, subject, fault.to_string())
+            .with_remedy(fault.remedy(&backend.config(Role::Authorizing).user)),
+    })
 }
 
 /// The queue fills slowly: at a half, an operator has time to look.

@@ -10,11 +10,12 @@ use super::{
     Disconnect, Hub,
     answer::{Answer, append_retry, append_stream_head},
     authorization::TOO_MANY_OF_IDENTITY,
-    beginning::place_of,
+    beginning::{Located, locate},
     clients::{Kind, Phase},
     encode::Transport,
     endpoints::Endpoints,
     eviction::EvictionClass,
+    group::Patience,
     inquiries::{Concern, Origin},
     opening::Resumption,
     pending::Subscribe,
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     access::{Credential, Credentials, secret::Secret, tokens::Tokens},
+    channel::ChannelKey,
     http::response::Status,
     id::{ClientId, elapsed},
     message::{ErrorCode, PostgresStatus, Refusal, RequestId, ServerMessage},
@@ -119,6 +121,26 @@ impl Hub {
         self.note(EvictionClass::Refused, oldest.slot);
     }
 
+    /// The connection came with a certificate that was verified: its holder has this name, and it ends
+    /// at this time since 1970. It counts as a token does.
+    pub fn handle_certificate(&mut self, client: ClientId, identity: &str, ends_at: Duration) {
+        if self.is_current(client) {
+            let certificate = Credential::of_certificate(identity, ends_at);
+            self.authorization
+                .note_certificate(client.slot, certificate);
+        }
+    }
+
+    /// A client speaks in clear text where it has to speak TLS: it is told so, as clearly, and the
+    /// connection ends.
+    pub fn handle_clear_text(&mut self, client: ClientId) {
+        if self.is_current(client) {
+            self.metrics.tls_clear += 1;
+            let answer = Answer::refusal(Status::BadRequest, CLEAR_TEXT);
+            self.respond(client.slot, &answer);
+        }
+    }
+
     /// Lets go of connections that were refused a moment ago.
     pub(super) fn end_refused(&mut self) {
         let now = self.clock.tick();
@@ -163,13 +185,7 @@ impl Hub {
         if is_told_down {
             self.tell_status(slot, PostgresStatus::Down);
         }
-        let resumption = last_event_id.map_or(Resumption::Now, |id| {
-            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
-            match place_of(&id, &channels, parts, &mut self.membership, now) {
-                Some((place, id)) => Resumption::Place(place, id),
-                None => Resumption::Unknown(id),
-            }
-        });
+        let resumption = last_event_id.map_or(Resumption::Now, Resumption::Unjudged);
         self.openings.begin(slot, resumption, is_told_down);
         for channel in channels {
             self.work.spend(1);
@@ -193,11 +209,24 @@ impl Hub {
         self.join_if_answered(slot);
     }
 
-    /// The client's stream begins, if PostgreSQL has answered for all of its channels.
+    /// The client's stream begins, if PostgreSQL has answered for all of its channels, and if it is known
+    /// what its position is to us, or not to be waited for.
     pub(super) fn join_if_answered(&mut self, slot: u32) {
-        let Some(opening) = self.openings.poll_answered(slot) else {
+        let Some(mut opening) = self.openings.poll_answered(slot) else {
             return;
         };
+        if let Resumption::Unjudged(id) = &opening.resumption {
+            self.work.spend(opening.channels.len());
+            let (parts, now) = ((&self.channels, &self.delivery), self.clock.now());
+            let (keys, patience) = (&opening.channels, opening.patience);
+            match locate(id, keys, parts, &mut self.membership, patience, now) {
+                Located::At(resumption) => opening.resumption = resumption,
+                Located::Awaited(keys) => {
+                    self.openings.await_release(slot, opening, keys);
+                    return;
+                }
+            }
+        }
         self.delivery.join(slot, Transport::EventStream.lane());
         // What came of PostgreSQL while the stream opened.
         match (opening.is_told_down, self.postgres.is_announced_down()) {
@@ -214,6 +243,23 @@ impl Hub {
             self.note_close(slot, reason);
             self.end_stream(slot, reason, text, false);
         }
+    }
+
+    /// Streams that waited for the group there go on, as far as the turn's work goes; whether all did.
+    pub(super) fn release_streams(
+        &mut self,
+        key: ChannelKey,
+        waits: u64,
+        patience: Patience,
+    ) -> bool {
+        while !self.work.is_spent() {
+            let Some(slot) = self.openings.poll_released(key, waits, patience) else {
+                return true;
+            };
+            self.work.spend(1);
+            self.join_if_answered(slot);
+        }
+        !self.openings.has_released(key, waits)
     }
 
     // ---- credentials
@@ -364,6 +410,10 @@ impl Hub {
         if let Some(inquiries) = self.authorization.inquiries_mut() {
             inquiries.note_overdue(now);
         }
+        let timeout = self.limits.handshake_timeout;
+        for slot in self.asking.overdue(timeout, now) {
+            self.give_up_asking(slot);
+        }
         self.go_on_with_answered();
     }
 
@@ -442,6 +492,7 @@ impl Hub {
     }
 }
 
+const CLEAR_TEXT: &str = "this port speaks TLS: use wss://";
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the admin address at a time.

@@ -16,6 +16,8 @@ pub(super) struct Answered {
     pub(super) error: Option<ServerError>,
     /// What those with a position may still wait for.
     pub(super) patience: Patience,
+    /// Streams that had begun to wait for the group by then.
+    pub(super) waits: u64,
 }
 
 /// All of them, in the order in which PostgreSQL answered.

@@ -4,7 +4,7 @@
 //! tokens, be many of one identity, send many messages a second. Knows neither how a token came nor
 //! what becomes of a client that is refused: it answers, and the hub acts.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use super::{
     channels::Channels,
@@ -18,10 +18,7 @@ use super::{
     work::{JWT_UNITS, Work, rule_units},
 };
 use crate::{
-    access::{
-        Access, Credential, Credentials, Denial, Permissions, jwt::JwtFault, origins,
-        secret::Secret,
-    },
+    access::{Access, Credential, Credentials, Denial, Permissions, origins, secret::Secret},
     channel::is_reserved,
     config::Limits,
     http::request::Request,
@@ -44,6 +41,8 @@ pub(super) struct Authorization {
     identity_rate: IdentityRate,
     /// What the function of the database is asked, where there is one.
     inquiries: Option<Box<Inquiries>>,
+    /// Of connections that came with a certificate, by slot.
+    certificates: HashMap<u32, Credential>,
     /// Clients from this slot on are to be looked at, since credentials were read again.
     recheck_from: Option<u32>,
 }
@@ -61,6 +60,7 @@ impl Authorization {
             identity_limit: IdentityLimit::new(limits.identity_clients_max),
             rate_limit: RateLimit::new(limits.client_rate_max),
             identity_rate: IdentityRate::new(limits.identity_rate_max),
+            certificates: HashMap::new(),
             recheck_from: None,
         }
     }
@@ -89,12 +89,38 @@ impl Authorization {
         };
         let found = cookie.find(request.fields.values("Cookie")).transpose();
         if found.is_some() {
-            // Two of them say nothing.
-            let fetch_site = request.fields.single("Sec-Fetch-Site").ok().flatten();
-            let (host, origin) = (request.host, request.origin);
-            self.access.check_cookie_origin(host, origin, fetch_site)?;
+            self.check_added(request)?;
         }
         Ok(found.map(|it| it.map_err(TokenRefusal::Cookie)))
+    }
+
+    /// The connection came with this certificate, which counts from its next request on.
+    pub(super) fn note_certificate(&mut self, slot: u32, certificate: Credential) {
+        if self.access.has_certificates {
+            self.certificates.insert(slot, certificate);
+        }
+    }
+
+    /// The certificate of the connection, where one counts. `Err`: a page that is not ours may have made
+    /// the request, and the browser added the certificate.
+    pub(super) fn certificate(
+        &self,
+        slot: u32,
+        request: &Request<'_>,
+    ) -> Result<Option<Credential>, origins::Refusal> {
+        let Some(certificate) = self.certificates.get(&slot) else {
+            return Ok(None);
+        };
+        self.check_added(request)?;
+        Ok(Some(certificate.clone()))
+    }
+
+    /// Checks the origin of a request whose token the browser may have added by itself.
+    fn check_added(&self, request: &Request<'_>) -> Result<(), origins::Refusal> {
+        // Two of them say nothing.
+        let fetch_site = request.fields.single("Sec-Fetch-Site").ok().flatten();
+        let (host, origin) = (request.host, request.origin);
+        self.access.check_cookie_origin(host, origin, fetch_site)
     }
 
     /// The token of a message, where such a message is understood.
@@ -136,7 +162,7 @@ impl Authorization {
             Err(refusal) if refusal.is_unjudged() => return Err(refusal),
             Err(refusal) => refusal,
         };
-        if refusal == TokenRefusal::Jwt(JwtFault::Expired) {
+        if refusal.is_about_time() {
             metrics.tokens_expired += 1;
         } else {
             metrics.tokens_wrong += 1;
@@ -155,20 +181,18 @@ impl Authorization {
         clock: &Clock,
     ) -> Result<Credential, TokenRefusal> {
         let text = token.expose();
-        let is_askable = text.len() <= FUNCTION_TOKEN_BYTES_MAX && !text.contains('\0');
+        let is_askable =
+            (1..=FUNCTION_TOKEN_BYTES_MAX).contains(&text.len()) && !text.contains('\0');
         let Some(inquiries) = self.inquiries.as_mut().filter(|_| is_askable) else {
             return Err(TokenRefusal::Wrong);
         };
         match inquiries.ask(token, from, clock.now()) {
             None => Err(TokenRefusal::Undecided),
-            Some(Answer::Verdict(Some(credential)))
-                if credential
-                    .ends_at()
-                    .is_none_or(|end| end > clock.since_1970()) =>
-            {
-                Ok(credential)
-            }
-            Some(Answer::Verdict(_)) => Err(TokenRefusal::Wrong),
+            Some(Answer::Verdict(Some(credential))) => match credential.ends_at() {
+                Some(end) if end <= clock.since_1970() => Err(TokenRefusal::Expired),
+                Some(_) | None => Ok(credential),
+            },
+            Some(Answer::Verdict(None)) => Err(TokenRefusal::Wrong),
             Some(Answer::Failed) => Err(TokenRefusal::Failed),
             Some(Answer::Unavailable) => Err(TokenRefusal::Unavailable),
         }
@@ -202,11 +226,12 @@ impl Authorization {
         if let Some(inquiries) = &mut self.inquiries {
             inquiries.forget(slot);
         }
+        self.certificates.remove(&slot);
     }
 
     /// Whether tokens come to an end.
     pub(super) fn has_dates(&self) -> bool {
-        self.access.jwt.is_some() || self.access.has_function
+        self.access.jwt.is_some() || self.access.has_function || self.access.has_certificates
     }
 
     /// Somebody who was asked lets a client in with these permissions.
@@ -225,6 +250,7 @@ impl Authorization {
     /// A connection has this slot from now on.
     pub(super) fn attach(&mut self, slot: u32, now: Tick) {
         self.rate_limit.fill(slot as usize, now);
+        self.certificates.remove(&slot);
     }
 
     /// The client is in from now on; where it stands then.

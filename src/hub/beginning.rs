@@ -17,7 +17,7 @@ use super::{
     work::{Work, message_units},
 };
 use crate::{
-    channel::{Channel, ChannelKey},
+    channel::ChannelKey,
     delivery::{Delivery, Recovered},
     message::{GapReason, ServerMessage, Since},
     metrics::Metrics,
@@ -112,7 +112,7 @@ impl Beginning<'_> {
             let is_last = at + 1 == opening.channels.len();
             let position = self.channels.position(key);
             let recovered = match opening.resumption {
-                Resumption::Now | Resumption::Unknown(_) => None,
+                Resumption::Now | Resumption::Unknown(_) | Resumption::Unjudged(_) => None,
                 Resumption::Place(place, _) => self.recover(slot, key, &position, place, reserved),
             };
             // Where a position is unknown, it stays what it is until all is told.
@@ -120,7 +120,9 @@ impl Beginning<'_> {
                 Resumption::Now => (Some(here), Some(here)),
                 Resumption::Place(_, id) => (EventId::parse(id), EventId::parse(id)),
                 Resumption::Unknown(id) if is_last => (EventId::parse(id), Some(here)),
-                Resumption::Unknown(id) => (EventId::parse(id), EventId::parse(id)),
+                Resumption::Unknown(id) | Resumption::Unjudged(id) => {
+                    (EventId::parse(id), EventId::parse(id))
+                }
             };
             let count = recovered.as_ref().map(|&(_, count)| count);
             let is_resumed = opening.resumption != Resumption::Now;
@@ -218,41 +220,76 @@ fn place_in(delivery: &Delivery, key: ChannelKey, position: &Position, seq: u64)
     }
 }
 
-/// The place of a position as a reader has it, among the channels that it asks for, and that position
-/// as an id. One of another bridge is known in a group, by its channel's notification alone.
-pub(super) fn place_of(
+/// What is found out about the position of a reader.
+pub(super) enum Located {
+    /// It can go on there, or nobody knows where.
+    At(Resumption),
+    /// The group is to say first what the position is on these channels.
+    Awaited(Vec<ChannelKey>),
+}
+
+/// Where a position is that a reader has, among the channels that it asks for. One of another bridge is
+/// known in a group, by its channel's notification alone: there it may lie in the future, or the peers may
+/// be yet to say where they stand, and the reader waits if it has the patience.
+pub(super) fn locate(
     id: &str,
-    names: &[Channel],
+    keys: &[ChannelKey],
     (channels, delivery): (&Channels, &Delivery),
     membership: &mut Membership,
+    patience: Patience,
     now: Instant,
-) -> Option<(u64, String)> {
-    let id = EventId::parse(id)?;
-    let since = Since {
-        epoch: id.epoch.into(),
-        seq: id.seq,
+) -> Located {
+    let mut awaited = Vec::new();
+    let found = EventId::parse(id).and_then(|id| {
+        let since = Since {
+            epoch: id.epoch.into(),
+            seq: id.seq,
+        };
+        keys.iter().find_map(|&key| {
+            match membership.judge(key, Some(&since), channels, patience, now) {
+                Judgement::Position(seq) => Some((id, key, seq)),
+                Judgement::Wait => {
+                    awaited.push(key);
+                    None
+                }
+                Judgement::Unknown => None,
+            }
+        })
+    });
+    let Some((position, key, seq)) = found else {
+        return match awaited.is_empty() {
+            true => Located::At(Resumption::Unknown(id.to_owned())),
+            false => Located::Awaited(awaited),
+        };
     };
-    for name in names {
-        let Some(key) = channels.find(name.as_str()) else {
-            continue;
-        };
-        let position = channels.position(key);
-        let is_ours = position.epoch.is_named(id.epoch);
-        let place = match membership.judge(key, Some(&since), channels, Patience::None, now) {
-            Judgement::Position(_) if is_ours && id.place.is_some() => id.place,
-            Judgement::Position(seq) => place_in(delivery, key, &position, seq),
-            Judgement::Unknown | Judgement::Wait => continue,
-        };
-        // It may be before the channel's beginning: other channels began earlier.
-        let place = place.filter(|&place| place <= channels.place())?;
-        let mut told = Vec::new();
-        let place_of_ours = is_ours.then_some(place).or(id.place);
-        EventId {
-            place: place_of_ours,
-            ..id
-        }
-        .append_to(&mut told);
-        return Some((place, String::from_utf8_lossy(&told).into_owned()));
+    let told = place_of(position, key, seq, (channels, delivery));
+    Located::At(match told {
+        Some((place, id)) => Resumption::Place(place, id),
+        None => Resumption::Unknown(id.to_owned()),
+    })
+}
+
+/// The place of a position on the channel, where that is known, and the position as an id.
+fn place_of(
+    id: EventId<'_>,
+    key: ChannelKey,
+    seq: u64,
+    (channels, delivery): (&Channels, &Delivery),
+) -> Option<(u64, String)> {
+    let position = channels.position(key);
+    let is_ours = position.epoch.is_named(id.epoch);
+    let place = match id.place {
+        Some(place) if is_ours => Some(place),
+        Some(_) | None => place_in(delivery, key, &position, seq),
+    };
+    // It may be before the channel's beginning: other channels began earlier.
+    let place = place.filter(|&place| place <= channels.place())?;
+    let mut told = Vec::new();
+    let place_of_ours = is_ours.then_some(place).or(id.place);
+    EventId {
+        place: place_of_ours,
+        ..id
     }
-    None
+    .append_to(&mut told);
+    Some((place, String::from_utf8_lossy(&told).into_owned()))
 }

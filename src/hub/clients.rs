@@ -39,7 +39,7 @@ pub(super) struct Clients {
     admin: usize,
     /// Connections that are removed and whose slots are not free yet.
     removed: usize,
-    /// Memory of heads and messages that are not complete.
+    /// Memory of heads and messages that are not complete, and of what the shell keeps.
     partial_bytes: usize,
 }
 
@@ -54,6 +54,8 @@ struct Client {
     is_held: bool,
     /// It knows that its token comes to its end.
     is_end_told: bool,
+    /// Bytes that the shell keeps for it.
+    shell_bytes: u32,
     decoder: Decoder,
     /// When bytes last came.
     last_input: Tick,
@@ -75,7 +77,7 @@ pub(super) enum Kind {
 }
 
 impl Client {
-    /// Memory of what it has not completed: its head, or a message.
+    /// Memory of what it has not completed, its head or a message, and of what the shell keeps.
     fn partial_bytes(&self) -> usize {
         let head = match &self.phase {
             Phase::Handshake(head) => head.as_ref().map_or(0, |head| head.len()),
@@ -87,7 +89,7 @@ impl Client {
             | Phase::Lingering
             | Phase::Removed => 0,
         };
-        head + self.decoder.held_bytes()
+        head + self.decoder.held_bytes() + self.shell_bytes as usize
     }
 
     /// Whether it has not said what it wants, or nothing more: it keeps nobody out.
@@ -109,6 +111,7 @@ impl Clients {
             transport: Transport::default(),
             is_held: false,
             is_end_told: false,
+            shell_bytes: 0,
             decoder: Decoder::default(),
             last_input: now,
             phase_began: now,
@@ -258,7 +261,15 @@ impl Clients {
             .map_or(0, Client::partial_bytes)
     }
 
-    /// Memory of heads and messages that are not complete, of all clients.
+    /// The shell keeps so many bytes for the client.
+    pub(super) fn note_shell_bytes(&mut self, slot: u32, bytes: usize) {
+        let client = &mut self.records[slot as usize];
+        self.partial_bytes -= client.shell_bytes as usize;
+        client.shell_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.partial_bytes += client.shell_bytes as usize;
+    }
+
+    /// Memory of heads and messages that are not complete, and of what the shell keeps, of all clients.
     pub(super) fn partial_bytes(&self) -> usize {
         self.partial_bytes
     }
@@ -271,9 +282,12 @@ impl Clients {
 
     /// Takes what came of the head so far.
     pub(super) fn take_head(&mut self, slot: u32) -> Option<Vec<u8>> {
-        self.partial_bytes -= self.partial_bytes_of(slot);
         match &mut self.records[slot as usize].phase {
-            Phase::Handshake(head) => head.take().map(|head| *head),
+            Phase::Handshake(head) => {
+                let head = head.take().map(|head| *head);
+                self.partial_bytes -= head.as_ref().map_or(0, Vec::len);
+                head
+            }
             Phase::Http(_)
             | Phase::Unauthenticated { .. }
             | Phase::Open { .. }
@@ -404,6 +418,7 @@ impl Clients {
         let began = client.phase_began;
         self.admin -= usize::from(client.kind == Kind::Admin);
         self.drop_partial(slot);
+        self.note_shell_bytes(slot, 0);
         self.set_phase(slot, Phase::Removed, began);
         self.removed += 1;
         let generation = &mut self.generations[slot as usize];

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Action, Disconnect, Hub,
-    answer::{Answer, append_stream_end},
+    answer::append_stream_end,
     clients::Phase,
     custom_protocol::Arrival,
     deadlines::{self, STEP, Times, Verdict},
@@ -467,8 +467,7 @@ impl Hub {
             Verdict::Drop => {
                 self.metrics.handshakes_timed_out += 1;
                 if self.asking.is_waiting(slot) {
-                    let reason = "nobody has said in time whether this client may come in";
-                    self.respond(slot, &Answer::no_room(reason));
+                    self.give_up_asking(slot);
                 } else {
                     self.drop_client(slot, Disconnect::Drop);
                 }

@@ -3,7 +3,9 @@
 //! What is asked, and who waits, is `inquiries`'s; how a session calls the function is the backend's, and
 //! what becomes of a client the hub's.
 
-use super::inquiries::{Answer, Inquiries};
+use std::time::Duration;
+
+use super::inquiries::{Answer, Inquiries, Inquiry};
 use crate::{
     access::{Credential, Permissions, globs::Globs, secret::Secret},
     backend::{Backend, Called, Role},
@@ -12,10 +14,10 @@ use crate::{
 };
 
 /// Gives the questions to the session that takes them; how many.
-pub(super) fn forward(inquiries: &mut Inquiries, backend: &mut Backend) -> u64 {
+pub(super) fn forward(inquiries: &mut Inquiries, backend: &mut Backend, clock: &Clock) -> u64 {
     let mut calls = 0;
     while backend.is_up(Role::Authorizing) {
-        let Some((number, inquiry)) = inquiries.poll() else {
+        let Some((number, inquiry)) = inquiries.poll(clock.now()) else {
             break;
         };
         calls += 1;
@@ -36,21 +38,29 @@ pub(super) fn handle_called(
     called: Called,
     clock: &Clock,
 ) -> bool {
-    match called {
-        Called::Again => inquiries.handle_again(number),
-        Called::Answered(bearer) => inquiries.handle_answer(
-            number,
-            |inquiry| Answer::Verdict(bearer.map(|it| credential(&inquiry.token, it))),
-            clock,
-        ),
-        Called::Failed(sqlstate) => {
-            if inquiries.handle_failure(number, &sqlstate, clock) {
-                tracing::error!("the function that says whose a token is failed: {sqlstate}");
-            }
-            return true;
+    let sqlstate = match called {
+        Called::Again => {
+            inquiries.handle_again(number);
+            return false;
         }
+        Called::Answered(bearer) => {
+            let answer = |inquiry: &Inquiry| {
+                Answer::Verdict(bearer.map(|it| credential(&inquiry.token, it)))
+            };
+            inquiries.handle_answer(number, answer, clock);
+            return false;
+        }
+        // A function that says so by itself would be asked without a pause.
+        Called::Locked(_) if inquiries.has_waited(number, LOCKED_TIME_MIN, clock.now()) => {
+            inquiries.handle_again(number);
+            return false;
+        }
+        Called::Locked(sqlstate) | Called::Failed(sqlstate) => sqlstate,
+    };
+    if inquiries.handle_failure(number, &sqlstate, clock) {
+        tracing::error!("the function that says whose a token is failed: {sqlstate}");
     }
-    false
+    true
 }
 
 /// What the function grants to the bearer.
@@ -65,3 +75,6 @@ fn credential(token: &Secret, bearer: Bearer) -> Credential {
     };
     Credential::of_function(token.clone(), bearer.identity, permissions, bearer.ends_at)
 }
+
+/// Whoever waited for a lock waited for longer than this.
+const LOCKED_TIME_MIN: Duration = Duration::from_secs(1);

@@ -140,7 +140,7 @@ impl Exchange {
                 return;
             }
             Reply::Respond(answer) => Err(answer),
-            Reply::Ask | Reply::Wait | Reply::Upgrade(_) | Reply::Stream(_) => {
+            Reply::Ask { .. } | Reply::Wait | Reply::Upgrade(_) | Reply::Stream(_) => {
                 debug_assert!(false, "these take the connection over");
                 return;
             }

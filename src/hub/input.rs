@@ -20,6 +20,7 @@ use crate::{
     channel::{Channel, ChannelKey},
     id::ClientId,
     message::{self, ClientMessage, ErrorCode, PostgresStatus, RequestId, ServerMessage, Since},
+    metrics::Metrics,
     ws::{close::CloseReason, decoder::Input, encoder, handshake},
 };
 
@@ -43,6 +44,18 @@ impl Hub {
         self.forward_commands();
     }
 
+    /// The shell keeps so many bytes of its own for the client from now on, which count as the client's.
+    pub fn handle_kept(&mut self, client: ClientId, bytes: usize) {
+        if self.is_current(client) {
+            self.clients.note_shell_bytes(client.slot, bytes);
+        }
+    }
+
+    /// The counters, for what the shell alone sees.
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
     fn parse(&mut self, slot: u32, input: &mut [u8]) {
         match self.clients.phase(slot) {
             Some(Phase::Handshake(_)) => match self.clients.take_head(slot) {
@@ -56,6 +69,9 @@ impl Hub {
                     self.handle_head(slot, &mut head);
                 }
             },
+            Some(Phase::Http(_)) if self.asking.is_waiting(slot) => {
+                self.unparsed.keep(slot, input);
+            }
             Some(Phase::Http(_)) => self.handle_requests(slot, input),
             // A reader of events has nothing more to say.
             Some(Phase::Open { .. }) if self.clients.transport(slot) == Transport::EventStream => {}
@@ -100,8 +116,7 @@ impl Hub {
     /// when to go on.
     pub fn is_paused(&mut self, client: ClientId) -> bool {
         let slot = client.slot;
-        let is_paused =
-            self.is_current(client) && (self.is_over_quota(slot) || self.is_asked_about(slot));
+        let is_paused = self.is_current(client) && self.is_over_quota(slot);
         if is_paused {
             self.clients.hold(slot, true);
         }
@@ -116,7 +131,7 @@ impl Hub {
     /// Whether the client has more unanswered publishes or requests, or unread answers, than it may, or
     /// waits to know whose its token is.
     pub(super) fn is_over_quota(&self, slot: u32) -> bool {
-        self.authorization.is_waiting(slot)
+        self.is_asked_about(slot)
             || self.is_exchange_full(slot)
             || self.clients.is_open(slot)
                 && (self.publishing.client_count(slot) >= self.limits.client_publishes_max
@@ -154,7 +169,7 @@ impl Hub {
                 self.open_stream(slot, stream);
                 return;
             }
-            Reply::Respond(_) | Reply::Ask | Reply::Wait | Reply::Publish(_) => {
+            Reply::Respond(_) | Reply::Ask { .. } | Reply::Wait | Reply::Publish(_) => {
                 debug_assert!(false, "these are answered");
                 return;
             }

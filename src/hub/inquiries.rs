@@ -57,7 +57,8 @@ pub(super) struct Inquiry {
     pub(super) address: Option<String>,
     pub(super) path: Option<String>,
     digest: TokenDigest,
-    is_under_way: bool,
+    /// Since then it is under way; `None`: it is not.
+    asked_at: Option<Instant>,
     /// Clients that wait.
     slots: Vec<u32>,
     /// Clients that are in by this token already.
@@ -180,7 +181,7 @@ impl Inquiries {
             address: address.map(|it| it.to_string()),
             path: path.map(str::to_owned),
             digest,
-            is_under_way: false,
+            asked_at: None,
             slots: Vec::new(),
             holders: Vec::new(),
         })
@@ -189,7 +190,7 @@ impl Inquiries {
     // ---- to the database and back
 
     /// The next question, which is under way from now on.
-    pub(super) fn poll(&mut self) -> Option<(u32, &Inquiry)> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<(u32, &Inquiry)> {
         if self.under_way >= UNDER_WAY_MAX {
             return None;
         }
@@ -197,7 +198,7 @@ impl Inquiries {
             let number = self.queue.pop_front()?;
             // Nobody may want to know any more.
             if let Some(inquiry) = self.inquiries.get_mut(&number) {
-                inquiry.is_under_way = true;
+                inquiry.asked_at = Some(now);
                 self.under_way += 1;
                 break Some((number, &self.inquiries[&number]));
             }
@@ -260,10 +261,16 @@ impl Inquiries {
         self.complaints.is_due(sqlstate, clock.now())
     }
 
+    /// Whether the question that is under way was asked so long ago.
+    pub(super) fn has_waited(&self, number: u32, time: Duration, now: Instant) -> bool {
+        let asked_at = self.inquiries.get(&number).and_then(|it| it.asked_at);
+        asked_at.is_some_and(|asked_at| now >= asked_at + time)
+    }
+
     /// A question is to be asked again, before the others.
     pub(super) fn handle_again(&mut self, number: u32) {
         if let Some(inquiry) = self.inquiries.get_mut(&number) {
-            inquiry.is_under_way = false;
+            inquiry.asked_at = None;
             self.under_way -= 1;
             self.queue.push_front(number);
             self.drop_if_unwanted(number);
@@ -275,7 +282,7 @@ impl Inquiries {
         let mut lost: Vec<_> = self
             .inquiries
             .iter()
-            .filter(|(_, inquiry)| inquiry.is_under_way)
+            .filter(|(_, inquiry)| inquiry.asked_at.is_some())
             .map(|(&number, _)| number)
             .collect();
         // In the order asked, as far as numbers tell.
@@ -360,7 +367,7 @@ impl Inquiries {
             return;
         };
         let is_wanted = !inquiry.slots.is_empty() || !inquiry.holders.is_empty();
-        if !is_wanted && !inquiry.is_under_way {
+        if !is_wanted && inquiry.asked_at.is_none() {
             self.numbers.remove(&inquiry.digest);
             self.inquiries.remove(&number);
         }
@@ -368,7 +375,7 @@ impl Inquiries {
 
     /// Counts are those of the questions, and whoever waits has one.
     pub(super) fn check_invariants(&self) {
-        let under_way = self.inquiries.values().filter(|it| it.is_under_way);
+        let under_way = self.inquiries.values().filter(|it| it.asked_at.is_some());
         assert_eq!(self.under_way, under_way.count());
         assert!(self.under_way <= UNDER_WAY_MAX && self.waiting.len() <= WAITING_MAX);
         assert_eq!(self.inquiries.len(), self.numbers.len());

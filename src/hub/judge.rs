@@ -21,7 +21,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    access::{Credential, origins, secret::Secret, visitor::Verdict},
+    access::{Credential, Permissions, origins, secret::Secret, visitor::Verdict},
     channel::{Channel, LengthUnit},
     config::Limits,
     escape,
@@ -127,7 +127,7 @@ impl Judge<'_> {
         let access = self.authorization.access();
         if access.is_asked {
             let Some(verdict) = self.asking.take(self.slot) else {
-                return Ok(Reply::Ask);
+                return Ok(Reply::Ask { takes_over: true });
             };
             let admitted = self.admitted(verdict);
             return admitted.map(|credential| upgrade(Ok(Some(credential))));
@@ -138,7 +138,7 @@ impl Judge<'_> {
         })?;
         let token = match in_offer {
             None if in_header.is_none() => self
-                .token_in_cookie(request)
+                .token_of_browser(request)
                 .map_err(|refusal| Answer::refusal(Status::Forbidden, &refusal.to_string()))?,
             Some(token) if in_header.is_none() => self.authenticate(&token, request).map(Some),
             Some(_) | None => Ok(in_header),
@@ -164,19 +164,27 @@ impl Judge<'_> {
 
     /// What becomes of a request for events.
     fn judge_events(&mut self, request: &Request<'_>, fields: &str) -> Result<Reply, Answer> {
-        let token = self.require_token(request)?;
-        if self.authorization.is_identity_full(token.as_ref()) {
+        let asking = match self.find_who(request) {
+            Ok(Some(who)) => who,
+            Ok(None) => return Ok(Reply::Ask { takes_over: true }),
+            // Its reader is to come again.
+            Err(NotIn::Unjudged(reason, text)) => {
+                return Err(self.refuse_stream(reason, &text, fields));
+            }
+            Err(NotIn::Refused(answer)) => return Err(*answer),
+        };
+        if self.authorization.is_identity_full(asking.token()) {
             let code = ErrorCode::RateLimited;
             return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
         }
         let taken = self
             .authorization
-            .take_request(token.as_ref(), self.clock.tick());
+            .take_request(asking.token(), self.clock.tick());
         taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
         let max = self.limits.subscriptions_max;
         let channels = channels_of(request.query, self.length_unit, max)?;
         let mut names = channels.iter().map(Channel::as_str);
-        let is_forbidden = |name: &&str| !self.authorization.may_subscribe(token.as_ref(), name);
+        let is_forbidden = |name: &&str| !asking.may_subscribe(name, self.authorization);
         if let Some(name) = names.find(is_forbidden) {
             let text = "no subscribing to this channel";
             return Err(Answer::error_refusal(
@@ -195,6 +203,10 @@ impl Judge<'_> {
         if let Some((_, text)) = self.room.find_lack(self.slot, self.clients) {
             return Err(self.refuse_stream(CloseReason::Overloaded, text, fields));
         }
+        let token = match asking {
+            Who::Bearer(token) => token,
+            Who::Admitted(permissions) => Some(self.authorization.grant(permissions)),
+        };
         Ok(Reply::Stream(Stream {
             token,
             channels,
@@ -215,10 +227,17 @@ impl Judge<'_> {
         request: &Request<'_>,
         fields: &str,
     ) -> Result<Reply, Answer> {
-        let token = self.require_token(request)?;
+        let asking = match self.find_who(request) {
+            Ok(Some(who)) => who,
+            Ok(None) => return Ok(Reply::Ask { takes_over: false }),
+            Err(NotIn::Unjudged(_, text)) => {
+                return Err(Answer::error_refusal(ErrorCode::PostgresDown, &text, None));
+            }
+            Err(NotIn::Refused(answer)) => return Err(*answer),
+        };
         let channel = channel_of(segment, self.length_unit)?;
         let name = channel.as_str();
-        if !self.authorization.may_publish(token.as_ref(), name) {
+        if !asking.may_publish(name, self.authorization) {
             let text = "no publishing to this channel";
             return Err(Answer::error_refusal(
                 ErrorCode::Forbidden,
@@ -230,6 +249,10 @@ impl Judge<'_> {
         if matches!(request.body, Framing::Length(bytes) if bytes > max as u64) {
             return Err(Answer::too_large(max, Some(name)));
         }
+        let token = match asking {
+            Who::Bearer(token) => token,
+            Who::Admitted(_) => None,
+        };
         Ok(Reply::Publish(Publish {
             channel,
             token,
@@ -248,14 +271,15 @@ impl Judge<'_> {
             .transpose()
     }
 
-    /// The token that the request brings in a cookie, and whether that counts. `Err`: the page that
+    /// The token that the request brings in a cookie, else the certificate that its connection came with,
+    /// and whether that counts: the browser adds either by itself. `Err`: the page that
     /// made the request may be a foreign one.
-    fn token_in_cookie(
+    fn token_of_browser(
         &mut self,
         request: &Request<'_>,
     ) -> Result<Result<Option<Credential>, TokenRefusal>, origins::Refusal> {
         let Some(token) = self.authorization.cookie(request)? else {
-            return Ok(Ok(None));
+            return self.authorization.certificate(self.slot, request).map(Ok);
         };
         if token.is_err() {
             self.metrics.tokens_wrong += 1;
@@ -264,25 +288,41 @@ impl Judge<'_> {
         Ok(found.map(Some))
     }
 
-    /// The token of the request where no message can bring one later.
-    fn require_token(&mut self, request: &Request<'_>) -> Result<Option<Credential>, Answer> {
+    /// Who asks, where no message can say so later; `Ok(None)`: somebody is to be asked about it.
+    fn find_who(&mut self, request: &Request<'_>) -> Result<Option<Who>, NotIn> {
         if self.authorization.access().is_asked {
-            let text = "the program decides here about WebSockets alone";
-            return Err(Answer::error_refusal(ErrorCode::Forbidden, text, None));
+            return match self.asking.take(self.slot) {
+                None => Ok(None),
+                Some(Verdict::Admit(permissions)) => Ok(Some(Who::Admitted(permissions))),
+                Some(Verdict::Refuse(reason)) => Err(NotIn::refused(ErrorCode::Forbidden, &reason)),
+                Some(Verdict::Unauthenticated(reason)) => {
+                    Err(NotIn::refused(ErrorCode::Unauthorized, &reason))
+                }
+                Some(Verdict::Unavailable(reason)) => {
+                    Err(NotIn::Unjudged(CloseReason::TokenUnjudged, reason))
+                }
+            };
         }
         let token = match self.token_of(request) {
-            Ok(None) => self.token_in_cookie(request).map_err(|refusal| {
+            Ok(None) => self.token_of_browser(request).map_err(|refusal| {
                 let text = refusal.to_string();
-                Answer::error_refusal(ErrorCode::Forbidden, &text, None)
+                NotIn::refused(ErrorCode::Forbidden, &text)
             })?,
             token => token,
         };
         match token {
             Ok(None) if self.authorization.access().is_token_required() => {
-                Err(Answer::token_refusal(TokenRefusal::Missing))
+                let answer = Answer::token_refusal(TokenRefusal::Missing);
+                Err(NotIn::Refused(Box::new(answer)))
             }
-            Ok(token) => Ok(token),
-            Err(refusal) => Err(Answer::token_refusal(refusal)),
+            Ok(token) => Ok(Some(Who::Bearer(token))),
+            Err(refusal @ (TokenRefusal::Unavailable | TokenRefusal::Failed)) => Err(
+                NotIn::Unjudged(refusal.close_reason(), refusal.text().to_owned()),
+            ),
+            Err(refusal) => {
+                let answer = Answer::token_refusal(refusal);
+                Err(NotIn::Refused(Box::new(answer)))
+            }
         }
     }
 
@@ -298,5 +338,52 @@ impl Judge<'_> {
         };
         self.authorization
             .authenticate(token, from, self.clock, self.work, self.metrics)
+    }
+}
+
+/// Who asks for something that is no WebSocket.
+enum Who {
+    /// The bearer of this; nobody in particular where no token is required.
+    Bearer(Option<Credential>),
+    /// Somebody whom the program lets do this, within what everybody may.
+    Admitted(Permissions),
+}
+
+impl Who {
+    fn token(&self) -> Option<&Credential> {
+        match self {
+            Self::Bearer(token) => token.as_ref(),
+            Self::Admitted(_) => None,
+        }
+    }
+
+    fn may_subscribe(&self, channel: &str, authorization: &Authorization) -> bool {
+        let is_own = match self {
+            Self::Bearer(_) => true,
+            Self::Admitted(permissions) => permissions.subscribe.matches(channel),
+        };
+        is_own && authorization.may_subscribe(self.token(), channel)
+    }
+
+    fn may_publish(&self, channel: &str, authorization: &Authorization) -> bool {
+        let is_own = match self {
+            Self::Bearer(_) => true,
+            Self::Admitted(permissions) => permissions.publish.matches(channel),
+        };
+        is_own && authorization.may_publish(self.token(), channel)
+    }
+}
+
+/// Why a request without a WebSocket does not count.
+enum NotIn {
+    /// It is answered so.
+    Refused(Box<Answer>),
+    /// Nobody can say now who asks, for this reason: whoever it is may come again.
+    Unjudged(CloseReason, String),
+}
+
+impl NotIn {
+    fn refused(code: ErrorCode, reason: &str) -> Self {
+        Self::Refused(Box::new(Answer::error_refusal(code, reason, None)))
     }
 }

@@ -61,7 +61,9 @@ impl Hub {
             Event::Up(Role::Authorizing, _)
             | Event::Absent(Role::Publishing | Role::Authorizing)
             | Event::TlsGivenUp(Role::Authorizing) => {}
+            Event::Function(verdict) => self.postgres.function = Some(verdict),
             Event::Down(Role::Authorizing) => {
+                self.postgres.function = None;
                 if let Some(inquiries) = self.authorization.inquiries_mut() {
                     inquiries.handle_down();
                 }
@@ -167,6 +169,7 @@ impl Hub {
             left,
             error: Some(error),
             patience: Patience::None,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -177,6 +180,10 @@ impl Hub {
         let now = self.clock.now();
         while let Some(mut answered) = self.answering.pop_front() {
             let key = answered.key;
+            if !self.release_streams(key, answered.waits, answered.patience) {
+                self.answering.push_front(answered);
+                return;
+            }
             // One that waits on is the first of an answer that follows.
             let mut waits_on = false;
             while answered.left > 0 {
@@ -216,6 +223,7 @@ impl Hub {
             left: usize::MAX,
             error: None,
             patience,
+            waits: self.openings.wait_count(),
         });
     }
 
@@ -372,6 +380,9 @@ impl Hub {
         if !self.authorization.access().is_publishing_forbidden() {
             self.postgres.publishing_readiness()?;
         }
+        if self.has_function() {
+            self.postgres.function_readiness()?;
+        }
         let now = self.clock.now();
         Ok(self.membership.readiness(&self.channels, now)?)
     }
@@ -380,7 +391,7 @@ impl Hub {
     pub(super) fn forward_commands(&mut self) {
         let inquiries = self.authorization.inquiries_mut();
         if let (Upstream::Postgres(backend), Some(inquiries)) = (&mut self.upstream, inquiries) {
-            self.metrics.function_calls += consulting::forward(inquiries, backend);
+            self.metrics.function_calls += consulting::forward(inquiries, backend, &self.clock);
         }
         if self.membership.is_in_group() {
             self.membership.note_changes(&mut self.channels);

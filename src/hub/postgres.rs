@@ -9,7 +9,7 @@ use crate::{
     backend::{Stall, Unfit, interests::Interests},
     channel::LengthUnit,
     message::PostgresStatus,
-    pg::session::ServerError,
+    pg::{function::FunctionFault, session::ServerError},
 };
 
 /// The state of PostgreSQL as clients and probes see it.
@@ -29,6 +29,8 @@ pub(super) struct Postgres {
     pub(super) queue_usage: f64,
     /// Why the last server that let us in would not do.
     pub(super) unfit: Option<Unfit>,
+    /// Whether the function that says whose a token is can be called; `None` while nobody knows.
+    pub(super) function: Option<Result<(), FunctionFault>>,
     /// `Up` also while nothing was told, since nothing has failed.
     announced: PostgresStatus,
     /// When clients are told that the listening session is lost, which others may make up for.
@@ -99,6 +101,15 @@ impl Postgres {
         }
     }
 
+    /// Why nobody can say whose a token is that the function is asked about, if so.
+    pub(super) fn function_readiness(&self) -> Result<(), Cow<'static, str>> {
+        match &self.function {
+            Some(Ok(())) => Ok(()),
+            Some(Err(fault)) => Err(format!("the function {fault}").into()),
+            None => Err("the function that says whose a token is was not looked at yet".into()),
+        }
+    }
+
     /// Why no listening session is up.
     fn absence(&self) -> &'static str {
         match self.unfit {
@@ -120,6 +131,7 @@ impl Default for Postgres {
             stall: None,
             queue_usage: 0.0,
             unfit: None,
+            function: None,
             announced: PostgresStatus::Up,
             down_due: None,
         }

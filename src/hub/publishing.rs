@@ -193,6 +193,9 @@ pub(super) fn failure_of<'a>(
     let (channel, id) = (publish.channel.as_str(), publish.reply_to.id());
     let (code, text) = match outcome {
         Published::Committed => return None,
+        Published::Refused(error) if error.is_about_name_alone() => {
+            (ErrorCode::BadChannel, error.message.as_str())
+        }
         Published::Refused(error) => {
             let (text, sqlstate) = (&error.message, &error.sqlstate);
             return Some(ServerMessage::postgres_error(text, sqlstate, channel, id));

@@ -9,8 +9,9 @@ use crate::{access::Credential, channel::Channel};
 pub(super) enum Reply {
     /// An answer.
     Respond(Answer),
-    /// Somebody is to be asked about the client; until the answer, the connection waits.
-    Ask,
+    /// Somebody is to be asked about the client; until the answer, the connection waits. Whether the
+    /// request takes the connection over, if it may.
+    Ask { takes_over: bool },
     /// The database is asked whose its token is; until the answer, the connection waits.
     Wait,
     /// The connection becomes a WebSocket.
@@ -24,7 +25,10 @@ pub(super) enum Reply {
 impl Reply {
     /// Whether the connection becomes that of a client.
     pub(super) fn takes_over(&self) -> bool {
-        matches!(self, Self::Upgrade(_) | Self::Stream(_))
+        matches!(
+            self,
+            Self::Upgrade(_) | Self::Stream(_) | Self::Ask { takes_over: true }
+        )
     }
 }
 

@@ -76,7 +76,10 @@ impl Hub {
             Reply::Respond(_) | Reply::Publish(_) => {
                 self.begin_exchange(slot, body, reply, expects_continue, rest);
             }
-            Reply::Ask => self.ask(slot, input),
+            Reply::Ask { .. } => {
+                self.clients.keep_head(slot, input.to_vec());
+                self.ask(slot, input);
+            }
             Reply::Wait => {
                 self.clients.keep_head(slot, input.to_vec());
                 self.clients.hold(slot, true);
@@ -104,7 +107,10 @@ impl Hub {
             work: &mut self.work,
             metrics: &mut self.metrics,
         };
-        match judge.judge(request) {
+        let judged = judge.judge(request);
+        // An answer is for this request alone.
+        self.asking.forget(slot);
+        match judged {
             Judged::Reply(reply) => reply,
             Judged::Report { of, is_head_only } => {
                 Reply::Respond(self.report(of).head_only(is_head_only))
@@ -124,16 +130,21 @@ impl Hub {
 
     // ---- somebody else decides
 
-    /// The client's upgrade waits for an answer, and its input with it: nothing more is read of it.
-    /// Its handshake has the time that every handshake has.
+    /// The client's request waits for an answer, and its input with it: nothing more is read of it.
     fn ask(&mut self, slot: u32, input: &[u8]) {
         let (target, fields) = request::target_and_fields(input);
         let visitor = Visitor::new(self.endpoints.peer(slot), target, fields);
-        self.clients.keep_head(slot, input.to_vec());
         self.clients.hold(slot, true);
-        self.asking.begin(slot);
+        self.asking.begin(slot, self.clock.now());
         let ask = Action::Ask(self.clients.id(slot), visitor);
         self.actions.push_back(ask);
+    }
+
+    /// The client has waited for the answer about it for too long.
+    pub(super) fn give_up_asking(&mut self, slot: u32) {
+        let reason = "nobody has said in time whether this client may come in";
+        let verdict = Verdict::Unavailable(reason.to_owned());
+        self.handle_verdict(self.clients.id(slot), verdict);
     }
 
     /// The answer about a client; one that comes too late is nobody's.
@@ -142,10 +153,11 @@ impl Hub {
         if !self.is_current(client) || !self.asking.answer(slot, verdict) {
             return;
         }
+        // The wait was ours.
+        self.clients.excuse(slot, self.clock.tick());
         if let Some(mut head) = self.clients.take_head(slot) {
             self.handle_head(slot, &mut head);
         }
-        self.asking.forget(slot);
         self.resume(slot);
         self.forward_commands();
     }
@@ -195,9 +207,9 @@ impl Hub {
                     is_new = true;
                     let head_bytes = request.head_bytes;
                     self.work.spend(message_units(head_bytes));
-                    let reply = self.reply_again(slot, &request);
+                    let reply = self.reply(slot, &request);
                     let asks_to_go_on = request.expects_continue && at == input.len();
-                    if reply.takes_over() || matches!(reply, Reply::Wait) {
+                    if reply.takes_over() || matches!(reply, Reply::Wait | Reply::Ask { .. }) {
                         let head = exchange.head(head_bytes, &input[before..at]);
                         let rest = [head, &input[at..]].concat();
                         self.hand_over(slot, exchange, was_idle, reply, (head_bytes, rest));
@@ -210,16 +222,6 @@ impl Hub {
         self.keep_exchange(slot, exchange, was_idle, is_new);
     }
 
-    /// What becomes of a request on a connection that is kept.
-    fn reply_again(&mut self, slot: u32, request: &Request<'_>) -> Reply {
-        let reply = self.reply(slot, request);
-        if matches!(reply, Reply::Ask) {
-            let text = "ask for the upgrade on a connection of its own";
-            return Reply::Respond(Answer::refusal(Status::Forbidden, text));
-        }
-        reply
-    }
-
     /// The connection becomes that of a client, once all that was asked before is answered, or its
     /// request is judged again: until then the head is kept, with whatever is behind it.
     fn hand_over(
@@ -230,12 +232,18 @@ impl Hub {
         reply: Reply,
         (head_bytes, mut input): (usize, Vec<u8>),
     ) {
-        if matches!(reply, Reply::Wait) {
+        let is_alone = exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none();
+        // What takes over is asked about once nothing is before it: the answer is for now.
+        let is_asked = matches!(reply, Reply::Ask { takes_over } if is_alone || !takes_over);
+        if is_asked || matches!(reply, Reply::Wait) {
             exchange.wait_to_read_again();
             self.unparsed.keep(slot, &input);
             self.clients.hold(slot, true);
             self.keep_exchange(slot, exchange, was_idle, true);
-        } else if exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none() {
+            if is_asked {
+                self.ask(slot, &input);
+            }
+        } else if is_alone {
             self.keep_exchange(slot, Exchange::default(), was_idle, true);
             self.take_over(slot, reply, &mut input[head_bytes..]);
         } else {

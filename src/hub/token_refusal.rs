@@ -16,6 +16,8 @@ pub(super) enum TokenRefusal {
     Wrong,
     /// It is no good JWT.
     Jwt(JwtFault),
+    /// The function says that its time is over.
+    Expired,
     /// It came in a cookie, and cannot be told.
     Cookie(CookieFault),
     /// The function has not said whose it is: the client waits, and is told nothing of this.
@@ -32,7 +34,9 @@ impl TokenRefusal {
     /// For whom it came with a request.
     pub(super) fn status(self) -> Status {
         match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => Status::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Expired | Self::Cookie(_) => {
+                Status::Unauthorized
+            }
             Self::Undecided | Self::Unavailable | Self::Failed => Status::ServiceUnavailable,
             Self::TooMany => Status::TooManyRequests,
         }
@@ -43,6 +47,7 @@ impl TokenRefusal {
             Self::Missing => "a token is required here",
             Self::Wrong => "the token is wrong",
             Self::Jwt(fault) => fault.text(),
+            Self::Expired => "the token has expired",
             Self::Cookie(fault) => fault.text(),
             Self::Undecided | Self::Unavailable => {
                 "the database does not say in time whose the token is, try again later"
@@ -55,7 +60,9 @@ impl TokenRefusal {
     /// What a client is told.
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => ErrorCode::Unauthorized,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Expired | Self::Cookie(_) => {
+                ErrorCode::Unauthorized
+            }
             Self::Undecided | Self::Unavailable | Self::Failed => ErrorCode::PostgresDown,
             Self::TooMany => ErrorCode::RateLimited,
         }
@@ -65,7 +72,7 @@ impl TokenRefusal {
     pub(super) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "WWW-Authenticate: Bearer\r\n",
-            Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => {
+            Self::Wrong | Self::Jwt(_) | Self::Expired | Self::Cookie(_) => {
                 "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"
             }
             // The status says when to come again.
@@ -77,8 +84,8 @@ impl TokenRefusal {
     pub(super) fn close_reason(self) -> CloseReason {
         match self {
             Self::Missing => CloseReason::TokenMissing,
-            Self::Jwt(JwtFault::Expired) => CloseReason::TokenExpired,
-            Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => CloseReason::TokenWrong,
+            Self::Jwt(JwtFault::Expired) | Self::Expired => CloseReason::TokenExpired,
+            Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => CloseReason::TokenRefused,
             Self::Undecided | Self::Unavailable => CloseReason::TokenUnjudged,
             Self::Failed => CloseReason::TokenJudgeFailed,
             Self::TooMany => CloseReason::TooManyTokens,
@@ -89,8 +96,13 @@ impl TokenRefusal {
     pub(super) fn is_unjudged(self) -> bool {
         match self {
             Self::Undecided | Self::Unavailable | Self::Failed | Self::TooMany => true,
-            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Cookie(_) => false,
+            Self::Missing | Self::Wrong | Self::Jwt(_) | Self::Expired | Self::Cookie(_) => false,
         }
+    }
+
+    /// Whether it was right, and is over.
+    pub(super) fn is_about_time(self) -> bool {
+        matches!(self, Self::Jwt(JwtFault::Expired) | Self::Expired)
     }
 
     /// Whether the bearer may have guessed it: nobody guesses what a key of ours vouches for.
@@ -99,6 +111,7 @@ impl TokenRefusal {
             Self::Wrong => true,
             Self::Jwt(fault) => !fault.is_signed(),
             Self::Missing
+            | Self::Expired
             | Self::Cookie(_)
             | Self::Undecided
             | Self::Unavailable

@@ -273,6 +273,7 @@ impl Callers {
             Event::Down(Role::Listening) => channels.handle_down(),
             Event::Up(Role::Publishing | Role::Authorizing, _)
             | Event::Down(Role::Publishing | Role::Authorizing)
+            | Event::Function(_)
             | Event::Called(..)
             | Event::Absent(_)
             | Event::Refused(_)

@@ -96,6 +96,21 @@ metrics! {
                  no room beyond `--max-clients` and 32 more";
             admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
         };
+    Counter alle_tls_handshakes_total {outcome} "TLS handshakes of clients."
+        "A connection that ends before its handshake does is none."
+        counted {
+            tls_full: u64 = 0 => "full", "with a signature";
+            tls_resumed: u64 = 0 => "resumed", "by a ticket";
+            tls_failed: u64 = 0 => "failed", "the peer and the bridge had nothing in common, or it was no TLS";
+            tls_clear: u64 = 0 => "clear_text", "a request in clear text (400)"
+        };
+    Gauge alle_tls_certificate_expiry_seconds
+        "When the first certificate for clients ends, in seconds since 1970."
+        "Absent without TLS."
+        counted { tls_certificate_expiry: Option<u64> = None };
+    Counter alle_tls_renewals_failed_total "Times certificates were read again and could not be used."
+        "Those before stay in use; the log says why."
+        counted { tls_renewals_failed: u64 = 0 };
     Counter alle_http_responses_total {status} "HTTP requests answered without an upgrade."
         counted { http_responses: Tally<u16, { Status::CODES.len() }> = Tally::new(Status::CODES) };
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."
@@ -110,7 +125,7 @@ metrics! {
     Counter alle_tokens_refused_total {reason} "Tokens that let nobody in, in requests and messages."
         counted {
             tokens_wrong: u64 = 0 => "wrong", "it is nobody's, or no good JWT (401)";
-            tokens_expired: u64 = 0 => "expired", "it is a JWT whose `exp` is over (401)";
+            tokens_expired: u64 = 0 => "expired", "its time is over, by the `exp` of a JWT or by the function (401)";
             tokens_unread: u64 = 0 => "too_many",
                 "it was not looked at: 20 wrong ones, and one more each second, had come from its \
                  address (429)"

@@ -6,6 +6,8 @@
 //! Each function appends complete frontend messages to a buffer. Knows nothing of answers, order
 //! or time.
 
+use std::fmt::Write as _;
+
 use bytes::{BufMut, BytesMut};
 use postgres_protocol::{IsNull, message::frontend};
 
@@ -138,6 +140,32 @@ pub(super) fn notify<'a>(
     frontend::sync(out);
 }
 
+/// Publishes, unless the server's encoding turns the name into another one or makes it too long: then
+/// there is no row in the answer.
+pub(super) fn notify_if_kept(channel: &Channel, payload: &Payload, out: &mut BytesMut) {
+    const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
+    let sql = format!(
+        "SELECT pg_catalog.pg_notify($1, $2) \
+         WHERE pg_catalog.convert_to($1, 'UTF8') OPERATOR(pg_catalog.=) $3 \
+         AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) {}",
+        Channel::BYTES_MAX
+    );
+    frontend::parse("", &sql, [], out).expect(VALID);
+    let mut bytes = String::from("\\x");
+    for byte in channel.as_str().bytes() {
+        let _infallible = write!(bytes, "{byte:02x}");
+    }
+    let parameters = [channel.as_str(), payload.as_str(), &bytes];
+    let write = |text: &str, out: &mut BytesMut| {
+        out.put_slice(text.as_bytes());
+        Ok(IsNull::No)
+    };
+    let bound = frontend::bind("", "", [], parameters, write, [], out);
+    assert!(bound.is_ok(), "{VALID}");
+    frontend::execute("", 0, out).expect(VALID);
+    frontend::sync(out);
+}
+
 /// Publishes each of them by the command that needs no privilege, in one transaction.
 pub(super) fn notify_plainly<'a>(
     notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
@@ -151,11 +179,23 @@ pub(super) fn notify_plainly<'a>(
 }
 
 /// For a session on which a function is asked about tokens: it changes nothing, and holds nobody up.
+/// Of the two limits that for a lock comes first: so a wait for somebody else is told from a function
+/// that takes too long.
 pub(super) fn set_up_calls(out: &mut BytesMut) {
     simple(
-        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET statement_timeout TO '5s'",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SET lock_timeout TO '4s'; \
+         SET statement_timeout TO '5s'",
         out,
     );
+}
+
+/// Asks whether the function can be called, and calls it not: a plan is made, and the executor looks
+/// at the privileges as it does before a call. No argument is a constant, which the planner would
+/// call the function with, or leave it out.
+pub(super) fn check_call(function: &FunctionName, form: Form, out: &mut BytesMut) {
+    const TEXT: &str = "pg_catalog.current_setting('application_name')";
+    let call = call_statement(function, form, [TEXT; 3]);
+    simple(&format!("EXPLAIN {call}"), out);
 }
 
 /// Asks the function, by its prepared statement, which is prepared first where that is asked for. One
@@ -171,7 +211,8 @@ pub(super) fn call(
     if prepares {
         // One of this name may be there, and may be out of date.
         frontend::close(b'S', CALL_STATEMENT, out).expect(VALID);
-        frontend::parse(CALL_STATEMENT, &call_statement(function, form), [], out).expect(VALID);
+        let statement = call_statement(function, form, PARAMETERS);
+        frontend::parse(CALL_STATEMENT, &statement, [], out).expect(VALID);
     }
     let parameters = [Some(question.token), question.address, question.path];
     let count = match form {
@@ -195,7 +236,8 @@ pub(super) fn call(
 }
 
 /// The columns by their names, so that their order in the function is of no matter.
-fn call_statement(function: &FunctionName, form: Form) -> String {
+fn call_statement(function: &FunctionName, form: Form, arguments: [&str; 3]) -> String {
+    let [token, address, path] = arguments;
     let name = format!(
         "{}.{}",
         identifier(&function.schema),
@@ -208,17 +250,20 @@ fn call_statement(function: &FunctionName, form: Form) -> String {
              CASE WHEN pg_catalog.isfinite(expires) \
              THEN (pg_catalog.date_part('epoch', expires) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8 \
              WHEN expires OPERATOR(pg_catalog.<) pg_catalog.now() THEN 0 END \
-             FROM {name}($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text)"
+             FROM {name}({token}::pg_catalog.text, {address}::pg_catalog.text, \
+             {path}::pg_catalog.text)"
         ),
         Form::One => format!(
             "SELECT user_id::pg_catalog.text, authenticated::pg_catalog.bool \
-             FROM {name}($1::pg_catalog.text)"
+             FROM {name}({token}::pg_catalog.text)"
         ),
     }
 }
 
 /// The name of the prepared statement.
 const CALL_STATEMENT: &str = "alle_auth";
+/// What it is called with.
+const PARAMETERS: [&str; 3] = ["$1", "$2", "$3"];
 /// The format code of binary values.
 const BINARY: i16 = 1;
 

@@ -3,7 +3,11 @@
 //! Values, and the binary form of what comes back (PostgreSQL, "Message Formats", DataRow). Knows no
 //! statement, and not what an answer is good for.
 
+mod fault;
+
 use std::{error::Error, fmt};
+
+pub use self::fault::FunctionFault;
 
 /// The name of a function, with its schema: whatever the search path is, it means the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl fmt::Debug for Question<'_> {
 
 /// What the function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// `(token text, address text, path text)`
     Three,
     /// `(token text)`

@@ -161,7 +161,7 @@ struct Request {
     position: u64,
     /// What the server said against it so far.
     error: Option<Box<ServerError>>,
-    /// Of `Kind::Name` alone: LISTEN follows where the server keeps the name.
+    /// Of `Kind::Name`, where LISTEN follows if the server keeps the name, and `Kind::NotifyIfKept`.
     name: Option<Box<Name>>,
     /// Of a `Kind::Listen` that others may join.
     shared: Option<Box<Shared>>,
@@ -174,10 +174,12 @@ enum Kind {
     Listen,
     Unlisten,
     Notify,
+    NotifyIfKept,
     Heartbeat,
     QueueUsage,
     LockHolder,
     Present,
+    Check,
     Call(Form),
 }
 
@@ -315,13 +317,29 @@ impl Session {
 
     /// Publishes each payload on its channel, in this order and all or none of them.
     ///
-    /// PostgreSQL takes equal pairs in one transaction for one: the caller keeps them apart.
+    /// PostgreSQL takes equal pairs in one transaction for one: the caller keeps them apart. Where the
+    /// server has another encoding, the caller publishes one by one, for equal pairs are not known then;
+    /// a name that it does not keep to the letter is refused.
     pub fn notify<'a>(
         &mut self,
         notifications: impl IntoIterator<Item = (&'a Channel, &'a Payload)>,
         ticket: Ticket,
     ) {
         let is_plain = self.notifies_by_command;
+        let mut notifications = notifications.into_iter().peekable();
+        let first = notifications.peek().copied();
+        if let Some((channel, payload)) =
+            first.filter(|(channel, _)| naming::is_doubtful(channel, self.server_encoding()))
+        {
+            debug_assert!(notifications.count() == 1, "where the server converts");
+            self.request(Kind::NotifyIfKept, ticket, |out| {
+                command::notify_if_kept(channel, payload, out);
+            });
+            if let Some(request) = self.requests.back_mut() {
+                request.name = Some(Box::new(Name::unless_kept(channel)));
+            }
+            return;
+        }
         self.request(Kind::Notify, ticket, |out| {
             if is_plain {
                 command::notify_plainly(notifications, out);

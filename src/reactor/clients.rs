@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
+mod secured;
+
 use std::{
     collections::VecDeque,
     io::{self, Read},
@@ -14,7 +16,7 @@ use std::{
 use mio::{Interest, Registry, net::TcpStream};
 use socket2::SockRef;
 
-use super::{socket, source::Source};
+use super::{client_tls::ClientTls, socket, source::Source};
 use crate::{
     delivery::{fanout::SLICE_WRITES, outgoing::Written},
     hub::{Disconnect, Hub},
@@ -22,14 +24,18 @@ use crate::{
 };
 
 /// All client sockets, by slot.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct ClientSockets {
     sockets: Vec<Option<TcpStream>>,
-    /// By slot: [`QUEUED`], [`ENDED`].
+    /// By slot: [`QUEUED`], [`ENDED`], [`SECURED`], [`SHAKING`].
     flags: Vec<u8>,
     /// Sockets with bytes that no further event announces; each client once, so that a client that
     /// sends without end waits for its turn like the others.
     readable: VecDeque<ClientId>,
+    /// The same of clients whose TLS handshakes are under way: each costs more than many messages.
+    shaking: VecDeque<ClientId>,
+    /// TLS, where clients speak that.
+    tls: Option<Box<ClientTls>>,
     /// A socket was closed since the last look.
     freed: bool,
 }
@@ -40,6 +46,7 @@ impl ClientSockets {
         &mut self,
         mut stream: TcpStream,
         client: ClientId,
+        is_admin: bool,
         hub: &mut Hub,
         registry: &Registry,
     ) {
@@ -56,7 +63,7 @@ impl ClientSockets {
             self.flags.resize(slot + 1, 0);
         }
         self.sockets[slot] = Some(stream);
-        self.flags[slot] = 0;
+        self.flags[slot] = self.begin_tls(slot, is_admin);
     }
 
     pub(super) fn handle_event(
@@ -66,7 +73,11 @@ impl ClientSockets {
         hub: &mut Hub,
     ) {
         if event.is_writable() {
-            hub.handle_client_writable(client);
+            if self.tls.is_none() {
+                hub.handle_client_writable(client);
+            } else {
+                self.handle_writable(client, hub);
+            }
         }
         let ended = event.is_read_closed() || event.is_error();
         if (event.is_readable() || ended) && hub.is_current(client) {
@@ -79,7 +90,11 @@ impl ClientSockets {
         let flags = &mut self.flags[client.slot as usize];
         if *flags & QUEUED == 0 {
             *flags |= QUEUED;
-            self.readable.push_back(client);
+            let queue = match *flags & SHAKING {
+                0 => &mut self.readable,
+                _ => &mut self.shaking,
+            };
+            queue.push_back(client);
         }
     }
 
@@ -102,7 +117,7 @@ impl ClientSockets {
             return;
         }
         self.flags[client.slot as usize] &= !QUEUED;
-        if self.read(client, hub, &mut buffer[..READ_BYTES]) {
+        if self.read(client, hub, buffer) {
             self.queue(client);
         }
     }
@@ -119,9 +134,13 @@ impl ClientSockets {
             return hub.unparsed_bytes(client) == 0;
         }
         let slot = client.slot as usize;
+        if self.flags[slot] & SECURED != 0 {
+            return self.read_secured(client, hub, buffer);
+        }
         let Some(Some(mut stream)) = self.sockets.get(slot).map(Option::as_ref) else {
             return false;
         };
+        let buffer = &mut buffer[..READ_BYTES];
         match stream.read(buffer) {
             // Until its answers are out; the end is read again then.
             Ok(0) if hub.handle_client_finished(client) => {}
@@ -140,6 +159,15 @@ impl ClientSockets {
 
     /// Writes one slice: what is ready, as far as the budget goes.
     pub(super) fn write(&mut self, hub: &mut Hub) {
+        if self.tls.is_none() {
+            self.write_slice::<false>(hub);
+        } else {
+            self.write_slice::<true>(hub);
+        }
+    }
+
+    /// Compiled twice, so that nothing is asked for each delivery in clear text.
+    fn write_slice<const MAY_BE_SECURED: bool>(&mut self, hub: &mut Hub) {
         // The turn has one time; this clock is for the budget alone.
         let began = Instant::now();
         for turn in 1..=SLICE_WRITES {
@@ -148,11 +176,17 @@ impl ClientSockets {
             };
             let slot = transmit.slot;
             let written = match self.sockets.get(slot as usize) {
+                Some(Some(_)) if MAY_BE_SECURED => self.write_secured(slot, &transmit.bytes),
                 Some(Some(stream)) => socket::write(stream, &transmit.bytes),
                 _ => Ok(Written::Full(0)),
             };
             match written {
-                Ok(written) => hub.handle_transmitted(written),
+                Ok(written) => {
+                    hub.handle_transmitted(written);
+                    if MAY_BE_SECURED && matches!(written, Written::Full(_)) {
+                        self.tell_kept(hub.client_at(slot), hub);
+                    }
+                }
                 Err(_) => {
                     hub.handle_transmitted(Written::Full(0));
                     self.lose(hub.client_at(slot), hub);
@@ -166,11 +200,18 @@ impl ClientSockets {
 
     /// Closes the socket.
     pub(super) fn disconnect(&mut self, client: ClientId, how: Disconnect) {
-        let Some(socket) = self.sockets.get_mut(client.slot as usize) else {
+        let slot = client.slot as usize;
+        let is_secured = self.flags.get(slot).is_some_and(|it| it & SECURED != 0);
+        if is_secured && how != Disconnect::Reset {
+            self.finish_tls(slot);
+        }
+        let Some(socket) = self.sockets.get_mut(slot) else {
             return;
         };
         // An error of either means that the peer is gone.
         match (how, socket.as_ref()) {
+            // TLS shuts it down once what waits there is gone.
+            (Disconnect::Shutdown, Some(_)) if is_secured => {}
             (Disconnect::Shutdown, Some(stream)) => {
                 let _gone = stream.shutdown(Shutdown::Write);
             }
@@ -181,6 +222,9 @@ impl ClientSockets {
             (Disconnect::Drop | Disconnect::Shutdown | Disconnect::Reset, _) => *socket = None,
         }
         self.freed |= socket.is_none();
+        if socket.is_none() && is_secured {
+            self.end_tls(slot);
+        }
     }
 
     /// The client is to be read again.
@@ -193,6 +237,10 @@ impl ClientSockets {
     }
 
     fn lose(&mut self, client: ClientId, hub: &mut Hub) {
+        if self.tls.is_some() {
+            self.finish_tls(client.slot as usize);
+            self.end_tls(client.slot as usize);
+        }
         self.sockets[client.slot as usize] = None;
         self.freed = true;
         hub.handle_client_closed(client);
@@ -203,6 +251,12 @@ impl ClientSockets {
 const QUEUED: u8 = 1;
 /// The peer sent its end: read until it is reached.
 const ENDED: u8 = 2;
+/// The client speaks TLS.
+const SECURED: u8 = 4;
+/// Its TLS handshake is under way.
+const SHAKING: u8 = 8;
+/// It speaks TLS at the admin address.
+const ADMIN: u8 = 16;
 /// One read of one client: room for 32 large requests.
 const READ_BYTES: usize = 16 * 1024;
 /// All writes of one turn.

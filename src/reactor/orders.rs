@@ -85,6 +85,7 @@ impl Reactor {
     /// A file that cannot be read changes nothing.
     pub(super) fn reread_credentials(&mut self) -> Result<(), ReloadError> {
         self.hub.ask_again();
+        self.clients.renew_tls();
         let Some(files) = &mut self.credential_files else {
             return Ok(());
         };

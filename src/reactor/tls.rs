@@ -26,7 +26,13 @@ use rustls::{
     pki_types::{CertificateDer, ServerName},
 };
 
-pub(super) use self::error::TlsError;
+pub(super) use self::{
+    certificate::{Certificate, Validity, content, element},
+    error::TlsError,
+    files::words,
+    name::alternative_names,
+    provider::provider,
+};
 use super::socket::BackendSocket;
 use crate::{
     backend::Encryption,

@@ -30,6 +30,8 @@ pub enum CloseReason {
     TokenMissing,
     /// The peer presented too many tokens that are nobody's.
     TokenWrong,
+    /// The token that came with the peer's handshake lets nobody in.
+    TokenRefused,
     /// The token that let the peer in is not valid any more.
     TokenGone,
     /// The token that let the peer in has come to its end.
@@ -91,7 +93,11 @@ impl CloseReason {
     pub(crate) fn is_about_token(self) -> bool {
         matches!(
             self,
-            Self::TokenMissing | Self::TokenWrong | Self::TokenGone | Self::TokenExpired
+            Self::TokenMissing
+                | Self::TokenWrong
+                | Self::TokenRefused
+                | Self::TokenGone
+                | Self::TokenExpired
         )
     }
 
@@ -138,6 +144,7 @@ impl CloseReason {
             Self::TokenJudgeFailed => (1011, "token could not be judged", "token_judge_failed"),
             Self::TokenMissing => (4001, "no token in time", "token_missing"),
             Self::TokenWrong => (4001, "too many wrong tokens", "token_wrong"),
+            Self::TokenRefused => (4001, "token refused", "token_refused"),
             Self::TokenGone => (4001, "token no longer valid", "token_gone"),
             Self::TokenExpired => (4001, "token expired", "token_expired"),
             Self::ChannelForbidden => (4003, "channel no longer permitted", "channel_forbidden"),
@@ -147,7 +154,7 @@ impl CloseReason {
 }
 
 /// All labels of ended connections, [`LOST_LABEL`] included.
-pub const LABELS: [&str; 20] = [
+pub const LABELS: [&str; 21] = [
     "normal",
     "going_away",
     "protocol_violation",
@@ -163,6 +170,7 @@ pub const LABELS: [&str; 20] = [
     "token_judge_failed",
     "token_missing",
     "token_wrong",
+    "token_refused",
     "token_gone",
     "token_expired",
     "channel_forbidden",
@@ -231,6 +239,7 @@ mod tests {
             CloseReason::PingTimeout,
             CloseReason::TokenMissing,
             CloseReason::TokenWrong,
+            CloseReason::TokenRefused,
             CloseReason::TokenGone,
             CloseReason::TokenExpired,
             CloseReason::ChannelForbidden,
@@ -278,6 +287,7 @@ mod tests {
         for reason in [
             CloseReason::TokenMissing,
             CloseReason::TokenWrong,
+            CloseReason::TokenRefused,
             CloseReason::TokenGone,
             CloseReason::TokenExpired,
         ] {

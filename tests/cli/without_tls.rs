@@ -35,6 +35,24 @@ fn a_bridge_behind_tls_is_wrong_usage() {
 }
 
 #[test]
+fn tls_towards_clients_is_wrong_usage_and_named() {
+    for option in ["--tls-cert", "--tls-key"] {
+        let (code, _, stderr) = run(alle(&format!("serve -w 127.0.0.1:0 {option} x.pem")));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(
+            stderr.contains("--tls-cert") && stderr.contains("built without TLS"),
+            "{stderr}"
+        );
+    }
+    let (code, _, stderr) = run(alle("demo -w 127.0.0.1:0 --tls"));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("--tls: this program was built without TLS"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn keys_for_jwts_are_wrong_usage_and_named() {
     for option in ["--jwt-key-file", "--jwt-jwks-file"] {
         let set = r#"{"keys":[{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}"#;

@@ -1,5 +1,8 @@
 //! A blocking WebSocket client that speaks JSON; the WebSocket part is not ours.
 
+#[path = "wire.rs"]
+pub mod wire;
+
 use std::{
     collections::VecDeque,
     net::{SocketAddr, TcpStream},
@@ -9,11 +12,12 @@ use std::{
 use serde_json::{Value, json};
 use tungstenite::{Error, Message, WebSocket, client::IntoClientRequest};
 
-use crate::{harness::PATIENCE, patient::Patient, schema};
+use self::wire::Wire;
+use crate::{harness::PATIENCE, schema};
 
 /// A client with the messages that it has read and no test has taken yet.
 pub struct Client {
-    socket: WebSocket<Patient>,
+    socket: WebSocket<Wire>,
     unread: VecDeque<Value>,
 }
 
@@ -71,10 +75,17 @@ impl Client {
     }
 
     fn try_open(stream: TcpStream, request: impl IntoClientRequest) -> Result<Self, String> {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        let opened = tungstenite::client(request, Patient(stream));
+        Self::try_open_over(Wire::plain(stream), request)
+    }
+
+    /// Over whatever carries the bytes.
+    #[track_caller]
+    pub fn over(wire: Wire, request: impl IntoClientRequest) -> Self {
+        Self::try_open_over(wire, request).unwrap()
+    }
+
+    fn try_open_over(wire: Wire, request: impl IntoClientRequest) -> Result<Self, String> {
+        let opened = tungstenite::client(request, wire);
         let (socket, _) = opened.map_err(|error| error.to_string())?;
         Ok(Self {
             socket,
@@ -84,7 +95,7 @@ impl Client {
 
     /// From now on waits this long for messages of the bridge, instead of [`PATIENCE`].
     pub fn wait_at_most(&self, patience: Duration) {
-        let stream = self.socket.get_ref();
+        let stream = self.socket.get_ref().tcp();
         stream.set_read_timeout(Some(patience)).unwrap();
     }
 

@@ -49,6 +49,7 @@ fn websocket(bridge: &Bridge, fields: &str) -> Fate {
     let (first, payload) = raw.frame();
     if first == 0x88 {
         assert_eq!(payload[..2], 4001_u16.to_be_bytes());
+        assert_eq!(payload[2..], *b"token refused");
         return Fate::Wrong;
     }
     let answer: Value = serde_json::from_slice(&payload).unwrap();

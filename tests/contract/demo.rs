@@ -139,3 +139,30 @@ fn the_page_is_opened_in_a_browser_if_that_is_wanted() {
     let url = std::fs::read_to_string(&opened).unwrap();
     assert_eq!(url, format!("http://{}/\n", demo.address));
 }
+
+/// By what the guide says.
+#[cfg(feature = "tls")]
+#[test]
+fn a_demo_under_tls_is_reached_with_its_own_certificate() {
+    let program = Program::start(alle("demo -w 127.0.0.1:0 --tls"));
+    let guide = program.stdout.until(LAST_LINE).join("\n");
+    let between = |before: &str, behind: &str| {
+        let (_, rest) = guide.split_once(before).unwrap();
+        rest.split_once(behind).unwrap().0.to_owned()
+    };
+    let certificate = between("SSL_CERT_FILE='", "'");
+    let url = between("https://", "/");
+    let page = std::process::Command::new("curl")
+        .args(["-sS", "--cacert", &certificate, &format!("https://{url}/")])
+        .output()
+        .expect("curl is installed");
+    assert!(page.status.success(), "{page:?}");
+    assert!(String::from_utf8_lossy(&page.stdout).contains("<html"));
+    let mut publish = alle(&format!("publish -w wss://{url} orders hello"));
+    publish.env("SSL_CERT_FILE", &certificate);
+    let (code, stdout, stderr) = run(publish);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    program.signal("INT");
+    assert_eq!(program.exit_code(), Some(0));
+    assert!(!std::path::Path::new(&certificate).exists());
+}

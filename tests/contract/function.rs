@@ -33,22 +33,27 @@ const KEYS: &str = "
             WHERE k.token = bearer.token';
 ";
 
-fn database() -> Database {
+pub(crate) fn database() -> Database {
     let database = Database::create();
     database.sql().run(KEYS);
     database
 }
 
-fn start(database: &Database, arguments: &[&str]) -> Bridge {
+pub(crate) fn start(database: &Database, arguments: &[&str]) -> Bridge {
     let function = ["--auth-function", "auth.bearer"];
     Bridge::start_with(&database.url(), &[&function[..], arguments].concat())
 }
 
-fn bearer(bridge: &Bridge, token: &str) -> Client {
+pub(crate) fn bearer(bridge: &Bridge, token: &str) -> Client {
     Client::connect_with(bridge.address, &format!("Bearer {token}"))
 }
 
 fn ask(bridge: &Bridge, method: &str, path: &str, token: &str) -> Response {
+    begin(bridge, method, path, token).response(method)
+}
+
+/// The request, whose answer is to come.
+pub(crate) fn begin(bridge: &Bridge, method: &str, path: &str, token: &str) -> Raw {
     let mut raw = Raw::open(bridge.address);
     let host = bridge.address;
     raw.write(
@@ -58,7 +63,7 @@ fn ask(bridge: &Bridge, method: &str, path: &str, token: &str) -> Response {
         )
         .as_bytes(),
     );
-    raw.response(method)
+    raw
 }
 
 fn upgrade(bridge: &Bridge, token: &str) -> u16 {
@@ -68,7 +73,7 @@ fn upgrade(bridge: &Bridge, token: &str) -> u16 {
     raw.response("GET").status
 }
 
-fn metric(bridge: &Bridge, name: &str) -> u64 {
+pub(crate) fn metric(bridge: &Bridge, name: &str) -> u64 {
     let page = bridge.get("/metrics").body;
     let mut values = page
         .lines()
@@ -80,7 +85,7 @@ fn calls(bridge: &Bridge) -> u64 {
     metric(bridge, "alle_auth_function_calls_total")
 }
 
-fn auth(token: &str) -> Value {
+pub(crate) fn auth(token: &str) -> Value {
     json!({"type": "auth", "token": token, "id": 1})
 }
 
@@ -110,6 +115,20 @@ fn the_function_says_who_it_is_and_what_it_may() {
         assert_eq!(upgrade(&bridge, token), status, "{token}");
     }
     bridge.wait_for_log("the function that says whose a token is failed: 21000");
+    for (token, text) in [
+        ("of-old", "the token has expired"),
+        ("of-never", "the token has expired"),
+        ("of-nobody", "the token is wrong"),
+    ] {
+        let mut stranger = Client::connect(bridge.address);
+        let refusal = stranger.ask(&auth(token));
+        assert_eq!(refusal["code"], "unauthorized");
+        assert_eq!(refusal["message"], text, "{token}");
+    }
+    assert_eq!(
+        metric(&bridge, "alle_tokens_refused_total{reason=\"expired\"}"),
+        4
+    );
     assert_eq!(ask(&bridge, "POST", "/publish/news", "of-bob").status, 200);
     assert_eq!(ask(&bridge, "POST", "/publish/news", "of-ann").status, 403);
     assert_eq!(
@@ -224,6 +243,18 @@ fn a_token_is_asked_about_once_whoever_waits() {
     assert_eq!(calls(&bridge), 2, "answers are remembered");
 }
 
+#[test]
+fn what_can_be_no_token_is_no_question() {
+    let database = database();
+    let bridge = start(&database, &[]);
+    let mut stranger = Client::connect(bridge.address);
+    for token in ["", "with a NUL: \0"] {
+        let refusal = stranger.ask(&auth(token));
+        assert_eq!(refusal["message"], "the token is wrong", "{token:?}");
+    }
+    assert_eq!(calls(&bridge), 0);
+}
+
 /// Without a cache each one is a question.
 #[test]
 fn nothing_is_remembered_where_that_is_asked_for() {
@@ -263,6 +294,105 @@ fn at_sighup_the_function_is_asked_again_about_everybody() {
     assert_eq!(upgrade(&bridge, "of-bob"), 401);
 }
 
+/// How `alle doctor` judges the function, and its exit code.
+fn doctor(url: &str) -> (Option<i32>, String) {
+    let (code, text, _) = run(alle_with(&[
+        "doctor",
+        "-p",
+        url,
+        "--auth-function",
+        "auth.bearer",
+    ]));
+    let judged = text.split_once("token function").expect("a finding").1;
+    (code, judged.trim_start().to_owned())
+}
+
+/// A bridge of a role that is told nothing by the first client: the log, `/readyz` and the doctor say
+/// what is wrong, and what to do; mended, it goes on by itself.
+#[test]
+fn a_function_that_cannot_be_called_is_told_in_words_before_any_client_comes() {
+    let database = Database::create();
+    let mut sql = database.sql();
+    let role = format!("{}_role", database.name);
+    sql.run(&format!("CREATE ROLE {role} LOGIN"));
+    let url = database.url().replace("postgres@", &format!("{role}@"));
+    let bridge = Bridge::serve(&url, &["--auth-function", "auth.bearer"]);
+    let returns = "RETURNS TABLE (identity text, subscribe text[], publish text[],
+                                  expires timestamptz) LANGUAGE sql STABLE";
+    let row = "AS $$ SELECT token, NULL::text[], NULL::text[], NULL::timestamptz $$";
+    for (mend, fault, remedy) in [
+        (
+            "SELECT 1".to_owned(),
+            "auth.bearer is not there: schema \"auth\" does not exist",
+            "create auth.bearer(text, text, text)",
+        ),
+        (
+            format!("CREATE SCHEMA auth; GRANT USAGE ON SCHEMA auth TO {role}"),
+            "neither as auth.bearer(text, text, text) nor as auth.bearer(text)",
+            "create auth.bearer(text",
+        ),
+        (
+            "CREATE FUNCTION auth.bearer(token text) RETURNS TABLE (who text, ok boolean)
+                 LANGUAGE sql STABLE AS $$ SELECT token, true $$"
+                .to_owned(),
+            "auth.bearer(text) does not return (user_id text, authenticated boolean)",
+            "RETURNS TABLE (user_id text",
+        ),
+        (
+            format!(
+                "CREATE FUNCTION auth.bearer(token text, address text, path text) {returns} {row};
+                 REVOKE ALL ON FUNCTION auth.bearer(text, text, text) FROM PUBLIC"
+            ),
+            "auth.bearer(text, text, text) may not be called: permission denied",
+            "GRANT USAGE ON SCHEMA auth and EXECUTE ON FUNCTION auth.bearer(text, text, text) to",
+        ),
+    ] {
+        sql.run(&mend);
+        // The next session looks at once, this one with its next heartbeat.
+        sql.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'alle authorize'",
+        );
+        let line = bridge.wait_for_log(fault);
+        assert!(line.contains("ERROR") && line.contains(remedy), "{line}");
+        wait_until("/readyz says it", || {
+            let answer = bridge.get("/readyz");
+            answer.status == 503 && answer.body.contains(fault)
+        });
+        let (code, judged) = doctor(&url);
+        assert_eq!(code, Some(1), "{judged}");
+        assert!(
+            judged.contains(fault) && judged.contains(remedy),
+            "{judged}"
+        );
+    }
+    sql.run(&format!(
+        "GRANT EXECUTE ON FUNCTION auth.bearer(text, text, text) TO {role}"
+    ));
+    assert_eq!(upgrade(&bridge, "of-anybody"), 101);
+    bridge.wait_for_log("can be called again");
+    bridge.wait_until_ready();
+    let (code, judged) = doctor(&url);
+    assert_eq!(code, Some(0), "{judged}");
+    assert!(judged.starts_with("auth.bearer can be called"), "{judged}");
+}
+
+/// Nothing is called to find that out.
+#[test]
+fn looking_at_the_function_calls_it_not() {
+    let database = Database::create();
+    database.sql().run(
+        "CREATE SCHEMA auth;
+         CREATE FUNCTION auth.bearer(token text, address text, path text)
+             RETURNS TABLE (identity text, subscribe text[], publish text[], expires timestamptz)
+             LANGUAGE plpgsql IMMUTABLE STRICT
+             AS $$ BEGIN RAISE EXCEPTION 'called' USING ERRCODE = '42501'; END $$",
+    );
+    let bridge = start(&database, &[]);
+    bridge.wait_until_ready();
+    assert_eq!(calls(&bridge), 0);
+}
+
 #[test]
 fn a_function_that_fails_is_no_fault_of_the_token() {
     let database = database();
@@ -298,6 +428,18 @@ fn a_function_that_fails_is_no_fault_of_the_token() {
         bridge.wait_for_log(&format!("failed: {sqlstate}"));
         // Whoever is in stays what it is.
         assert_eq!(inside.ask(&auth(sqlstate))["code"], "postgres_down");
+    }
+    // It says itself that it was cancelled, or that it got no lock: nobody waits for another answer.
+    for sqlstate in ["57014", "55P03"] {
+        sql.run(&format!(
+            "CREATE OR REPLACE FUNCTION auth.bearer(token text, address text, path text)
+                 RETURNS TABLE (identity text, subscribe text[], publish text[], expires timestamptz)
+                 LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = '{sqlstate}'; END $$"
+        ));
+        let before = calls(&bridge);
+        assert_eq!(upgrade(&bridge, sqlstate), 503);
+        bridge.wait_for_log(&format!("failed: {sqlstate}"));
+        assert_eq!(calls(&bridge), before + 1);
     }
     sql.run("DROP FUNCTION auth.bearer");
     assert_eq!(upgrade(&bridge, "none"), 503);
@@ -360,6 +502,22 @@ fn whoever_waits_for_too_long_may_come_again() {
     assert_eq!(inside.next()["code"], "postgres_down");
     holder.run("COMMIT");
     assert_eq!(inside.ask(&auth("of-bob"))["type"], "authenticated");
+}
+
+/// It waits for nobody, it is slow: no client is the better for another call of it.
+#[test]
+fn a_function_that_takes_over_5_s_has_failed() {
+    let database = database();
+    let bridge = start(&database, &[]);
+    database.sql().run(
+        "CREATE OR REPLACE FUNCTION auth.bearer(token text, address text, path text)
+             RETURNS TABLE (identity text, subscribe text[], publish text[], expires timestamptz)
+             LANGUAGE sql AS $$
+                 SELECT pg_sleep(600)::text, NULL::text[], NULL::text[], NULL::timestamptz $$",
+    );
+    assert_eq!(upgrade(&bridge, "of-bob"), 503);
+    bridge.wait_for_log("failed: 57014");
+    assert_eq!(calls(&bridge), 1);
 }
 
 #[test]

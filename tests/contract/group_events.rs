@@ -129,6 +129,26 @@ fn a_reader_that_was_only_told_where_it_stands_hears_nothing_again_at_another_br
     assert_eq!(stream.payload(), "b5");
 }
 
+/// The other bridge may not have heard yet what the reader has: it waits until it has.
+#[test]
+fn a_reader_that_goes_to_another_bridge_at_once_is_told_of_no_gap() {
+    let database = Database::create();
+    let bridges = [in_group(&database), in_group(&database)];
+    let mut sql = database.sql();
+    let ids = ids_of_all(&bridges[0], &mut sql);
+    let mut stream = come_to(&bridges[1], ids.last().unwrap());
+    for hop in 0..100 {
+        for n in 0..3 {
+            sql.notify("a", &format!("{hop}.{n}"));
+        }
+        for n in 0..3 {
+            assert_eq!(stream.payload(), format!("{hop}.{n}"));
+        }
+        stream = open(&bridges[hop % 2], &stream.last_event_id);
+        assert_eq!(answers(&mut stream), [true; 3], "hop {hop}");
+    }
+}
+
 /// It has taken over what its peer kept, of all channels in the order of commits.
 #[test]
 fn a_bridge_that_is_younger_than_the_position_goes_on_from_it() {

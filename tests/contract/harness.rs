@@ -155,8 +155,9 @@ impl Bridge {
     #[track_caller]
     pub fn run_as_it_is(command: Command) -> Self {
         let mut bridge = Self::spawn(command);
-        let line = bridge.wait_for_log("listening on ws://");
-        let address = line.rsplit("ws://").next().unwrap();
+        // Under TLS it is wss://.
+        let line = bridge.wait_for_log("listening on ws");
+        let address = line.rsplit("://").next().unwrap();
         // In JSON, more follows.
         let address = address.split('"').next().unwrap();
         bridge.address = address.trim().parse().unwrap();

@@ -187,7 +187,9 @@ fn every_panel_has_data_and_bridges_in_trouble_raise_their_alerts() {
     );
     let full = Bridge::start_with(&database.url(), &["--max-clients", "1"]);
     let _only = Client::connect(full.address);
-    let prometheus = Prometheus::scrape(&[&well, &apart, &guarded, &full]);
+    let function = ["--auth-function", "nobodys.function"];
+    let unjudged = Bridge::serve(&database.url(), &function);
+    let prometheus = Prometheus::scrape(&[&well, &apart, &guarded, &full, &unjudged]);
 
     let mut client = well.client();
     client.subscribe("news");
@@ -205,6 +207,13 @@ fn every_panel_has_data_and_bridges_in_trouble_raise_their_alerts() {
 
     prometheus.wait_for(&alert("AllePostgresDown"), &apart);
     prometheus.wait_for(&alert("AlleFull"), &full);
+    wait_until("tokens are not judged", || {
+        let token = "Authorization: Bearer good-good-good-good\r\n";
+        let mut raw = Raw::open(unjudged.address);
+        raw.write(upgrade_request(unjudged.address, "/ws", token).as_bytes());
+        assert_eq!(raw.response("GET").status, 503);
+        !prometheus.query(&alert("AlleTokensNotJudged")).is_empty()
+    });
     let mut sql = database.sql();
     wait_until("sessions are lost again and again", || {
         sql.run(

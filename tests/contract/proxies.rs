@@ -15,6 +15,7 @@ use tungstenite::Message;
 
 use self::proxy::{Kind, Proxy};
 use crate::{
+    admin,
     cdp::Browser,
     client::Client,
     harness::{Bridge, Database, PATIENCE, wait_until},
@@ -33,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 struct Scene {
     proxy: Proxy,
     bridges: Vec<Bridge>,
+    /// Where their health and metrics are.
+    healths: Vec<SocketAddr>,
     database: Database,
 }
 
@@ -60,6 +63,7 @@ impl Scene {
         let proxy = Proxy::start(kind, &configuration, addresses);
         let scene = Self {
             proxy,
+            healths: vec![one.1, two.1],
             bridges: vec![one.0, two.0],
             database,
         };
@@ -356,6 +360,14 @@ mod behaviours {
     pub fn a_drain_leads_everybody_to_the_other_bridge(kind: Kind) {
         let mut scene = Scene::start(kind);
         let followers = Followers::start(&scene, 40);
+        // Else the first one to go may find a bridge that has not learned where the channel stands.
+        wait_until("each bridge knows where the other one stands", || {
+            let mut healths = scene.healths.iter();
+            healths.all(|&it| {
+                let page = admin::get(it, "/metrics").body;
+                page.contains("\nalle_group_offsets 1\n")
+            })
+        });
         let mut leaving = scene.bridges.remove(0);
         leaving.signal("TERM");
         let mut sql = scene.database.sql();

@@ -401,6 +401,14 @@ fn a_name_that_the_encoding_of_the_database_does_not_keep_is_bad() {
                 (&answer["channel"], &answer["id"]),
                 (&json!(name), &json!("s"))
             );
+            // Nobody could hear that. Of a character that the encoding has not at all nobody knows
+            // whether it is the name's or the payload's.
+            let code = match name {
+                "\u{1f418}" => "postgres_error",
+                _ => "bad_channel",
+            };
+            let answer = client.notify(name, "p");
+            assert_eq!(answer["code"], code, "{name}: {answer}");
         }
     }
     bridge.wait_until_ready();

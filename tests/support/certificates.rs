@@ -14,7 +14,7 @@ use rcgen::{
 /// An authority that signs certificates.
 pub struct Authority {
     pub pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    pub issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, in PEM.

@@ -145,6 +145,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Type
             | Value::Secret(..)
             | Value::Filter(_)
             | Value::File(_)
+            | Value::Files(_)
             | Value::List(..)
             | Value::Count(..)
             | Value::CountOrAuto(_)

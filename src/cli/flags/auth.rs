@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{Default, Flag, ROW, Value};
+use crate::cli::command::CommandName::{Check, Config, Doctor, Serve};
 
 pub(super) const TOKEN_COOKIE: Flag = Flag {
     long: "token-cookie",
@@ -26,6 +27,7 @@ pub(super) const FUNCTION: Flag = Flag {
     default: Default::Described("the database is not asked"),
     help: "Ask this function of the database whose a token is that is neither a JWT nor in \
            --token-file",
+    commands: &[Serve, Doctor, Check, Config],
     ..ROW
 };
 pub(super) const CACHE: Flag = Flag {

@@ -3,7 +3,7 @@
 //! Knows the kinds of values and the sentences that say what is wrong with one. Refuses to know
 //! which options there are.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use super::units::{self, UnitError};
 use crate::cli::{command::CommandName, settings::Settings};
@@ -41,6 +41,9 @@ pub(crate) enum Value {
     /// The path of a file, never empty: a variable that was left unfilled in a script must not
     /// mean that there is no file.
     File(fn(&mut Settings, &str)),
+    /// Paths of files, comma separated, from all the times it was typed; none of them empty, as with
+    /// one file.
+    Files(fn(&mut Settings, Vec<PathBuf>)),
     /// Comma separated items, named so, from all the times it was typed.
     List(
         &'static str,
@@ -116,7 +119,7 @@ impl Flag {
             Value::Request(_) | Value::Switch(_) => None,
             Value::Text(name, _) | Value::Secret(name, _) | Value::List(name, _) => Some(name),
             Value::Filter(_) => Some("FILTER"),
-            Value::File(_) => Some("FILE"),
+            Value::File(_) | Value::Files(_) => Some("FILE"),
             Value::Count(..) | Value::CountOrAuto(_) => Some("N"),
             Value::Bytes(..) => Some("BYTES"),
             Value::Span(..) => Some("SECONDS"),
@@ -144,6 +147,15 @@ impl Flag {
             }
             Value::File(set) => {
                 set(settings, last);
+                Ok(())
+            }
+            Value::Files(set) => {
+                let paths = values.iter().flat_map(|list| list.split(','));
+                let paths: Vec<_> = paths.map(|path| PathBuf::from(path.trim())).collect();
+                if paths.iter().any(|path| path.as_os_str().is_empty()) {
+                    return Err(format!("--{long} takes paths of files, none of them ''"));
+                }
+                set(settings, paths);
                 Ok(())
             }
             Value::Count(min, set) => units::count(last)

@@ -5,7 +5,6 @@
 //! reported. Refuses to know the terminal's modes and the clock.
 
 mod front;
-mod timestamp;
 
 use std::time::SystemTime;
 
@@ -324,7 +323,7 @@ impl<'a> Screen<'a> {
 
     fn notification(&mut self, channel: &str, payload: &str) {
         let time = if self.options.has_timestamps {
-            format!("{} ", timestamp::utc(self.time))
+            format!("{} ", crate::cli::timestamp::utc(self.time))
         } else {
             String::new()
         };

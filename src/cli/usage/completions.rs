@@ -161,7 +161,7 @@ fn zsh_options(command: CommandName) -> String {
         let (long, value) = (flag.long, value.unwrap_or_default());
         let equals = if flag.takes_value() { "=" } else { "" };
         // A list may be typed more than once.
-        let repeated = if matches!(flag.value, Value::List(..)) {
+        let repeated = if matches!(flag.value, Value::List(..) | Value::Files(_)) {
             "*"
         } else {
             ""
@@ -186,7 +186,7 @@ enum Known {
 
 fn known_values(flag: &Flag) -> Known {
     match flag.value {
-        Value::File(_) => Known::Files,
+        Value::File(_) | Value::Files(_) => Known::Files,
         Value::Filter(_) => Known::Words,
         Value::Request(_)
         | Value::Switch(_)

@@ -30,7 +30,7 @@ fn somebody(inquiry: &Inquiry) -> Answer {
 }
 
 fn polled(inquiries: &mut Inquiries) -> Vec<u32> {
-    std::iter::from_fn(|| inquiries.poll().map(|(number, _)| number)).collect()
+    std::iter::from_fn(|| inquiries.poll(start()).map(|(number, _)| number)).collect()
 }
 
 fn concerned(inquiries: &mut Inquiries) -> Vec<Concern> {

@@ -140,6 +140,111 @@ fn a_client_about_whom_nobody_answers_is_told_so_in_time() {
     assert_eq!(world.received(client), told);
 }
 
+/// A request that is no upgrade.
+fn request(world: &mut World, head: &str) -> ClientId {
+    let client = world.connect();
+    world.input(client, head.as_bytes());
+    client
+}
+
+fn events(channel: &str) -> String {
+    format!("GET /sse?channel={channel} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+fn publish(channel: &str, payload: &str) -> String {
+    let bytes = payload.len();
+    format!(
+        "POST /publish/{channel} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n\r\n\
+         {payload}"
+    )
+}
+
+fn permit(subscribe: &str, publish: &str) -> Verdict {
+    Verdict::Admit(Permissions {
+        subscribe: Globs::parse(subscribe),
+        publish: Globs::parse(publish),
+    })
+}
+
+#[test]
+fn a_reader_of_events_is_asked_about_and_has_the_permissions_of_the_answer() {
+    for (channel, status) in [("ab", "200"), ("b", "403")] {
+        let mut world = world();
+        let client = request(&mut world, &events(channel));
+        let (asked, visitor) = world.asked.pop().unwrap();
+        assert_eq!((asked, visitor.query("channel")), (client, Some(channel)));
+        assert_eq!(world.received(client), "");
+        answer(&mut world, client, permit("a*", ""));
+        world.postgres_answers_all();
+        let received = world.received(client);
+        let head = format!("HTTP/1.1 {status} ");
+        assert!(received.starts_with(&head), "{received}");
+        let is_in = status == "200";
+        assert_eq!(received.contains(r#""type":"subscribed""#), is_in);
+        let grants = world.hub.authorization.access().grant_count();
+        assert_eq!(grants, usize::from(is_in));
+        world.disconnect(client);
+        assert_eq!(world.hub.authorization.access().grant_count(), 0);
+    }
+}
+
+/// In a pipeline too: what is asked behind the first one waits, and is asked about by itself.
+#[test]
+fn each_publish_of_a_connection_is_asked_about_by_itself() {
+    let mut world = world();
+    let pipeline = [publish("ab", "1"), publish("b", "2"), events("ab")].concat();
+    let client = request(&mut world, &pipeline);
+    for (path, permission, statuses) in [
+        ("/publish/ab", permit("", "a*"), &["200"][..]),
+        ("/publish/b", permit("", "a*"), &["200", "403"]),
+        ("/sse?channel=ab", permit("a*", ""), &["200", "403", "200"]),
+    ] {
+        world.settle();
+        let (asked, visitor) = world.asked.pop().expect("asked about");
+        assert_eq!((asked, &*visitor.target), (client, path));
+        assert!(world.asked.is_empty() && world.hub.is_paused(client));
+        answer(&mut world, client, permission);
+        world.postgres_answers_all();
+        world.settle();
+        let received = world.received(client);
+        let told = received.split("HTTP/1.1 ").skip(1);
+        let told: Vec<_> = told.map(|it| &it[..3]).collect();
+        assert_eq!(told, statuses, "{received}");
+    }
+    assert_eq!(world.hub.authorization.access().grant_count(), 1);
+}
+
+#[test]
+fn a_reader_of_whom_nobody_can_tell_comes_again_and_a_publisher_is_told_so() {
+    let mut world = world();
+    let client = request(&mut world, &events("a"));
+    answer(&mut world, client, Verdict::Unavailable("no\nw".to_owned()));
+    let received = world.received(client);
+    assert!(received.starts_with("HTTP/1.1 200 ") && received.contains("retry: "));
+    assert!(
+        received.contains("event: status") && received.contains(r"no\nw"),
+        "{received}"
+    );
+    let client = request(&mut world, &publish("a", "1"));
+    answer(
+        &mut world,
+        client,
+        Verdict::Unavailable("not now".to_owned()),
+    );
+    let received = world.received(client);
+    assert!(
+        received.starts_with("HTTP/1.1 503 ") && received.contains("not now"),
+        "{received}"
+    );
+    // A later request on the connection is asked about again, and for 10 s.
+    world.input(client, publish("a", "2").as_bytes());
+    assert_eq!(world.asked.last().unwrap().0, client);
+    world.pass(Duration::from_secs(11));
+    let received = world.received(client);
+    assert_eq!(received.matches("HTTP/1.1 503 ").count(), 2, "{received}");
+    assert!(received.contains("in time"), "{received}");
+}
+
 #[test]
 fn a_page_of_another_origin_is_refused_before_anybody_is_asked() {
     let mut world = world();

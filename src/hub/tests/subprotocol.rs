@@ -80,6 +80,7 @@ fn a_wrong_token_by_subprotocol_is_closed_behind_the_handshake() {
     );
     assert!(head.starts_with("HTTP/1.1 101 "));
     assert_eq!(world.frames_and_close(client).1, Some(4001));
+    assert_eq!(world.hub.metrics().closes.count("token_refused"), 1);
 }
 
 #[test]

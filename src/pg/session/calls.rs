@@ -83,6 +83,20 @@ impl Session {
         self.request(Kind::Heartbeat, ticket, command::set_up_calls);
     }
 
+    /// Asks whether the function can be called in this form, which calls it not.
+    pub fn check_call(&mut self, function: &FunctionName, form: Form, ticket: Ticket) {
+        self.request(Kind::Check, ticket, |out| {
+            command::check_call(function, form, out);
+        });
+    }
+
+    /// The function is called in this form from now on.
+    pub fn call_as(&mut self, form: Form) {
+        let takes_one = form == Form::One;
+        self.calls.is_prepared &= takes_one == self.calls.takes_one;
+        self.calls.takes_one = takes_one;
+    }
+
     /// Asks the function whose a token is. [`Self::take_answer`] has the answer as soon as the request
     /// is completed.
     pub fn call(&mut self, function: &FunctionName, question: &Question<'_>, ticket: Ticket) {

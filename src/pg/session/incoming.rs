@@ -3,18 +3,17 @@
 //! One message, one step: a change of phase, an answer counted, an event, or the end (PostgreSQL,
 //! "Message Flow"). Knows no verb of ours; what it sends is the exchange that start-up demands.
 
-use std::{mem, ops::Range, str::FromStr};
+use std::{mem, ops::Range};
 
-use super::{Event, Kind, Phase, Request, Server, Session, Ticket, naming::NAME_TOO_LONG};
+use super::{Event, Kind, Phase, Request, Session, Ticket, naming::NAME_TOO_LONG};
 use crate::{
     channel::Channel,
-    escape::escaped,
     pg::{
         codec::{Span, columns, split_notification},
         command,
         error::{ProtocolError, ServerError, SessionError, bounded_text},
         function::{self, Form},
-        text::text_until_nul,
+        text::parsed,
     },
 };
 
@@ -218,6 +217,13 @@ impl Session {
                 }
                 Ok(Step::Silent)
             }
+            b'D' if self.asks_for(Kind::NotifyIfKept) => {
+                let request = self.requests.front_mut();
+                if let Some(name) = request.and_then(|request| request.name.as_mut()) {
+                    name.handle_kept();
+                }
+                Ok(Step::Silent)
+            }
             b'D' if self.form_of_call().is_some() => {
                 let row = function::row(body).ok_or(malformed)?;
                 self.calls.handle_row(row);
@@ -269,10 +275,12 @@ impl Session {
             | Kind::Listen
             | Kind::Unlisten
             | Kind::Notify
+            | Kind::NotifyIfKept
             | Kind::Heartbeat
             | Kind::QueueUsage
             | Kind::LockHolder
-            | Kind::Present => None,
+            | Kind::Present
+            | Kind::Check => None,
         }
     }
 
@@ -343,6 +351,7 @@ impl Session {
                 };
                 let Request {
                     ticket,
+                    kind,
                     mut error,
                     name,
                     ..
@@ -354,11 +363,15 @@ impl Session {
                     }
                 }
                 let result = error.map_or(Ok(()), |error| Err(*error));
-                Ok(match name {
-                    None => Step::Event(Event::Completed { ticket, result }),
-                    Some(name) => {
-                        self.handle_name(ticket, result.and_then(|()| name.into_channel()))
-                    }
+                let Some(name) = name else {
+                    return Ok(Step::Event(Event::Completed { ticket, result }));
+                };
+                let kept = result.and_then(|()| name.into_channel());
+                Ok(if kind == Kind::Name {
+                    self.handle_name(ticket, kept)
+                } else {
+                    let result = kept.map(|_| ());
+                    Step::Event(Event::Completed { ticket, result })
                 })
             }
             Phase::Authenticating(_) | Phase::Failing(_) | Phase::Over => {
@@ -384,65 +397,10 @@ impl Session {
     }
 }
 
-impl Server {
-    /// ParameterStatus: keeps what somebody asks for.
-    fn handle_parameter(&mut self, body: &[u8]) -> Option<()> {
-        let (name, body) = text_until_nul(body)?;
-        let (value, rest) = text_until_nul(body)?;
-        match name {
-            b"server_version" => self.version = Some(escaped(&bounded_text(value)).into_owned()),
-            b"server_encoding" => self.encoding = Some(bounded_text(value)),
-            b"in_hot_standby" => self.in_hot_standby = value == b"on",
-            b"default_transaction_read_only" => self.is_read_only = value == b"on",
-            _ => {}
-        }
-        rest.is_empty().then_some(())
-    }
-
-    /// The answer to who and of what kind it is; other rows say nothing.
-    fn handle_row(&mut self, columns: &[&[u8]]) {
-        if let [serving_pid, in_recovery, is_read_only, start] = *columns {
-            self.start = parsed(start);
-            self.serving_pid = parsed(serving_pid);
-            self.in_hot_standby = in_recovery == b"t";
-            self.is_read_only = is_read_only == b"on";
-        }
-    }
-}
-
-fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pg::{config::Config, error::Refusal};
-
-    #[test]
-    fn a_standby_says_so_when_asked() {
-        for (columns, in_hot_standby, is_read_only) in [
-            (&[&b"258"[..], b"t", b"on", b"9"][..], true, true),
-            (&[b"258", b"f", b"on", b"9"], false, true),
-            (&[b"258", b"f", b"off", b""], false, false),
-            (&[b"258"], false, false),
-        ] {
-            let mut server = Server::default();
-            server.handle_row(columns);
-            assert_eq!(server.in_hot_standby, in_hot_standby, "{columns:?}");
-            assert_eq!(server.is_read_only, is_read_only, "{columns:?}");
-        }
-    }
-
-    /// It is in the log, and whatever answers on a port can say what it likes.
-    #[test]
-    fn a_version_ends_no_line_and_commands_no_terminal() {
-        let mut server = Server::default();
-        let body = b"server_version\x0015.1\n2026-01-01 forged\x1b[2J\0";
-        assert_eq!(server.handle_parameter(body), Some(()));
-        let version = server.version.as_deref();
-        assert_eq!(version, Some("15.1\\n2026-01-01 forged\\u{1b}[2J"));
-    }
 
     fn failure(input: &[u8]) -> Option<SessionError> {
         let config = Config::parse("postgres://u@db", &|_| None).unwrap();

@@ -2,7 +2,8 @@
 //!
 //! Such a server converts what we say: it may turn a character into another one, and counts the
 //! length of the name by itself. It would cut the name with a mere notice, which a setting may hide,
-//! and hear another channel than was asked for. So it is asked for the name itself before LISTEN.
+//! and hear another channel than was asked for. So it is asked for the name itself before LISTEN, and
+//! notifies only where it keeps the name.
 //! Knows neither SQL nor the order of requests.
 
 use super::ServerError;
@@ -42,6 +43,19 @@ impl Name {
         }
     }
 
+    /// The name is not kept, unless [`Self::handle_kept`].
+    pub(super) fn unless_kept(channel: &Channel) -> Self {
+        Self {
+            channel: channel.clone(),
+            verdict: Verdict::Changed,
+        }
+    }
+
+    /// The server keeps the name.
+    pub(super) fn handle_kept(&mut self) {
+        self.verdict = Verdict::Kept;
+    }
+
     /// The row of the answer: the length there, in bytes, and the name as it came back.
     pub(super) fn handle_row(&mut self, bytes: usize, name: &[u8]) {
         self.verdict = if bytes > Channel::BYTES_MAX {
@@ -63,7 +77,8 @@ impl Name {
             ),
             Verdict::Changed => (
                 INVALID_NAME,
-                "the server's encoding turns the name into another one".to_owned(),
+                "the server's encoding turns the name into another one, or makes it too long"
+                    .to_owned(),
             ),
             Verdict::TooLong { bytes } => (
                 NAME_TOO_LONG,

@@ -3,6 +3,13 @@
 //! Plain values, noted by `incoming` where they arrive. Decides nothing.
 
 use super::Session;
+use crate::{
+    escape::escaped,
+    pg::{
+        error::bounded_text,
+        text::{parsed, text_until_nul},
+    },
+};
 
 /// What the server told about itself.
 #[derive(Default)]
@@ -77,5 +84,61 @@ impl Session {
     /// is full every NOTIFY of the server fails.
     pub fn queue_usage(&self) -> Option<f64> {
         self.server.queue_usage
+    }
+}
+
+impl Server {
+    /// ParameterStatus: keeps what somebody asks for.
+    pub(super) fn handle_parameter(&mut self, body: &[u8]) -> Option<()> {
+        let (name, body) = text_until_nul(body)?;
+        let (value, rest) = text_until_nul(body)?;
+        match name {
+            b"server_version" => self.version = Some(escaped(&bounded_text(value)).into_owned()),
+            b"server_encoding" => self.encoding = Some(bounded_text(value)),
+            b"in_hot_standby" => self.in_hot_standby = value == b"on",
+            b"default_transaction_read_only" => self.is_read_only = value == b"on",
+            _ => {}
+        }
+        rest.is_empty().then_some(())
+    }
+
+    /// The answer to who and of what kind it is; other rows say nothing.
+    pub(super) fn handle_row(&mut self, columns: &[&[u8]]) {
+        if let [serving_pid, in_recovery, is_read_only, start] = *columns {
+            self.start = parsed(start);
+            self.serving_pid = parsed(serving_pid);
+            self.in_hot_standby = in_recovery == b"t";
+            self.is_read_only = is_read_only == b"on";
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_says_so_when_asked() {
+        for (columns, in_hot_standby, is_read_only) in [
+            (&[&b"258"[..], b"t", b"on", b"9"][..], true, true),
+            (&[b"258", b"f", b"on", b"9"], false, true),
+            (&[b"258", b"f", b"off", b""], false, false),
+            (&[b"258"], false, false),
+        ] {
+            let mut server = Server::default();
+            server.handle_row(columns);
+            assert_eq!(server.in_hot_standby, in_hot_standby, "{columns:?}");
+            assert_eq!(server.is_read_only, is_read_only, "{columns:?}");
+        }
+    }
+
+    /// It is in the log, and whatever answers on a port can say what it likes.
+    #[test]
+    fn a_version_ends_no_line_and_commands_no_terminal() {
+        let mut server = Server::default();
+        let body = b"server_version\x0015.1\n2026-01-01 forged\x1b[2J\0";
+        assert_eq!(server.handle_parameter(body), Some(()));
+        let version = server.version.as_deref();
+        assert_eq!(version, Some("15.1\\n2026-01-01 forged\\u{1b}[2J"));
     }
 }

@@ -5,7 +5,7 @@
 
 /// What a certificate says, borrowed from its DER.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Certificate<'a> {
+pub(in crate::reactor) struct Certificate<'a> {
     /// What is signed: everything but the signature.
     pub(super) signed: &'a [u8],
     pub(super) signature_algorithm: &'a [u8],
@@ -40,7 +40,7 @@ pub(super) struct Extension<'a> {
 
 /// Why a certificate is not good now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Validity {
+pub(in crate::reactor) enum Validity {
     Over,
     NotYet,
     Unreadable,
@@ -48,7 +48,7 @@ pub(super) enum Validity {
 
 impl<'a> Certificate<'a> {
     /// `None` if it cannot be read.
-    pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
+    pub(in crate::reactor) fn parse(der: &'a [u8]) -> Option<Self> {
         let outer = content(SEQUENCE, der)?.0;
         let (fields, rest) = content(SEQUENCE, outer)?;
         let signed = &outer[..outer.len() - rest.len()];
@@ -128,8 +128,19 @@ impl<'a> Certificate<'a> {
         None
     }
 
+    /// What stands inside its subject.
+    pub(in crate::reactor) fn subject(&self) -> &'a [u8] {
+        self.subject
+    }
+
+    /// When it ends, in seconds since 1970.
+    pub(in crate::reactor) fn ends_at(&self) -> Option<u64> {
+        let (tag, text) = self.not_after;
+        seconds(tag, text)
+    }
+
     /// Whether it is good at `now`, in seconds since 1970.
-    pub(super) fn check_validity(&self, now: u64) -> Result<(), Validity> {
+    pub(in crate::reactor) fn check_validity(&self, now: u64) -> Result<(), Validity> {
         let at = |(tag, text)| seconds(tag, text).ok_or(Validity::Unreadable);
         if now < at(self.not_before)? {
             Err(Validity::NotYet)
@@ -192,12 +203,12 @@ fn bits(string: &[u8]) -> Option<&[u8]> {
 }
 
 /// What is in the element in front, if it has this tag, and what follows it.
-pub(super) fn content(expected: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::reactor) fn content(expected: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der).and_then(|(tag, content, rest)| (tag == expected).then_some((content, rest)))
 }
 
 /// The element in front: tag, content, and what follows it.
-pub(super) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(in crate::reactor) fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk()?;
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)

@@ -25,7 +25,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     clippy::wildcard_enum_match_arm,
     reason = "rustls's enum; only some of it has better words"
 )]
-pub(super) fn words(error: pem::Error) -> String {
+pub(in crate::reactor) fn words(error: pem::Error) -> String {
     match error {
         pem::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             "we may not read it".to_owned()

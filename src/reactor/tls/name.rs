@@ -59,7 +59,9 @@ pub(super) fn check(
 }
 
 /// Tag and content of each.
-fn alternative_names<'a>(certificate: &Certificate<'a>) -> impl Iterator<Item = (u8, &'a [u8])> {
+pub(in crate::reactor) fn alternative_names<'a>(
+    certificate: &Certificate<'a>,
+) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
     let extension = certificate.extension(SUBJECT_ALTERNATIVE_NAME);
     let names = extension.and_then(|extension| content(SEQUENCE, extension.value));
     let mut rest = names.map_or(&[][..], |(names, _)| names);

@@ -14,8 +14,8 @@ use rustls::{
     },
 };
 
-/// What a client of PostgreSQL offers, its own preference first.
-pub(super) fn provider() -> CryptoProvider {
+/// What a client of PostgreSQL offers, and our clients are offered, its own preference first.
+pub(in crate::reactor) fn provider() -> CryptoProvider {
     let mut provider = crypto::aws_lc_rs::default_provider();
     // The last resort: also a server key on this curve needs it under TLS 1.2 (RFC 8422, 5.1).
     provider.kx_groups.push(&P521);

@@ -29,7 +29,7 @@ use crate::pg::config::{RootCertificates, SslMode, Tls};
 
 /// Everything of `tls` in the form that rustls wants, for a server of this name or address.
 pub(super) fn client_config(tls: &Tls, host: &str) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(provider::provider());
+    let provider = Arc::new(provider());
     let versions: &[_] = match (tls.versions.tls12, tls.versions.tls13) {
         (true, false) => &[&TLS12],
         (false, true) => &[&TLS13],
