@@ -261,6 +261,7 @@ impl Bridge {
             access,
             function,
             admin_origins,
+            proxies: self.config.proxies.clone(),
             page: self.page(),
             channels,
             unlisten_delay: self.config.unlisten_delay,
@@ -274,9 +275,8 @@ impl Bridge {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
-        if let Some(tls) = tls {
-            reactor.set_tls(tls).map_err(BridgeError::Io)?;
-        }
+        tls.map_or(Ok(()), |tls| reactor.set_tls(tls))
+            .map_err(BridgeError::Io)?;
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
@@ -406,6 +406,7 @@ fn handle_signals(
 fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
+            target: "alle::bridge",
             "{address} can be reached from other machines, and no token is required there: \
              see --token-file"
         );

@@ -72,10 +72,10 @@ pub(crate) fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, t
     let secured = |is_on| if is_on { "s" } else { "" };
     if let Some(address) = admin_address {
         let secured = secured(tls.admin);
-        tracing::info!("health and metrics are at http{secured}://{address}");
+        tracing::info!(target: "alle::bridge", "health and metrics are at http{secured}://{address}");
     }
     let secured = secured(tls.is_on());
-    tracing::info!("listening on ws{secured}://{address}");
+    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
 }
 
 /// TLS with clients, where they are to speak it.
@@ -107,6 +107,11 @@ pub(crate) fn shared_socket(address: SocketAddr) -> io::Result<(OwnedFd, SocketA
     Listener::bind_shared(address)?.into_socket()
 }
 
+/// Whether nobody listens at the address.
+pub(crate) fn probe(address: SocketAddr) -> io::Result<()> {
+    Listener::bind(address).map(drop)
+}
+
 /// A socket that listens on the first address of `HOST:PORT`.
 pub(crate) fn socket(address: &str) -> Result<(OwnedFd, SocketAddr), ListenError> {
     let address = resolve(address)?;
@@ -125,11 +130,17 @@ pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
-        tracing::warn!("the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}");
+        tracing::warn!(
+            target: "alle::bridge",
+            "the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}"
+        );
         return Ok(PassedListeners::default());
     }
     if !matches!(count.parse::<i32>(), Ok(0..)) {
-        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not the number of sockets");
+        tracing::warn!(
+            target: "alle::bridge",
+            "no socket is taken: LISTEN_FDS is '{count}', not the number of sockets"
+        );
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
@@ -139,7 +150,12 @@ pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners
 pub(crate) fn service_manager() -> Option<ServiceManager> {
     let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
     ServiceManager::new(&notify_socket)
-        .inspect_err(|error| tracing::warn!("cannot reach {notify_socket:?}: {error}"))
+        .inspect_err(|error| {
+            tracing::warn!(
+                target: "alle::bridge",
+                "cannot reach {notify_socket:?}: {error}"
+            )
+        })
         .ok()
 }
 
@@ -175,7 +191,7 @@ fn open_files_max() -> usize {
             maximum: limit.maximum,
         };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::debug!("the limit of open files stays: {error}");
+            tracing::debug!(target: "alle::bridge", "the limit of open files stays: {error}");
         }
     }
     let limit = getrlimit(Resource::Nofile).current;

@@ -144,7 +144,7 @@ impl Workers {
     /// A worker cannot be started the first time, every worker was given up, or one had to be killed
     /// at the end.
     pub fn run(mut self) -> Result<(), BridgeError> {
-        tracing::info!("{} workers are started", self.seats.len());
+        tracing::info!(target: "alle::bridge", "{} workers are started", self.seats.len());
         let now = Instant::now();
         for seat in &mut self.seats {
             seat.start_when_due(&self.program, now)
@@ -156,8 +156,12 @@ impl Workers {
 
     /// One turn; false when all is over.
     fn turn(&mut self) -> io::Result<bool> {
-        self.wait()?;
+        let due = self.poll_timeout();
+        self.wait(due)?;
         let now = Instant::now();
+        if due.is_some_and(|at| now > at + AWAY) {
+            self.seats.iter_mut().for_each(|seat| seat.forgive(now));
+        }
         self.signals.clear();
         self.take_signals(now);
         let goes_on = if let State::Stopping { close_at, kill_at } = self.state {
@@ -172,7 +176,7 @@ impl Workers {
     }
 
     /// Waits until something happens, or is due.
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.pipe(), PollFlags::IN)];
         let write_too = |is_wanted| {
             if is_wanted {
@@ -188,7 +192,6 @@ impl Workers {
         for (socket, is_written) in self.admin.sockets() {
             fds.push(PollFd::from_borrowed_fd(socket, write_too(is_written)));
         }
-        let until = self.poll_timeout();
         let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
         // A millisecond more, not to be too early again and again.
         let timeout = timeout.map(|it| it + Duration::from_millis(1));
@@ -230,7 +233,7 @@ impl Workers {
         if matches!(self.state, State::Stopping { .. }) {
             return;
         }
-        tracing::info!("stopping");
+        tracing::info!(target: "alle::bridge", "stopping");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }
@@ -298,7 +301,10 @@ impl Workers {
 
     fn renew(&mut self, now: Instant) {
         if self.renewal.is_some() {
-            tracing::info!("SIGUSR2: the workers are being renewed already");
+            tracing::info!(
+                target: "alle::bridge",
+                "SIGUSR2: the workers are being renewed already"
+            );
             return;
         }
         let replacement = self.program.replacement();
@@ -307,7 +313,10 @@ impl Workers {
         } else {
             "the same program"
         };
-        tracing::info!("SIGUSR2: the workers are renewed one after the other, from {from}");
+        tracing::info!(
+            target: "alle::bridge",
+            "SIGUSR2: the workers are renewed one after the other, from {from}"
+        );
         let former = replacement.map(|new| std::mem::replace(&mut self.program, new));
         self.renewal = Some(Renewal::new(former, now));
     }
@@ -321,9 +330,12 @@ impl Workers {
         let progress = renewal.turn(&mut self.seats, &self.program, self.drain, reopen, now);
         match progress {
             Progress::UnderWay => return,
-            Progress::Done => tracing::info!("every worker is renewed"),
+            Progress::Done => tracing::info!(target: "alle::bridge", "every worker is renewed"),
             Progress::GivenUp => {
-                tracing::error!("the renewal is given up: the workers that there were go on");
+                tracing::error!(
+                    target: "alle::bridge",
+                    "the renewal is given up: the workers that there were go on"
+                );
                 let former = self.renewal.take().and_then(Renewal::into_former);
                 if let Some(former) = former {
                     self.program = former;
@@ -371,6 +383,10 @@ fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), Br
 /// Sockets of one address, over which the kernel spreads connections.
 fn bind(address: &str, count: usize) -> Result<Sockets, BridgeError> {
     let mut address = startup::resolve(address)?;
+    if address.port() != 0 {
+        // Another service of ours would share the port, and its clients, without a word.
+        startup::probe(address).map_err(|error| BridgeError::Bind(address, error))?;
+    }
     let mut sockets = Vec::new();
     for _ in 0..count {
         let bound = startup::shared_socket(address);
@@ -392,6 +408,9 @@ fn private_group() -> io::Result<(String, Vec<u8>)> {
     Ok((name, key))
 }
 
+/// Whoever wakes so much later than asked was stopped, and perhaps the workers with it: their silence
+/// says nothing.
+const AWAY: Duration = Duration::from_secs(2);
 /// A worker ends within five seconds of its order to stop; one that hangs is killed after this time.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 const KEY_BYTES: usize = 32;

@@ -14,7 +14,7 @@ pub(crate) struct Processors {
 impl Processors {
     /// The first and the last we may run on; `None` with only one, or without `taskset`.
     pub(crate) fn choose() -> Option<Self> {
-        let allowed = list(&field("/proc/self/status", "Cpus_allowed_list:")?);
+        let allowed = allowed()?;
         let (load, server) = (*allowed.first()?, *allowed.last()?);
         let works = || {
             Command::new("taskset")
@@ -24,6 +24,31 @@ impl Processors {
         };
         (load != server && works()).then_some(Self { load, server })
     }
+}
+
+/// Those that we may run on.
+fn allowed() -> Option<Vec<usize>> {
+    Some(list(&field("/proc/self/status", "Cpus_allowed_list:")?))
+}
+
+/// `program`, on the first so many of the processors that we may run on, where `taskset` is there.
+#[allow(
+    dead_code,
+    reason = "one of those who share this pins to one processor"
+)]
+pub(crate) fn command_on(program: &str, count: usize) -> Command {
+    let allowed = allowed().unwrap_or_default();
+    let first = allowed.iter().take(count).map(ToString::to_string);
+    let first = first.collect::<Vec<_>>().join(",");
+    let works = Command::new("taskset")
+        .args(["-c", &first, "true"])
+        .status();
+    if !works.is_ok_and(|status| status.success()) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", &first, program]);
+    command
 }
 
 /// `program`, on one processor if one is given.

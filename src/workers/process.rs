@@ -120,6 +120,13 @@ impl Process {
         !self.is_killed && self.silence(now).is_some_and(|it| it >= SILENCE_MAX)
     }
 
+    /// Its silence begins now, if it is silent.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        if let Some(asked_at) = &mut self.asked_at {
+            *asked_at = now;
+        }
+    }
+
     /// Lets it accept clients as soon as it is ready, or as waiting longer helps nobody: where
     /// PostgreSQL is away, clients are told that.
     pub(super) fn open_when_due(&mut self, now: Instant) {

@@ -251,6 +251,30 @@ fn what_clients_may_cost_is_divided() {
     assert_eq!(workers.sample("alle_clients_max"), 12.0, "rounded up");
 }
 
+/// Sockets that share a port would lead the clients of one service to the other.
+#[test]
+fn a_port_that_is_taken_is_not_shared() {
+    let database = Database::create();
+    let workers = Workers::start(2, &database.url(), &[]);
+    let taken = workers.parent.address.to_string();
+    for more in [&["--workers", "2"][..], &[]] {
+        let url = database.url();
+        let arguments = [
+            "serve",
+            "-w",
+            &taken,
+            "-p",
+            &url,
+            "--admin-addr",
+            "127.0.0.1:0",
+        ];
+        let program = Program::start(alle_with(&[&arguments, more].concat()));
+        assert_eq!(program.exit_code(), Some(1), "{more:?}");
+        let said = program.stderr.rest().join("\n");
+        assert!(said.contains("another program has port"), "{said}");
+    }
+}
+
 // ---- one service to the outside
 
 #[test]
