@@ -19,6 +19,7 @@ pub mod globs;
 pub mod grants;
 pub mod jwt;
 pub mod origins;
+pub mod proxies;
 pub mod secret;
 pub mod shared;
 pub mod templates;

@@ -257,7 +257,7 @@ impl Backend {
                     }
                     Some(session::Event::Ready) => self.handle_started(role, now),
                     Some(session::Event::Notice(notice)) => {
-                        tracing::debug!("PostgreSQL says: {notice}");
+                        tracing::debug!(target: "alle::postgres", "PostgreSQL says: {notice}");
                     }
                     Some(session::Event::Failed(error)) => {
                         self.fail(role, FailureKind::Session(Box::new(error)), now);
@@ -379,7 +379,7 @@ impl Backend {
             }
             Operation::Unlisten(key) => {
                 if let Err(error) = result {
-                    tracing::warn!("PostgreSQL refused to UNLISTEN: {error}");
+                    tracing::warn!(target: "alle::postgres", "UNLISTEN was refused: {error}");
                 }
                 Some(Event::Unlistened(key))
             }

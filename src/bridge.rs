@@ -261,6 +261,7 @@ impl Bridge {
             access,
             function,
             admin_origins,
+            proxies: self.config.proxies.clone(),
             page: self.page(),
             channels,
             unlisten_delay: self.config.unlisten_delay,
@@ -274,9 +275,8 @@ impl Bridge {
         let shared = Arc::clone(&self.owner.0);
         let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
-        if let Some(tls) = tls {
-            reactor.set_tls(tls).map_err(BridgeError::Io)?;
-        }
+        tls.map_or(Ok(()), |tls| reactor.set_tls(tls))
+            .map_err(BridgeError::Io)?;
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
@@ -407,16 +407,20 @@ fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, tls: &TlsCon
     let secured = |is_on| if is_on { "s" } else { "" };
     if let Some(address) = admin_address {
         let secured = secured(tls.admin);
-        tracing::info!("health and metrics are at http{secured}://{address}");
+        tracing::info!(
+            target: "alle::bridge",
+            "health and metrics are at http{secured}://{address}"
+        );
     }
     let secured = secured(tls.is_on());
-    tracing::info!("listening on ws{secured}://{address}");
+    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
 }
 
 /// Says in the log who can reach the bridge.
 fn warn_of_reach(address: SocketAddr, is_token_required: bool) {
     if !address.ip().is_loopback() && !is_token_required {
         tracing::warn!(
+            target: "alle::bridge",
             "{address} can be reached from other machines, and no token is required there: \
              see --token-file"
         );

@@ -7,7 +7,7 @@ mod tls;
 use std::{path::PathBuf, time::Duration};
 
 pub use self::tls::{ClientAuth, TlsConfig, TlsConfigError};
-use crate::access::{Permissions, jwt::JwtRules};
+use crate::access::{Permissions, jwt::JwtRules, proxies::TrustedProxies};
 
 /// The configuration of a [`Bridge`](crate::Bridge).
 ///
@@ -51,6 +51,10 @@ pub struct BridgeConfig {
     /// Names, beside localhost, under which a client may reach the server. Empty: any name, and on a
     /// loopback address localhost alone.
     pub allow_hosts: Vec<String>,
+    /// The proxies that are believed when they say for whom they speak; by default none. The address of
+    /// a client is in the log, counts for the limits of an address, and is told to whoever decides
+    /// about the client.
+    pub proxies: TrustedProxies,
     /// The channels that every client may subscribe and publish to; by default all.
     pub permissions: Permissions,
     /// A file of tokens ([`Tokens::parse`](crate::access::tokens::Tokens::parse)): a client must
@@ -100,6 +104,7 @@ impl BridgeConfig {
             allow_origins: Vec::new(),
             allow_local_origins: false,
             allow_hosts: Vec::new(),
+            proxies: TrustedProxies::default(),
             permissions: Permissions::default(),
             token_file: None,
             auth_function: None,
@@ -200,6 +205,13 @@ impl BridgeConfig {
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;
+        self
+    }
+
+    /// Believes these proxies when they say for whom they speak.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
         self
     }
 

@@ -36,6 +36,8 @@ pub enum BridgeError {
     KeyFile(KeyFileError),
     /// There are rules for JWTs, and no keys: they would let nobody in, and everybody.
     JwtWithoutKeys,
+    /// Proxies are to say for whom they speak, and none is trusted.
+    NoTrustedProxy,
     /// This cannot name a function.
     AuthFunction(FunctionNameError),
     /// No cookie can bring tokens here.
@@ -69,6 +71,7 @@ impl BridgeError {
             | Self::TokenFile(_)
             | Self::KeyFile(_)
             | Self::JwtWithoutKeys
+            | Self::NoTrustedProxy
             | Self::TokenCookie(_)
             | Self::AuthFunction(_)
             | Self::Template(_)
@@ -98,6 +101,10 @@ impl fmt::Display for BridgeError {
             Self::JwtWithoutKeys => f.write_str(
                 "there are rules for JWTs and no keys: give --jwt-key-file or --jwt-jwks-file",
             ),
+            Self::NoTrustedProxy => f.write_str(
+                "proxies are to say for whom they speak (--proxy-protocol, --proxy-header), and \
+                 none is trusted: give --trusted-proxy",
+            ),
             Self::TokenCookie(error) => error.fmt(f),
             Self::AuthFunction(error) => error.fmt(f),
             Self::Template(error) => error.fmt(f),
@@ -122,7 +129,7 @@ impl Error for BridgeError {
             Self::GroupKey(error) => error,
             Self::TokenFile(error) => error,
             Self::KeyFile(error) => error,
-            Self::JwtWithoutKeys => return None,
+            Self::JwtWithoutKeys | Self::NoTrustedProxy => return None,
             Self::TokenCookie(error) => error,
             Self::AuthFunction(error) => error,
             Self::Template(error) => error,

@@ -5,7 +5,9 @@
 
 pub mod body;
 pub mod fields;
+pub mod forwarded;
 pub mod percent;
+pub mod proxy_protocol;
 pub mod reader;
 pub mod request;
 pub mod response;

@@ -42,6 +42,7 @@ mod inquiries;
 mod judge;
 mod links;
 mod listening;
+mod log;
 mod membership;
 mod opening;
 mod page;
@@ -53,7 +54,6 @@ mod publishes;
 mod publishing;
 mod rate_limit;
 mod reaping;
-mod refusals;
 mod reply;
 mod requests;
 mod retries;
@@ -95,12 +95,12 @@ use self::{
     encode::Transport,
     endpoints::EndpointsBySlot,
     host::Host,
+    log::Log,
     membership::Membership,
     opening::Openings,
     postgres::Postgres,
     publishing::Publishing,
     reaping::Reaping,
-    refusals::Refusals,
     retries::Retries,
     room::Room,
     shutdown::Shutdown,
@@ -151,7 +151,7 @@ pub struct Hub {
     postgres: Postgres,
     upstream: Upstream,
     endpoints: EndpointsBySlot,
-    refusals: Refusals,
+    log: Log,
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
@@ -236,8 +236,8 @@ impl Hub {
             retries: Retries::new(settings.epoch_seed),
             postgres: Postgres::default(),
             upstream,
-            endpoints: EndpointsBySlot::default(),
-            refusals: Refusals::default(),
+            endpoints: EndpointsBySlot::new(settings.proxies),
+            log: Log::default(),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
@@ -443,7 +443,7 @@ impl Hub {
             backend,
             self.channels.poll_timeout(),
             self.shutdown.poll_timeout(),
-            self.refusals.poll_timeout(),
+            self.log.poll_timeout(),
             self.membership.poll_timeout(),
             self.postgres.poll_timeout(),
         ]
@@ -470,7 +470,7 @@ impl Hub {
         self.tell_withheld(now);
         self.forward_commands();
         self.advance_shutdown();
-        self.refusals.handle_timeout(now);
+        self.log.handle_timeout(now);
     }
 
     /// Ends the slice of the pass under way, and the turn: links of clients that ended are cut, and

@@ -108,6 +108,7 @@ pub use self::{
         cookie::TokenCookieError,
         globs::Globs,
         jwt::{JwtRules, KeyFault},
+        proxies::{Cidr, CidrError, ProxyHeader, TrustedProxies},
         templates::TemplateError,
         visitor::{Verdict, Visitor},
     },

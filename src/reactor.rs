@@ -88,6 +88,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     /// A signal demands an immediate end.
     aborted: bool,
+    /// The log says what SIGHUP does not read again.
+    has_told_reload: bool,
     /// When the turn began whose time was not taken yet.
     turn_began: Option<Instant>,
 }
@@ -117,6 +119,7 @@ impl Reactor {
             surrounding: Surrounding::default(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             aborted: false,
+            has_told_reload: false,
             turn_began: None,
         })
     }
@@ -278,7 +281,7 @@ impl Reactor {
         if self.hub.is_shutting_down() {
             return;
         }
-        tracing::info!("stopping");
+        tracing::info!(target: "alle::bridge", "stopping");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }
@@ -349,10 +352,9 @@ impl Reactor {
             let Some(accepted) = acceptor.accept(&mut self.spare, now) else {
                 return;
             };
-            let id = if accepted.is_excess {
-                self.hub.handle_excess()
-            } else {
-                self.hub.handle_connected(accepted.endpoints())
+            let is_excess = accepted.is_excess;
+            let Some(id) = self.hub.handle_accepted(accepted.endpoints(), is_excess) else {
+                continue;
             };
             // It may have displaced another client, whose descriptor is closed first, to stay
             // within the limit.

@@ -43,7 +43,10 @@ impl ServiceManager {
 
     fn tell(&self, state: &str) {
         if let Err(error) = self.socket.send_to_addr(state.as_bytes(), &self.address) {
-            tracing::warn!("cannot tell the service manager {state}: {error}");
+            tracing::warn!(
+                target: "alle::bridge",
+                "cannot tell the service manager {state}: {error}"
+            );
         }
     }
 }

@@ -119,11 +119,17 @@ pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
-        tracing::warn!("the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}");
+        tracing::warn!(
+            target: "alle::bridge",
+            "the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}"
+        );
         return Ok(PassedListeners::default());
     }
     if !matches!(count.parse::<i32>(), Ok(0..)) {
-        tracing::warn!("no socket is taken: LISTEN_FDS is '{count}', not the number of sockets");
+        tracing::warn!(
+            target: "alle::bridge",
+            "no socket is taken: LISTEN_FDS is '{count}', not the number of sockets"
+        );
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
@@ -133,7 +139,12 @@ pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners
 pub(crate) fn service_manager() -> Option<ServiceManager> {
     let notify_socket = std::env::var_os("NOTIFY_SOCKET").filter(|it| !it.is_empty())?;
     ServiceManager::new(&notify_socket)
-        .inspect_err(|error| tracing::warn!("cannot reach {notify_socket:?}: {error}"))
+        .inspect_err(|error| {
+            tracing::warn!(
+                target: "alle::bridge",
+                "cannot reach {notify_socket:?}: {error}"
+            )
+        })
         .ok()
 }
 
@@ -169,7 +180,7 @@ fn open_files_max() -> usize {
             maximum: limit.maximum,
         };
         if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::debug!("the limit of open files stays: {error}");
+            tracing::debug!(target: "alle::bridge", "the limit of open files stays: {error}");
         }
     }
     let limit = getrlimit(Resource::Nofile).current;

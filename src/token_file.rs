@@ -109,12 +109,16 @@ impl TokenFile {
         if is_open && !self.complained {
             self.complained = true;
             let path = self.path.display();
-            tracing::warn!("anybody on this machine can read {path}: chmod o-r {path}");
+            tracing::warn!(
+                target: "alle::bridge",
+                "anybody on this machine can read {path}: chmod o-r {path}"
+            );
         }
         let short = tokens.short_count();
         if short > 0 {
             let (path, min) = (self.path.display(), Tokens::SAFE_BYTES_MIN);
             tracing::warn!(
+                target: "alle::bridge",
                 "{short} of the tokens in {path} can be guessed: a token is at least {min} random \
                  characters long (`openssl rand -base64 24` makes one)"
             );

@@ -11,7 +11,7 @@
 use std::{fmt, net::TcpListener, sync::Arc};
 
 use crate::{
-    access::{Access, origins::OriginPolicy, visitor::Visitor},
+    access::{Access, origins::OriginPolicy, proxies::TrustedProxies, visitor::Visitor},
     config::Limits,
     error::BridgeError,
     handle::{Admission, AdmissionTicket, Handle, Owner},
@@ -72,6 +72,7 @@ pub struct WebSocketServer {
     limits: Limits,
     allow_origins: Vec<String>,
     allow_hosts: Vec<String>,
+    proxies: TrustedProxies,
     owner: Owner,
     requests: RequestSender,
 }
@@ -88,6 +89,7 @@ impl WebSocketServer {
             limits: Limits::default(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            proxies: TrustedProxies::default(),
             owner: Owner::default(),
             requests: sender,
         };
@@ -124,6 +126,13 @@ impl WebSocketServer {
     #[must_use]
     pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
         self.allow_hosts = hosts;
+        self
+    }
+
+    /// Believes these proxies when they say for whom they speak.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = proxies;
         self
     }
 
@@ -219,6 +228,9 @@ impl WebSocketServer {
 
     /// All that can fail.
     fn begin(self, program: impl FnOnce(RequestSender) -> Program) -> Result<Started, BridgeError> {
+        if self.proxies.is_futile() {
+            return Err(BridgeError::NoTrustedProxy);
+        }
         let program = program(self.requests);
         let listener = match self.listener {
             Some(listener) => Listener::from_std(listener).map_err(BridgeError::Io)?,
@@ -240,6 +252,7 @@ impl WebSocketServer {
                 is_asked: self.admission.is_some(),
                 ..Access::default()
             },
+            proxies: self.proxies,
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
             process: Some(process::figures),
             ..Settings::default()
@@ -255,7 +268,7 @@ impl WebSocketServer {
         if let Some(admission) = self.admission {
             reactor.set_admission(admission);
         }
-        tracing::info!("listening on ws://{address}");
+        tracing::info!(target: "alle::bridge", "listening on ws://{address}");
         Ok(Started {
             reactor,
             address,

@@ -154,7 +154,7 @@ fn take_orders(mut pipe: Pipe, handle: &Handle) {
         // The parent was told twice, and has gone.
         process::exit(0);
     }
-    tracing::error!("the parent of this worker has ended: it stops");
+    tracing::error!(target: "alle::bridge", "the parent of this worker has ended: it stops");
     // The connections that wait would wait for nobody.
     let _closed = shutdown(io::stdin(), Shutdown::Read);
     handle.stop();

@@ -137,7 +137,7 @@ impl Workers {
     /// A worker cannot be started the first time, every worker was given up, or one had to be killed
     /// at the end.
     pub fn run(mut self) -> Result<(), BridgeError> {
-        tracing::info!("{} workers are started", self.seats.len());
+        tracing::info!(target: "alle::bridge", "{} workers are started", self.seats.len());
         let now = Instant::now();
         for seat in &mut self.seats {
             seat.start_when_due(&self.program, now)
@@ -226,7 +226,7 @@ impl Workers {
         if matches!(self.state, State::Stopping { .. }) {
             return;
         }
-        tracing::info!("stopping");
+        tracing::info!(target: "alle::bridge", "stopping");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }
@@ -294,7 +294,10 @@ impl Workers {
 
     fn renew(&mut self, now: Instant) {
         if self.renewal.is_some() {
-            tracing::info!("SIGUSR2: the workers are being renewed already");
+            tracing::info!(
+                target: "alle::bridge",
+                "SIGUSR2: the workers are being renewed already"
+            );
             return;
         }
         let replacement = self.program.replacement();
@@ -303,7 +306,10 @@ impl Workers {
         } else {
             "the same program"
         };
-        tracing::info!("SIGUSR2: the workers are renewed one after the other, from {from}");
+        tracing::info!(
+            target: "alle::bridge",
+            "SIGUSR2: the workers are renewed one after the other, from {from}"
+        );
         let former = replacement.map(|new| std::mem::replace(&mut self.program, new));
         self.renewal = Some(Renewal::new(former, now));
     }
@@ -317,9 +323,12 @@ impl Workers {
         let progress = renewal.turn(&mut self.seats, &self.program, self.drain, reopen, now);
         match progress {
             Progress::UnderWay => return,
-            Progress::Done => tracing::info!("every worker is renewed"),
+            Progress::Done => tracing::info!(target: "alle::bridge", "every worker is renewed"),
             Progress::GivenUp => {
-                tracing::error!("the renewal is given up: the workers that there were go on");
+                tracing::error!(
+                    target: "alle::bridge",
+                    "the renewal is given up: the workers that there were go on"
+                );
                 let former = self.renewal.take().and_then(Renewal::into_former);
                 if let Some(former) = former {
                     self.program = former;
@@ -360,8 +369,8 @@ fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), Br
             return Err(BridgeError::Io(io::Error::other(why)));
         }
     };
-    tracing::info!("health and metrics are at http://{admin_address}");
-    tracing::info!("listening on ws://{address}");
+    tracing::info!(target: "alle::bridge", "health and metrics are at http://{admin_address}");
+    tracing::info!(target: "alle::bridge", "listening on ws://{address}");
     Ok(((sockets, address), admin))
 }
 

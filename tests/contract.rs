@@ -46,6 +46,8 @@ mod descriptors;
 mod deserted;
 #[path = "contract/events.rs"]
 mod events;
+#[path = "contract/forwarded.rs"]
+mod forwarded;
 #[path = "contract/full_queue.rs"]
 mod full_queue;
 #[path = "contract/function.rs"]

@@ -58,6 +58,11 @@ fn pg_url() {
 }
 
 #[test]
+fn proxy_words() {
+    replay("proxy_words", bodies::http::proxy_words);
+}
+
+#[test]
 fn request_head() {
     replay("request_head", bodies::http::request_head);
 }
@@ -184,6 +189,18 @@ proptest! {
         text in "[a-z%:@/?=&,'\\\\ \\[\\]0-9é\0\n*#]{0,80}",
     ) {
         bodies::dsn::pg_url((start + &text).as_bytes());
+    }
+
+    #[test]
+    fn any_bytes_may_come_in_front_of_a_head(data in bytes(600)) {
+        bodies::http::proxy_words(&data);
+    }
+
+    #[test]
+    fn whatever_a_stranger_writes_a_proxy_names_the_client(
+        text in r#"[a-z0-9=;,. "\\:\[\]_]{0,60}"#,
+    ) {
+        bodies::http::proxy_words(text.as_bytes());
     }
 
     #[test]

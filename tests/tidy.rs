@@ -13,6 +13,7 @@ fn the_source_keeps_its_rules() {
         check_core(file, &mut faults);
         check_layers(file, &mut faults);
         check_sql(file, &mut faults);
+        check_log(file, &mut faults);
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
@@ -250,6 +251,24 @@ fn check_sql(file: &Source, faults: &mut Vec<String>) {
                 "{}:{line}: {literal:?}: SQL is written in pg/command.rs",
                 file.path
             ));
+        }
+    }
+}
+
+/// A line of the log names one of few targets, which mean something to a stranger; modules do not.
+fn check_log(file: &Source, faults: &mut Vec<String>) {
+    for level in ["error", "warn", "info", "debug", "trace"] {
+        let call = format!("tracing::{level}!(");
+        for (at, _) in file.text.match_indices(&call) {
+            let rest = file.text[at + call.len()..].trim_start();
+            let target = rest
+                .strip_prefix("target: \"")
+                .and_then(|it| it.split('"').next());
+            if !target.is_some_and(|it| LOG_TARGETS.contains(&it)) {
+                let line = file.text[..at].matches('\n').count() + 1;
+                let path = &file.path;
+                faults.push(format!("{path}:{line}: target: is none of {LOG_TARGETS:?}"));
+            }
         }
     }
 }
@@ -628,6 +647,13 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "startup",
         ],
     ),
+];
+/// As docs/operating.md explains them.
+const LOG_TARGETS: [&str; 4] = [
+    "alle::bridge",
+    "alle::client",
+    "alle::group",
+    "alle::postgres",
 ];
 /// The words that follow a keyword in SQL and not in a sentence.
 const OPERAND: [char; 4] = ['{', '"', '\\', '*'];

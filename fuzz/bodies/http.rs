@@ -1,6 +1,10 @@
 //! The assertions of a fuzzer about HTTP.
 
+use std::net::IpAddr;
+
 use alle::internals::http::{
+    forwarded::{by_forwarded, by_x_forwarded_for},
+    proxy_protocol::{self, PREAMBLE_BYTES_MAX},
     reader::{Event, Reader},
     request::{self, HEAD_BYTES_MAX},
     response::Status,
@@ -82,4 +86,61 @@ fn story(data: &[u8], piece: usize) -> Story {
         assert!(reader.held_bytes() <= HEAD_BYTES_MAX);
     }
     story
+}
+
+/// A preamble has the same result at whatever length it is first seen; and whatever a stranger wrote in a
+/// header, the entry that a proxy appends names the client.
+pub fn proxy_words(data: &[u8]) {
+    let mut said = Ok(None);
+    for end in 0..=data.len().min(PREAMBLE_BYTES_MAX + 1) {
+        let now = proxy_protocol::parse(&data[..end]);
+        assert!(
+            said == Ok(None) || said == now,
+            "{said:?}, and at {end} {now:?}"
+        );
+        said = now;
+    }
+    if let Ok(Some(preamble)) = proxy_protocol::parse(data) {
+        assert!(preamble.bytes <= data.len().min(PREAMBLE_BYTES_MAX));
+    }
+    assert!(data.len() < PREAMBLE_BYTES_MAX || proxy_protocol::parse(data) != Ok(None));
+    for (appended, client) in [
+        ("for=192.0.2.1", "192.0.2.1"),
+        ("for=\"[2001:db8::1]:4711\";proto=https", "2001:db8::1"),
+        ("by=_x;for=\"192.0.2.1:_p\"", "192.0.2.1"),
+    ] {
+        let client = Some(client.parse().expect("an address"));
+        for (begin, end) in [("", ", "), ("", "\r\nForwarded: "), ("10.0.0.1, ", ",,")] {
+            let found = client_of("Forwarded", data, (begin, end), appended);
+            assert!(found.is_none() || found == client, "{found:?}");
+        }
+    }
+    for appended in ["192.0.2.1", "192.0.2.1:4711, 10.0.0.7"] {
+        let client = Some("192.0.2.1".parse().expect("an address"));
+        for (begin, end) in [("", ", "), ("", "\r\nX-Forwarded-For: ")] {
+            let found = client_of("X-Forwarded-For", data, (begin, end), appended);
+            assert!(found.is_none() || found == client, "{found:?}");
+        }
+    }
+}
+
+/// The client by such a header, if the head has a form.
+fn client_of(
+    name: &str,
+    data: &[u8],
+    (begin, end): (&str, &str),
+    appended: &str,
+) -> Option<IpAddr> {
+    let before = format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: {begin}");
+    let behind = format!("{end}{appended}\r\n\r\n");
+    // A line of its own would be what a proxy passes on as it came.
+    let data = data.split(|it| b"\r\n".contains(it)).next()?;
+    let head = [before.as_bytes(), data, behind.as_bytes()].concat();
+    let request = request::parse(&head).ok()??;
+    let is_believed = |address: IpAddr| matches!(address, IpAddr::V4(it) if it.octets()[0] == 10);
+    let peer = "10.0.0.1".parse().expect("an address");
+    Some(match name {
+        "Forwarded" => by_forwarded(&request.fields, peer, is_believed),
+        _ => by_x_forwarded_for(&request.fields, peer, is_believed),
+    })
 }

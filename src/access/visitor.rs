@@ -10,7 +10,8 @@ use super::Permissions;
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Visitor {
-    /// Whence the connection comes, where the socket knows: behind a proxy, the proxy's.
+    /// Whence the request comes, where the socket knows: behind a proxy, the proxy's, unless that is
+    /// trusted and says for whom it speaks.
     pub address: Option<IpAddr>,
     /// The path and the query, as they were sent.
     pub target: String,

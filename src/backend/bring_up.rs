@@ -177,8 +177,11 @@ impl Backend {
             return;
         }
         match &refusal {
-            Some(error) => tracing::warn!("PostgreSQL refuses to notify: {error}"),
-            None => tracing::info!("PostgreSQL notifies again"),
+            Some(error) => tracing::warn!(
+                target: "alle::postgres",
+                "PostgreSQL refuses to notify: {error}"
+            ),
+            None => tracing::info!(target: "alle::postgres", "PostgreSQL notifies again"),
         }
         self.refusal.clone_from(&refusal);
         self.events.push_back(Event::Refused(refusal));

@@ -127,10 +127,16 @@ impl Backend {
         match &verdict {
             Err(fault) => {
                 let remedy = fault.remedy(&self.config(Role::Authorizing).user);
-                tracing::error!("nobody can say whose a token is: the function {fault}; {remedy}");
+                tracing::error!(
+                    target: "alle::postgres",
+                    "nobody can say whose a token is: the function {fault}; {remedy}"
+                );
             }
             Ok(()) if before.is_some() => {
-                tracing::info!("the function that says whose a token is can be called again");
+                tracing::info!(
+                    target: "alle::postgres",
+                    "the function that says whose a token is can be called again"
+                );
             }
             Ok(()) => {}
         }

@@ -302,6 +302,7 @@ impl Connection {
             self.config.tls.mode == SslMode::Prefer && server.unix_socket_path().is_none();
         self.downgrade.handle_up(self.role, *is_secure, is_offered);
         tracing::info!(
+            target: "alle::postgres",
             "{} session connected to PostgreSQL {} at {}{}",
             self.role,
             session.server_version().unwrap_or("of unknown version"),
@@ -450,6 +451,7 @@ impl Connection {
         let gist = join(Failure::gist);
         if self.logged.as_ref() != Some(&gist) {
             tracing::warn!(
+                target: "alle::postgres",
                 "{} session: {}; retrying",
                 self.role,
                 join(Failure::log_text)

@@ -35,6 +35,7 @@ impl Downgrade {
             .or_else(|| before.clone().filter(|before| before == NO_LONGER_OFFERED));
         match &self.session {
             Some(reason) if before.as_ref() != Some(reason) => tracing::warn!(
+                target: "alle::postgres",
                 "{role} session: TLS failed ({reason}); going on in clear text, as sslmode=prefer allows"
             ),
             Some(_) | None => {}

@@ -27,7 +27,7 @@ pub(super) fn retry_by_command(
     if !is_measured || session.notifies_by_command() {
         return false;
     }
-    tracing::info!("publishes go by the command NOTIFY: {error}");
+    tracing::info!(target: "alle::postgres", "publishes go by the command NOTIFY: {error}");
     session.notify_by_command();
     transactions.hold();
     true

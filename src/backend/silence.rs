@@ -88,8 +88,8 @@ impl Backend {
     pub(super) fn note_stall(&mut self) {
         let stall = self.commits.stall();
         match &stall {
-            Some(stall) => tracing::warn!("{stall}"),
-            None => tracing::info!("publishes commit again"),
+            Some(stall) => tracing::warn!(target: "alle::postgres", "{stall}"),
+            None => tracing::info!(target: "alle::postgres", "publishes commit again"),
         }
         self.events.push_back(Event::Stalled(stall));
     }

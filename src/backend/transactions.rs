@@ -99,7 +99,10 @@ impl Transactions {
                 0
             }
             Err(error) => {
-                tracing::debug!("running {} publishes one by one: {error}", members.len());
+                tracing::debug!(
+                    target: "alle::postgres",
+                    "running {} publishes one by one: {error}", members.len()
+                );
                 debug_assert!(self.again.is_empty(), "one gathered transaction at a time");
                 self.again.extend(members);
                 0

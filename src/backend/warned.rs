@@ -14,7 +14,7 @@ impl Warned {
             .retain(|it| warnings.contains(it) || other.contains(it));
         for warning in warnings {
             if !self.0.contains(warning) {
-                tracing::warn!("{warning}");
+                tracing::warn!(target: "alle::postgres", "{warning}");
                 self.0.push(warning.clone());
             }
         }

@@ -28,6 +28,9 @@ pub(super) fn access(
     config: &BridgeConfig,
     files: Option<&mut CredentialFiles>,
 ) -> Result<Access, BridgeError> {
+    if config.proxies.is_futile() {
+        return Err(BridgeError::NoTrustedProxy);
+    }
     if !config.jwt.has_keys() && config.jwt.rules != JwtRules::default() {
         return Err(BridgeError::JwtWithoutKeys);
     }
@@ -87,6 +90,7 @@ pub(super) fn warn_of_unbounded(config: &BridgeConfig) {
         (false, false) => return,
     };
     tracing::warn!(
+        target: "alle::bridge",
         "every valid JWT lets its bearer {verb}: see --jwt-subscribe-claim, --jwt-publish-claim, \
          --allow-subscribe and --allow-publish"
     );

@@ -66,6 +66,13 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
              group {group:?} lose notifications that nobody misses (--group-key-file)"
         ));
     }
+    let networks = &config.proxies.networks;
+    if let Some(network) = networks.iter().find(|it| it.is_everybody()) {
+        exposures.push(format!(
+            "whoever reaches {address} may say that it is at another address: {network} is \
+             everybody (--trusted-proxy)"
+        ));
+    }
     if is_public {
         if !config.tls.is_on() {
             exposures.push(format!(
@@ -211,6 +218,16 @@ mod tests {
             it.jwt.rules.allow_no_exp = true;
         });
         assert!(endless.starts_with("a JWT without exp"), "{endless}");
+    }
+
+    #[test]
+    fn a_trusted_proxy_that_is_everybody_is_open() {
+        let open = |network: &str| {
+            let network = network.parse().unwrap();
+            found(|it| it.proxies.networks = vec![network], "127.0.0.1:1")
+        };
+        assert!(open("::/0").ends_with("::/0 is everybody (--trusted-proxy)"));
+        assert_eq!(open("10.0.0.0/8"), "");
     }
 
     #[test]

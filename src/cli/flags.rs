@@ -6,6 +6,7 @@
 
 mod auth;
 mod jwt;
+mod proxies;
 mod row;
 mod tls;
 mod units;
@@ -211,6 +212,9 @@ pub(crate) static FLAGS: &[Flag] = &[
                or repeated",
         ..ROW
     },
+    proxies::TRUSTED_PROXY,
+    proxies::PROXY_HEADER,
+    proxies::PROXY_PROTOCOL,
     Flag {
         long: "allow-subscribe",
         value: Value::List("GLOBS", |it, lists| {

@@ -6,7 +6,7 @@
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 use alle::{
-    BridgeConfig, Channel, Globs,
+    BridgeConfig, Channel, CidrError, Globs, ProxyHeader,
     internals::{
         access::{origins::is_origin, secret::Secret},
         workers::Workers,
@@ -185,6 +185,33 @@ impl Settings {
             return Err(format!("--jwt-audience takes a name, not '{empty}'"));
         }
         self.bridge.jwt.rules.audiences = split(lists);
+        Ok(())
+    }
+
+    /// Never an empty list: it would not be the rule that was meant.
+    pub(super) fn set_trusted_proxies(&mut self, lists: &[String]) -> Result<(), String> {
+        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
+            return Err(format!(
+                "--trusted-proxy takes addresses and networks, not '{empty}'"
+            ));
+        }
+        let networks = split(lists).into_iter().map(|it| it.parse());
+        let networks: Result<_, CidrError> = networks.collect();
+        self.bridge.proxies.networks =
+            networks.map_err(|error| format!("--trusted-proxy: {error}"))?;
+        Ok(())
+    }
+
+    pub(super) fn set_proxy_header(&mut self, name: &str) -> Result<(), String> {
+        self.bridge.proxies.header = if name.eq_ignore_ascii_case("x-forwarded-for") {
+            ProxyHeader::XForwardedFor
+        } else if name.eq_ignore_ascii_case("forwarded") {
+            ProxyHeader::Forwarded
+        } else {
+            return Err(format!(
+                "--proxy-header takes x-forwarded-for or forwarded, not '{name}'"
+            ));
+        };
         Ok(())
     }
 

@@ -34,6 +34,21 @@ use crate::{
 impl Hub {
     // ---- sockets that were accepted
 
+    /// A socket was accepted, with the last descriptor if `is_excess`. `None`: it is to be let go
+    /// unheard. Where proxies say in a preamble for whom a connection is, anybody else could say so, too.
+    pub fn handle_accepted(&mut self, endpoints: Endpoints, is_excess: bool) -> Option<ClientId> {
+        if !self.endpoints.take(endpoints) {
+            let reason = "it is no --trusted-proxy, and --proxy-protocol takes no others";
+            self.refuse_unheard(endpoints.peer, reason);
+            return None;
+        }
+        Some(if is_excess {
+            self.handle_excess(endpoints)
+        } else {
+            self.handle_connected(endpoints)
+        })
+    }
+
     /// A socket was accepted. If that makes too many unfinished handshakes, the oldest of them is
     /// refused, and if there is no room, the most dispensable connection goes.
     pub fn handle_connected(&mut self, endpoints: Endpoints) -> ClientId {
@@ -44,15 +59,16 @@ impl Hub {
             self.make_room();
         }
         let id = self.insert(Kind::Client, endpoints);
-        self.room.note_address(id.slot, endpoints.peer);
+        self.room
+            .note_address(id.slot, self.endpoints.limited(id.slot));
         self.note(EvictionClass::Unfinished, id.slot);
         id
     }
 
     /// A socket was accepted though no descriptor is left for it: it is told so, within a second.
-    pub fn handle_excess(&mut self) -> ClientId {
+    pub fn handle_excess(&mut self, endpoints: Endpoints) -> ClientId {
         self.metrics.connections_excess += 1;
-        let id = self.insert(Kind::Excess, Endpoints::default());
+        let id = self.insert(Kind::Excess, endpoints);
         self.note(EvictionClass::Refused, id.slot);
         self.note(EvictionClass::Unfinished, id.slot);
         id
@@ -76,7 +92,7 @@ impl Hub {
         self.metrics.connections += 1;
         let now = self.clock.tick();
         let id = self.clients.insert(kind, now);
-        self.endpoints.note(id.slot, endpoints);
+        self.endpoints.note(id.slot, endpoints, kind == Kind::Admin);
         self.delivery.attach(id.slot);
         self.authorization.attach(id.slot, now);
         id
@@ -121,26 +137,6 @@ impl Hub {
         self.note(EvictionClass::Refused, oldest.slot);
     }
 
-    /// The connection came with a certificate that was verified: its holder has this name, and it ends
-    /// at this time since 1970. It counts as a token does.
-    pub fn handle_certificate(&mut self, client: ClientId, identity: &str, ends_at: Duration) {
-        if self.is_current(client) {
-            let certificate = Credential::of_certificate(identity, ends_at);
-            self.authorization
-                .note_certificate(client.slot, certificate);
-        }
-    }
-
-    /// A client speaks in clear text where it has to speak TLS: it is told so, as clearly, and the
-    /// connection ends.
-    pub fn handle_clear_text(&mut self, client: ClientId) {
-        if self.is_current(client) {
-            self.metrics.tls_clear += 1;
-            let answer = Answer::refusal(Status::BadRequest, CLEAR_TEXT);
-            self.respond(client.slot, &answer);
-        }
-    }
-
     /// Lets go of connections that were refused a moment ago.
     pub(super) fn end_refused(&mut self) {
         let now = self.clock.tick();
@@ -163,6 +159,7 @@ impl Hub {
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, slot);
         self.room.open(slot);
+        self.log_beginning(slot);
     }
 
     /// The connection becomes a stream, which is silent until PostgreSQL has answered for its channels.
@@ -199,7 +196,7 @@ impl Hub {
                 (Ok(listened), Some(key)) => {
                     self.openings.note_wanted(slot, key, listened.is_some());
                     if listened.is_some() {
-                        self.channels.link(slot, key, Transport::EventStream.lane());
+                        self.link(slot, key, Transport::EventStream);
                     }
                 }
                 (Ok(_), None) => debug_assert!(false, "what is wanted has a key"),
@@ -234,13 +231,17 @@ impl Hub {
             (false, true) => self.tell_status(slot, PostgresStatus::Down),
             (true, true) | (false, false) => {}
         }
+        let before = self.metrics.deliveries;
         self.beginning().join(slot, &opening);
+        let recovered = self.metrics.deliveries - before;
+        let told = opening.channels.len() as u64;
+        self.log.clients.note_output(slot, told + recovered);
         if opening.is_refused {
             let (reason, text) = (
                 CloseReason::Overloaded,
                 "a channel was refused, try again later",
             );
-            self.note_close(slot, reason);
+            self.note_close(slot, reason, reason.code());
             self.end_stream(slot, reason, text, false);
         }
     }
@@ -435,7 +436,7 @@ impl Hub {
     /// Whatever the function said may be otherwise by now: it is asked again about everybody.
     pub fn ask_again(&mut self) {
         if self.authorization.forget_verdicts() {
-            tracing::info!("the function is asked again whose each token is");
+            tracing::info!(target: "alle::client", "the function is asked again");
             self.recheck();
             self.forward_commands();
         }
@@ -492,7 +493,6 @@ impl Hub {
     }
 }
 
-const CLEAR_TEXT: &str = "this port speaks TLS: use wss://";
 /// For a refused connection in all: to send its head, and to take the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to the admin address at a time.

@@ -143,6 +143,13 @@ impl Answer {
         self
     }
 
+    /// With this text for people.
+    #[must_use]
+    pub(super) fn with_body(mut self, body: String) -> Self {
+        self.body = body;
+        self
+    }
+
     /// Every page of the world may load it, and keep it for as long as its tag is the same.
     #[must_use]
     pub(super) fn public(mut self, tag: &str) -> Self {

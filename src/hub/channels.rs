@@ -61,6 +61,8 @@ struct State {
     epoch: u64,
     /// Notifications in this epoch.
     seq: u64,
+    /// Those of the epochs before, less the number with which this one began: it wraps.
+    before: u64,
     /// The place at which the epoch began.
     began: u64,
     /// The place of the last notification in it, or else of its beginning.
@@ -366,10 +368,8 @@ impl Channels {
 
     /// When [`Self::handle_timeout`] and [`Self::end_kept`] are wanted.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        [self.kept.poll_timeout(), self.interests.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timeouts = [self.kept.poll_timeout(), self.interests.poll_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Asks again for refused channels.
@@ -431,8 +431,7 @@ impl Channels {
     fn change_users<T>(&mut self, key: ChannelKey, change: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.payer(key);
         let changed = change(self);
-        let after = self.payer(key);
-        self.shares.handle_payer(before, after);
+        self.shares.handle_payer(before, self.payer(key));
         changed
     }
 
@@ -443,6 +442,7 @@ impl Channels {
         self.place += 1;
         let (epoch, place) = (self.epochs, self.place);
         let state = self.state_mut(key);
+        state.before = state.before.wrapping_add(state.seq);
         (state.epoch, state.seq) = (epoch, 0);
         (state.began, state.last) = (place, place);
     }

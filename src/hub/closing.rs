@@ -20,7 +20,6 @@ use super::{
     work::CLOSE_UNITS,
 };
 use crate::{
-    access::Credential,
     backend::command::Published,
     config::BridgeConfig,
     id::ClientId,
@@ -130,7 +129,7 @@ impl Hub {
             reason
         };
         self.work.spend(CLOSE_UNITS);
-        self.note_close(slot, reason);
+        self.note_close(slot, reason, reason.code());
         if self.clients.transport(slot) == Transport::EventStream {
             self.end_stream(slot, reason, reason.text(), cuts_backlog(reason));
             return;
@@ -192,7 +191,7 @@ impl Hub {
         } else {
             (reason, code)
         };
-        self.note_close(slot, reason);
+        self.note_close(slot, reason, code);
         let parting = if reason == CloseReason::Normal {
             Parting::by_code(code)
         } else {
@@ -305,11 +304,14 @@ impl Hub {
 
     fn remove(&mut self, slot: u32) {
         if self.clients.is_open(slot) {
+            self.log_end(slot, None, close::LOST_LABEL);
             self.unlink(slot, Parting::Lost);
             self.metrics.closes.add(close::LOST_LABEL);
         }
         self.delivery.detach(slot);
         self.unparsed.take(slot);
+        self.endpoints.forget(slot);
+        self.log.clients.forget(slot);
         self.publishing.disconnect(slot);
         self.asking.forget(slot);
         self.authorization.forget(slot);
@@ -317,10 +319,8 @@ impl Hub {
         self.reaping.push(Reap::Slot(slot));
     }
 
-    pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason) {
-        let credential = self.clients.credential(slot);
-        let identity = credential.and_then(Credential::identity);
-        tracing::debug!(client = slot, identity, reason = reason.label(), "closing");
+    pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason, code: u16) {
+        self.log_end(slot, Some(code), reason.label());
         self.metrics.closes.add(reason.label());
     }
 

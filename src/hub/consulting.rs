@@ -58,7 +58,10 @@ pub(super) fn handle_called(
         Called::Locked(sqlstate) | Called::Failed(sqlstate) => sqlstate,
     };
     if inquiries.handle_failure(number, &sqlstate, clock) {
-        tracing::error!("the function that says whose a token is failed: {sqlstate}");
+        tracing::error!(
+            target: "alle::postgres",
+            "the function that says whose a token is failed: {sqlstate}"
+        );
     }
     true
 }

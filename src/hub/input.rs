@@ -236,6 +236,9 @@ impl Hub {
             }
             return !is_close;
         }
+        if matches!(input, Input::Text(_) | Input::Binary(_)) {
+            self.log.clients.note_input(slot);
+        }
         match input {
             Input::Text(text) if self.custom_protocol.is_some() => {
                 return self.take_message(slot, RawMessage::Text(text.to_owned()));
@@ -300,6 +303,7 @@ impl Hub {
                 RawMessage::Text(text) => encoder::append_text(text, out),
                 RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
             });
+            self.log.clients.note_output(client.slot, 1);
         }
     }
 
@@ -331,6 +335,7 @@ impl Hub {
             Ok(ClientMessage::Ping) => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
                 self.delivery.push(slot, |out| append_message(&pong, out));
+                self.log.clients.note_output(slot, 1);
             }
             Ok(ClientMessage::Auth(token)) => self.handle_auth(slot, token, id.as_ref()),
             Err(refusal) => {
@@ -357,6 +362,7 @@ impl Hub {
             let transport = self.clients.transport(slot);
             self.delivery
                 .push(slot, |out| transport.append(message, None, out));
+            self.log.clients.note_output(slot, 1);
         }
     }
 
@@ -427,15 +433,30 @@ impl Hub {
         }
         let transport = self.clients.transport(slot);
         if transport == Transport::EventStream {
-            self.channels.link(slot, key, transport.lane());
+            self.link(slot, key, transport);
             self.openings.note_confirmed(slot);
             self.join_if_answered(slot);
             return;
         }
         self.delivery.deliver(slot, self.channels.links().indexes());
-        self.channels.link(slot, key, transport.lane());
+        self.link(slot, key, transport);
         let judgement = self.judge(key, request.since.as_ref(), Patience::None);
+        let before = self.metrics.deliveries;
         self.beginning().subscribe(slot, key, request, judgement);
+        let recovered = self.metrics.deliveries - before;
+        self.log.clients.note_output(slot, 1 + recovered);
+    }
+
+    /// The client's channel begins.
+    pub(super) fn link(&mut self, slot: u32, key: ChannelKey, transport: Transport) {
+        let channel = self.channels.name(key).as_str();
+        tracing::debug!(target: "alle::client", client = slot, channel, "subscribed");
+        if !self.channels.links().contains(slot, key) {
+            self.log
+                .clients
+                .note_linked(slot, self.channels.counted(key));
+        }
+        self.channels.link(slot, key, transport.lane());
     }
 
     fn judge(&mut self, key: ChannelKey, since: Option<&Since>, patience: Patience) -> Judgement {
@@ -457,6 +478,11 @@ impl Hub {
         let name = channel.as_str();
         if let Some(key) = self.channels.find(name) {
             self.delivery.deliver(slot, self.channels.links().indexes());
+            if self.channels.links().contains(slot, key) {
+                self.log
+                    .clients
+                    .note_unlinked(slot, self.channels.counted(key));
+            }
             let now = self.clock.now();
             for Subscribe { id: overtaken, .. } in self.channels.unsubscribe(slot, key, now) {
                 let text = "an unsubscribe overtook this subscribe";

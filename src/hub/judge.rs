@@ -11,7 +11,7 @@ use super::{
     clients::Clients,
     endpoints::EndpointsBySlot,
     inquiries::Origin,
-    refusals::Refusals,
+    log::Refusals,
     reply::{Handshake, Publish, Reply, Stream},
     retries::Retries,
     room::Room,
@@ -82,6 +82,10 @@ impl Judge<'_> {
             Wanted::Report(of) => return Judged::Report { of, is_head_only },
             Wanted::Answer(answer) => Err(answer),
             Wanted::WebSocket { key } => self.judge_handshake(key, request),
+            Wanted::Lost(lost) => {
+                self.refusals.note_lost(lost);
+                Err(lost.answer())
+            }
             Wanted::Events => self.judge_events(request, &fields),
             Wanted::EventsRefused => {
                 Err(self.refuse_stream(CloseReason::Overloaded, NO_DESCRIPTOR, &fields))

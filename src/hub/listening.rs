@@ -109,7 +109,7 @@ impl Hub {
         self.channels.handle_up();
         let unsettled = self.channels.interests().unsettled_count();
         if unsettled > 0 && self.metrics.listening_connects > 1 {
-            tracing::info!("listening again, channels: {unsettled}");
+            tracing::info!(target: "alle::postgres", "listening again, channels: {unsettled}");
         }
         self.announce_up_if_settled();
     }
@@ -152,9 +152,9 @@ impl Hub {
     fn handle_listen_refused(&mut self, key: ChannelKey, error: ServerError) {
         let channel = self.channels.name(key).as_str();
         if error.is_about_name() && !self.channels.links().has_subscriber(key) {
-            tracing::debug!("a name that cannot be: {error}");
+            tracing::debug!(target: "alle::postgres", "a name that cannot be: {error}");
         } else {
-            tracing::warn!(channel, "PostgreSQL refused to LISTEN: {error}");
+            tracing::warn!(target: "alle::postgres", channel, "LISTEN was refused: {error}");
         }
         let (text, sqlstate) = (error.message.as_str(), error.sqlstate.as_str());
         let refusal = ServerMessage::postgres_error(text, sqlstate, channel, None);
@@ -362,7 +362,7 @@ impl Hub {
 
     fn announce(&mut self, status: PostgresStatus) {
         if self.postgres.announce(status) {
-            tracing::debug!("clients are told that PostgreSQL is {status:?}");
+            tracing::debug!(target: "alle::postgres", "clients are told: {status:?}");
             self.metrics.statuses += self.clients.open_count() as u64;
             let message = ServerMessage::Status { postgres: status };
             let (clients, delivery) = (&self.clients, &mut self.delivery);

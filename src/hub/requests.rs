@@ -3,6 +3,8 @@
 //! What becomes of a head is `judge`'s to say, the order of the answers `exchange`'s; a connection
 //! that becomes a client's is `input`'s from there on, and a publish `publishes`'s.
 
+use std::{net::IpAddr, time::Duration};
+
 use super::{
     Action, Disconnect, Hub,
     answer::Answer,
@@ -10,15 +12,20 @@ use super::{
     eviction::EvictionClass,
     exchange::{Exchange, Step},
     judge::{Judge, Judged},
+    log::End,
     reply::Reply,
     site::Report,
     unlisten_delay::Parting,
     work::message_units,
 };
 use crate::{
-    access::visitor::{Verdict, Visitor},
+    access::{
+        Credential,
+        visitor::{Verdict, Visitor},
+    },
     http::{
         body::Framing,
+        proxy_protocol::{self, PREAMBLE_BYTES_MAX},
         request::{self, Request},
         response::Status,
     },
@@ -48,10 +55,89 @@ impl Hub {
     /// Says in the log why a client is refused, unless others of the kind were within the second.
     pub(super) fn log_refusal(&mut self, slot: u32, status: Status, reason: &str) {
         let (peer, now) = (self.endpoints.peer(slot), self.clock.now());
-        self.refusals.log(status, reason, peer, now);
+        self.log.refusals.log(status, reason, peer, now);
+    }
+
+    /// Says in the log that a connection is a client's from now on.
+    pub(super) fn log_beginning(&self, slot: u32) {
+        let address = self.endpoints.peer(slot).map(tracing::field::display);
+        let transport = tracing::field::debug(self.clients.transport(slot));
+        tracing::debug!(target: "alle::client", client = slot, address, transport, "a client came");
+    }
+
+    /// Says in the log how a client ended, by a close frame with `code` or without one.
+    pub(super) fn log_end(&mut self, slot: u32, code: Option<u16>, reason: &'static str) {
+        let credential = self.clients.credential(slot);
+        let end = End {
+            address: self.endpoints.peer(slot),
+            identity: credential.and_then(Credential::identity),
+            code,
+            reason,
+        };
+        let channels = self.channels.links().of_client(slot);
+        let counted = channels.map(|key| self.channels.counted(key));
+        let (now, metrics) = (self.clock.now(), &mut self.metrics);
+        self.log.clients.end(slot, &end, counted, now, metrics);
+    }
+
+    /// A connection is let go, since its proxy does not say for whom it is.
+    pub(super) fn refuse_unheard(&mut self, peer: Option<IpAddr>, reason: &str) {
+        self.metrics.preambles_refused += 1;
+        self.log
+            .refusals
+            .log_preamble(reason, peer, self.clock.now());
     }
 
     // ---- heads
+
+    /// The connection came with a certificate that was verified: its holder has this name, and it ends
+    /// at this time since 1970. It counts as a token does.
+    pub fn handle_certificate(&mut self, client: ClientId, identity: &str, ends_at: Duration) {
+        if self.is_current(client) {
+            let certificate = Credential::of_certificate(identity, ends_at);
+            self.authorization
+                .note_certificate(client.slot, certificate);
+        }
+    }
+
+    /// A client speaks in clear text where it has to speak TLS: it is told so, as clearly, and the
+    /// connection ends.
+    pub fn handle_clear_text(&mut self, client: ClientId) {
+        if self.is_current(client) {
+            self.metrics.tls_clear += 1;
+            let answer = Answer::refusal(Status::BadRequest, CLEAR_TEXT);
+            self.respond(client.slot, &answer);
+        }
+    }
+
+    /// The next bytes of a connection came; how many of them are of its proxy's preamble, and not of the
+    /// client. The others go where they went without one. `None`: all of them, and the preamble goes on,
+    /// or the connection is let go.
+    pub fn handle_preamble(&mut self, client: ClientId, input: &[u8]) -> Option<usize> {
+        let slot = client.slot;
+        if !self.is_current(client) || !self.endpoints.awaits_preamble(slot) {
+            return Some(0);
+        }
+        let mut whole = self.clients.take_head(slot).unwrap_or_default();
+        let before = whole.len();
+        whole.extend_from_slice(&input[..input.len().min(PREAMBLE_BYTES_MAX)]);
+        match proxy_protocol::parse(&whole) {
+            Ok(None) => {
+                self.clients.keep_head(slot, whole);
+                None
+            }
+            Ok(Some(preamble)) => {
+                self.endpoints.note_preamble(slot, preamble.client);
+                self.room.note_address(slot, self.endpoints.limited(slot));
+                Some(preamble.bytes - before)
+            }
+            Err(error) => {
+                self.refuse_unheard(self.endpoints.peer(slot), &error.to_string());
+                self.drop_client(slot, Disconnect::Drop);
+                None
+            }
+        }
+    }
 
     /// The first bytes of a connection, which may be a head.
     pub(super) fn handle_head(&mut self, slot: u32, input: &mut [u8]) {
@@ -90,6 +176,8 @@ impl Hub {
 
     /// What becomes of a request that was read.
     fn reply(&mut self, slot: u32, request: &Request<'_>) -> Reply {
+        self.endpoints.note_request(slot, &request.fields);
+        self.room.note_address(slot, self.endpoints.limited(slot));
         let mut judge = Judge {
             slot,
             clients: &self.clients,
@@ -102,7 +190,7 @@ impl Hub {
             authorization: &mut self.authorization,
             room: &mut self.room,
             asking: &mut self.asking,
-            refusals: &mut self.refusals,
+            refusals: &mut self.log.refusals,
             retries: &mut self.retries,
             work: &mut self.work,
             metrics: &mut self.metrics,
@@ -110,12 +198,23 @@ impl Hub {
         let judged = judge.judge(request);
         // An answer is for this request alone.
         self.asking.forget(slot);
-        match judged {
+        let mut reply = match judged {
             Judged::Reply(reply) => reply,
             Judged::Report { of, is_head_only } => {
                 Reply::Respond(self.report(of).head_only(is_head_only))
             }
+        };
+        if let Reply::Respond(answer) = &mut reply {
+            // By the time that it is sent, another client may ask on the connection.
+            if let Some(reason) = answer.refusal.take() {
+                self.log_refusal(slot, answer.status, &reason);
+            }
         }
+        if reply.takes_over() {
+            let now = self.clock.now();
+            self.log.clients.begin(slot, &request.fields, now);
+        }
+        reply
     }
 
     fn report(&self, of: Report) -> Answer {
@@ -189,6 +288,9 @@ impl Hub {
         let mut is_new = !exchange.is_inside_request();
         let mut at = 0;
         loop {
+            if !exchange.is_inside_request() {
+                self.endpoints.forget_request(slot);
+            }
             self.flush_answers(slot, &mut exchange);
             if exchange.is_last() || self.keep_requests(slot, &exchange, &input[at..]) {
                 break;
@@ -347,3 +449,5 @@ impl Hub {
         }
     }
 }
+
+const CLEAR_TEXT: &str = "this port speaks TLS: use wss://";

@@ -35,7 +35,7 @@ impl Room {
         }
     }
 
-    /// A connection comes from this address.
+    /// A connection comes from this address, or the client on it, as far as that counts.
     pub(super) fn note_address(&mut self, slot: u32, peer: Option<IpAddr>) {
         self.address_limit.note(slot, peer);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Page, group::GroupSettings};
 use crate::{
-    access::{Access, origins::OriginPolicy},
+    access::{Access, origins::OriginPolicy, proxies::TrustedProxies},
     channel::Channel,
     config::Limits,
     metrics::Process,
@@ -25,6 +25,8 @@ pub struct Settings {
     pub function: Option<FunctionName>,
     /// Which web pages may talk to the admin address, where there is one.
     pub admin_origins: Option<OriginPolicy>,
+    /// Whom it believes about the addresses of clients.
+    pub proxies: TrustedProxies,
     /// The page at `GET /` and the module at `GET /alle.js`.
     pub page: Option<Page>,
     /// Listened to from the start.

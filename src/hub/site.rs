@@ -61,6 +61,8 @@ pub(super) enum Wanted<'a> {
         /// `Sec-WebSocket-Key`
         key: &'a str,
     },
+    /// A WebSocket, by a handshake that lost something on its way.
+    Lost(Lost),
     /// Events.
     Events,
     /// Events, for whose connection no descriptor is left.
@@ -70,6 +72,23 @@ pub(super) enum Wanted<'a> {
         /// As it was sent.
         segment: &'a str,
     },
+}
+
+/// What a proxy did to a handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    status: Status,
+    pub(super) what: &'static str,
+    /// And what to do about it.
+    pub(super) why: &'static str,
+}
+
+impl Lost {
+    /// What the client is told.
+    pub(super) fn answer(self) -> Answer {
+        let Self { status, what, why } = self;
+        Answer::refusal(status, what).with_body(format!("{what}: {why}\n"))
+    }
 }
 
 /// What the hub is asked about itself.
@@ -285,7 +304,9 @@ impl Site {
             Upgrade::Malformed => {
                 Answer::refusal(Status::BadRequest, "malformed WebSocket handshake")
             }
-            Upgrade::Dropped => Answer::refusal(Status::UpgradeRequired, UPGRADE_DROPPED),
+            Upgrade::Dropped => return Wanted::Lost(UPGRADE_DROPPED),
+            Upgrade::Unconnected => return Wanted::Lost(CONNECTION_DROPPED),
+            Upgrade::Http10 => return Wanted::Lost(HTTP_1_0),
         })
     }
 
@@ -327,9 +348,22 @@ fn publish_segment(path: &str) -> Option<&str> {
 }
 
 /// Told by the key, which nothing but a handshake has.
-const UPGRADE_DROPPED: &str = "a WebSocket handshake without Upgrade: a proxy in between did not \
-     pass it on (nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and \
-     proxy_set_header Connection \"upgrade\")";
+const UPGRADE_DROPPED: Lost = Lost {
+    status: Status::UpgradeRequired,
+    what: "a WebSocket handshake without Upgrade",
+    why: "a proxy in between did not pass it on (nginx needs proxy_http_version 1.1, \
+          proxy_set_header Upgrade $http_upgrade and proxy_set_header Connection \"upgrade\")",
+};
+const CONNECTION_DROPPED: Lost = Lost {
+    status: Status::BadRequest,
+    what: "a WebSocket handshake without Connection: Upgrade",
+    why: "a proxy in between did not pass it on (nginx needs proxy_set_header Connection \"upgrade\")",
+};
+const HTTP_1_0: Lost = Lost {
+    status: Status::UpgradeRequired,
+    what: "a WebSocket handshake in HTTP/1.0, which has no upgrades",
+    why: "a proxy in between speaks it (nginx needs proxy_http_version 1.1)",
+};
 const NOT_FOUND: &str = "not found\n";
 const VARY: &str = "Vary: Origin\r\n";
 /// Why a connection that came too late is refused.

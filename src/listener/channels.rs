@@ -102,6 +102,7 @@ impl Channels {
             }
             Err(error) => {
                 tracing::warn!(
+                    target: "alle::postgres",
                     channel = self.interests.name(key).as_str(),
                     "PostgreSQL refused to LISTEN: {error}"
                 );

@@ -133,7 +133,10 @@ impl Listening {
                 Ok(Flow::GoOn | Flow::Ending(_)) => {}
                 Ok(Flow::End) => break,
                 Err(error) => {
-                    tracing::error!("the listener cannot wait for its sockets: {error}");
+                    tracing::error!(
+                        target: "alle::postgres",
+                        "the listener cannot wait for its sockets: {error}"
+                    );
                     break;
                 }
             }

@@ -94,7 +94,9 @@ metrics! {
             handshakes_evicted: u64 = 0 => "handshakes_full",
                 "the oldest of 4,096 unfinished handshakes (503), or of those for which there is \
                  no room beyond `--max-clients` and 32 more";
-            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address"
+            admin_evicted: u64 = 0 => "admin_full", "more than 16 at the admin address";
+            preambles_refused: u64 = 0 => "preamble",
+                "under `--proxy-protocol`: no proxy that is trusted, or no sound preamble"
         };
     Counter alle_tls_handshakes_total {outcome} "TLS handshakes of clients."
         "A connection that ends before its handshake does is none."
@@ -116,6 +118,9 @@ metrics! {
     Counter alle_closes_total {reason} "Clients that left, or were closed, by why."
         "`lost` is a socket that ended without a close frame."
         counted { closes: Tally<&'static str, { close::LABELS.len() }> = Tally::new(close::LABELS) };
+    Counter alle_client_log_lines_omitted_total "Clients that left without a line in the log."
+        "Since 50 others had one in the same second."
+        counted { client_lines_omitted: u64 = 0 };
     Counter alle_errors_total {code} "Errors told to clients, by code."
         "Each is an `error` message; the codes are those of the protocol."
         counted {

@@ -219,7 +219,7 @@ impl Acceptor {
 
     fn complain(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!("cannot accept connections for now: {error}");
+            tracing::warn!(target: "alle::client", "cannot accept connections for now: {error}");
         }
     }
 

@@ -271,7 +271,10 @@ impl BackendSockets {
         let leaver = self.leavers[role.index()].as_mut();
         if let (Some(leaver), Some(departure)) = (leaver, backend.departure(role)) {
             if let Err(error) = leaver.cancel(departure, role, registry) {
-                tracing::debug!("{role} session: no CancelRequest was sent: {error}");
+                tracing::debug!(
+                    target: "alle::postgres",
+                    "{role} session: no CancelRequest was sent: {error}"
+                );
             }
         }
     }

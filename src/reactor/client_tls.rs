@@ -182,7 +182,7 @@ impl ClientTls {
             Received::End => Input::End,
             Received::Failed(error) => {
                 metrics.tls_failed += u64::from(was_shaking);
-                tracing::debug!(client = slot, "TLS: {error}");
+                tracing::debug!(target: "alle::bridge", client = slot, "TLS: {error}");
                 Input::Lost
             }
             Received::Lost => Input::Lost,

@@ -53,7 +53,7 @@ impl ClientSockets {
         let token = Source::Client(client).token();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = registry.register(&mut stream, token, interest) {
-            tracing::warn!("cannot watch a connection: {error}");
+            tracing::warn!(target: "alle::client", "cannot watch a connection: {error}");
             hub.handle_client_closed(client);
             return;
         }
@@ -146,7 +146,10 @@ impl ClientSockets {
             Ok(0) if hub.handle_client_finished(client) => {}
             Ok(0) => self.lose(client, hub),
             Ok(bytes) => {
-                hub.handle_client_input(client, &mut buffer[..bytes]);
+                // Whatever is to be taken off the client's bytes comes behind the proxy's.
+                if let Some(of_proxy) = hub.handle_preamble(client, &buffer[..bytes]) {
+                    hub.handle_client_input(client, &mut buffer[of_proxy..bytes]);
+                }
                 // A short read has emptied the socket (epoll(7)), unless its end is behind it.
                 return bytes == buffer.len() || self.flags[slot] & ENDED != 0;
             }

@@ -93,11 +93,11 @@ impl Reactor {
         match files.read() {
             Ok(credentials) => {
                 self.hub.handle_credentials(credentials);
-                tracing::info!("{contents} were read again");
+                tracing::info!(target: "alle::bridge", "{contents} were read again");
                 Ok(())
             }
             Err(error) => {
-                tracing::error!("{contents} stay as they were: {error}");
+                tracing::error!(target: "alle::bridge", "{contents} stay as they were: {error}");
                 Err(error)
             }
         }

@@ -60,9 +60,19 @@ impl Reactor {
         // short.
         let is_over = !hang_ups.is_empty() && self.terminal.has_gone();
         if !hang_ups.is_empty() && !is_over {
+            if !std::mem::replace(&mut self.has_told_reload, true) {
+                tracing::info!(
+                    target: "alle::bridge",
+                    "SIGHUP reads files of tokens, keys and certificates: the configuration holds \
+                     until the next start"
+                );
+            }
             let has_files = self.credential_files.is_some() || self.clients.has_tls();
             if !has_files && !self.hub.has_function() {
-                tracing::info!("SIGHUP: there is no token file to read again");
+                tracing::info!(
+                    target: "alle::bridge",
+                    "SIGHUP: there is no token file to read again"
+                );
             }
             // Whoever sent the signal reads the log.
             let _read = self.reread_credentials();

@@ -50,6 +50,7 @@ impl KeyFiles {
                 self.complained = true;
                 let path = path.display();
                 tracing::warn!(
+                    target: "alle::bridge",
                     "anybody on this machine can read {path}, and sign tokens: chmod o-r {path}"
                 );
             }
@@ -70,6 +71,7 @@ fn add(path: &Path, is_set: bool, keys: &mut Keys) -> Result<bool, KeyFileCause>
     if passed_over > 0 {
         let path = path.display();
         tracing::warn!(
+            target: "alle::bridge",
             "{passed_over} of the keys in {path} are passed over: they are not for signatures by \
              HS256, RS256, PS256, ES256 or EdDSA"
         );

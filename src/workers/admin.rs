@@ -113,7 +113,10 @@ impl Admin {
                         ErrorKind::Interrupted | ErrorKind::ConnectionAborted
                     ) => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept at the admin address for now: {error}");
+                    tracing::warn!(
+                        target: "alle::bridge",
+                        "cannot accept at the admin address for now: {error}"
+                    );
                     // The oldest one has to give its descriptor.
                     if !self.visits.is_empty() {
                         self.visits.remove(0);

@@ -45,7 +45,10 @@ impl Program {
         let file = File::open(&self.path)
             .inspect_err(|error| {
                 let path = self.path.display();
-                tracing::warn!("{path}: {error}: the workers stay with the program that runs");
+                tracing::warn!(
+                    target: "alle::bridge",
+                    "{path}: {error}: the workers stay with the program that runs"
+                );
             })
             .ok()?;
         let identity = |file: &File| file.metadata().map(|it| (it.dev(), it.ino(), it.mtime()));

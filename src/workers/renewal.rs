@@ -70,7 +70,10 @@ impl Renewal {
             match reopened.and_then(|socket| seat.renew(program, socket, now)) {
                 Ok(id) => self.fresh = Some(id),
                 Err(error) => {
-                    tracing::error!("worker {number} cannot be renewed: {error}");
+                    tracing::error!(
+                        target: "alle::bridge",
+                        "worker {number} cannot be renewed: {error}"
+                    );
                     return Progress::GivenUp;
                 }
             }
@@ -99,6 +102,7 @@ impl Renewal {
             }
             Some(_) if now >= self.deadline => {
                 tracing::error!(
+                    target: "alle::bridge",
                     "worker {number} is not renewed: its successor {id} was not ready within {} s",
                     READY_TIMEOUT.as_secs()
                 );

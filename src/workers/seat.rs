@@ -134,7 +134,10 @@ impl Seat {
         for process in self.processes_mut() {
             if process.is_hung(now) {
                 let id = process.id();
-                tracing::error!("worker {number} (process {id}) does not answer, and is killed");
+                tracing::error!(
+                    target: "alle::bridge",
+                    "worker {number} (process {id}) does not answer, and is killed"
+                );
                 process.kill();
             }
         }
@@ -158,9 +161,15 @@ impl Seat {
                 self.ended.add_counters(process.page());
                 let id = process.id();
                 if is_expected {
-                    tracing::info!("worker {number} (process {id}) has gone: {how}");
+                    tracing::info!(
+                        target: "alle::bridge",
+                        "worker {number} (process {id}) has gone: {how}"
+                    );
                 } else {
-                    tracing::error!("worker {number}: its successor {id} ended: {how}");
+                    tracing::error!(
+                        target: "alle::bridge",
+                        "worker {number}: its successor {id} ended: {how}"
+                    );
                 }
             }
         }
@@ -179,7 +188,10 @@ impl Seat {
         let up = process.up(now);
         let after = Seconds(up);
         if self.successor.is_some() {
-            tracing::error!("worker {number} (process {id}) ended after {after}: {how}");
+            tracing::error!(
+                target: "alle::bridge",
+                "worker {number} (process {id}) ended after {after}: {how}"
+            );
             self.current = self.successor.take();
             return;
         }
@@ -187,6 +199,7 @@ impl Seat {
             Next::Again(delay) => {
                 let again = Seconds(delay);
                 tracing::error!(
+                    target: "alle::bridge",
                     "worker {number} (process {id}) ended after {after}: {how}; it is started again \
                      in {again}"
                 );
@@ -200,6 +213,7 @@ impl Seat {
     fn give_up(&mut self, why: &str) {
         let (number, count) = (self.number(), self.tries.count());
         tracing::error!(
+            target: "alle::bridge",
             "worker {number} {why}; that was {count} times within 10 s of its start: it is given up, \
              and its socket closed"
         );
@@ -211,7 +225,10 @@ impl Seat {
     pub(super) fn close_socket(&self) {
         // Whoever else has it, a process that hangs say, has it closed, too (shutdown(2)).
         if let Err(error) = shutdown(&self.socket, Shutdown::Read) {
-            tracing::debug!("the socket of worker {} stays: {error}", self.number());
+            tracing::debug!(
+                target: "alle::bridge",
+                "the socket of worker {} stays: {error}", self.number()
+            );
         }
     }
 
@@ -244,6 +261,7 @@ impl Seat {
             Next::Again(delay) => {
                 let (number, again) = (self.number(), Seconds(delay));
                 tracing::error!(
+                    target: "alle::bridge",
                     "worker {number} cannot be started: {error}; it is tried again in {again}"
                 );
                 self.start_at = Some(now + delay);
@@ -254,7 +272,10 @@ impl Seat {
 
     fn spawn(&self, program: &Program, now: Instant) -> std::io::Result<Process> {
         let process = Process::start(program, &self.socket, self.place.clone(), now)?;
-        tracing::info!("worker {} is process {}", self.number(), process.id());
+        tracing::info!(
+            target: "alle::bridge",
+            "worker {} is process {}", self.number(), process.id()
+        );
         Ok(process)
     }
 
@@ -357,7 +378,10 @@ impl Seat {
         let number = self.number();
         for process in self.processes_mut() {
             let id = process.id();
-            tracing::error!("worker {number} (process {id}) did not stop in time, and is killed");
+            tracing::error!(
+                target: "alle::bridge",
+                "worker {number} (process {id}) did not stop in time, and is killed"
+            );
             process.kill();
             was_there = true;
         }

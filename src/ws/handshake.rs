@@ -28,6 +28,10 @@ pub enum Upgrade<'a> {
     Malformed,
     /// One whose `Upgrade` was lost on the way: nothing else has a `Sec-WebSocket-Key`.
     Dropped,
+    /// One without `Connection: Upgrade`, and otherwise sound, to be answered with 400.
+    Unconnected,
+    /// One in HTTP/1.0, whose `Upgrade` is to be ignored (RFC 9110, 7.8).
+    Http10,
 }
 
 impl<'a> Upgrade<'a> {
@@ -41,8 +45,10 @@ impl<'a> Upgrade<'a> {
                 Self::None
             };
         }
-        let is_get = request.method == Method::Get && request.is_http_1_1;
-        if is_get && request.body == Framing::None {
+        let is_get = request.method == Method::Get;
+        if is_get && !request.is_http_1_1 && fields.has("Sec-WebSocket-Key") {
+            Self::Http10
+        } else if is_get && request.is_http_1_1 && request.body == Framing::None {
             Self::read(fields)
         } else {
             Self::Malformed
@@ -57,8 +63,12 @@ impl<'a> Upgrade<'a> {
             Err(_) => return Self::Malformed,
         }
         match fields.single("Sec-WebSocket-Key") {
-            Ok(Some(key)) if is_key(key) && fields.has_token("Connection", "upgrade") => {
-                Self::WebSocket { key }
+            Ok(Some(key)) if is_key(key) => {
+                if fields.has_token("Connection", "upgrade") {
+                    Self::WebSocket { key }
+                } else {
+                    Self::Unconnected
+                }
             }
             Ok(Some(_) | None) | Err(_) => Self::Malformed,
         }

@@ -130,9 +130,9 @@ fn handshakes() {
         (&[("Sec-WebSocket-Version", "013")], Upgrade::WrongVersion),
         (&[("Sec-WebSocket-Version", "13, 8")], Upgrade::WrongVersion),
         (&[VERSION, VERSION], Upgrade::Malformed),
-        (&[("Connection", "(left out)")], Upgrade::Malformed),
-        (&[("Connection", "close")], Upgrade::Malformed),
-        (&[("Connection", "upgraded")], Upgrade::Malformed),
+        (&[("Connection", "(left out)")], Upgrade::Unconnected),
+        (&[("Connection", "close")], Upgrade::Unconnected),
+        (&[("Connection", "upgraded")], Upgrade::Unconnected),
         (&[("Sec-WebSocket-Key", "(left out)")], Upgrade::Malformed),
         (&[("Sec-WebSocket-Key", "")], Upgrade::Malformed),
         (&[KEY_FIELD, KEY_FIELD], Upgrade::Malformed),
@@ -162,7 +162,7 @@ fn handshakes() {
         assert_eq!(upgrade(&head), Upgrade::Malformed, "{method}");
     }
     let head = with(&[]).replacen("HTTP/1.1", "HTTP/1.0", 1);
-    assert_eq!(upgrade(&head), Upgrade::Malformed);
+    assert_eq!(upgrade(&head), Upgrade::Http10);
 }
 
 /// The bytes behind the head are WebSocket input.

@@ -9,6 +9,7 @@ mod secured;
 
 use std::{
     io::{Read, Write},
+    net::TcpStream,
     process::Command,
     sync::Arc,
 };
@@ -37,6 +38,35 @@ fn a_client_speaks_wss_as_it_speaks_ws() {
     database.sql().run("NOTIFY a, 'of another'");
     assert_eq!(client.payload(), "of another");
     client.close();
+}
+
+/// The proxy's preamble is in front of TLS, in one piece with its first record or byte by byte.
+#[test]
+fn a_preamble_comes_before_tls_and_its_client_is_known() {
+    let arguments = ["--trusted-proxy", "127.0.0.1", "--proxy-protocol"];
+    let secured = Secured::start_without_postgres(&arguments);
+    let preamble = b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 443\r\n";
+    let by_bytes = secured.by_single_bytes();
+    for mut stream in [
+        TcpStream::connect(secured.bridge.address).unwrap(),
+        by_bytes,
+    ] {
+        stream.write_all(preamble).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let connection = rustls::ClientConnection::new(secured.files.shared_config(), name);
+        let mut tls = rustls::StreamOwned::new(connection.unwrap(), stream);
+        let request = "GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n\r\n";
+        tls.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        tls.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+    secured.bridge.wait_for_log("refused 192.0.2.1 with 403: ");
+    let mut raw = Raw::open(secured.bridge.address);
+    raw.write(&[preamble, &b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"[..]].concat());
+    let answer = raw.response("GET");
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("use wss://"), "{answer:?}");
 }
 
 #[test]
@@ -368,7 +398,7 @@ fn the_admin_address_speaks_tls_where_it_is_told_to() {
     let mut raw = Raw::open(admin);
     raw.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(raw.response("GET").status, 400);
-    let stream = std::net::TcpStream::connect(admin).unwrap();
+    let stream = TcpStream::connect(admin).unwrap();
     let config = secured.files.shared_config();
     let Wire::Tls(mut tls) = Wire::secured(stream, &config, "localhost").unwrap() else {
         unreachable!()

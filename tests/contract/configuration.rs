@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{
-    harness::{Bridge, Database, NO_POSTGRES},
+    harness::{Bridge, Database, NO_POSTGRES, wait_until},
     program::{alle_with, run},
 };
 
@@ -221,4 +221,31 @@ fn a_file_that_a_start_cannot_read_is_named() {
     assert_eq!(code, Some(2));
     let expected = "alle: configuration file /nowhere/alle.toml: No such file or directory";
     assert!(stderr.starts_with(expected), "{stderr}");
+}
+
+#[test]
+fn what_sighup_does_not_read_again_is_told_once() {
+    let directory = directory(&[
+        (
+            "alle.toml",
+            "ws-bind-addr = '127.0.0.1:0'\ntoken-file = 'tokens'\n",
+        ),
+        ("tokens", "a-token-of-enough-characters\n"),
+    ]);
+    let config = path(&directory, "alle.toml");
+    let bridge = Bridge::run_as_it_is(alle_with(&[
+        "serve",
+        "-p",
+        NO_POSTGRES,
+        "--config",
+        &config,
+    ]));
+    for count in 1..=2 {
+        bridge.signal("HUP");
+        wait_until("the tokens were read again", || {
+            bridge.log().matches(" were read again").count() == count
+        });
+    }
+    let told = bridge.log().matches("holds until the next start").count();
+    assert_eq!(told, 1, "{}", bridge.log());
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    harness::{Bridge, NO_POSTGRES, PATIENCE, wait_until, wrapped},
-    raw::{Raw, TEXT},
+    harness::{Bridge, Database, NO_POSTGRES, PATIENCE, wait_until, wrapped},
+    raw::{CLOSE, Raw, TEXT, upgrade_request},
 };
 
 /// It takes a listening socket, so that nobody has to read its address in the log.
@@ -188,6 +188,87 @@ fn a_server_cannot_write_a_line_of_the_log() {
     let url = format!("host=127.0.0.1 port={port} user=u dbname=d sslmode=disable");
     let bridge = Bridge::serve(&url, &[]);
     bridge.wait_for_log("no\\n2026-01-01 forged\\r\\u{1b}[2J");
+}
+
+/// Everybody is who it says.
+const WHOSE_NAME_IS_ITS_TOKEN: &str = "
+    CREATE SCHEMA auth;
+    CREATE FUNCTION auth.bearer(token text, address text, path text)
+        RETURNS TABLE (identity text, subscribe text[], publish text[], expires timestamptz)
+        LANGUAGE sql STABLE
+        AS 'SELECT bearer.token, NULL::text[], NULL::text[], NULL::timestamptz';
+";
+
+/// The lines of a log without times, ports and spans, and without those about PostgreSQL, whose order is
+/// its own.
+fn comparable(log: &str) -> String {
+    let lines = log.lines().filter(|it| !it.contains(" alle::postgres: "));
+    let words = lines.map(|line| {
+        let words = line.split_whitespace().skip(1).map(|word| {
+            let is_number = word.starts_with("seconds=") || word.starts_with("ws://");
+            let name = word.split(['=', ':']).next().unwrap();
+            if is_number { name } else { word }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    });
+    words.collect::<Vec<_>>().join("\n")
+}
+
+/// The block of docs/operating.md and the log of this test have the same lines, but for times and ports.
+#[test]
+fn the_log_in_the_docs_is_one_of_the_program() {
+    let database = Database::create();
+    database.sql().run(WHOSE_NAME_IS_ITS_TOKEN);
+    let arguments = [
+        "--auth-function",
+        "auth.bearer",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
+    let mut bridge = Bridge::start_with(&database.url(), &arguments);
+    let come = |token: &str, headers: &str| {
+        let headers = format!("Authorization: Bearer {token}\r\n{headers}");
+        let mut raw = Raw::open(bridge.address);
+        raw.write(upgrade_request(bridge.address, "/ws", &headers).as_bytes());
+        (raw.response("GET").status, raw)
+    };
+    let left = |count| {
+        wait_until("the line is there", || {
+            bridge.log().matches("a client left").count() == count
+        });
+    };
+    let browser = "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0\r\n\
+                   X-Forwarded-For: 192.0.2.1\r\n";
+    let (_, mut ann) = come("ann", browser);
+    ann.send(TEXT, br#"{"type":"subscribe","channel":"orders"}"#);
+    assert!(ann.text().contains("subscribed"));
+    let mut sql = database.sql();
+    for number in ["1", "2"] {
+        sql.notify("orders", number);
+        assert!(ann.text().contains("notification"));
+    }
+    ann.send(CLOSE, &1000_u16.to_be_bytes());
+    left(1);
+    let (_, bob) = come(
+        "bob",
+        "User-Agent: alle/0.1.0\r\nX-Forwarded-For: 192.0.2.2\r\n",
+    );
+    drop(bob);
+    left(2);
+    let (status, _) = come(
+        "",
+        "X-Forwarded-For: 203.0.113.9\r\nSec-WebSocket-Version: 8\r\n",
+    );
+    assert_eq!(status, 400);
+    bridge.wait_for_log("refused 203.0.113.9 with 400");
+    let (_, _stays) = come("carol", "X-Forwarded-For: 192.0.2.3\r\n");
+    bridge.signal("TERM");
+    assert_eq!(bridge.wait_for_exit().0, Some(0));
+    let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md"));
+    let docs = docs.unwrap();
+    let (_, block) = docs.split_once("\n```log\n").expect("there is a block");
+    let (block, _) = block.split_once("```").expect("it ends");
+    assert_eq!(comparable(&bridge.log()), comparable(block));
 }
 
 /// What a stranger sends is in a string of it, and commands nothing.

@@ -4,7 +4,10 @@
 pub mod proxy;
 
 use std::{
+    fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
     sync::mpsc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -46,17 +49,21 @@ impl Scene {
 
     /// With a change of the proxy's configuration.
     fn start_with(kind: Kind, change: impl Fn(String) -> String) -> Self {
+        Self::start_as(kind, change, &[])
+    }
+
+    /// And with more options of the bridges.
+    fn start_as(kind: Kind, change: impl Fn(String) -> String, more: &[&str]) -> Self {
         let database = Database::create();
-        let one = bridge(&database, "127.0.0.1:0", "127.0.0.1:0");
+        let bridge = |address: &str, health: &str| bridge(&database, (address, health), more);
+        let one = bridge("127.0.0.1:0", "127.0.0.1:0");
         let two = match kind {
             Kind::Caddy => {
                 // On another machine: the port is the same.
                 let health = format!("127.0.0.2:{}", one.1.port());
-                bridge(&database, "127.0.0.2:0", &health)
+                bridge("127.0.0.2:0", &health)
             }
-            Kind::Nginx | Kind::Haproxy | Kind::Apache => {
-                bridge(&database, "127.0.0.1:0", "127.0.0.1:0")
-            }
+            Kind::Nginx | Kind::Haproxy | Kind::Apache => bridge("127.0.0.1:0", "127.0.0.1:0"),
         };
         let addresses = [&one, &two].map(|(bridge, health)| (bridge.address, *health));
         let configuration = change(kind.configuration().to_owned());
@@ -103,12 +110,17 @@ impl Scene {
 }
 
 /// One with the options of the docs, on this machine's address and with this one for its health.
-fn bridge(database: &Database, address: &str, health: &str) -> (Bridge, SocketAddr) {
+fn bridge(
+    database: &Database,
+    (address, health): (&str, &str),
+    more: &[&str],
+) -> (Bridge, SocketAddr) {
     let docs = include_str!("../../docs/proxies.md");
     let (_, options) = docs.split_once("--admin-addr 127.0.0.1:9080 ").unwrap();
     let mut command = alle_with(&["serve", "-w", address, "--admin-addr", health]);
     command.args(["-p", &database.url()]);
     command.args(options.lines().next().unwrap().split(' '));
+    command.args(more);
     let bridge = Bridge::run(command);
     let line = bridge.wait_for_log("health and metrics are at http://");
     let health = line.rsplit("http://").next().unwrap();
@@ -161,6 +173,7 @@ through_each_proxy![
     a_drain_leads_everybody_to_the_other_bridge,
     nobody_is_cut_for_silence,
     a_page_of_the_site_is_at_home,
+    a_bridge_knows_who_asks,
 ];
 
 /// Clients that come back wherever a bridge is: every other one by events, each in a thread.
@@ -407,6 +420,11 @@ mod behaviours {
         assert_eq!(stream.payload(), "after a silence");
     }
 
+    pub fn a_bridge_knows_who_asks(kind: Kind) {
+        let scene = Scene::start(kind);
+        check_address(&scene, "/live/publish/c");
+    }
+
     pub fn a_page_of_the_site_is_at_home(kind: Kind) {
         let mut scene = Scene::start(kind);
         // A browser has six connections.
@@ -451,6 +469,156 @@ fn visit(scene: &mut Scene, scheme: &str, count: usize) {
     for log in each.as_array().unwrap() {
         assert_eq!(log, expected);
     }
+}
+
+/// A client is refused, and a bridge says which; whatever the client says of itself is not believed.
+fn check_address(scene: &Scene, path: &str) {
+    let mut raw = Raw::open_from("127.0.0.7", scene.proxy.address);
+    let forged = "X-Forwarded-For: 192.0.2.66\r\nForwarded: for=192.0.2.66\r\n";
+    raw.write(
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {HOST}\r\nOrigin: http://evil.example.com\r\n{forged}\
+             Content-Length: 1\r\n\r\nx"
+        )
+        .as_bytes(),
+    );
+    assert_eq!(raw.response("POST").status, 403);
+    let said = |bridge: &Bridge| bridge.log().contains("refused 127.0.0.7 with 403: ");
+    wait_until("a bridge has logged it", || scene.bridges.iter().any(said));
+}
+
+/// It passes the bytes on as they are.
+#[test]
+#[ignore = "needs haproxy: make proxies"]
+fn a_bridge_knows_who_asks_by_a_preamble() {
+    let blocks = || Kind::Haproxy.blocks();
+    for version in ["send-proxy-v2", "send-proxy"] {
+        let change = |whole: String| {
+            let (before, _) = whole.split_once("frontend app").unwrap();
+            let listen = blocks().nth(1).unwrap();
+            assert!(listen.contains("send-proxy-v2"));
+            before.to_owned() + &listen.replace("send-proxy-v2", version)
+        };
+        let scene = Scene::start_as(Kind::Haproxy, change, &["--proxy-protocol"]);
+        check_address(&scene, "/publish/c");
+        let mut client = Client::connect_as(scene.proxy.address, &format!("ws://{HOST}/ws"));
+        client.subscribe("c");
+        let mut raw = Raw::open(scene.proxy.address);
+        let request =
+            format!("POST /publish/c HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1\r\n\r\nx");
+        raw.write(request.as_bytes());
+        assert_eq!(raw.response("POST").status, 200);
+        assert_eq!(client.payload(), "x");
+        // Nobody gets past it.
+        let mut stranger = Raw::open_from("127.0.0.9", scene.bridges[0].address);
+        stranger.expect_end();
+    }
+}
+
+/// One of deploy/haproxy, with free ports in the place of its own, and its files beside it.
+fn deployed(directory: &Path, name: &str, text: &str, ports: [&str; 2]) -> (Bridge, SocketAddr) {
+    let ports = ports.map(|port| format!("127.0.0.1:{port}\""));
+    let text = ports.iter().fold(text.to_owned(), |text, port| {
+        assert!(text.contains(port), "{name}: {port}");
+        text.replace(port, "127.0.0.1:0\"")
+    });
+    let path = directory.join(name);
+    fs::write(&path, text).unwrap();
+    let bridge = Bridge::run(alle_with(&["serve", "--config", path.to_str().unwrap()]));
+    let line = bridge.wait_for_log("health and metrics are at http://");
+    let health = line
+        .rsplit("http://")
+        .next()
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    (bridge, health)
+}
+
+/// The files of deploy/haproxy, but for ports: a client goes on at the other bridge when its own is
+/// stopped.
+#[test]
+#[ignore = "needs haproxy: make proxies"]
+fn two_bridges_behind_haproxy_as_they_are_deployed() {
+    let database = Database::create();
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("postgres-url", database.url() + "\n"),
+        ("group-key", "k".repeat(32)),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let one = include_str!("../../deploy/haproxy/one.toml");
+    let two = include_str!("../../deploy/haproxy/two.toml");
+    let one = deployed(directory.path(), "one.toml", one, ["8080", "9080"]);
+    let two = deployed(directory.path(), "two.toml", two, ["8081", "9081"]);
+    let addresses = [&one, &two].map(|(bridge, health)| (bridge.address, *health));
+    let configuration = include_str!("../../deploy/haproxy/haproxy.cfg");
+    let mut scene = Scene {
+        healths: vec![one.1, two.1],
+        proxy: Proxy::start(Kind::Haproxy, configuration, addresses),
+        bridges: vec![one.0, two.0],
+        database,
+    };
+    wait_until("both bridges are there", || {
+        let is_ready = |(_, health): (SocketAddr, SocketAddr)| {
+            let mut raw = Raw::open(health);
+            raw.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            raw.response("GET").status == 200
+        };
+        addresses.into_iter().all(is_ready) && scene.ask("GET", "/", "", "").status < 500
+    });
+    check_address(&scene, "/publish/c");
+    let connect =
+        |scene: &Scene| Client::connect_as(scene.proxy.address, &format!("ws://{HOST}/ws"));
+    let mut client = connect(&scene);
+    let position = client.subscribe("c");
+    assert_eq!(scene.ask("POST", "/publish/c", "", "1").status, 200);
+    assert_eq!(client.payload(), "1");
+    // The one that has the client, or the other one: whichever is stopped, nothing is missed.
+    let mut leaving = scene.bridges.remove(0);
+    leaving.signal("TERM");
+    scene.database.sql().notify("c", "2");
+    assert_eq!(leaving.wait_for_exit().0, Some(0));
+    let mut again = None;
+    wait_until("the other bridge knows where the client was", || {
+        let client = Client::try_connect_as(scene.proxy.address, &format!("ws://{HOST}/ws"));
+        let Some(mut client) = client else {
+            return false;
+        };
+        client.send(&json!({
+            "type": "subscribe", "channel": "c",
+            "since": {"epoch": position["epoch"], "seq": position["seq"]},
+        }));
+        let answer = client.next_or_end();
+        let is_recovered = answer.is_some_and(|it| it["recovered"] == true);
+        again = Some(client).filter(|_| is_recovered);
+        is_recovered
+    });
+    let mut client = again.unwrap();
+    assert_eq!([client.payload(), client.payload()], ["1", "2"]);
+}
+
+/// Its unit is the one of the package, for a bridge by its name.
+#[test]
+fn the_unit_of_a_bridge_behind_haproxy_is_that_of_the_package() {
+    let lines = |text: &str| {
+        let is_other = |line: &&str| {
+            let others = ["Description=", "TimeoutStopSec=", "# "];
+            !others.iter().any(|it| line.starts_with(it))
+        };
+        let lines = text.lines().filter(is_other).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let package = include_str!("../../deploy/systemd/alle.service");
+    let named = include_str!("../../deploy/haproxy/alle@.service");
+    assert_eq!(
+        lines(&package.replace("/alle.toml", "/%i.toml")),
+        lines(named)
+    );
 }
 
 /// More streams than HTTP/1.1 has connections.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use socket2::{Domain, Socket, Type};
 
 use crate::{harness::PATIENCE, patient::Patient};
 
@@ -40,6 +41,16 @@ impl Raw {
         Self::on(TcpStream::connect(address).unwrap())
     }
 
+    /// The same from an address of this machine.
+    #[track_caller]
+    pub fn open_from(own: &str, address: SocketAddr) -> Self {
+        let own = SocketAddr::new(own.parse().unwrap(), 0);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&own.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::on(socket.into())
+    }
+
     pub fn on(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -63,6 +74,11 @@ impl Raw {
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The same to a peer that may have ended the connection.
+    pub fn try_write(&mut self, bytes: &[u8]) {
+        let _ended = self.stream.write_all(bytes);
     }
 
     /// Sends one frame, masked, with `first` as its first byte.

@@ -135,6 +135,7 @@ fn write(queue: &Queue, stderr: &mut (impl Write + AsFd)) {
             if untold > 0 {
                 tell_at = now + TELL_INTERVAL;
                 tracing::warn!(
+                    target: "alle::bridge",
                     "{untold} lines of this log were dropped: more came than one cause may write \
                      in a second, or than stderr took"
                 );

@@ -9,7 +9,16 @@ use crate::channel::ChannelKey;
 impl Channels {
     /// The epoch, of which nobody was told, begins with this number.
     pub(in super::super) fn begin_at(&mut self, key: ChannelKey, seq: u64) {
-        self.state_mut(key).seq = seq;
+        let state = self.state_mut(key);
+        state.before = state.before.wrapping_add(state.seq).wrapping_sub(seq);
+        state.seq = seq;
+    }
+
+    /// Notifications of the channel, whatever the epoch: the difference between two moments is what came
+    /// in between.
+    pub(in super::super) fn counted(&self, key: ChannelKey) -> u64 {
+        let state = self.state(key);
+        state.before.wrapping_add(state.seq)
     }
 
     /// LISTEN was confirmed a while ago, and the channel counts from now on, where it stands. Whether

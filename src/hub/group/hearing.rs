@@ -77,7 +77,10 @@ impl Group {
             Err(Disbelief::Crowded) => {
                 self.counts.messages_refused += 1;
                 if !std::mem::replace(&mut self.complaints.crowded, true) {
-                    tracing::warn!("the group has too many bridges: some are not reckoned with");
+                    tracing::warn!(
+                        target: "alle::group",
+                        "the group has too many bridges: some are not reckoned with"
+                    );
                 }
             }
         }
@@ -89,6 +92,7 @@ impl Group {
                 self.counts.messages_refused += 1;
                 if !std::mem::replace(&mut self.complaints.version, true) {
                     tracing::warn!(
+                        target: "alle::group",
                         "a bridge of the group speaks another version: its clients' positions mean \
                          nothing here"
                     );
@@ -103,7 +107,10 @@ impl Group {
         self.counts.messages_refused += 1;
         if !std::mem::replace(&mut self.complaints.refused, true) {
             let control = self.seal.channel().as_str();
-            tracing::warn!("a message of backend {pid} on {control:?} is refused: it is {why}");
+            tracing::warn!(
+                target: "alle::group",
+                "a message of backend {pid} on {control:?} is refused: it is {why}"
+            );
         }
     }
 
@@ -142,6 +149,7 @@ impl Group {
     fn note_relayed(&mut self) {
         if !std::mem::replace(&mut self.complaints.relayed, true) {
             tracing::warn!(
+                target: "alle::group",
                 "messages to the group come from changing backends: a pooler stands before \
                  PostgreSQL, and the group does not work through it (see --pg-publish-url)"
             );
@@ -405,7 +413,10 @@ impl Group {
     pub(super) fn note_contradiction(&mut self, key: ChannelKey) {
         self.counts.contradictions += 1;
         let channel = self.ledger.name(key).map(Channel::as_str);
-        tracing::error!(channel, "bridges of the group count a channel differently");
+        tracing::error!(
+            target: "alle::group",
+            channel, "bridges of the group count a channel differently"
+        );
     }
 }
 

@@ -181,7 +181,7 @@ impl World {
     }
 
     pub(super) fn connect_excess(&mut self) -> ClientId {
-        let client = self.hub.handle_excess();
+        let client = self.hub.handle_excess(Endpoints::default());
         self.sockets.insert(client, Socket::default());
         client
     }

@@ -247,7 +247,7 @@ impl Session {
                 // A server that sends one may send millions.
                 if !mem::replace(&mut self.server.is_foreign, true) {
                     let tag = tag.escape_ascii();
-                    tracing::warn!("messages of an unknown type, as '{tag}', are skipped");
+                    tracing::warn!(target: "alle::postgres", "unknown type '{tag}' is skipped");
                 }
                 Ok(Step::Silent)
             }
@@ -289,7 +289,7 @@ impl Session {
             _ if error.is_fatal() => Err(SessionError::Server(error)),
             Phase::Authenticating(_) | Phase::Starting => Err(SessionError::Server(error)),
             Phase::SettingUp { .. } => {
-                tracing::warn!("the backend's time limits or encoding stay as they are: {error}");
+                tracing::warn!(target: "alle::postgres", "settings stay as they are: {error}");
                 Ok(Step::Silent)
             }
             Phase::Ready | Phase::Closing | Phase::Failing(_) | Phase::Over => {

@@ -70,11 +70,14 @@ impl ClientSockets {
         match tls.poll_renewed() {
             Some(Ok(())) => {
                 metrics.tls_certificate_expiry = tls.ends_at();
-                tracing::info!("the certificates were read again");
+                tracing::info!(target: "alle::client", "the certificates were read again");
             }
             Some(Err(error)) => {
                 metrics.tls_renewals_failed += 1;
-                tracing::error!("the certificates stay as they were: {error}");
+                tracing::error!(
+                    target: "alle::client",
+                    "the certificates stay as they were: {error}"
+                );
             }
             None => {}
         }
@@ -120,6 +123,17 @@ impl ClientSockets {
             if first == 0 {
                 self.lose(client, hub);
                 return false;
+            }
+            match hub.handle_preamble(client, &buffer[..first]) {
+                Some(of_proxy) => {
+                    buffer.copy_within(of_proxy..first, 0);
+                    first -= of_proxy;
+                }
+                None => first = 0,
+            }
+            if first == 0 {
+                // What comes behind may be here already.
+                return true;
             }
             // Each method of HTTP begins so, and no record of TLS (RFC 8446, 5.1).
             if buffer[0].is_ascii_uppercase() {

@@ -36,6 +36,8 @@ fn a_key_means_what_its_option_with_that_value_means() {
             ("http://a,http://b", "'http://a,http://b'"),
             ("debug", "\"debug\""),
             ("json", "'json'"),
+            ("::1,10.0.0.0/8", "['::1', '10.0.0.0/8']"),
+            ("forwarded", "'forwarded'"),
             ("", "''"),
             ("", "[]"),
             ("true", "true"),

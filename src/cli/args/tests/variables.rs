@@ -40,6 +40,8 @@ fn a_variable_means_what_its_option_with_that_value_means() {
                 "ws://x",
                 "debug",
                 "json",
+                "::1",
+                "forwarded",
                 "{\"a\":1}",
                 "",
                 "-",

@@ -6,11 +6,29 @@ use super::{Server, World};
 use crate::{
     backend::{Order, Role},
     delivery::outgoing::Written,
-    hub::{Action, Disconnect, drive},
+    hub::{Action, Disconnect, Endpoints, drive},
     id::ClientId,
 };
 
 impl World {
+    /// A connection whose first bytes are its proxy's, in pieces of `piece` bytes.
+    pub(in crate::hub::tests) fn connect_by_proxy(
+        &mut self,
+        endpoints: Endpoints,
+        bytes: &[u8],
+        piece: usize,
+    ) -> Option<ClientId> {
+        let client = self.hub.handle_accepted(endpoints, false)?;
+        self.sockets.insert(client, super::Socket::default());
+        for piece in bytes.chunks(piece) {
+            if let Some(of_proxy) = self.hub.handle_preamble(client, piece) {
+                self.input(client, &piece[of_proxy..]);
+            }
+            self.settle();
+        }
+        Some(client)
+    }
+
     pub(in crate::hub::tests) fn stall(&mut self, client: ClientId, room: usize) {
         self.sockets.get_mut(&client).unwrap().room = Some(room);
     }
