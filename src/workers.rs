@@ -370,7 +370,8 @@ fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), Br
         }
     };
     tracing::info!(target: "alle::bridge", "health and metrics are at http://{admin_address}");
-    tracing::info!(target: "alle::bridge", "listening on ws://{address}");
+    let secured = if config.tls.is_on() { "s" } else { "" };
+    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
     Ok(((sockets, address), admin))
 }
 
