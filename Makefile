@@ -106,9 +106,10 @@ outages: setup ## harm PostgreSQL in every way, ten times each, while a client p
 	@ALLE_OUTAGE_ROUNDS=$(or $(ROUNDS),10) cargo test --locked --test contract outages -- \
 		--include-ignored --nocapture
 
-group: setup ## kill and replace bridges of a group under load: make group ROUNDS=100
+group: setup ## kill and replace bridges of a group under load, and join a large one: make group ROUNDS=100 CHANNELS=50000
 	@# Optimized, the crowd as well; BINARY, a bridge of another version, makes half of a group.
-	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) ALLE_GROUP_BINARY=$(BINARY) cargo test --release --locked \
+	@ALLE_GROUP_ROUNDS=$(or $(ROUNDS),20) ALLE_GROUP_CHANNELS=$(or $(CHANNELS),3000) \
+		ALLE_GROUP_BINARY=$(BINARY) cargo test --release --locked \
 		--test contract -- --nocapture --test-threads 1 --include-ignored \
 		--skip haproxy $(if $(BINARY),,--skip another_version) group rolling
 

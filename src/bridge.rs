@@ -18,7 +18,7 @@ use self::access::{access, credential_files, warn_of_unbounded};
 use crate::{
     access::visitor::Visitor,
     channel::{Channel, is_reserved},
-    config::{BridgeConfig, Limits, TlsConfig},
+    config::{BridgeConfig, Limits},
     error::BridgeError,
     group_config,
     handle::{Admission, AdmissionTicket, Handle, Owner},
@@ -292,7 +292,7 @@ impl Bridge {
         if self.worker.is_some() {
             reactor.hold_clients(true);
         } else {
-            announce(address, admin_address, &self.config.tls);
+            startup::announce(address, admin_address, &self.config.tls);
         }
         if speaks_for_all {
             warn_of_reach(address, is_guarded);
@@ -400,20 +400,6 @@ fn handle_signals(
         reactor.handle_reloads()?;
     }
     Ok(())
-}
-
-/// Says in the log where the bridge is.
-fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, tls: &TlsConfig) {
-    let secured = |is_on| if is_on { "s" } else { "" };
-    if let Some(address) = admin_address {
-        let secured = secured(tls.admin);
-        tracing::info!(
-            target: "alle::bridge",
-            "health and metrics are at http{secured}://{address}"
-        );
-    }
-    let secured = secured(tls.is_on());
-    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
 }
 
 /// Says in the log who can reach the bridge.

@@ -213,6 +213,10 @@ pub mod internals {
     pub mod channel {
         pub use crate::channel::*;
     }
+    #[cfg(feature = "tls")]
+    pub mod client_tls {
+        pub use crate::reactor::client_tls::Connection;
+    }
     pub mod config {
         pub use crate::config::*;
     }

@@ -12,7 +12,7 @@ mod accept;
 mod backend;
 mod backend_reactor;
 #[cfg_attr(not(feature = "tls"), path = "reactor/client_tls/absent.rs")]
-mod client_tls;
+pub(crate) mod client_tls;
 mod clients;
 mod orders;
 mod passed;

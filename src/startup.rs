@@ -17,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::{
     access::origins::is_of_any_page,
     backend::Configs,
-    config::{BridgeConfig, TlsConfigError},
+    config::{BridgeConfig, TlsConfig, TlsConfigError},
     pg::{
         config::{Config, ConfigError, ConnectionString},
         function::{FunctionName, FunctionNameError},
@@ -65,6 +65,17 @@ pub(crate) fn auth_function(
 ) -> Result<Option<FunctionName>, FunctionNameError> {
     let name = config.auth_function.as_deref();
     name.map(FunctionName::parse).transpose()
+}
+
+/// Says in the log where clients find the bridge, and operators health and metrics.
+pub(crate) fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, tls: &TlsConfig) {
+    let secured = |is_on| if is_on { "s" } else { "" };
+    if let Some(address) = admin_address {
+        let secured = secured(tls.admin);
+        tracing::info!(target: "alle::bridge", "health and metrics are at http{secured}://{address}");
+    }
+    let secured = secured(tls.is_on());
+    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
 }
 
 /// TLS with clients, where they are to speak it.

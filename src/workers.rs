@@ -42,8 +42,12 @@ use self::{
     wire::{Order, Place},
 };
 use crate::{
-    access::origins::OriginPolicy, config::BridgeConfig, error::BridgeError,
-    service_manager::ServiceManager, startup, terminal::Terminal,
+    access::origins::OriginPolicy,
+    config::{BridgeConfig, TlsConfigError},
+    error::BridgeError,
+    service_manager::ServiceManager,
+    startup,
+    terminal::Terminal,
 };
 
 /// The parent of `count` workers. See [`run`](Self::run).
@@ -94,6 +98,9 @@ impl Workers {
         if !cfg!(target_os = "linux") {
             let why = "several workers need Linux, which spreads connections over their sockets";
             return Err(BridgeError::Io(io::Error::other(why)));
+        }
+        if config.tls.admin {
+            return Err(BridgeError::Tls(TlsConfigError::AdminOfWorkers));
         }
         let (sockets, admin) = sockets(config, count)?;
         let (sockets, address) = sockets;
@@ -369,9 +376,7 @@ fn sockets(config: &BridgeConfig, count: usize) -> Result<(Sockets, OwnedFd), Br
             return Err(BridgeError::Io(io::Error::other(why)));
         }
     };
-    tracing::info!(target: "alle::bridge", "health and metrics are at http://{admin_address}");
-    let secured = if config.tls.is_on() { "s" } else { "" };
-    tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
+    startup::announce(address, Some(admin_address), &config.tls);
     Ok(((sockets, address), admin))
 }
 

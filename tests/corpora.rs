@@ -42,6 +42,12 @@ fn client_bytes() {
     replay("client_bytes", bodies::echo::client_bytes);
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn client_hello() {
+    replay("client_hello", bodies::tls::client_hello);
+}
+
 #[test]
 fn client_message() {
     replay("client_message", bodies::message::client_message);

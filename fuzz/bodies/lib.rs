@@ -13,5 +13,7 @@ pub mod http;
 pub mod index;
 pub mod message;
 pub mod pg;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod wire;
 pub mod ws;

@@ -80,6 +80,8 @@ pub enum TlsConfigError {
     /// Every page is of an origin that is allowed: any page could use the certificate of whoever looks
     /// at it.
     AnyOrigin(String),
+    /// Several workers have a parent that answers at the admin address, and speaks no TLS.
+    AdminOfWorkers,
     /// The system gives no random numbers.
     Random,
     /// The program was built without TLS.
@@ -111,6 +113,9 @@ impl fmt::Display for TlsConfigError {
                 f,
                 "--allow-origin {origin} and --tls-client-ca: any page could use the certificate of \
                  whoever looks at it; name the origins that may"
+            ),
+            Self::AdminOfWorkers => f.write_str(
+                "--admin-tls and --workers: their parent answers at the admin address, and speaks no TLS",
             ),
             Self::Random => f.write_str("TLS: the system gives no random numbers"),
             Self::Absent => {

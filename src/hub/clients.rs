@@ -4,12 +4,14 @@
 //! anybody; what a change of phase entails is the hub's to do.
 
 mod credentials;
+mod shell_bytes;
 
 use std::{ops::Range, time::Duration};
 
 use slab::Slab;
 
 pub(super) use self::credentials::Ending;
+use self::shell_bytes::ShellBytes;
 pub(super) use super::phase::Phase;
 use super::{encode::Transport, exchange::Exchange};
 use crate::{
@@ -39,8 +41,10 @@ pub(super) struct Clients {
     admin: usize,
     /// Connections that are removed and whose slots are not free yet.
     removed: usize,
-    /// Memory of heads and messages that are not complete, and of what the shell keeps.
+    /// Memory of heads and messages that are not complete.
     partial_bytes: usize,
+    /// What the shell keeps for clients.
+    shell: ShellBytes,
 }
 
 /// The record of one connection.
@@ -54,8 +58,6 @@ struct Client {
     is_held: bool,
     /// It knows that its token comes to its end.
     is_end_told: bool,
-    /// Bytes that the shell keeps for it.
-    shell_bytes: u32,
     decoder: Decoder,
     /// When bytes last came.
     last_input: Tick,
@@ -77,7 +79,7 @@ pub(super) enum Kind {
 }
 
 impl Client {
-    /// Memory of what it has not completed, its head or a message, and of what the shell keeps.
+    /// Memory of what it has not completed: its head, or a message.
     fn partial_bytes(&self) -> usize {
         let head = match &self.phase {
             Phase::Handshake(head) => head.as_ref().map_or(0, |head| head.len()),
@@ -89,7 +91,7 @@ impl Client {
             | Phase::Lingering
             | Phase::Removed => 0,
         };
-        head + self.decoder.held_bytes() + self.shell_bytes as usize
+        head + self.decoder.held_bytes()
     }
 
     /// Whether it has not said what it wants, or nothing more: it keeps nobody out.
@@ -111,7 +113,6 @@ impl Clients {
             transport: Transport::default(),
             is_held: false,
             is_end_told: false,
-            shell_bytes: 0,
             decoder: Decoder::default(),
             last_input: now,
             phase_began: now,
@@ -254,24 +255,20 @@ impl Clients {
         is_begun.then_some(client.message_began)
     }
 
-    /// Memory of what the client has not completed.
+    /// Memory of what the client has not completed, and of what the shell keeps for it.
     pub(super) fn partial_bytes_of(&self, slot: u32) -> usize {
-        self.records
-            .get(slot as usize)
-            .map_or(0, Client::partial_bytes)
+        let record = self.records.get(slot as usize);
+        record.map_or(0, Client::partial_bytes) + self.shell.bytes_of(slot)
     }
 
     /// The shell keeps so many bytes for the client.
     pub(super) fn note_shell_bytes(&mut self, slot: u32, bytes: usize) {
-        let client = &mut self.records[slot as usize];
-        self.partial_bytes -= client.shell_bytes as usize;
-        client.shell_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.partial_bytes += client.shell_bytes as usize;
+        self.shell.note(slot, bytes);
     }
 
     /// Memory of heads and messages that are not complete, and of what the shell keeps, of all clients.
     pub(super) fn partial_bytes(&self) -> usize {
-        self.partial_bytes
+        self.partial_bytes + self.shell.bytes()
     }
 
     /// Whether the input of the client waits until the hub says so, from now on. Returns what was
@@ -418,7 +415,7 @@ impl Clients {
         let began = client.phase_began;
         self.admin -= usize::from(client.kind == Kind::Admin);
         self.drop_partial(slot);
-        self.note_shell_bytes(slot, 0);
+        self.shell.note(slot, 0);
         self.set_phase(slot, Phase::Removed, began);
         self.removed += 1;
         let generation = &mut self.generations[slot as usize];
@@ -465,6 +462,7 @@ impl Clients {
 
     /// Counts are those of the records.
     pub(super) fn check_invariants(&self) {
+        self.shell.check_invariants();
         let partial = self.records.iter().map(|(_, it)| it.partial_bytes());
         assert_eq!(self.partial_bytes, partial.sum::<usize>());
         let count = |is: fn(&Client) -> bool| self.records.iter().filter(|(_, it)| is(it)).count();

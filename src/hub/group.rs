@@ -44,8 +44,16 @@ use std::{
 };
 
 use self::{
-    barriers::Barriers, catching_up::CatchUp, comparisons::Comparisons, encoding::BridgeId,
-    ledger::Ledger, mirrors::Mirrors, peers::Peers, seal::Seal, serving::Serving, wire::Message,
+    barriers::Barriers,
+    catching_up::{CatchUp, JOIN_TIMEOUT_MAX},
+    comparisons::Comparisons,
+    encoding::BridgeId,
+    ledger::Ledger,
+    mirrors::Mirrors,
+    peers::Peers,
+    seal::Seal,
+    serving::Serving,
+    wire::Message,
 };
 pub(super) use self::{barriers::Patience, held::Replayed, held_back::Verdict, serving::Kept};
 pub use self::{
@@ -331,8 +339,15 @@ impl Group {
         let Some(joined) = &self.joined else {
             return Ok(());
         };
+        // What makes progress is worth the wait.
+        let is_joining = self.catch_up.is_on() && !self.catch_up.is_replaying();
+        let timeout = if is_joining {
+            JOIN_TIMEOUT_MAX
+        } else {
+            READY_TIMEOUT
+        };
         let is_ready = self.is_ready.get()
-            || now >= joined.at + READY_TIMEOUT
+            || now >= joined.at + timeout
             || joined.has_begun
                 && !self.catch_up.is_on()
                 && self.peers.have_all_ended()

@@ -19,6 +19,7 @@ use std::{io, sync::Arc};
 use mio::{Waker, net::TcpStream};
 
 pub(super) use self::client_certificate::ClientCertificate;
+pub use self::connection::Connection;
 pub(crate) use self::setup::TlsSource;
 use self::{
     connection::{RECORD_BYTES_MAX, RECORD_OVERHEAD},

@@ -18,7 +18,6 @@ use tungstenite::Message;
 
 use self::proxy::{Kind, Proxy};
 use crate::{
-    admin,
     cdp::Browser,
     client::Client,
     harness::{Bridge, Database, PATIENCE, wait_until},
@@ -126,11 +125,16 @@ fn bridge(
     let health = line.rsplit("http://").next().unwrap();
     let health = health.trim().parse().unwrap();
     wait_until("the bridge is ready", || {
-        let mut raw = Raw::open(health);
-        raw.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        raw.response("GET").status == 200
+        of_operators(health, "/readyz").status == 200
     });
     (bridge, health)
+}
+
+/// What a bridge says at this address, whichever of the loopback that is.
+fn of_operators(health: SocketAddr, path: &str) -> Response {
+    let mut raw = Raw::open(health);
+    raw.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+    raw.response("GET")
 }
 
 /// A test of each behaviour through each of the proxies.
@@ -377,7 +381,7 @@ mod behaviours {
         wait_until("each bridge knows where the other one stands", || {
             let mut healths = scene.healths.iter();
             healths.all(|&it| {
-                let page = admin::get(it, "/metrics").body;
+                let page = of_operators(it, "/metrics").body;
                 page.contains("\nalle_group_offsets 1\n")
             })
         });

@@ -21,7 +21,6 @@ pub(super) const CERTIFICATE: Flag = Flag {
 pub(super) const KEY: Flag = Flag {
     long: "tls-key",
     value: Value::Files(|it, paths| it.bridge.tls.keys = paths),
-    commands: OF_SERVE_AND_HEALTH,
     help: "The key of each --tls-cert, in the same order (PEM)",
     ..ROW
 };

@@ -91,7 +91,7 @@ impl CatchUp {
         self.reset();
         self.phase = Phase::Gathering(Gathering::of_peers());
         self.postpone(now);
-        self.due_max = Some(now + TIMEOUT_MAX);
+        self.due_max = Some(now + JOIN_TIMEOUT_MAX);
     }
 
     /// The listening session is lost that heard these channels.
@@ -495,3 +495,5 @@ impl CatchUp {
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// From the last LISTEN on, at most so long in all.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3);
+/// Of a bridge that joins, whose LISTENs are among it.
+pub(super) const JOIN_TIMEOUT_MAX: Duration = Duration::from_secs(10);

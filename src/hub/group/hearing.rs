@@ -304,7 +304,9 @@ impl Group {
         now: Instant,
     ) {
         let peer = header.id;
-        let (mut noted, mut places) = (Vec::new(), Vec::new());
+        // Kept for a while, so no longer than it has to be.
+        let mut noted = Vec::with_capacity(entries.len());
+        let mut places = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             if entry.is_own {
                 self.mirror(&entry.channel, Some(peer), now);

@@ -13,7 +13,7 @@ use rustls::{
 };
 
 /// The state of TLS with one client.
-pub(super) struct Connection {
+pub struct Connection {
     tls: UnbufferedServerConnection,
     /// The front of a record, or of a handshake's message. TLS goes by places in it: it is to be shown
     /// these bytes whenever it is asked for something.
@@ -25,7 +25,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
+    /// Before the client's first byte.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be used.
+    pub fn new(config: &Arc<ServerConfig>) -> Result<Self, Error> {
         Ok(Self {
             tls: UnbufferedServerConnection::new(Arc::clone(config))?,
             partial: Vec::new(),
@@ -35,34 +40,38 @@ impl Connection {
     }
 
     /// Whether the handshake goes on.
-    pub(super) fn is_shaking(&self) -> bool {
+    pub fn is_shaking(&self) -> bool {
         self.tls.is_handshaking()
     }
 
     /// Whether the handshake went by a ticket.
-    pub(super) fn is_resumed(&self) -> bool {
+    pub fn is_resumed(&self) -> bool {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The certificate that the client came with, where one was verified.
-    pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+    pub fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
         self.tls.peer_certificates()?.first()
     }
 
     /// Whether the client has said that it sends nothing more (`close_notify`).
-    pub(super) fn is_ended(&self) -> bool {
+    pub fn is_ended(&self) -> bool {
         self.is_ended
     }
 
     /// What is to stand before the next bytes of the client when they are [received](Self::receive).
-    pub(super) fn partial(&self) -> &[u8] {
+    pub fn partial(&self) -> &[u8] {
         &self.partial
     }
 
     /// Takes bytes of the client, [the rest](Self::partial) of those before in front. What they say is
     /// appended to `plain`, and what is to be answered to `out`: even where this fails, since the client
     /// shall know why.
-    pub(super) fn receive(
+    ///
+    /// # Errors
+    ///
+    /// It is no TLS, or has nothing in common with ours: the connection is over.
+    pub fn receive(
         &mut self,
         input: &mut [u8],
         plain: &mut Vec<u8>,
@@ -141,7 +150,7 @@ impl Connection {
 
     /// Encrypts `plain`, one record at most, and writes it to the front of `out` behind what is to go
     /// before it; so many bytes. `None` if TLS allows no more, or `out` has too little room.
-    pub(super) fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> Option<usize> {
+    pub fn encrypt(&mut self, plain: &[u8], out: &mut [u8]) -> Option<usize> {
         let mut written = 0;
         loop {
             let UnbufferedStatus { discard, state } =
@@ -163,7 +172,7 @@ impl Connection {
 
     /// Says, once, that we send nothing more (`close_notify`): the bytes are written to the front of
     /// `out`; so many.
-    pub(super) fn close(&mut self, out: &mut [u8]) -> usize {
+    pub fn close(&mut self, out: &mut [u8]) -> usize {
         if self.is_shaking() || std::mem::replace(&mut self.is_close_sent, true) {
             return 0;
         }

@@ -57,6 +57,14 @@ impl Files {
         fs::write(self.path(&format!("{name}.key")), pair.key).unwrap();
     }
 
+    /// The same by an authority that nobody trusts.
+    pub fn sign_by_another(&self, name: &str, names: &[&str]) {
+        let other = Authority::new("another");
+        let pair = other.sign(name, names, &rcgen::PKCS_ECDSA_P256_SHA256);
+        fs::write(self.path(&format!("{name}.crt")), pair.certificate).unwrap();
+        fs::write(self.path(&format!("{name}.key")), pair.key).unwrap();
+    }
+
     /// The same, in force from the beginning of one year to that of another.
     pub fn sign_for(&self, name: &str, names: &[&str], from: i32, to: i32) {
         let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
@@ -71,15 +79,22 @@ impl Files {
 
     /// What a client needs that speaks these versions.
     pub fn config_of(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
-        roots.add(authority).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(versions).unwrap();
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let mut config = builder
+            .with_root_certificates(self.roots())
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config
+    }
+
+    /// Whom a client trusts.
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
+        roots.add(authority).unwrap();
+        roots
     }
 
     pub fn config(&self) -> ClientConfig {

@@ -42,6 +42,7 @@ fn a_variable_means_what_its_option_with_that_value_means() {
                 "json",
                 "::1",
                 "forwarded",
+                "allow",
                 "{\"a\":1}",
                 "",
                 "-",

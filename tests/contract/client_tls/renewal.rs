@@ -1,0 +1,139 @@
+//! Certificates are replaced while clients are served, and chosen by name.
+
+use std::{fs, net::TcpStream};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::secured::{Files, Secured};
+use crate::{client::wire::Wire, harness::Database};
+
+/// The certificate that a client gets which asks for this name.
+fn certificate_for(secured: &Secured, name: &str) -> CertificateDer<'static> {
+    // A ticket would save the certificate.
+    let config = secured.files.shared_config();
+    let stream = TcpStream::connect(secured.bridge.address).unwrap();
+    let Wire::Tls(tls) = Wire::secured(stream, &config, name).unwrap() else {
+        unreachable!()
+    };
+    tls.conn.peer_certificates().unwrap()[0].clone()
+}
+
+fn in_file(files: &Files, name: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(files.path(name)).unwrap()
+}
+
+fn sample(page: &str, name: &str) -> u64 {
+    let line = page
+        .lines()
+        .find(|line| line.starts_with(&format!("{name} ")));
+    line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_name_that_a_client_asks_for_chooses_the_pair() {
+    let files = Files::new();
+    files.sign("other", &["other.example", "*.wild.example"]);
+    let pairs = [
+        "--tls-cert",
+        &files.name("other.crt"),
+        "--tls-key",
+        &files.name("other.key"),
+    ]
+    .map(str::to_owned);
+    let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+    let secured = Secured::serve(files, crate::harness::NO_POSTGRES, &pairs);
+    let [localhost, other] =
+        ["localhost.crt", "other.crt"].map(|name| in_file(&secured.files, name));
+    assert!(localhost != other);
+    for (name, expected) in [
+        ("localhost", &localhost),
+        ("other.example", &other),
+        ("a.wild.example", &other),
+        ("127.0.0.1", &localhost),
+    ] {
+        assert_eq!(&certificate_for(&secured, name), expected, "{name}");
+    }
+    // An unknown name gets the first one, which is wrong for it, and the client says so.
+    let stream = TcpStream::connect(secured.bridge.address).unwrap();
+    let error = Wire::secured(stream, &secured.files.shared_config(), "unknown.example");
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("not valid for name"), "{error}");
+}
+
+#[test]
+fn a_new_pair_is_for_new_connections_and_no_connection_is_lost() {
+    let database = Database::create();
+    let secured = Secured::start(&database.url(), &[]);
+    let mut clients: Vec<_> = (0..8).map(|_| secured.client()).collect();
+    for client in &mut clients {
+        client.subscribe("a");
+    }
+    let mut before = certificate_for(&secured, "localhost");
+    for round in 0..3 {
+        secured.files.sign("localhost", &["localhost", "127.0.0.1"]);
+        let new = in_file(&secured.files, "localhost.crt");
+        assert!(new != before);
+        secured.bridge.signal("HUP");
+        // Meanwhile clients come, and get one or the other.
+        loop {
+            let got = certificate_for(&secured, "localhost");
+            assert!(got == new || got == before);
+            database.sql().run(&format!("NOTIFY a, 'round {round}'"));
+            for client in &mut clients {
+                assert_eq!(client.payload(), format!("round {round}"));
+            }
+            if got == new {
+                break;
+            }
+        }
+        before = new;
+    }
+    let log = secured.bridge.log();
+    assert!(log.contains("the certificates were read again"), "{log}");
+}
+
+#[test]
+fn a_pair_that_does_not_fit_leaves_the_old_one_in_use() {
+    let secured = Secured::start_without_postgres(&[]);
+    let before = certificate_for(&secured, "localhost");
+    let page = secured.admin("/metrics");
+    let ends = sample(&page, "alle_tls_certificate_expiry_seconds");
+    assert_eq!(sample(&page, "alle_tls_renewals_failed_total"), 0);
+    let whole = fs::read(secured.files.path("localhost.crt")).unwrap();
+    let old_key = fs::read(secured.files.path("localhost.key")).unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(secured.files.path(name), bytes).unwrap();
+    let mut failures = 0;
+    let mut refuse = |expected: &str| {
+        secured.bridge.signal("HUP");
+        secured.bridge.wait_for_log(expected);
+        failures += 1;
+        assert_eq!(certificate_for(&secured, "localhost"), before);
+        let page = secured.admin("/metrics");
+        assert_eq!(sample(&page, "alle_tls_renewals_failed_total"), failures);
+        assert_eq!(sample(&page, "alle_tls_certificate_expiry_seconds"), ends);
+    };
+    write("localhost.crt", &whole[..whole.len() / 2]);
+    refuse("ERROR alle");
+    fs::remove_file(secured.files.path("localhost.crt")).unwrap();
+    refuse("No such file");
+    secured
+        .files
+        .sign_for("localhost", &["localhost"], 2001, 2002);
+    refuse("the certificate has expired");
+    secured.files.sign("localhost", &["localhost"]);
+    write("localhost.key", &old_key);
+    refuse("not the key of the certificate");
+    // It is mended.
+    secured
+        .files
+        .sign_for("localhost", &["localhost"], 2001, 2091);
+    secured.bridge.signal("HUP");
+    secured
+        .bridge
+        .wait_for_log("the certificates were read again");
+    assert!(certificate_for(&secured, "localhost") != before);
+    let page = secured.admin("/metrics");
+    // The beginning of 2091.
+    let ends = sample(&page, "alle_tls_certificate_expiry_seconds");
+    assert_eq!(ends, 3_818_448_000);
+}
