@@ -152,12 +152,16 @@ impl Settings {
 
     /// What keeps several workers from being started.
     pub(super) fn workers_fault(&self) -> Option<String> {
-        let is_lacking = self.is_with_parent && self.bridge.admin_addr.is_none();
-        is_lacking.then(|| {
+        let fault = if self.bridge.admin_addr.is_none() {
             "--workers needs --admin-addr, where the parent answers for all of them: the port of the \
              clients leads to any"
-                .to_owned()
-        })
+        } else if self.bridge.tls.admin {
+            "--workers and --admin-tls do not go together: the parent, which answers at --admin-addr for \
+             all of them, speaks no TLS"
+        } else {
+            return None;
+        };
+        self.is_with_parent.then(|| fault.to_owned())
     }
 
     pub(super) fn set_channels(&mut self, lists: &[String]) -> Result<(), String> {

@@ -44,6 +44,21 @@ fn a_client_speaks_wss_as_it_speaks_ws() {
     client.close();
 }
 
+/// TLS is the workers', whichever a client meets; the parent speaks to operators in clear text.
+#[test]
+fn workers_speak_tls_as_one_bridge_does() {
+    let database = Database::create();
+    let secured = Secured::start(&database.url(), &["--workers", "2"]);
+    let mut clients: Vec<_> = (0..8).map(|_| secured.client()).collect();
+    for client in &mut clients {
+        client.subscribe("a");
+    }
+    database.sql().run("NOTIFY a, 'to all'");
+    for client in &mut clients {
+        assert_eq!(client.payload(), "to all");
+    }
+}
+
 /// The proxy's preamble is in front of TLS, in one piece with its first record or byte by byte.
 #[test]
 fn a_preamble_comes_before_tls_and_its_client_is_known() {

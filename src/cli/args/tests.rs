@@ -124,6 +124,12 @@ fn workers_are_a_number_or_half_the_cores_and_need_an_admin_address() {
             &format!("--workers takes a whole number from 1 to 64, or auto, not '{count}'"),
         );
     }
+    let secured = "--workers 2 --admin-addr :1 --tls-cert c --tls-key k --admin-tls";
+    let Ok(Command::Serve(options)) = parse_words(secured, &[]) else {
+        panic!("{secured}");
+    };
+    let fault = options.workers_fault.unwrap_or_default();
+    assert!(fault.contains("--admin-tls"), "{fault}");
     // Whatever the machine makes of it.
     for words in ["--workers 2", "--workers auto", "check --workers 2"] {
         let fault = match parse_words(words, &[]) {

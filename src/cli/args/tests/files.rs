@@ -38,6 +38,7 @@ fn a_key_means_what_its_option_with_that_value_means() {
             ("json", "'json'"),
             ("::1,10.0.0.0/8", "['::1', '10.0.0.0/8']"),
             ("forwarded", "'forwarded'"),
+            ("allow", "'allow'"),
             ("", "''"),
             ("", "[]"),
             ("true", "true"),
