@@ -116,7 +116,7 @@ fn users_that_refresh_their_tokens_under_load_lose_nothing() {
     // Each client is asked for what it heard behind each: few are enough.
     let batch_size = (notifications / 30).max(10);
     // A round over all of them has to fit into it.
-    let lifetime = 8 + count as u64 / 200;
+    let lifetime = 15 + count as u64 / 200;
     let patience = PATIENCE * (1 + u32::try_from(count / 500).unwrap());
     let database = Database::create();
     let (_key, path) = file(SECRET);

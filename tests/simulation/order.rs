@@ -1,7 +1,7 @@
 //! A PostgreSQL that does at once what it is told, and tells each session at the session's own pace.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 pub struct Commits {
     log: Vec<Commit>,
     sessions: u32,
+    /// The sessions that hold the lock of the group.
+    members: BTreeSet<u32>,
 }
 
 struct Commit {
@@ -120,7 +122,19 @@ impl Session {
         }
     }
 
-    fn query(&mut self, sql: &str, commits: &Commits) {
+    /// Several commands may share a transaction.
+    fn query(&mut self, sql: &str, commits: &mut Commits) {
+        for command in sql.split("; ") {
+            self.command(command, commits);
+            match command {
+                "" => self.answer(b'I', b"", commits),
+                _ => self.answer(b'C', b"DONE\0", commits),
+            }
+        }
+        self.answer(b'Z', b"I", commits);
+    }
+
+    fn command(&mut self, sql: &str, commits: &mut Commits) {
         let name = || {
             let name = sql.split_once('"').and_then(|(_, it)| it.strip_suffix('"'));
             name.expect("names are quoted").to_owned()
@@ -128,6 +142,13 @@ impl Session {
         if sql.contains("pg_postmaster_start_time") {
             let row = row(&[&self.pid.to_string(), "f", "off", "1000"]);
             self.answer(b'D', &row, commits);
+        } else if sql.contains("pg_try_advisory_lock_shared") {
+            commits.members.insert(self.pid);
+            self.answer(b'D', &row(&["t"]), commits);
+        } else if sql.contains("'advisory'") {
+            let others = commits.members.iter().filter(|&&it| it != self.pid);
+            let pids: Vec<_> = others.map(u32::to_string).collect();
+            self.answer(b'D', &row(&[&pids.join(",")]), commits);
         } else if sql.contains("string_agg") {
             // All of them are there.
             let (_, pids) = sql.split_once("'{").expect("a list");
@@ -138,11 +159,6 @@ impl Session {
         } else if sql.starts_with("UNLISTEN ") {
             self.listens.remove(&name());
         }
-        match sql {
-            "" => self.answer(b'I', b"", commits),
-            _ => self.answer(b'C', b"DONE\0", commits),
-        }
-        self.answer(b'Z', b"I", commits);
     }
 
     /// Behind whatever was committed by now.

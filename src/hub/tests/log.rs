@@ -2,11 +2,11 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
-use tracing::Level;
+use tracing::{Dispatch, Level, subscriber::NoSubscriber};
 use tracing_subscriber::fmt;
 
 use super::world::World;
@@ -36,11 +36,16 @@ fn logged(level: Level, play: impl FnOnce()) -> Vec<String> {
             move || Sink(Arc::clone(&written))
         })
         .finish();
+    // While there is one subscriber alone, tracing asks that of whichever thread comes to a line first
+    // whether anybody wants it, and other tests have none.
+    LazyLock::force(&ANOTHER);
     tracing::subscriber::with_default(subscriber, play);
     let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
     let lines = text.lines().filter(|it| it.contains("alle::client: "));
     lines.map(|line| line.trim().to_owned()).collect()
 }
+
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
 
 fn come(world: &mut World, fields: &str) -> ClientId {
     let (client, status) = world.upgrade(Some("192.0.2.1"), fields);
