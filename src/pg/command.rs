@@ -128,16 +128,21 @@ pub(super) fn notify<'a>(
     const VALID: &str = "a channel and a payload are short and the SQL has no NUL";
     frontend::parse("", "SELECT pg_catalog.pg_notify($1, $2)", [], out).expect(VALID);
     for (channel, payload) in notifications {
-        let parameters = [channel.as_str(), payload.as_str()];
-        let write = |text: &str, out: &mut BytesMut| {
-            out.put_slice(text.as_bytes());
-            Ok(IsNull::No)
-        };
-        let bound = frontend::bind("", "", [], parameters, write, [], out);
-        assert!(bound.is_ok(), "{VALID}");
-        frontend::execute("", 0, out).expect(VALID);
+        execute(&[channel.as_str(), payload.as_str()], out);
     }
     frontend::sync(out);
+}
+
+/// The statement that was parsed last, with these parameters.
+fn execute(parameters: &[&str], out: &mut BytesMut) {
+    const VALID: &str = "a channel and a payload are short";
+    let write = |text: &&str, out: &mut BytesMut| {
+        out.put_slice(text.as_bytes());
+        Ok(IsNull::No)
+    };
+    let bound = frontend::bind("", "", [], parameters, write, [], out);
+    assert!(bound.is_ok(), "{VALID}");
+    frontend::execute("", 0, out).expect(VALID);
 }
 
 /// Publishes, unless the server's encoding turns the name into another one or makes it too long: then
@@ -155,14 +160,7 @@ pub(super) fn notify_if_kept(channel: &Channel, payload: &Payload, out: &mut Byt
     for byte in channel.as_str().bytes() {
         let _infallible = write!(bytes, "{byte:02x}");
     }
-    let parameters = [channel.as_str(), payload.as_str(), &bytes];
-    let write = |text: &str, out: &mut BytesMut| {
-        out.put_slice(text.as_bytes());
-        Ok(IsNull::No)
-    };
-    let bound = frontend::bind("", "", [], parameters, write, [], out);
-    assert!(bound.is_ok(), "{VALID}");
-    frontend::execute("", 0, out).expect(VALID);
+    execute(&[channel.as_str(), payload.as_str(), &bytes], out);
     frontend::sync(out);
 }
 

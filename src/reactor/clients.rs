@@ -110,12 +110,15 @@ impl ClientSockets {
 
     /// Reads once from the next socket in turn.
     pub(super) fn read_next(&mut self, hub: &mut Hub, buffer: &mut [u8]) {
-        let Some(client) = self.readable.pop_front() else {
+        let next = self.readable.pop_front();
+        self.read_queued(next, hub, buffer);
+    }
+
+    /// Reads once from a client that was queued; it may be gone by now.
+    fn read_queued(&mut self, next: Option<ClientId>, hub: &mut Hub, buffer: &mut [u8]) {
+        let Some(client) = next.filter(|&client| hub.is_current(client)) else {
             return;
         };
-        if !hub.is_current(client) {
-            return;
-        }
         self.flags[client.slot as usize] &= !QUEUED;
         if self.read(client, hub, buffer) {
             self.queue(client);

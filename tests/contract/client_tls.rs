@@ -239,17 +239,7 @@ fn events_and_publishes_go_over_https_by_curl() {
 #[test]
 fn a_connection_ends_with_close_notify() {
     let secured = Secured::start_without_postgres(&[]);
-    let Wire::Tls(mut tls) = secured.wire(&secured.files.shared_config()).unwrap() else {
-        unreachable!()
-    };
-    tls.write_all(upgrade_request(secured.bridge.address, "/ws", "").as_bytes())
-        .unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        tls.read_exact(&mut byte).unwrap();
-        head.extend(byte);
-    }
+    let mut tls = secured.websocket(&secured.files.shared_config());
     tls.write_all(&frame(0x88, &1000_u16.to_be_bytes()))
         .unwrap();
     // An end without `close_notify` would be an error.

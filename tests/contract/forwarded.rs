@@ -1,8 +1,6 @@
 //! Whose address a client has behind proxies, and what strangers say about theirs: the table of
 //! docs/proxies.md, row by row.
 
-use std::net::SocketAddr;
-
 use crate::{
     client::Client,
     harness::{Bridge, Database, NO_POSTGRES},
@@ -77,14 +75,7 @@ fn bridge(database: &Database, options: &str) -> Bridge {
     command.args(["--trusted-proxy", "10.0.0.0/8, 127.0.0.1"]);
     command.args(options.split_whitespace());
     let bridge = Bridge::run(command);
-    let line = bridge.wait_for_log("health and metrics are at http://");
-    let admin: SocketAddr = line
-        .rsplit("http://")
-        .next()
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let admin = bridge.admin_address();
     crate::harness::wait_until("the bridge is ready", || {
         let mut raw = Raw::open(admin);
         raw.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -208,6 +208,14 @@ impl Bridge {
         self.log.lines().join("\n")
     }
 
+    /// The admin address, which the log names.
+    #[track_caller]
+    pub fn admin_address(&self) -> SocketAddr {
+        let line = self.wait_for_log("health and metrics are at http://");
+        let (_, address) = line.rsplit_once("http://").unwrap();
+        address.trim().parse().unwrap()
+    }
+
     /// The first line with `text`.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) -> String {

@@ -75,14 +75,7 @@ fn any_page_may_load_it_and_none_connects_because_of_that() {
 fn the_admin_address_has_no_module() {
     let arguments = ["--playground", "--admin-addr", "127.0.0.1:0"];
     let bridge = Bridge::serve(NO_POSTGRES, &arguments);
-    let line = bridge.wait_for_log("health and metrics are at http://");
-    let admin = line
-        .rsplit("http://")
-        .next()
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let admin = bridge.admin_address();
     let mut raw = Raw::open(admin);
     raw.write(b"GET /alle.js HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(raw.response("GET").status, 404);

@@ -529,14 +529,7 @@ fn deployed(directory: &Path, name: &str, text: &str, ports: [&str; 2]) -> (Brid
     let path = directory.join(name);
     fs::write(&path, text).unwrap();
     let bridge = Bridge::run(alle_with(&["serve", "--config", path.to_str().unwrap()]));
-    let line = bridge.wait_for_log("health and metrics are at http://");
-    let health = line
-        .rsplit("http://")
-        .next()
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let health = bridge.admin_address();
     (bridge, health)
 }
 

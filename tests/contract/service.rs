@@ -109,14 +109,7 @@ fn a_drain_under_socket_activation_leaves_newcomers_to_the_successor() {
         "10",
     ];
     let mut first = activated(&listener, ACTIVATE, &arguments);
-    let admin = first.wait_for_log("health and metrics are at http://");
-    let admin = admin
-        .rsplit("http://")
-        .next()
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let admin = first.admin_address();
     let mut client = first.client();
     first.signal("TERM");
     wait_until("it drains", || {

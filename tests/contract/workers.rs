@@ -453,24 +453,26 @@ fn sockets_that_were_passed_are_one_for_each_worker_or_refused() {
     }
 }
 
+/// Whoever comes back finds everything.
+pub const KEEPS_ALL: [&str; 6] = [
+    "--history",
+    "100000",
+    "--history-bytes",
+    "256M",
+    "--unlisten-delay",
+    "600",
+];
+
 // ---- renewal
 
 #[test]
 fn renewals_cost_nobody_anything() {
     let (rounds, clients, channels) = scale();
     let database = Database::create();
-    let patient = [
-        "--history",
-        "100000",
-        "--history-bytes",
-        "256M",
-        "--unlisten-delay",
-        "600",
-    ];
     let workers = Workers::start(
         2,
         &database.url(),
-        &[&patient[..], &["--drain", "1"]].concat(),
+        &[&KEEPS_ALL[..], &["--drain", "1"]].concat(),
     );
     let crowd = Crowd::gather(clients, channels, sandbox::shared().port(), &database.name);
     crowd.go_to(&[workers.parent.address]);

@@ -11,7 +11,7 @@ use crate::{
     group::{nothing_was_lost, scale},
     harness::{Bridge, Database, NO_POSTGRES, wait_until, wrapped},
     raw::{Raw, upgrade_request},
-    workers::{Workers, is_alive, signal},
+    workers::{KEEPS_ALL, Workers, is_alive, signal},
 };
 
 /// One worker after the other is killed under load, while clients hear all: at most so often in ten
@@ -20,15 +20,7 @@ use crate::{
 fn a_worker_is_killed_and_nobody_misses_anything() {
     let (rounds, clients, channels) = scale();
     let database = Database::create();
-    let patient = [
-        "--history",
-        "100000",
-        "--history-bytes",
-        "256M",
-        "--unlisten-delay",
-        "600",
-    ];
-    let workers = Workers::start(2, &database.url(), &patient);
+    let workers = Workers::start(2, &database.url(), &KEEPS_ALL);
     let crowd = Crowd::gather(clients, channels, sandbox::shared().port(), &database.name);
     crowd.go_to(&[workers.parent.address]);
     crowd.wait_until_all_hear();

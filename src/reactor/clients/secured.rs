@@ -11,7 +11,7 @@ use std::{
 
 use mio::{Waker, net::TcpStream};
 
-use super::{ADMIN, ClientSockets, ENDED, QUEUED, READ_BYTES, SECURED, SHAKING};
+use super::{ADMIN, ClientSockets, ENDED, READ_BYTES, SECURED, SHAKING};
 use crate::{
     delivery::outgoing::{Outgoing, Written},
     hub::Hub,
@@ -90,16 +90,8 @@ impl ClientSockets {
 
     /// Reads once from the next client whose handshake is under way.
     pub(in crate::reactor) fn shake_next(&mut self, hub: &mut Hub, buffer: &mut [u8]) {
-        let Some(client) = self.shaking.pop_front() else {
-            return;
-        };
-        if !hub.is_current(client) {
-            return;
-        }
-        self.flags[client.slot as usize] &= !QUEUED;
-        if self.read(client, hub, buffer) {
-            self.queue(client);
-        }
+        let next = self.shaking.pop_front();
+        self.read_queued(next, hub, buffer);
     }
 
     /// Whether there may be more bytes that no event announces.

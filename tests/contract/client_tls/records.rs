@@ -10,11 +10,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, UnboundKey};
 use rustls::{ConnectionTrafficSecrets, crypto::cipher::Nonce};
 
 use super::secured::Secured;
-use crate::{
-    client::wire::Wire,
-    harness::Database,
-    raw::{frame, upgrade_request},
-};
+use crate::{harness::Database, raw::frame};
 
 /// The sending half of a connection under TLS 1.3.
 struct Sender {
@@ -29,17 +25,7 @@ impl Sender {
     fn open(secured: &Secured) -> Self {
         let mut config = secured.files.config_of(&[&rustls::version::TLS13]);
         config.enable_secret_extraction = true;
-        let Wire::Tls(mut tls) = secured.wire(&Arc::new(config)).unwrap() else {
-            unreachable!()
-        };
-        tls.write_all(upgrade_request(secured.bridge.address, "/ws", "").as_bytes())
-            .unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            tls.read_exact(&mut byte).unwrap();
-            head.extend(byte);
-        }
+        let tls = secured.websocket(&Arc::new(config));
         let (connection, stream) = (tls.conn, tls.sock.0);
         let secrets = connection.dangerous_extract_secrets().unwrap();
         let (seq, ConnectionTrafficSecrets::Aes256Gcm { key, iv }) = secrets.tx else {

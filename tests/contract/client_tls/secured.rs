@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
@@ -18,7 +18,8 @@ use crate::{
     certificates::Authority,
     client::{Client, wire::Wire},
     harness::{Bridge, NO_POSTGRES, wait_until},
-    raw::Raw,
+    patient::Patient,
+    raw::{Raw, upgrade_request},
 };
 
 /// An authority, and the pairs that it signed.
@@ -113,6 +114,25 @@ pub struct Secured {
 }
 
 impl Secured {
+    /// The TLS of a client of WebSocket that is in.
+    pub fn websocket(
+        &self,
+        config: &Arc<ClientConfig>,
+    ) -> Box<StreamOwned<ClientConnection, Patient>> {
+        let Wire::Tls(mut tls) = self.wire(config).unwrap() else {
+            unreachable!()
+        };
+        tls.write_all(upgrade_request(self.bridge.address, "/ws", "").as_bytes())
+            .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            tls.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        tls
+    }
+
     /// Ready, with its pair for localhost and an admin address in clear text.
     #[track_caller]
     pub fn start(postgres_url: &str, arguments: &[&str]) -> Self {
