@@ -261,9 +261,11 @@ impl Clients {
         record.map_or(0, Client::partial_bytes) + self.shell.bytes_of(slot)
     }
 
-    /// The shell keeps so many bytes for the client.
+    /// The shell keeps so many bytes for the client. Those of one that is only let go are gone soon: to
+    /// count them would close others for it.
     pub(super) fn note_shell_bytes(&mut self, slot: u32, bytes: usize) {
-        self.shell.note(slot, bytes);
+        let is_let_go = matches!(self.phase(slot), Some(Phase::Flushing | Phase::Lingering));
+        self.shell.note(slot, if is_let_go { 0 } else { bytes });
     }
 
     /// Memory of heads and messages that are not complete, and of what the shell keeps, of all clients.

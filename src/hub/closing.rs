@@ -137,6 +137,7 @@ impl Hub {
         let phase = if reason == CloseReason::Overloaded {
             // Nothing more is read of it, its close frame neither.
             self.clients.drop_partial(slot);
+            self.clients.note_shell_bytes(slot, 0);
             self.unparsed.take(slot);
             Phase::Flushing
         } else {

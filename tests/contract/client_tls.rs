@@ -2,6 +2,8 @@
 
 #[path = "client_tls/certificates_of_clients.rs"]
 mod certificates_of_clients;
+#[path = "client_tls/ending.rs"]
+mod ending;
 #[path = "client_tls/pairs.rs"]
 mod pairs;
 #[path = "client_tls/records.rs"]

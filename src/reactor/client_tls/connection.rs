@@ -176,7 +176,9 @@ impl Connection {
         if self.is_shaking() || std::mem::replace(&mut self.is_close_sent, true) {
             return 0;
         }
-        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut self.partial);
+        // What the client has begun is not read to its end any more.
+        let mut partial = std::mem::take(&mut self.partial);
+        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut partial);
         match state {
             Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                 traffic.queue_close_notify(out).unwrap_or(0)

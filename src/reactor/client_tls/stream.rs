@@ -28,8 +28,10 @@ pub(super) struct TlsStream {
     /// the hub believes that something waits for this client, it does nothing that has to wait for
     /// `pending`, and drops nothing of a frame begun.
     unreported: usize,
-    /// Our side is shut down once `pending` is gone.
+    /// Our side is shut down once `pending` is gone; what still comes is dropped.
     is_finishing: bool,
+    /// It is shut down. Each further time would be an event of its own.
+    is_shut: bool,
 }
 
 /// What came of a read.
@@ -54,6 +56,7 @@ impl TlsStream {
             pending: Vec::new(),
             unreported: 0,
             is_finishing: false,
+            is_shut: false,
         })
     }
 
@@ -76,6 +79,9 @@ impl TlsStream {
     ) -> Received {
         if self.connection.is_ended() {
             return Received::End;
+        }
+        if self.is_finishing {
+            return discard(socket, buffer);
         }
         let (mut end, mut bytes) = (first, first);
         if first == 0 {
@@ -193,7 +199,8 @@ impl TlsStream {
             }
             self.pending = Vec::new();
         }
-        if self.is_finishing {
+        if self.is_finishing && !self.is_shut {
+            self.is_shut = true;
             socket.shutdown(Shutdown::Write)?;
         }
         Ok(!self.is_finishing)
@@ -201,6 +208,9 @@ impl TlsStream {
 
     /// Sends nothing more, and says so.
     pub(super) fn finish(&mut self, socket: &TcpStream, buffers: &mut Buffers) -> io::Result<()> {
+        if self.is_finishing {
+            return Ok(());
+        }
         let record = &mut buffers.record;
         let bytes = self.connection.close(record);
         self.send(socket, &record[..bytes])?;
@@ -216,6 +226,17 @@ impl TlsStream {
         }
         self.pending.extend_from_slice(rest);
         Ok(())
+    }
+}
+
+/// Drops what the socket has: its end is waited for.
+fn discard(mut socket: &TcpStream, buffer: &mut [u8]) -> Received {
+    match socket.read(&mut buffer[..READ_BYTES]) {
+        Ok(0) => Received::End,
+        Ok(bytes) => Received::Bytes(bytes),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Received::Bytes(READ_BYTES),
+        Err(_) => Received::Lost,
     }
 }
 
