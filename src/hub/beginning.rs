@@ -239,8 +239,17 @@ pub(super) fn locate(
     patience: Patience,
     now: Instant,
 ) -> Located {
+    let parsed = EventId::parse(id);
+    // A place of ours outlives the epoch that it was told with.
+    let place = parsed.and_then(|it| it.place.filter(|_| channels.has_named(it.epoch)));
+    if let Some(place) = place {
+        return Located::At(match place <= channels.place() {
+            true => Resumption::Place(place, id.to_owned()),
+            false => Resumption::Unknown(id.to_owned()),
+        });
+    }
     let mut awaited = Vec::new();
-    let found = EventId::parse(id).and_then(|id| {
+    let found = parsed.and_then(|id| {
         let since = Since {
             epoch: id.epoch.into(),
             seq: id.seq,
@@ -278,10 +287,7 @@ fn place_of(
 ) -> Option<(u64, String)> {
     let position = channels.position(key);
     let is_ours = position.epoch.is_named(id.epoch);
-    let place = match id.place {
-        Some(place) if is_ours => Some(place),
-        Some(_) | None => place_in(delivery, key, &position, seq),
-    };
+    let place = place_in(delivery, key, &position, seq);
     // It may be before the channel's beginning: other channels began earlier.
     let place = place.filter(|&place| place <= channels.place())?;
     let mut told = Vec::new();

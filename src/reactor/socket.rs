@@ -1,4 +1,4 @@
-//! Sockets with their options, and writes that say whether the socket took all.
+//! Sockets with their options, reads, and writes that say whether the socket took all.
 //!
 //! Knows the options and their reasons; not the owner of a socket, nor the time of its use.
 
@@ -58,6 +58,17 @@ pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
     // mio and std ask for 128: in a storm of handshakes, SYNs then wait a second.
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Reads so many bytes, 0 at the end; `None` if there are none yet.
+pub(super) fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        return match stream.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map(Some),
+        };
+    }
 }
 
 /// Writes `bytes`. `WouldBlock` and short writes are [`Written::Full`].

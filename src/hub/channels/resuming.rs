@@ -4,7 +4,7 @@
 //! Does not know what finds it out.
 
 use super::Channels;
-use crate::channel::ChannelKey;
+use crate::{channel::ChannelKey, hub::epoch::Epoch};
 
 impl Channels {
     /// The epoch, of which nobody was told, begins with this number.
@@ -12,6 +12,11 @@ impl Channels {
         let state = self.state_mut(key);
         state.before = state.before.wrapping_add(state.seq).wrapping_sub(seq);
         state.seq = seq;
+    }
+
+    /// Whether this process gave the epoch its name, also if that has ended since.
+    pub(in super::super) fn has_named(&self, epoch: &str) -> bool {
+        Epoch::parse(epoch).is_some_and(|it| it.process == self.epoch_seed)
     }
 
     /// Notifications of the channel, whatever the epoch: the difference between two moments is what came

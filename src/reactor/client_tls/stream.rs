@@ -5,7 +5,7 @@
 #![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
 
 use std::{
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, Write},
     net::Shutdown,
     sync::Arc,
 };
@@ -17,7 +17,10 @@ use super::{
     Buffers,
     connection::{Connection, RECORD_BYTES_MAX},
 };
-use crate::delivery::outgoing::{Outgoing, Written};
+use crate::{
+    delivery::outgoing::{Outgoing, Written},
+    reactor::socket,
+};
 
 /// TLS on one socket.
 pub(super) struct TlsStream {
@@ -72,7 +75,7 @@ impl TlsStream {
     /// Reads once. `first` bytes were read before and stand at the front of `buffer`.
     pub(super) fn read(
         &mut self,
-        mut socket: &TcpStream,
+        socket: &TcpStream,
         first: usize,
         buffer: &mut [u8],
         buffers: &mut Buffers,
@@ -81,24 +84,20 @@ impl TlsStream {
             return Received::End;
         }
         if self.is_finishing {
-            return discard(socket, buffer);
+            // Its end is waited for.
+            return match read(socket, &mut buffer[..READ_BYTES]) {
+                Ok(bytes) => Received::Bytes(bytes),
+                Err(otherwise) => otherwise,
+            };
         }
         let (mut end, mut bytes) = (first, first);
         if first == 0 {
             let partial = self.connection.partial();
             buffer[..partial.len()].copy_from_slice(partial);
             let room = &mut buffer[partial.len()..][..READ_BYTES];
-            bytes = match socket.read(room) {
-                Ok(0) => return Received::End,
+            bytes = match read(socket, room) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Received::Nothing;
-                }
-                // Another read follows.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    return Received::Bytes(READ_BYTES);
-                }
-                Err(_) => return Received::Lost,
+                Err(otherwise) => return otherwise,
             };
             end = partial.len() + bytes;
         }
@@ -229,14 +228,13 @@ impl TlsStream {
     }
 }
 
-/// Drops what the socket has: its end is waited for.
-fn discard(mut socket: &TcpStream, buffer: &mut [u8]) -> Received {
-    match socket.read(&mut buffer[..READ_BYTES]) {
-        Ok(0) => Received::End,
-        Ok(bytes) => Received::Bytes(bytes),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Received::Bytes(READ_BYTES),
-        Err(_) => Received::Lost,
+/// So many bytes came; `Err`: what became of the socket otherwise.
+fn read(socket: &TcpStream, buffer: &mut [u8]) -> Result<usize, Received> {
+    match socket::read(socket, buffer) {
+        Ok(Some(0)) => Err(Received::End),
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Received::Nothing),
+        Err(_) => Err(Received::Lost),
     }
 }
 

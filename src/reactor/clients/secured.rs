@@ -2,14 +2,9 @@
 //!
 //! Knows when the hub is told what; the layer does not.
 
-#![expect(clippy::disallowed_types, reason = "the reactor is where sockets live")]
+use std::{io, sync::Arc};
 
-use std::{
-    io::{self, Read},
-    sync::Arc,
-};
-
-use mio::{Waker, net::TcpStream};
+use mio::Waker;
 
 use super::{ADMIN, ClientSockets, ENDED, READ_BYTES, SECURED, SHAKING};
 use crate::{
@@ -107,7 +102,7 @@ impl ClientSockets {
         };
         let mut first = 0;
         if !tls.has_begun(slot) {
-            first = match read(stream, &mut buffer[..READ_BYTES]) {
+            first = match socket::read(stream, &mut buffer[..READ_BYTES]) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return false,
                 Err(_) => 0,
@@ -217,16 +212,5 @@ impl ClientSockets {
         if let Some(tls) = &mut self.tls {
             tls.clear(slot);
         }
-    }
-}
-
-/// So many bytes; `None` if there are none yet.
-fn read(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    loop {
-        return match socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map(Some),
-        };
     }
 }
