@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group workers users bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test without-tls tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group workers users bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -54,9 +54,13 @@ test: setup-test ## lints, docs and all tests, as CI runs them
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --lib --bins --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
-	@# All tests, those of the library and of the program again without TLS, and each benchmark once.
+	@# All tests, those of the command line again without TLS, and each benchmark once.
 	scripts/tests-at-once
 	@echo "make test: $$(($$(date +%s) - $(BEGAN))) s"
+
+without-tls: setup-test ## all tests of what is built without TLS
+	cargo clippy --all-targets --no-default-features --locked -- -D warnings
+	cargo test --no-default-features --locked
 
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of

@@ -21,7 +21,13 @@ fn main() {
         .sample_size(20)
         .configure_from_args();
     let mut group = criterion.benchmark_group("fan_out");
-    for subscribers in [1, 100, 10_000, 100_000] {
+    // As a test it measures nothing.
+    let sizes = if std::env::args().any(|argument| argument == "--bench") {
+        [1, 100, 10_000, 100_000].as_slice()
+    } else {
+        &[1, 100]
+    };
+    for &subscribers in sizes {
         let mut server = Server::start();
         for _ in 0..subscribers {
             server.connect(&["orders"]);

@@ -79,6 +79,7 @@ impl Client {
     }
 
     /// Over whatever carries the bytes.
+    #[cfg(feature = "tls")]
     #[track_caller]
     pub fn over(wire: Wire, request: impl IntoClientRequest) -> Self {
         Self::try_open_over(wire, request).unwrap()

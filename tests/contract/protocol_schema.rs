@@ -159,4 +159,5 @@ fn every_definition_of_a_message_is_one_that_a_bridge_sends() {
 }
 
 /// In seconds, the life of the token whose end is waited for; a stream has to be open within it.
+#[cfg(feature = "tls")]
 const BRIEF: u64 = 5;

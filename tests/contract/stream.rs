@@ -52,6 +52,7 @@ impl Stream {
     }
 
     /// Asks for `target` with a token.
+    #[cfg(feature = "tls")]
     pub fn try_open_with(address: SocketAddr, target: &str, token: &str) -> Result<Self, String> {
         let authorization = format!("Authorization: Bearer {token}\r\n");
         Self::ask(address, &address.to_string(), target, &authorization)

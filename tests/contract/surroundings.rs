@@ -211,7 +211,12 @@ fn a_password_that_was_refused_is_tried_again_when_its_file_changes() {
     home.write(".pgpass", b"*:*:*:*:wrong\n");
     let bridge = Bridge::run(home.alle(&["serve", "-w", "127.0.0.1:0", "-p", &url], &[]));
     for role in ["listening", "publishing"] {
-        bridge.wait_for_log(&format!("{role} session: PostgreSQL at"));
+        let attempt = format!("{role} session: ");
+        wait_until("the password was refused", || {
+            let log = bridge.log();
+            log.lines()
+                .any(|line| line.contains(&attempt) && line.contains("28P01"))
+        });
     }
     let refused = Instant::now();
     home.write(".pgpass", b"*:*:*:*:right\n");

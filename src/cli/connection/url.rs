@@ -210,11 +210,14 @@ mod tests {
             ("ws://[::1]:9/ws?x=1", "::1", 9),
             ("ws://bridge.example", "bridge.example", 80),
             ("ws://[::1]", "::1", 80),
+            ("WS://bridge.example", "bridge.example", 80),
             ("wss://bridge.example", "bridge.example", 443),
             ("wss://bridge.example:9", "bridge.example", 9),
-            ("WS://bridge.example", "bridge.example", 80),
             ("Wss://bridge.example", "bridge.example", 443),
         ] {
+            if !cfg!(feature = "tls") && text.to_lowercase().starts_with("wss:") {
+                continue;
+            }
             let url = WsUrl::parse(text).unwrap();
             assert_eq!((url.host(), url.port()), (host, port), "{text}");
         }

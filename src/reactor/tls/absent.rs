@@ -11,15 +11,17 @@ use std::{
 use super::socket::BackendSocket;
 use crate::{
     backend::Encryption,
-    pg::config::{Server, Tls},
+    pg::config::{Server, SslMode, Tls},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Connector(Infallible);
 
 impl Connector {
-    pub(super) fn new(_tls: &Tls, _server: &Server) -> Result<Self, TlsError> {
-        Err(TlsError)
+    pub(super) fn new(tls: &Tls, _server: &Server) -> Result<Self, TlsError> {
+        Err(TlsError {
+            is_preferred: tls.mode == SslMode::Prefer,
+        })
     }
 }
 
@@ -81,10 +83,17 @@ impl Write for TlsSocket {
 }
 
 #[derive(Debug)]
-pub(super) struct TlsError;
+pub(super) struct TlsError {
+    /// It goes on in clear text: there is nothing to set.
+    is_preferred: bool,
+}
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this program was built without TLS (its feature `tls`; or set sslmode=prefer)")
+        f.write_str(if self.is_preferred {
+            "this program was built without TLS (its feature `tls`)"
+        } else {
+            "this program was built without TLS (its feature `tls`; or set sslmode=prefer)"
+        })
     }
 }
