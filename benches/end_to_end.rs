@@ -119,20 +119,21 @@ fn bench(options: &Options) -> io::Result<bool> {
             Duration::from_secs_f64(options.seconds),
         )?;
         all_is_well &= tell(workload, &outcome, options.smoke);
-        if let Outcome::Pairs(pairs) = &outcome
-            && workload.name == GROWTH_NAME
-        {
+        if let Outcome::Pairs(pairs) = &outcome {
             let [alle, floor] = report::cpu(pairs);
-            points.push(Point {
-                clients: workload.clients,
+            points.extend(workload.growths().map(|(growth, at)| Point {
+                growth,
+                at,
                 alle,
                 floor,
-            });
+            }));
         }
     }
     if let Some(path) = &options.plot {
         if points.is_empty() {
-            return Err(io::Error::other(format!("--plot needs {GROWTH_NAME}")));
+            return Err(io::Error::other(format!(
+                "--plot needs {GROWTH_NAME}, burst or cross"
+            )));
         }
         fs::write(path, plot::svg(&points))?;
         println!("{} is written", path.display());

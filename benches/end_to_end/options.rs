@@ -102,5 +102,6 @@ cargo bench --bench end_to_end -- [OPTIONS]
   --only NAME   workloads whose name begins so; may be repeated
   --spin        readers never sleep, but where messages come at a pace: waking them is no part
                 of what a delivery costs
-  --plot FILE   write CPU per delivery over the number of subscribers as SVG
+  --plot FILE   write CPU per delivery over the number of subscribers, channels and notifications
+                a transaction as SVG, of those workloads that ran
   --smoke       a few clients and fractions of a second: does it work at all?";

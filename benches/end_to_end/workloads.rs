@@ -12,6 +12,7 @@ use crate::{
     crowd::{Crowd, SOURCE, Wish},
     machine,
     message::Channels,
+    plot::Growth,
     round::{self, Measured, Pace, Plan},
 };
 
@@ -182,6 +183,32 @@ impl Workload {
         }
     }
 
+    /// Where it stands on the axes of the plot.
+    pub(crate) fn growths(&self) -> impl Iterator<Item = (Growth, u64)> + use<> {
+        let mut places = Vec::new();
+        if let Kind::FanOut {
+            channels,
+            alle,
+            floor,
+        } = self.kind
+            && let Pace::Window(window) = alle.pace
+            // All that is on its way is one transaction, for either.
+            && window == alle.burst
+            && floor.burst == alle.burst
+        {
+            if channels.count == 1 && self.clients == 1_000 {
+                places.push((Growth::Burst, alle.burst));
+            }
+            if self.name == GROWTH_NAME {
+                places.push((Growth::Subscribers, self.clients as u64));
+            }
+            if channels.is_shared && self.clients == 100 {
+                places.push((Growth::Channels, channels.count));
+            }
+        }
+        places.into_iter()
+    }
+
     pub(crate) fn run(&self, site: &Site, rounds: usize, length: Duration) -> io::Result<Outcome> {
         match self.kind {
             Kind::FanOut {
@@ -330,7 +357,15 @@ impl Lane {
 pub(crate) const GROWTH_NAME: &str = "one-at-a-time";
 const GROWTH: [usize; 5] = [100, 1_000, 5_000, 10_000, 19_000];
 /// Clients, and channels that each of them hears; a transaction notifies all of these.
-const CROSSES: [(usize, u64); 4] = [(1_000, 3), (100, 10), (1_000, 10), (100, 100)];
+const CROSSES: [(usize, u64); 7] = [
+    (100, 1),
+    (100, 3),
+    (1_000, 3),
+    (100, 10),
+    (1_000, 10),
+    (100, 30),
+    (100, 100),
+];
 const BURSTS: [u64; 5] = [4, 16, 33, 64, 128];
 const SMOKE_CLIENTS: usize = 50;
 /// What is not a client: polls, PostgreSQL, the log, what the server keeps for itself.

@@ -143,7 +143,10 @@ fn timeless(line: &str) -> String {
 }
 
 #[test]
-#[cfg_attr(not(feature = "tls"), ignore = "without TLS there is something to find")]
+#[cfg_attr(
+    not(feature = "tls"),
+    ignore = "without TLS there is something to find"
+)]
 fn the_doctor_is_content_with_a_good_server_as_the_readme_shows() {
     let (code, text) = doctor(&Database::create().url());
     assert_eq!(code, Some(0), "{text}");
