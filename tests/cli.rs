@@ -56,7 +56,7 @@ use program::{PATIENCE, Program, alle, closed_pipe, run};
 
 /// Looks now and then until `holds`.
 #[track_caller]
-fn wait_until(holds: impl Fn() -> bool) {
+fn wait_until(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "it never came");

@@ -15,6 +15,7 @@ mod inbox;
 mod input;
 mod keyboard;
 mod link;
+mod modes;
 mod screen;
 mod subscriptions;
 mod typing;
@@ -22,7 +23,7 @@ mod typing;
 use std::{
     io::{self, ErrorKind, IsTerminal},
     ops::ControlFlow,
-    sync::{Arc, atomic::AtomicBool, mpsc::Receiver},
+    sync::mpsc::Receiver,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -35,6 +36,7 @@ use self::{
     inbox::{Arrival, Inbox},
     keyboard::Keyboard,
     link::Link,
+    modes::Modes,
     screen::{Back, Screen, ScreenOptions},
     subscriptions::{Report, Subscriptions},
 };
@@ -53,7 +55,7 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
     let poll = Poll::new().map_err(no_loop)?;
     let waker = Waker::new(poll.registry(), WAKER).map_err(no_loop)?;
     let (inbox, arrivals) = Inbox::new(waker);
-    let mut signals = watch_signals().map_err(no_loop)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(no_loop)?;
     poll.registry()
         .register(&mut signals, SIGNALS, Interest::READABLE)
         .map_err(no_loop)?;
@@ -65,6 +67,8 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
         has_timestamps: options.timestamps,
     };
     let mut screen = Screen::new(output, shown, is_terminal, keyboard::columns());
+    let modes = Modes::default();
+    modes.guard(screen.has_editor()).map_err(no_loop)?;
     let mut keyboard = None;
     if is_terminal {
         signals.add_signal(SIGCONT).map_err(no_loop)?;
@@ -72,7 +76,7 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
             signals.add_signal(SIGTSTP).map_err(no_loop)?;
             signals.add_signal(SIGWINCH).map_err(no_loop)?;
         }
-        let opened = Keyboard::open(screen.has_editor(), poll.registry(), KEYBOARD);
+        let opened = Keyboard::open(screen.has_editor(), modes, poll.registry(), KEYBOARD);
         keyboard = Some(opened.map_err(no_loop)?);
     }
     let is_in_front = keyboard.as_ref().is_some_and(Keyboard::is_in_front);
@@ -90,6 +94,9 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
         stage: Stage::Connecting,
         attempt: 0,
         is_behind: false,
+        ask_at: None,
+        asked_again: 0,
+        delayed_count: 0,
         was_refused: false,
         keyboard,
         is_in_front,
@@ -104,16 +111,6 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
     ended
 }
 
-/// SIGINT and SIGTERM reach the loop; a second one ends the program wherever it hangs.
-fn watch_signals() -> io::Result<Signals> {
-    let is_ending = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
-        signal_hook::flag::register(signal, Arc::clone(&is_ending))?;
-    }
-    Signals::new([SIGINT, SIGTERM])
-}
-
 struct Listener<'a> {
     options: ListenOptions,
     token: Option<Secret>,
@@ -125,6 +122,12 @@ struct Listener<'a> {
     attempt: u32,
     /// Whether the last turn used up its budget: no event announces the rest.
     is_behind: bool,
+    /// When to ask again for the channels that were refused for now.
+    ask_at: Option<Instant>,
+    /// How often that was done in vain.
+    asked_again: u32,
+    /// How many there were when it was last done.
+    delayed_count: usize,
     /// Whether a channel was refused since the connection was lost.
     was_refused: bool,
     /// Where stdin is a terminal.
@@ -200,7 +203,11 @@ impl Listener<'_> {
             Link::Down { retry_at } => Some(*retry_at),
             Link::Opening => None,
         };
-        let deadline = of_link.into_iter().chain(self.look_deadline()).min()?;
+        let deadline = of_link
+            .into_iter()
+            .chain(self.look_deadline())
+            .chain(self.ask_at)
+            .min()?;
         Some(deadline.saturating_duration_since(now))
     }
 
@@ -229,6 +236,7 @@ impl Listener<'_> {
         }
         self.read(now)?;
         self.handle_timeouts(now)?;
+        self.ask_again(now)?;
         self.announce();
         self.screen.end_turn();
         if !self.screen.is_open() {
@@ -337,6 +345,35 @@ impl Listener<'_> {
         }
     }
 
+    /// Asks for the channels that were refused for now, a while after the refusal.
+    fn ask_again(&mut self, now: Instant) -> Result<(), Failure> {
+        let count = self.subscriptions.delayed_count();
+        if count == 0 {
+            self.ask_at = None;
+            if self.subscriptions.is_settled() {
+                self.asked_again = 0;
+            }
+            return Ok(());
+        }
+        let ask_at = *self
+            .ask_at
+            .get_or_insert_with(|| now + link::delay(self.asked_again));
+        if now < ask_at {
+            return Ok(());
+        }
+        self.ask_at = None;
+        self.asked_again = if count < self.delayed_count {
+            0
+        } else {
+            self.asked_again.saturating_add(1)
+        };
+        self.delayed_count = count;
+        for request in self.subscriptions.ask_delayed() {
+            self.send(Some(request), now)?;
+        }
+        Ok(())
+    }
+
     fn handle_lost(&mut self, reason: &str, now: Instant) -> Result<(), Failure> {
         if !self.options.reconnect {
             let url = &self.options.ws_url;
@@ -358,9 +395,8 @@ impl Listener<'_> {
     }
 
     fn retry_later(&mut self, now: Instant) {
-        let random = getrandom::u64().unwrap_or(u64::MAX);
         self.link = Link::Down {
-            retry_at: now + link::BACKOFF.delay(self.attempt, random),
+            retry_at: now + link::delay(self.attempt),
         };
         self.attempt = self.attempt.saturating_add(1);
     }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::json;
@@ -346,4 +347,43 @@ fn stopped_sent_to_the_background_and_fetched_again_it_knows_what_was_typed() {
     let modes = |name| fs::read_to_string(shell.file(name)).unwrap();
     assert_eq!(modes("stopped"), modes("before"));
     assert_eq!(modes("after"), modes("before"));
+}
+
+/// The terminal holds up what is written to it (Ctrl-S), and the loop with that.
+#[test]
+fn however_it_is_ended_the_terminal_is_as_before() {
+    for signals in [&["INT", "INT"][..], &["TERM", "INT"], &["HUP"], &["QUIT"]] {
+        let bridge = MockBridge::start();
+        let mut shell = Shell::start(&signals.join("-"));
+        shell.run("stty -g >before");
+        let alle = program::path();
+        let url = bridge.url();
+        shell.terminal.press(&format!(
+            "sh -c 'echo $$ >id; exec {alle} listen news -w {url}'\r"
+        ));
+        let mut client = bridge.accept();
+        client.confirm("news");
+        shell
+            .terminal
+            .until_end("Waiting for notifications...\n\n>");
+        let id = fs::read_to_string(shell.file("id")).unwrap();
+        shell.terminal.press("\x13");
+        notify(&mut client, "held up");
+        // In a write to stdout.
+        let call = || fs::read_to_string(format!("/proc/{}/syscall", id.trim()));
+        super::wait_until(|| call().is_ok_and(|it| it.split(' ').nth(1) == Some("0x1")));
+        let mut signals_left = signals.iter();
+        let mut signal = "";
+        super::wait_until(|| {
+            // Two of a kind may be taken for one.
+            signal = signals_left.next().unwrap_or(&signal);
+            let kill = ["-s", signal, id.trim()];
+            let _ = Command::new("kill").args(kill).output();
+            !Path::new(&format!("/proc/{}", id.trim())).exists()
+        });
+        shell.terminal.press("\x11");
+        shell.run("stty -g >after");
+        let modes = |name| fs::read_to_string(shell.file(name)).unwrap();
+        assert_eq!(modes("after"), modes("before"), "{signals:?}");
+    }
 }

@@ -370,6 +370,32 @@ fn a_channel_refused_on_the_way_back_is_told_and_the_others_stay() {
         .until("✓ Connected again, and subscribed to the channels that are left");
 }
 
+/// Its other clients have come back as well, and it lets in so many a second.
+#[test]
+fn a_channel_refused_for_now_is_asked_for_until_it_is_confirmed() {
+    let bridge = MockBridge::start();
+    let (program, client) = listening(&bridge, "");
+    client.close(1012, "restart");
+    let mut client = bridge.accept();
+    for _ in 0..3 {
+        let asked = client.hear();
+        assert_eq!(asked["since"], json!({"epoch": "E", "seq": 0}));
+        let error = json!({"type": "error", "code": "rate_limited", "id": asked["id"],
+            "channel": "orders", "message": "too many messages in a second"});
+        client.say(&error.to_string());
+    }
+    client.confirm("orders");
+    client.say(&notification("orders", "heard"));
+    assert_eq!(program.stdout.next(), "[orders] heard");
+    let told = program
+        .stderr
+        .until("✓ Connected again, and subscribed to the same channels");
+    let delayed = "! channel 'orders' is refused for now, and asked for again: too many messages in a \
+                   second";
+    let delayed = told.iter().filter(|it| *it == delayed).count();
+    assert_eq!(delayed, 1, "{told:?}");
+}
+
 #[test]
 fn quiet_says_only_what_is_heard_and_what_went_wrong() {
     let bridge = MockBridge::start();

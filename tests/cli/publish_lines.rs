@@ -1,6 +1,6 @@
 //! `alle publish --lines` against a bridge whose messages the test chooses.
 
-use std::io::Write;
+use std::{fs, io::Write, thread};
 
 use serde_json::{Value, json};
 
@@ -161,7 +161,7 @@ fn ten_thousand_lines_keep_their_order() {
     let words = format!("publish -w {} --lines c", bridge.url());
     let mut program = Program::start(alle(&words));
     let mut stdin = program.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || {
+    let writer = thread::spawn(move || {
         let lines: String = (0..10_000).map(|number| format!("{number}\n")).collect();
         stdin.write_all(lines.as_bytes()).unwrap();
     });
@@ -180,7 +180,7 @@ fn ten_thousand_lines_keep_their_order() {
 fn a_person_sees_how_far_it_has_come() {
     let bridge = MockBridge::start();
     let file = std::env::temp_dir().join(format!("alle-lines-{}", std::process::id()));
-    std::fs::write(&file, "a\nb\n").unwrap();
+    fs::write(&file, "a\nb\n").unwrap();
     let command = format!(
         "{} publish -w {} --lines c <{}",
         program::path(),
@@ -197,5 +197,37 @@ fn a_person_sees_how_far_it_has_come() {
     terminal.until_exit(0);
     let screen = terminal.until(|_| true);
     assert!(!screen.contains('#'), "{screen}");
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+}
+
+/// A reader that ran ahead would keep all of them.
+#[test]
+fn however_fast_stdin_is_little_of_it_is_kept() {
+    const LINES: usize = 8_000;
+    const LINE_BYTES: usize = 7_999;
+    let bridge = MockBridge::start();
+    let words = format!("publish -w {} --lines c", bridge.url());
+    let mut program = Program::start(alle(&words));
+    let mut stdin = program.stdin.take().unwrap();
+    let writer = thread::spawn(move || {
+        let mut line = "x".repeat(LINE_BYTES);
+        line.push('\n');
+        for _ in 0..LINES {
+            stdin.write_all(line.as_bytes()).unwrap();
+        }
+        stdin
+    });
+    let mut client = bridge.accept();
+    for _ in 0..LINES {
+        let id = client.hear()["id"].clone();
+        take(&mut client, &id);
+    }
+    // Its end has not come: the program is still there to be looked at.
+    let stdin = writer.join().unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+    let peak: usize = peak.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    assert!(peak < LINES * LINE_BYTES / 1_024 / 2, "{peak} kB");
+    drop(stdin);
+    assert_eq!(program.exit_code(), Some(0));
 }

@@ -141,9 +141,14 @@ impl Program {
         writeln!(stdin, "{line}").unwrap();
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     /// Sends it a signal, by name.
     pub fn signal(&self, name: &str) {
-        let id = self.child.lock().unwrap().id().to_string();
+        let id = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-s", name, &id])

@@ -14,19 +14,18 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process},
-    termios::{
-        LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize,
-        tcsetattr,
-    },
+    termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcgetwinsize, tcsetattr},
 };
+
+use super::modes::{Modes, is_ours};
 
 /// The terminal, left as it was found.
 pub(super) struct Keyboard {
     /// Whether each key is wanted at once, and no echo: else whole lines, as the terminal gives
     /// them.
     by_key: bool,
-    /// The modes to restore; `Some` while they are ours.
-    found: Option<Termios>,
+    /// Those to restore.
+    modes: Modes,
     is_in_front: bool,
 }
 
@@ -42,12 +41,17 @@ pub(super) enum Read {
 
 impl Keyboard {
     /// Watches stdin, a terminal, and takes it over if it is ours.
-    pub(super) fn open(by_key: bool, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn open(
+        by_key: bool,
+        modes: Modes,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         let stdin = io::stdin().as_raw_fd();
         registry.register(&mut SourceFd(&stdin), token, Interest::READABLE)?;
         let mut keyboard = Self {
             by_key,
-            found: None,
+            modes,
             is_in_front: false,
         };
         keyboard.look();
@@ -67,7 +71,7 @@ impl Keyboard {
         }
         if !is_ours {
             // Its modes are the shell's by now.
-            self.found = None;
+            self.modes.forget();
         }
         self.is_in_front = is_ours;
         is_ours
@@ -94,11 +98,7 @@ impl Keyboard {
 
     /// Gives the terminal back as it was found.
     pub(super) fn release(&mut self) {
-        if let Some(found) = self.found.take() {
-            if is_ours() {
-                let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &found);
-            }
-        }
+        self.modes.restore();
         self.is_in_front = false;
     }
 
@@ -115,7 +115,7 @@ impl Keyboard {
         let _ = kill_process(getpid(), signal);
     }
 
-    fn take_over(&mut self) {
+    fn take_over(&self) {
         let stdin = io::stdin();
         let Ok(found) = tcgetattr(stdin.as_fd()) else {
             return;
@@ -127,8 +127,10 @@ impl Keyboard {
         );
         ours.special_codes[SpecialCodeIndex::VMIN] = 1;
         ours.special_codes[SpecialCodeIndex::VTIME] = 0;
-        if tcsetattr(stdin.as_fd(), OptionalActions::Now, &ours).is_ok() {
-            self.found = Some(found);
+        // Before they change: a signal may come between.
+        self.modes.keep(found);
+        if tcsetattr(stdin.as_fd(), OptionalActions::Now, &ours).is_err() {
+            self.modes.forget();
         }
     }
 }
@@ -137,11 +139,6 @@ impl Drop for Keyboard {
     fn drop(&mut self) {
         self.release();
     }
-}
-
-/// Whether this process may read the terminal. One that is not the controlling one knows no jobs.
-fn is_ours() -> bool {
-    tcgetpgrp(io::stdin().as_fd()).map_or(true, |group| group == getpgrp())
 }
 
 /// Whether a shell with job control started us: our parent is in our session and not in our group.

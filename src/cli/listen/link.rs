@@ -36,10 +36,14 @@ pub(super) fn open(url: &WsUrl, token: Option<&Secret>, inbox: &Inbox) {
     });
 }
 
+/// How long to wait before what the bridge did not grant is tried again.
+pub(super) fn delay(attempt: u32) -> Duration {
+    BACKOFF.delay(attempt, getrandom::u64().unwrap_or(u64::MAX))
+}
+
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The waits between attempts.
-pub(super) const BACKOFF: Backoff =
-    Backoff::new(Duration::from_millis(100), BACKOFF_MAX).with_full_jitter();
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), BACKOFF_MAX).with_full_jitter();
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// After so long a connection the next attempt is immediate.
 pub(super) const STABLE_AFTER: Duration = BACKOFF_MAX;

@@ -232,6 +232,12 @@ impl<'a> Screen<'a> {
                 "✗ ",
                 &format!("Channel '{channel}' was refused and is off the list: {message}"),
             ),
+            Report::Delayed { channel, message } => {
+                self.warn(&format!(
+                    "channel '{channel}' is refused for now, and asked for again: {message}"
+                ));
+                self.front.allow();
+            }
             Report::Error { channel, message } => match channel {
                 Some(channel) => self.bad("Error: ", &format!("channel '{channel}': {message}")),
                 None => self.bad("Error: ", message),

@@ -4,7 +4,7 @@
 //! come out as [`Report`]s for the screen. After a lost connection every wanted channel is
 //! requested again from its position, so that a gap is either filled by the bridge or reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::cli::wire::{self, Message, Position, Request, RequestId};
 
@@ -16,6 +16,9 @@ pub(super) struct Subscriptions {
     names: BTreeSet<String>,
     /// By id; empty while there is no connection.
     requests: BTreeMap<u64, Asked>,
+    /// The channels that the bridge refused for now, in that order; empty while there is no
+    /// connection.
+    delayed: VecDeque<String>,
     is_connected: bool,
     next_id: u64,
 }
@@ -26,6 +29,8 @@ struct Subscription {
     origin: Origin,
     /// Whether it was confirmed on this connection.
     is_live: bool,
+    /// Whether it was said that it is refused for now, since it was last confirmed.
+    is_delay_told: bool,
     /// `Some` if the bridge confirmed it with a position.
     position: Option<Position>,
 }
@@ -65,6 +70,8 @@ pub(super) enum Report {
     Unanswered(String),
     /// The bridge refuses a channel, and it is no longer wanted.
     Refused { channel: String, message: String },
+    /// The bridge refuses a channel for now, and it is asked for again.
+    Delayed { channel: String, message: String },
     /// A request failed, or a subscription has an error.
     Error {
         channel: Option<String>,
@@ -92,6 +99,7 @@ impl Subscriptions {
                 Subscription {
                     origin: Origin::Start,
                     is_live: false,
+                    is_delay_told: false,
                     position: None,
                 },
             )
@@ -100,6 +108,7 @@ impl Subscriptions {
             channels: channels.iter().map(start).collect(),
             names: channels.iter().take(NAMES_MAX).cloned().collect(),
             requests: BTreeMap::new(),
+            delayed: VecDeque::new(),
             is_connected: false,
             next_id: 1,
         }
@@ -112,17 +121,38 @@ impl Subscriptions {
             "no request outlives its connection"
         );
         self.is_connected = true;
-        let mut requests = Vec::with_capacity(self.channels.len());
-        for (channel, subscription) in &self.channels {
-            let id = self.next_id;
-            self.next_id += 1;
-            let since = subscription.position.as_ref();
-            requests.push(Request::Subscribe { channel, id, since }.to_json());
-            let asked = Asked::Subscribe {
-                channel: channel.clone(),
-                origin: subscription.origin,
+        self.ask(self.channels.keys().cloned().collect())
+    }
+
+    /// How many channels wait to be asked for again.
+    pub(super) fn delayed_count(&self) -> usize {
+        self.delayed.len()
+    }
+
+    /// It is time for some of the channels that were refused for now. Returns the requests to
+    /// send.
+    pub(super) fn ask_delayed(&mut self) -> Vec<String> {
+        let count = self.delayed.len().min(ASKED_AGAIN_MAX);
+        let delayed = self.delayed.drain(..count).collect();
+        self.ask(delayed)
+    }
+
+    fn ask(&mut self, channels: Vec<String>) -> Vec<String> {
+        let mut requests = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let id = self.next_id();
+            let Some(subscription) = self.channels.get(&channel) else {
+                continue;
             };
-            self.requests.insert(id, asked);
+            let request = Request::Subscribe {
+                channel: &channel,
+                id,
+                since: subscription.position.as_ref(),
+            };
+            requests.push(request.to_json());
+            let origin = subscription.origin;
+            self.requests
+                .insert(id, Asked::Subscribe { channel, origin });
         }
         requests
     }
@@ -130,6 +160,7 @@ impl Subscriptions {
     /// The connection is lost, and with it every subscription that was being ended.
     pub(super) fn handle_disconnected(&mut self) -> Vec<Report> {
         self.is_connected = false;
+        self.delayed.clear();
         for subscription in self.channels.values_mut() {
             subscription.is_live = false;
         }
@@ -148,9 +179,11 @@ impl Subscriptions {
         let typed = Subscription {
             origin: Origin::Typed,
             is_live: false,
+            is_delay_told: false,
             position: None,
         };
         self.know(channel);
+        self.delayed.retain(|delayed| delayed != channel);
         self.channels.entry(channel.to_owned()).or_insert(typed);
         let id = self.next_id();
         let asked = Asked::Subscribe {
@@ -171,6 +204,7 @@ impl Subscriptions {
     /// No longer wants `channel`. Returns the request to send, `None` if none is needed.
     pub(super) fn unsubscribe(&mut self, channel: &str) -> Option<String> {
         self.channels.remove(channel);
+        self.delayed.retain(|delayed| delayed != channel);
         let id = self.next_id();
         self.is_connected.then(|| {
             self.requests.insert(
@@ -225,10 +259,15 @@ impl Subscriptions {
 
     /// Whether every subscription but those typed since has its answer.
     pub(super) fn is_settled(&self) -> bool {
-        !self.requests.values().any(|asked| match asked {
-            Asked::Subscribe { origin, .. } => *origin != Origin::Typed,
-            Asked::Unsubscribe { .. } | Asked::Publish { .. } => false,
-        })
+        let is_typed = |channel: &String| {
+            let subscription = self.channels.get(channel);
+            subscription.is_none_or(|it| it.origin == Origin::Typed)
+        };
+        self.delayed.iter().all(is_typed)
+            && !self.requests.values().any(|asked| match asked {
+                Asked::Subscribe { origin, .. } => *origin != Origin::Typed,
+                Asked::Unsubscribe { .. } | Asked::Publish { .. } => false,
+            })
     }
 
     /// Handles a message of the bridge.
@@ -255,6 +294,7 @@ impl Subscriptions {
                 let subscription = self.channels.get_mut(&channel)?;
                 subscription.origin = Origin::Again;
                 subscription.is_live = true;
+                subscription.is_delay_told = false;
                 subscription.position = wire::position(epoch, seq);
                 match origin {
                     Origin::Start => None,
@@ -274,8 +314,11 @@ impl Subscriptions {
                 message,
                 channel,
                 id,
-                ..
-            } => Some(self.handle_error(wire::our_id(id.as_ref()), channel, message)),
+                code,
+            } => {
+                let is_passing = PASSING_CODES.contains(&&*code);
+                self.handle_error(wire::our_id(id.as_ref()), channel, message, is_passing)
+            }
             Message::Gap {
                 channel,
                 epoch,
@@ -308,30 +351,40 @@ impl Subscriptions {
         Some(Report::Published(channel))
     }
 
-    /// A refused subscription is dropped, unless it stands since before or is requested again.
+    /// A refused subscription is dropped, unless it stands since before, is requested again, or
+    /// the reason passes. `None` where that was told before.
     fn handle_error(
         &mut self,
         id: Option<u64>,
         channel: Option<String>,
         message: String,
-    ) -> Report {
+        is_passing: bool,
+    ) -> Option<Report> {
         let channel = match id.and_then(|id| self.requests.remove(&id)) {
             Some(Asked::Subscribe { channel, .. }) => {
                 let is_asked_again = self.requests.values().any(|asked| match asked {
                     Asked::Subscribe { channel: other, .. } => *other == channel,
                     Asked::Unsubscribe { .. } | Asked::Publish { .. } => false,
                 });
-                let stands = self.channels.get(&channel).is_some_and(|it| it.is_live);
-                if !is_asked_again && !stands && self.channels.remove(&channel).is_some() {
-                    self.names.remove(&channel);
-                    return Report::Refused { channel, message };
+                match self.channels.get_mut(&channel) {
+                    Some(subscription) if !is_asked_again && !subscription.is_live => {
+                        if is_passing {
+                            self.delayed.push_back(channel.clone());
+                            let was_told = std::mem::replace(&mut subscription.is_delay_told, true);
+                            return (!was_told).then_some(Report::Delayed { channel, message });
+                        }
+                        self.channels.remove(&channel);
+                        self.names.remove(&channel);
+                        return Some(Report::Refused { channel, message });
+                    }
+                    Some(_) | None => {}
                 }
                 Some(channel)
             }
             Some(Asked::Unsubscribe { channel } | Asked::Publish { channel }) => Some(channel),
             None => channel,
         };
-        Report::Error { channel, message }
+        Some(Report::Error { channel, message })
     }
 
     /// Ends the request this answers: by id, or the oldest one for `channel` if there is none.
@@ -389,6 +442,15 @@ impl Subscriptions {
 const NAMES_MAX: usize = 1_000;
 const CHANNEL_BYTES_MAX: usize = 63;
 const REQUESTS_MAX: usize = 256;
+/// A bridge that counts messages takes so few at once.
+const ASKED_AGAIN_MAX: usize = 64;
+/// Of refusals that may be none when the same is asked again.
+const PASSING_CODES: [&str; 4] = [
+    "rate_limited",
+    "too_many_channels",
+    "postgres_down",
+    "postgres_error",
+];
 
 #[cfg(test)]
 mod tests;

@@ -86,6 +86,73 @@ fn a_subscription_refused_when_it_is_renewed_is_forgotten() {
     assert!(subscriptions.is_empty());
 }
 
+/// A bridge that was started again has its other clients to serve, too.
+#[test]
+fn a_subscription_that_is_refused_for_now_is_asked_for_again() {
+    let confirmed =
+        |id| format!(r#"{{"type":"subscribed","channel":"a","id":{id},"epoch":"E","seq":3}}"#);
+    for code in PASSING_CODES {
+        let mut subscriptions = started(&["a"]);
+        message(&mut subscriptions, &confirmed(1));
+        subscriptions.handle_disconnected();
+        subscriptions.handle_connected();
+        let delayed = Report::Delayed {
+            channel: "a".to_owned(),
+            message: "no".to_owned(),
+        };
+        assert_eq!(refuse_for(&mut subscriptions, 2, code), Some(delayed));
+        assert!(!subscriptions.is_settled());
+        let again =
+            r#"{"type":"subscribe","channel":"a","id":3,"since":{"epoch":"E","seq":3}}"#.to_owned();
+        assert_eq!(subscriptions.ask_delayed(), [again]);
+        let told = refuse_for(&mut subscriptions, 3, code);
+        assert_eq!(told, None, "told once");
+        subscriptions.ask_delayed();
+        let gap = Report::Gap {
+            channel: "a".to_owned(),
+            cause: GapCause::Connection,
+        };
+        assert_eq!(message(&mut subscriptions, &confirmed(4)), Some(gap));
+        assert!(subscriptions.is_settled());
+        assert_eq!(subscriptions.delayed_count(), 0);
+    }
+}
+
+#[test]
+fn what_is_refused_for_now_waits_no_longer_than_it_is_wanted() {
+    let mut subscriptions = started(&["a", "b", "c"]);
+    for id in 1..=3 {
+        refuse_for(&mut subscriptions, id, "rate_limited");
+    }
+    subscriptions.unsubscribe("a");
+    subscriptions.subscribe("b");
+    assert_eq!(subscriptions.delayed_count(), 1);
+    subscriptions.handle_disconnected();
+    assert_eq!(subscriptions.delayed_count(), 0);
+    assert_eq!(subscriptions.handle_connected().len(), 2);
+}
+
+#[test]
+fn at_most_64_channels_are_asked_for_again_at_once_and_each_has_its_turn() {
+    let names: Vec<String> = (0..=ASKED_AGAIN_MAX).map(|it| it.to_string()).collect();
+    let mut subscriptions = Subscriptions::new(&names);
+    subscriptions.handle_connected();
+    for id in 1..=65 {
+        refuse_for(&mut subscriptions, id, "rate_limited");
+    }
+    assert_eq!(subscriptions.ask_delayed().len(), ASKED_AGAIN_MAX);
+    for id in 66..130 {
+        refuse_for(&mut subscriptions, id, "rate_limited");
+    }
+    let last = names.iter().max().unwrap();
+    assert!(subscriptions.ask_delayed()[0].contains(&format!(r#""channel":"{last}""#)));
+}
+
+fn refuse_for(subscriptions: &mut Subscriptions, id: u64, code: &str) -> Option<Report> {
+    let text = format!(r#"{{"type":"error","message":"no","id":{id},"code":"{code}"}}"#);
+    message(subscriptions, &text)
+}
+
 #[test]
 fn a_publish_is_answered_or_said_to_be_unanswered() {
     let mut subscriptions = started(&[]);
