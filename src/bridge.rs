@@ -28,9 +28,10 @@ use crate::{
     },
     operation::Operation,
     process,
-    reactor::{Listener, Reactor},
+    reactor::{Listener, Reactor, TlsSource},
     running::{self, RunningBridge, Started},
     startup,
+    ticket_keys::SharedTicketKeys,
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -67,6 +68,8 @@ struct AsWorker {
     is_first: bool,
     /// The name and the secret of the group of these workers.
     group: Option<(String, Vec<u8>)>,
+    /// Those of all workers.
+    ticket_keys: SharedTicketKeys,
 }
 
 impl Bridge {
@@ -172,10 +175,20 @@ impl Bridge {
     }
 
     /// Is one of several on one port: it accepts clients when its parent says so, which answers for
-    /// health and metrics as well, and belongs to this group, if none was configured.
+    /// health and metrics as well, and belongs to this group, if none was configured. Tickets of TLS are
+    /// made by these keys.
     #[must_use]
-    pub(crate) fn with_parent(mut self, is_first: bool, group: Option<(String, Vec<u8>)>) -> Self {
-        self.worker = Some(AsWorker { is_first, group });
+    pub(crate) fn with_parent(
+        mut self,
+        is_first: bool,
+        group: Option<(String, Vec<u8>)>,
+        ticket_keys: SharedTicketKeys,
+    ) -> Self {
+        self.worker = Some(AsWorker {
+            is_first,
+            group,
+            ticket_keys,
+        });
         self
     }
 
@@ -199,8 +212,7 @@ impl Bridge {
         faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
-        let tls = startup::tls(&self.config);
-        faults.extend(tls.map_err(BridgeError::Tls).err());
+        faults.extend(self.tls().err());
         let mut files = credential_files(&self.config);
         faults.extend(access(&self.config, files.as_mut()).err());
         faults
@@ -240,7 +252,7 @@ impl Bridge {
         let channels = self.channels().collect::<Result<_, _>>()?;
         let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
-        let tls = startup::tls(&self.config).map_err(BridgeError::Tls)?;
+        let tls = self.tls()?;
         let (listener, admin) = self.listeners()?;
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
@@ -334,6 +346,12 @@ impl Bridge {
         let clients_max = startup::clients_max();
         limits.clients_max.get_or_insert(clients_max);
         limits
+    }
+
+    /// TLS with clients, where they are to speak it.
+    fn tls(&self) -> Result<Option<TlsSource>, BridgeError> {
+        let ticket_keys = self.worker.as_ref().map(|it| it.ticket_keys.clone());
+        startup::tls(&self.config, ticket_keys).map_err(BridgeError::Tls)
     }
 
     /// Whether it is alone, or the first one.

@@ -96,6 +96,7 @@ mod sse;
 mod startup;
 mod surroundings;
 mod terminal;
+mod ticket_keys;
 mod token_file;
 mod web_socket_server;
 mod worker;

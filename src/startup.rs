@@ -25,6 +25,7 @@ use crate::{
     reactor::{Listener, PassedListeners, TlsSource},
     service_manager::ServiceManager,
     surroundings,
+    ticket_keys::SharedTicketKeys,
 };
 
 /// Parses a connection string; the environment and the files beside it fill in the rest. An empty
@@ -78,13 +79,17 @@ pub(crate) fn announce(address: SocketAddr, admin_address: Option<SocketAddr>, t
     tracing::info!(target: "alle::bridge", "listening on ws{secured}://{address}");
 }
 
-/// TLS with clients, where they are to speak it.
-pub(crate) fn tls(config: &BridgeConfig) -> Result<Option<TlsSource>, TlsConfigError> {
+/// TLS with clients, where they are to speak it; with the keys of tickets, where they are not to be this
+/// process's own.
+pub(crate) fn tls(
+    config: &BridgeConfig,
+    ticket_keys: Option<SharedTicketKeys>,
+) -> Result<Option<TlsSource>, TlsConfigError> {
     let any = config.allow_origins.iter().find(|it| is_of_any_page(it));
     match (any, &config.tls.client_ca) {
         // The browser adds a certificate by itself, as it does a cookie.
         (Some(origin), Some(_)) => Err(TlsConfigError::AnyOrigin(origin.clone())),
-        _ => TlsSource::read(&config.tls),
+        _ => TlsSource::read(&config.tls, ticket_keys),
     }
 }
 
@@ -172,14 +177,19 @@ pub(crate) fn resolve(address: &str) -> Result<SocketAddr, ListenError> {
 
 /// 64 random bits.
 pub(crate) fn seed() -> io::Result<u64> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(|error| {
+    Ok(u64::from_ne_bytes(random()?))
+}
+
+/// Random bytes.
+pub(crate) fn random<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
+    getrandom::fill(&mut bytes).map_err(|error| {
         io::Error::other(format!(
             "no random number: {error}; the system has to offer getrandom(2), or /dev/random and \
              /dev/urandom: mount /dev in a container or chroot"
         ))
     })?;
-    Ok(u64::from_ne_bytes(seed))
+    Ok(bytes)
 }
 
 /// How many files may be open at a time, the limit raised as far as it may be.

@@ -35,6 +35,8 @@ use crate::{
     config::{BridgeConfig, Limits},
     error::BridgeError,
     handle::Handle,
+    startup,
+    ticket_keys::{SharedTicketKeys, TicketKeys},
     workers::wire::{self, Order, Place, Report},
 };
 
@@ -104,21 +106,24 @@ impl Worker {
         let _named = fs::write("/proc/self/comm", format!("alle worker {}", place.number));
         config.admin_addr = None;
         divide(&mut config.limits, place.count);
+        // The parent's come before clients do.
+        let keys = TicketKeys::new(startup::random).map_err(BridgeError::Io)?;
+        let keys = SharedTicketKeys::new(keys);
         let bridge = Bridge::new(config)
             .with_listener(listener)
             .with_log_lines_dropped(log_lines_dropped)
-            .with_parent(place.number == 1, place.group);
+            .with_parent(place.number == 1, place.group, keys.clone());
         let handle = bridge.handle();
         let orders = thread::Builder::new().name("orders".to_owned());
         orders
-            .spawn(move || take_orders(pipe, &handle))
+            .spawn(move || take_orders(pipe, &handle, &keys))
             .map_err(BridgeError::Io)?;
         bridge.run().wait()
     }
 }
 
 /// Carries out what the parent orders, until it ends.
-fn take_orders(mut pipe: Pipe, handle: &Handle) {
+fn take_orders(mut pipe: Pipe, handle: &Handle, ticket_keys: &SharedTicketKeys) {
     let mut is_ending = false;
     // An error is an end as well.
     while let Some(text) = pipe.read().ok().flatten() {
@@ -132,6 +137,7 @@ fn take_orders(mut pipe: Pipe, handle: &Handle) {
                     break;
                 }
             }
+            Order::TicketKeys(keys) => ticket_keys.set(keys),
             Order::Accept => handle.hold_clients(false),
             // Whether it worked is in the log.
             Order::Reload => drop(handle.reload().wait()),

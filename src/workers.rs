@@ -20,6 +20,7 @@ mod program;
 mod renewal;
 mod seat;
 mod signals;
+mod tickets;
 mod tries;
 pub(crate) mod wire;
 
@@ -39,6 +40,7 @@ use self::{
     renewal::{Progress, Renewal},
     seat::Seat,
     signals::Signals,
+    tickets::Tickets,
     wire::{Order, Place},
 };
 use crate::{
@@ -62,6 +64,8 @@ pub struct Workers {
     drain: Duration,
     service_manager: Option<ServiceManager>,
     renewal: Option<Renewal>,
+    /// Where clients speak TLS.
+    tickets: Option<Tickets>,
     state: State,
 }
 
@@ -118,13 +122,15 @@ impl Workers {
             };
             Seat::new(place, socket, now)
         });
+        let mut seats: Vec<_> = seats.collect();
+        let tickets = config.tls.is_on().then(|| Tickets::share(&mut seats, now));
         let policy = OriginPolicy {
             allow_origins: config.allow_origins.clone(),
             allow_hosts: config.allow_hosts.clone(),
             allow_local_origins: config.allow_local_origins,
         };
         Ok(Self {
-            seats: seats.collect(),
+            seats,
             admin: Admin::new(admin, policy).map_err(BridgeError::Io)?,
             address,
             program: Program::of_this_process(arguments).map_err(BridgeError::Io)?,
@@ -133,6 +139,7 @@ impl Workers {
             drain: config.drain,
             service_manager: startup::service_manager(),
             renewal: None,
+            tickets: tickets.transpose().map_err(BridgeError::Io)?,
             state: State::Starting,
         })
     }
@@ -209,7 +216,8 @@ impl Workers {
         }
         let seats = self.seats.iter().filter_map(Seat::poll_timeout);
         let renewal = self.renewal.as_ref().and_then(Renewal::poll_timeout);
-        admin.chain(seats).chain(renewal).min()
+        let tickets = self.tickets.as_ref().map(Tickets::poll_timeout);
+        admin.chain(seats).chain(renewal).chain(tickets).min()
     }
 
     fn take_signals(&mut self, now: Instant) {
@@ -256,6 +264,9 @@ impl Workers {
             seat.start_again_when_due(&self.program, now);
         }
         self.go_on_with_renewal(now);
+        if let Some(tickets) = &mut self.tickets {
+            tickets.rotate_when_due(&mut self.seats, now);
+        }
         if self.seats.iter().all(Seat::is_given_up) {
             return Err(io::Error::other("every worker was given up"));
         }
@@ -401,11 +412,7 @@ fn bind(address: &str, count: usize) -> Result<Sockets, BridgeError> {
 /// The name and the secret of a group that nobody else can join.
 fn private_group() -> io::Result<(String, Vec<u8>)> {
     let name = format!("workers-{:016x}", startup::seed()?);
-    let mut key = Vec::new();
-    while key.len() < KEY_BYTES {
-        key.extend_from_slice(&startup::seed()?.to_ne_bytes());
-    }
-    Ok((name, key))
+    Ok((name, startup::random::<KEY_BYTES>()?.to_vec()))
 }
 
 /// Whoever wakes so much later than asked was stopped, and perhaps the workers with it: their silence

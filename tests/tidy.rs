@@ -465,7 +465,7 @@ const CORE: [&str; 17] = [
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 39] = [
+const LAYERS: [(&str, &[&str]); 40] = [
     ("access", &[]),
     (
         "hub",
@@ -508,11 +508,14 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "service_manager",
             "surroundings",
             "terminal",
+            "ticket_keys",
             "token_file",
         ],
     ),
     ("service_manager", &[]),
     ("terminal", &[]),
+    // The keys of tickets: the parent sends them, the loop uses them.
+    ("ticket_keys", &[]),
     // The state that the loop shares with other threads, and its starters.
     (
         "handle",
@@ -553,6 +556,7 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "reactor",
             "service_manager",
             "surroundings",
+            "ticket_keys",
         ],
     ),
     (
@@ -583,6 +587,7 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "reactor",
             "running",
             "startup",
+            "ticket_keys",
             "token_file",
         ],
     ),
@@ -599,11 +604,20 @@ const LAYERS: [(&str, &[&str]); 39] = [
             "service_manager",
             "startup",
             "terminal",
+            "ticket_keys",
         ],
     ),
     (
         "worker",
-        &["bridge", "config", "error", "handle", "workers"],
+        &[
+            "bridge",
+            "config",
+            "error",
+            "handle",
+            "startup",
+            "ticket_keys",
+            "workers",
+        ],
     ),
     (
         "web_socket_server",

@@ -13,6 +13,7 @@ mod pairs;
 mod renewal;
 mod setup;
 mod stream;
+mod tickets;
 
 use std::{io, sync::Arc};
 

@@ -18,6 +18,7 @@ use super::{
     tries::{Next, Tries},
     wire::{Order, Place},
 };
+use crate::ticket_keys::TicketKeys;
 
 /// One of the workers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Seat {
     place: Place,
     /// Kept here as well, so that connections wait at it whatever becomes of a process.
     socket: OwnedFd,
+    /// For each process, the first thing behind its place.
+    ticket_keys: Option<TicketKeys>,
     current: Option<Process>,
     /// It is started to take over from `current`.
     successor: Option<Process>,
@@ -45,6 +48,7 @@ impl Seat {
         Self {
             place,
             socket,
+            ticket_keys: None,
             current: None,
             successor: None,
             leaving: None,
@@ -271,7 +275,10 @@ impl Seat {
     }
 
     fn spawn(&self, program: &Program, now: Instant) -> std::io::Result<Process> {
-        let process = Process::start(program, &self.socket, self.place.clone(), now)?;
+        let mut process = Process::start(program, &self.socket, self.place.clone(), now)?;
+        if let Some(keys) = &self.ticket_keys {
+            process.order(&Order::TicketKeys(keys.clone()));
+        }
         tracing::info!(
             target: "alle::bridge",
             "worker {} is process {}", self.number(), process.id()
@@ -352,6 +359,14 @@ impl Seat {
             process.open();
             process.order(order);
         }
+    }
+
+    /// Each process has these keys for tickets from now on, and so has one that is started.
+    pub(super) fn set_ticket_keys(&mut self, keys: TicketKeys) {
+        for process in self.processes_mut() {
+            process.order(&Order::TicketKeys(keys.clone()));
+        }
+        self.ticket_keys = Some(keys);
     }
 
     /// Reads the files again in each process.

@@ -7,6 +7,8 @@
 
 use std::{fmt, str, time::Duration};
 
+use crate::ticket_keys::TicketKeys;
+
 /// What the parent wants of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -14,6 +16,8 @@ pub(crate) enum Order {
     Begin(Place),
     /// Report readiness and metrics.
     Ask,
+    /// Make and take tickets of TLS by these keys.
+    TicketKeys(TicketKeys),
     /// Accept clients from now on.
     Accept,
     /// Read the files of tokens and keys again.
@@ -63,13 +67,15 @@ impl Order {
                 count,
                 group,
             }) => {
-                let group = group.as_ref().map(|(name, key)| {
-                    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-                    format!(" {name} {key}")
-                });
+                let group = group.as_ref();
+                let group = group.map(|(name, key)| format!(" {name} {}", hexadecimal(key)));
                 format!("begin {number} {count}{}", group.unwrap_or_default())
             }
             Self::Ask => "ask".to_owned(),
+            Self::TicketKeys(keys) => {
+                let [next, current, last] = keys.all().map(|key| hexadecimal(key));
+                format!("ticket-keys {next} {current} {last}")
+            }
             Self::Accept => "accept".to_owned(),
             Self::Reload => "reload".to_owned(),
             Self::Stop => "stop".to_owned(),
@@ -86,6 +92,13 @@ impl Order {
         Some(match word {
             "begin" => Self::Begin(Place::parse(rest)?),
             "ask" => Self::Ask,
+            "ticket-keys" => {
+                let keys = rest
+                    .split(' ')
+                    .map(|key| from_hexadecimal(key)?.try_into().ok());
+                let keys: Vec<_> = keys.collect::<Option<_>>()?;
+                Self::TicketKeys(TicketKeys::received(keys.try_into().ok()?))
+            }
             "accept" => Self::Accept,
             "reload" => Self::Reload,
             "stop" => Self::Stop,
@@ -171,6 +184,10 @@ fn append(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes().chunks(2);
     digits
@@ -198,6 +215,7 @@ mod tests {
             Order::Begin(place(None)),
             Order::Begin(place(Some(("w1".to_owned(), vec![0, 255, 16])))),
             Order::Ask,
+            Order::TicketKeys(TicketKeys::received([[1; 32], [255; 32], [16; 32]])),
             Order::Accept,
             Order::Reload,
             Order::Stop,
@@ -242,6 +260,7 @@ mod tests {
         assert_eq!(Order::parse("sing loudly"), None);
         assert_eq!(Order::parse("begin 4 3"), None);
         assert_eq!(Order::parse("begin 0 3"), None);
+        assert_eq!(Order::parse("ticket-keys 00 11 22"), None);
         assert_eq!(Report::parse("sung"), None);
     }
 
@@ -261,8 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn a_place_shows_no_secret() {
-        let order = format!("{:?}", orders()[1]);
-        assert!(!order.contains("255") && !order.contains("ff"), "{order}");
+    fn an_order_shows_no_secret() {
+        for order in orders() {
+            let order = format!("{order:?}");
+            assert!(!order.contains("255") && !order.contains("ff"), "{order}");
+        }
     }
 }

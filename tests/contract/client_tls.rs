@@ -11,7 +11,9 @@ mod records;
 #[path = "client_tls/renewal.rs"]
 mod renewal;
 #[path = "client_tls/secured.rs"]
-mod secured;
+pub mod secured;
+#[path = "client_tls/tickets.rs"]
+mod tickets;
 
 use std::{
     io::{Read, Write},
@@ -123,29 +125,6 @@ fn tls_is_1_2_or_1_3_with_http_1_1_alone() {
         error.to_string().contains("NoApplicationProtocol"),
         "{error}"
     );
-}
-
-#[test]
-fn a_ticket_makes_the_next_handshake_cheap() {
-    let secured = Secured::start_without_postgres(&[]);
-    for version in [&version::TLS12, &version::TLS13] {
-        let config = Arc::new(secured.files.config_of(&[version]));
-        for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
-            let Wire::Tls(mut tls) = secured.wire(&config).unwrap() else {
-                unreachable!()
-            };
-            assert_eq!(tls.conn.handshake_kind(), Some(expected), "{version:?}");
-            // Under TLS 1.3 the ticket comes behind the handshake.
-            tls.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                .unwrap();
-            tls.read_to_end(&mut Vec::new()).unwrap();
-        }
-    }
-    let page = secured.admin("/metrics");
-    for (outcome, count) in [("full", 2), ("resumed", 2), ("failed", 0)] {
-        let line = format!("alle_tls_handshakes_total{{outcome=\"{outcome}\"}} {count}\n");
-        assert!(page.contains(&line), "{line}{page}");
-    }
 }
 
 #[test]

@@ -13,13 +13,17 @@ use crate::{
     config::{TlsConfig, TlsConfigError},
     delivery::outgoing::{Outgoing, Written},
     metrics::Metrics,
+    ticket_keys::SharedTicketKeys,
 };
 
 #[derive(Debug)]
 pub(crate) struct TlsSource(Infallible);
 
 impl TlsSource {
-    pub(crate) fn read(tls: &TlsConfig) -> Result<Option<Self>, TlsConfigError> {
+    pub(crate) fn read(
+        tls: &TlsConfig,
+        _keys: Option<SharedTicketKeys>,
+    ) -> Result<Option<Self>, TlsConfigError> {
         let is_wanted = tls.is_on() || !tls.keys.is_empty() || tls.admin || tls.client_ca.is_some();
         if is_wanted {
             return Err(TlsConfigError::Absent);

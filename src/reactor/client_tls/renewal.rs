@@ -1,7 +1,8 @@
 //! Certificates are read again while clients are served: when somebody asks, and when their files
 //! have changed.
 //!
-//! Owns a thread, which waits, and reads files so that the loop never does. Knows nothing of what
+//! Owns a thread, which waits, and reads files so that the loop never does; it rotates the keys of
+//! tickets as well. Knows nothing of what
 //! becomes of a reading.
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use mio::Waker;
@@ -30,7 +31,11 @@ type Reading = Result<TlsSetup, TlsConfigError>;
 
 impl Renewal {
     /// Looks at the files of `source` at this interval, and wakes the loop after each reading.
-    pub(super) fn start(source: Source, interval: Duration, waker: Arc<Waker>) -> io::Result<Self> {
+    pub(super) fn start(
+        mut source: Source,
+        interval: Duration,
+        waker: Arc<Waker>,
+    ) -> io::Result<Self> {
         let (asked, asking) = mpsc::channel();
         let read = Arc::default();
         let renewal = Self {
@@ -48,6 +53,7 @@ impl Renewal {
                         Err(RecvTimeoutError::Timeout) => false,
                         Err(RecvTimeoutError::Disconnected) => return,
                     };
+                    source.rotate_ticket_keys_when_due(Instant::now());
                     let contents = source.contents();
                     if !is_asked && contents == seen {
                         continue;
@@ -110,7 +116,7 @@ mod tests {
         write("first", false);
         turn_to("first");
         let config = BridgeConfig::new("", "").with_tls(path("now/crt"), path("now/key"));
-        let source = Source::new(&config.tls).unwrap();
+        let source = Source::new(&config.tls, None).unwrap();
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let interval = Duration::from_millis(1);

@@ -2,23 +2,27 @@
 //!
 //! Reads the files that are named; knows no client.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs::Ticketer},
-    server::{
-        NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier,
-    },
+    crypto::CryptoProvider,
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use super::{
     super::tls::provider,
     pairs::{self, Pairs},
+    tickets::Tickets,
 };
 use crate::{
     config::{ClientAuth, TlsConfig, TlsConfigError},
     regular_file,
+    ticket_keys::{Key, ROTATION, SharedTicketKeys, TicketKeys},
 };
 
 /// What is needed to speak TLS with clients.
@@ -47,17 +51,21 @@ pub(crate) struct TlsSource {
 }
 
 impl TlsSource {
-    /// Reads the files; `None` if clients are to speak in clear text.
+    /// Reads the files; `None` if clients are to speak in clear text. `keys` are those of tickets where
+    /// somebody else has them and rotates them.
     ///
     /// # Errors
     ///
     /// A file cannot be read, a pair is none, or an option stands alone.
-    pub(crate) fn read(tls: &TlsConfig) -> Result<Option<Self>, TlsConfigError> {
+    pub(crate) fn read(
+        tls: &TlsConfig,
+        keys: Option<SharedTicketKeys>,
+    ) -> Result<Option<Self>, TlsConfigError> {
         tls.check()?;
         if !tls.is_on() {
             return Ok(None);
         }
-        let source = Source::new(tls)?;
+        let source = Source::new(tls, keys)?;
         let setup = source.setup()?;
         Ok(Some(Self { setup, source }))
     }
@@ -68,17 +76,44 @@ impl TlsSource {
 pub(super) struct Source {
     tls: TlsConfig,
     provider: Arc<CryptoProvider>,
-    /// Its keys are this process's own, and change every six hours.
-    ticketer: Arc<dyn ProducesTickets>,
+    ticket_keys: SharedTicketKeys,
+    /// Where they are this process's own.
+    rotate_at: Option<Instant>,
 }
 
 impl Source {
-    pub(super) fn new(tls: &TlsConfig) -> Result<Self, TlsConfigError> {
+    pub(super) fn new(
+        tls: &TlsConfig,
+        keys: Option<SharedTicketKeys>,
+    ) -> Result<Self, TlsConfigError> {
+        let (ticket_keys, rotate_at) = match keys {
+            Some(keys) => (keys, None),
+            None => {
+                let keys = TicketKeys::new(random).map_err(|_| TlsConfigError::Random)?;
+                let rotate_at = Instant::now() + ROTATION;
+                (SharedTicketKeys::new(keys), Some(rotate_at))
+            }
+        };
         Ok(Self {
             tls: tls.clone(),
             provider: Arc::new(provider()),
-            ticketer: ticketer()?,
+            ticket_keys,
+            rotate_at,
         })
+    }
+
+    /// Goes on to the next key of tickets, if that is due and ours to decide.
+    pub(super) fn rotate_ticket_keys_when_due(&mut self, now: Instant) {
+        if self.rotate_at.is_none_or(|at| now < at) {
+            return;
+        }
+        // Without a random number the keys stay until there is one.
+        if let Ok(next) = random() {
+            let mut keys = self.ticket_keys.now();
+            keys.rotate(next);
+            self.ticket_keys.set(keys);
+            self.rotate_at = Some(now + ROTATION);
+        }
     }
 
     /// The bytes of all files, as far as they can be read: two readings with the same are the same.
@@ -100,21 +135,17 @@ impl Source {
         let files = tls.certificates.iter().zip(&tls.keys);
         let files = files.map(|(certificate, key)| (certificate.as_path(), key.as_path()));
         let pairs = Arc::new(Pairs::read(files, provider, now())?);
-        let verifier = match &tls.client_ca {
+        // A client that comes again with a ticket is not asked for its certificate: a ticket counts only
+        // where the authorities are the same, and so is the answer to clients without a certificate.
+        let (verifier, purpose) = match &tls.client_ca {
             Some(path) => self.verifier(path)?,
-            None => WebPkiClientVerifier::no_client_auth(),
+            None => (WebPkiClientVerifier::no_client_auth(), b"nobody".to_vec()),
         };
-        let mut config = self.config(&pairs, verifier);
-        if tls.client_ca.is_some() {
-            // A client that comes again with a ticket is not asked for its certificate: one of before
-            // does not count where the authorities may be others.
-            config.ticketer = ticketer()?;
-        }
+        let config = self.config(&pairs, verifier, &purpose);
         let admin = tls.admin.then(|| {
-            let mut admin = self.config(&pairs, WebPkiClientVerifier::no_client_auth());
             // A ticket of the admin address has no certificate in it, and is good there alone.
-            admin.ticketer = Arc::clone(&self.ticketer);
-            Arc::new(admin)
+            let verifier = WebPkiClientVerifier::no_client_auth();
+            Arc::new(self.config(&pairs, verifier, b"admin"))
         });
         Ok(TlsSetup {
             config: Arc::new(config),
@@ -123,7 +154,12 @@ impl Source {
         })
     }
 
-    fn config(&self, pairs: &Arc<Pairs>, verifier: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+    fn config(
+        &self,
+        pairs: &Arc<Pairs>,
+        verifier: Arc<dyn ClientCertVerifier>,
+        purpose: &[u8],
+    ) -> ServerConfig {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .expect("the provider has methods for each version");
@@ -133,19 +169,25 @@ impl Source {
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A ticket carries all: nothing is remembered for clients that may never come back.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.ticketer);
+        config.ticketer = Arc::new(Tickets::new(self.ticket_keys.clone(), purpose));
         config.send_tls13_tickets = 1;
         config
     }
 
-    fn verifier(&self, path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsConfigError> {
+    /// Who verifies clients, and all that decides which of them may come.
+    fn verifier(
+        &self,
+        path: &Path,
+    ) -> Result<(Arc<dyn ClientCertVerifier>, Vec<u8>), TlsConfigError> {
         let failed = |cause: String| TlsConfigError::File {
             option: "--tls-client-ca",
             path: path.to_owned(),
             cause,
         };
         let mut roots = RootCertStore::empty();
+        let mut purpose = format!("{:?}", self.tls.client_auth).into_bytes();
         for authority in pairs::certificates("--tls-client-ca", path)? {
+            purpose.extend_from_slice(&authority);
             let added = roots.add(authority);
             added.map_err(|_| {
                 failed("a certificate in it cannot be one of an authority".to_owned())
@@ -157,12 +199,16 @@ impl Source {
             ClientAuth::Require => builder,
             ClientAuth::Allow => builder.allow_unauthenticated(),
         };
-        builder.build().map_err(|error| failed(error.to_string()))
+        let verifier = builder.build();
+        let verifier = verifier.map_err(|error| failed(error.to_string()))?;
+        Ok((verifier, purpose))
     }
 }
 
-fn ticketer() -> Result<Arc<dyn ProducesTickets>, TlsConfigError> {
-    Ticketer::new().map_err(|_| TlsConfigError::Random)
+fn random() -> Result<Key, aws_lc_rs::error::Unspecified> {
+    let mut key = Key::default();
+    aws_lc_rs::rand::fill(&mut key)?;
+    Ok(key)
 }
 
 fn now() -> u64 {
@@ -172,3 +218,27 @@ fn now() -> u64 {
 
 /// The one protocol that is spoken (RFC 7301, 6; RFC 8441 is not).
 const ALPN: &[u8] = b"http/1.1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_tickets_are_rotated_by_whoever_made_them() {
+        let tls = TlsConfig::default();
+        let mut own = Source::new(&tls, None).unwrap();
+        let began = Instant::now();
+        let before = own.ticket_keys.now();
+        own.rotate_ticket_keys_when_due(began);
+        assert_eq!(own.ticket_keys.now(), before);
+        own.rotate_ticket_keys_when_due(began + ROTATION);
+        let after = own.ticket_keys.now();
+        assert_eq!(after.all()[1..], before.all()[..2]);
+        own.rotate_ticket_keys_when_due(began + ROTATION);
+        assert_eq!(own.ticket_keys.now(), after);
+        let shared = SharedTicketKeys::new(after.clone());
+        let mut of_parent = Source::new(&tls, Some(shared.clone())).unwrap();
+        of_parent.rotate_ticket_keys_when_due(began + 2 * ROTATION);
+        assert_eq!(shared.now(), after);
+    }
+}

@@ -51,7 +51,8 @@ fn secured(arguments: &[&str]) -> Secured {
     files.sign("bob", &["bob.example"]);
     files.sign_by_another("eve", &["ann.example"]);
     std::fs::write(files.path("tokens"), "a-token-of-24-characters\n").unwrap();
-    let authority = files.name("ca.pem");
+    std::fs::copy(files.path("ca.pem"), files.path("clients.pem")).unwrap();
+    let authority = files.name("clients.pem");
     let mut all = vec!["--tls-client-ca", &authority];
     all.extend(arguments);
     Secured::serve(files, NO_POSTGRES, &all)
@@ -127,6 +128,35 @@ fn where_it_is_allowed_a_token_does_as_well() {
         let tokens = files.path().to_str().unwrap().to_owned();
         secured(&["--tls-client-auth", "allow", "--token-file", &tokens])
     };
+/// A client with a ticket is not asked for its certificate: the ticket has to go with the authority.
+#[test]
+fn a_ticket_counts_no_longer_than_the_authority_that_it_came_by() {
+    let secured = secured(&[]);
+    let (own, ann) = (own_origin(&secured), with_pair(&secured, "ann"));
+    let reread = |times| {
+        secured.bridge.signal("HUP");
+        crate::harness::wait_until("the files were read again", || {
+            let log = secured.bridge.log();
+            log.matches("the certificates were read again").count() >= times
+        });
+    };
+    let resumed = || {
+        let page = secured.admin("/metrics");
+        crate::metrics::value(&page, "alle_tls_handshakes_total{outcome=\"resumed\"}").unwrap()
+    };
+    // Under TLS 1.3 the ticket comes before the answer is read.
+    assert_eq!(upgrade(&secured, &ann, &own).unwrap().0, 101);
+    reread(1);
+    assert_eq!(upgrade(&secured, &ann, &own).unwrap().0, 101);
+    assert_eq!(resumed(), 1.0);
+    let authority = crate::certificates::Authority::new("another").pem;
+    std::fs::write(secured.files.path("clients.pem"), authority).unwrap();
+    reread(2);
+    let refused = upgrade(&secured, &ann, &own).err();
+    assert!(refused.is_some(), "its certificate is of nobody any more");
+    assert_eq!(resumed(), 1.0);
+}
+
     let (own, nobody) = (own_origin(&secured), secured.files.shared_config());
     let bearer = "Authorization: Bearer a-token-of-24-characters\r\n";
     let publish = |config: &Arc<ClientConfig>, headers: &str| {
