@@ -11,7 +11,7 @@ mod typed;
 
 use std::ffi::OsString;
 
-use alle::{BridgeConfig, Channel};
+use alle::{BridgeConfig, Channel, TrustedProxies};
 use tracing_subscriber::filter::Targets;
 
 pub(crate) use self::{
@@ -110,6 +110,8 @@ pub(crate) struct HealthOptions {
     pub(crate) address: String,
     /// Whether it speaks TLS there.
     pub(crate) is_secured: bool,
+    /// Whom it hears, where that is proxies alone, each by a preamble.
+    pub(crate) heard: Option<TrustedProxies>,
     /// Whether it is asked for its readiness, too.
     pub(crate) ready: bool,
 }
@@ -405,11 +407,15 @@ fn is_setting(flag: &Flag) -> bool {
 
 /// Which bridge is asked, and how.
 fn health(bridge: BridgeConfig, ready: bool) -> HealthOptions {
-    let is_secured = match bridge.admin_addr {
-        Some(_) => bridge.tls.admin,
-        None => bridge.tls.is_on(),
+    let has_admin = bridge.admin_addr.is_some();
+    let is_secured = if has_admin {
+        bridge.tls.admin
+    } else {
+        bridge.tls.is_on()
     };
+    let proxies = bridge.proxies;
     HealthOptions {
+        heard: (!has_admin && proxies.proxy_protocol).then_some(proxies),
         address: bridge.admin_addr.unwrap_or(bridge.ws_bind_addr),
         is_secured,
         ready,

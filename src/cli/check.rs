@@ -1,22 +1,24 @@
-//! `alle check`: what is wrong with a configuration, and what it opens to strangers.
+//! `alle check`: what is wrong with a configuration, what it opens to strangers, and what it closes to
+//! operators.
 //!
-//! Owns the sentences on openness. Starts nothing, and leaves PostgreSQL to `alle doctor`.
+//! Owns the sentences on both. Starts nothing, and leaves PostgreSQL to `alle doctor`.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "a command that does nothing else may wait for the addresses of a name"
 )]
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use alle::{Bridge, BridgeConfig, Globs, internals::access::jwt::Jwt};
+use alle::{Bridge, BridgeConfig, ClientAuth, Globs, internals::access::jwt::Jwt};
 
 use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output};
 
-/// Prints every fault, and fails if there is one; otherwise prints what is open.
+/// Prints every fault and what is open or closed; fails if there is a fault.
 pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Failure> {
     let CheckOptions { config, mut faults } = options;
     let exposures = exposures(&config);
+    let closed = closed(&config);
     let of_library = Bridge::new(*config).check();
     faults.extend(of_library.iter().map(ToString::to_string));
     for fault in &faults {
@@ -24,6 +26,9 @@ pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Fail
     }
     for exposure in &exposures {
         output.line(&format!("open: {exposure}"));
+    }
+    if let Some(closed) = closed {
+        output.line(&format!("closed: {closed}"));
     }
     match faults.len() {
         0 => {
@@ -97,6 +102,30 @@ fn exposures(config: &BridgeConfig) -> Vec<String> {
         ));
     }
     exposures
+}
+
+/// Why whoever looks after the bridge gets no answer, where that is so.
+fn closed(config: &BridgeConfig) -> Option<String> {
+    if config.admin_addr.is_some() {
+        return None;
+    }
+    let address = &config.ws_bind_addr;
+    let proxies = &config.proxies;
+    let is_trusted = |ip: IpAddr| proxies.hold(ip);
+    let from_here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    if proxies.proxy_protocol && !from_here.into_iter().any(is_trusted) {
+        return Some(format!(
+            "{address} hears trusted proxies alone: 'alle health' on this machine gets no answer \
+             (--admin-addr, or --trusted-proxy 127.0.0.1)"
+        ));
+    }
+    let is_required = config.tls.client_auth == ClientAuth::Require;
+    (config.tls.client_ca.is_some() && is_required).then(|| {
+        format!(
+            "{address} answers nobody without a certificate of --tls-client-ca: not 'alle health', and \
+             not the health checks of a proxy that has none (--admin-addr)"
+        )
+    })
 }
 
 /// What every valid JWT lets its bearer do, where neither a claim nor a pattern narrows it.
@@ -228,6 +257,37 @@ mod tests {
         };
         assert!(open("::/0").ends_with("::/0 is everybody (--trusted-proxy)"));
         assert_eq!(open("10.0.0.0/8"), "");
+    }
+
+    #[test]
+    fn a_bridge_that_no_operator_can_ask_says_so() {
+        let closed = |change: fn(&mut BridgeConfig)| {
+            let mut config = BridgeConfig::new("", "0.0.0.0:8080");
+            config.proxies.networks = vec!["10.0.0.0/8".parse().unwrap()];
+            change(&mut config);
+            closed(&config).unwrap_or_default()
+        };
+        assert_eq!(closed(|_| {}), "");
+        let text = closed(|it| it.proxies.proxy_protocol = true);
+        assert!(text.contains("hears trusted proxies alone"), "{text}");
+        let text = closed(|it| {
+            it.proxies.proxy_protocol = true;
+            it.proxies.networks.push("127.0.0.1".parse().unwrap());
+        });
+        assert_eq!(text, "");
+        let text = closed(|it| it.tls.client_ca = Some("ca".into()));
+        assert!(text.contains("without a certificate"), "{text}");
+        let text = closed(|it| {
+            it.tls.client_ca = Some("ca".into());
+            it.tls.client_auth = ClientAuth::Allow;
+        });
+        assert_eq!(text, "");
+        let text = closed(|it| {
+            it.proxies.proxy_protocol = true;
+            it.tls.client_ca = Some("ca".into());
+            it.admin_addr = Some("127.0.0.1:1".to_owned());
+        });
+        assert_eq!(text, "");
     }
 
     #[test]

@@ -29,8 +29,7 @@ pub(crate) fn run(options: &HealthOptions, output: &mut Output) -> Result<(), Fa
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Run(format!("{scheme}://{address}{path}: {error}"))
     };
-    let answer =
-        ask(address, options.is_secured, path).map_err(|error| failed(&describe(&error)))?;
+    let answer = ask(address, options, path).map_err(|error| failed(&describe(&error)))?;
     let (status, text) = parse(&answer).ok_or_else(|| failed(&"the answer is not HTTP"))?;
     if status != 200 {
         return Err(failed(&format!("{status} {text}")));
@@ -63,15 +62,25 @@ fn address(bound: &str) -> Result<SocketAddr, String> {
 }
 
 /// The whole answer, as far as it is not too long.
-fn ask(address: SocketAddr, is_secured: bool, path: &str) -> io::Result<Vec<u8>> {
+fn ask(address: SocketAddr, options: &HealthOptions, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    if let Some(proxies) = &options.heard {
+        let own = stream.local_addr()?.ip().to_canonical();
+        if !proxies.hold(own) {
+            return Err(io::Error::other(format!(
+                "with --proxy-protocol the port of the clients hears trusted proxies alone, and {own} \
+                 is none: give the bridge an --admin-addr, or trust {own}, too (--trusted-proxy)"
+            )));
+        }
+        stream.write_all(LOCAL_PREAMBLE)?;
+    }
     // A name that every bridge answers to, whichever hosts it allows.
     let port = address.port();
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
-    if is_secured {
+    if options.is_secured {
         exchange(&mut tls::open(stream)?, &request)
     } else {
         exchange(&mut stream, &request)
@@ -106,6 +115,8 @@ fn describe(error: &io::Error) -> String {
     error.to_string()
 }
 
+/// Of the PROXY protocol, version 2: the connection is the proxy's own, which speaks for nobody.
+const LOCAL_PREAMBLE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 /// For connecting, and for each piece of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// More than any state has to say.

@@ -33,6 +33,7 @@ use crate::{
     harness::{Database, wait_until},
     raw::{Raw, frame, upgrade_request},
     slow_reader::with_small_buffer,
+    program::{alle_with, run},
 };
 
 #[test]
@@ -98,6 +99,15 @@ fn tls_is_1_2_or_1_3_with_http_1_1_alone() {
     let alpn = |protocols: &[&str]| {
         let protocols = protocols.iter().map(|it| it.as_bytes().to_vec());
         protocols.collect::<Vec<_>>()
+    let (address, certificate) = (
+        secured.bridge.address.to_string(),
+        secured.files.name("ca.pem"),
+    );
+    let bridge = ["health", "-w", &address, "--tls-cert", &certificate];
+    let health = alle_with(&[&bridge[..], &arguments].concat());
+    let (code, _, stderr) = run(health);
+    // Health is at the admin address.
+    assert_eq!((code, stderr.contains("404")), (Some(1), true), "{stderr}");
     };
     for (version, expected) in [
         (&version::TLS12, ProtocolVersion::TLSv1_2),

@@ -66,6 +66,37 @@ fn a_bridge_that_is_alive_and_not_ready_passes_one_health_check_and_fails_the_ot
     assert!(stderr.starts_with(&expected), "{stderr}");
 }
 
+/// The port of the clients hears proxies alone: a health check is one if its address is trusted.
+#[test]
+fn a_health_check_passes_by_a_preamble_where_it_is_trusted() {
+    let proxies = ["--proxy-protocol", "--trusted-proxy"];
+    let trusting = |networks| [&proxies[..], &[networks]].concat();
+    let bridge = Bridge::serve(NO_POSTGRES, &trusting("10.0.0.0/8,127.0.0.1"));
+    let address = bridge.address.to_string();
+    let ask = |networks| {
+        run(alle_with(
+            &[&["health", "-w", &address], &trusting(networks)[..]].concat(),
+        ))
+    };
+    let (code, stdout, stderr) = ask("127.0.0.0/8");
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(stdout, "ok\n");
+    // As the bridge is configured, it would hear nobody of this machine.
+    let (code, stdout, stderr) = ask("10.0.0.0/8");
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.contains("hears trusted proxies alone, and 127.0.0.1 is none"),
+        "{stderr}"
+    );
+    let (_, stdout, _) = run(alle_with(
+        &[&["check"], &trusting("10.0.0.0/8")[..]].concat(),
+    ));
+    assert!(
+        stdout.contains("\nclosed: 127.0.0.1:8080 hears") || stdout.starts_with("closed: "),
+        "{stdout}"
+    );
+}
+
 #[test]
 fn a_health_check_of_nobody_fails_and_one_of_port_0_is_wrong_usage() {
     let (code, _, stderr) = run(alle_with(&["health", "--admin-addr", "127.0.0.1:1"]));

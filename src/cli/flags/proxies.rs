@@ -2,10 +2,11 @@
 //!
 //! As the others, in the order of the table, which names each of them.
 
-use super::{Default, Flag, ROW, Settings, Value};
+use super::{Default, Flag, ROW, Settings, Value, tls::OF_SERVE_AND_HEALTH};
 
 pub(super) const TRUSTED_PROXY: Flag = Flag {
     long: "trusted-proxy",
+    commands: OF_SERVE_AND_HEALTH,
     value: Value::List("CIDRS", Settings::set_trusted_proxies),
     default: Default::Described("nobody"),
     help: "Believe the proxies of these addresses and networks, as 10.0.0.0/8, when they say for whom \
@@ -22,6 +23,7 @@ pub(super) const PROXY_HEADER: Flag = Flag {
 };
 pub(super) const PROXY_PROTOCOL: Flag = Flag {
     long: "proxy-protocol",
+    commands: OF_SERVE_AND_HEALTH,
     value: Value::Switch(|it, is_on| it.bridge.proxies.proxy_protocol = is_on),
     help: "Expect a PROXY preamble, version 1 or 2, on each connection of a trusted proxy, and take no \
            other connections",

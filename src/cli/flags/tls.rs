@@ -8,7 +8,7 @@ use super::{Default, Flag, ROW, Value};
 use crate::cli::command::CommandName::{self, Check, Config, Demo, Health, Serve};
 
 /// What asks a bridge on this machine has to know whether it speaks TLS.
-const OF_SERVE_AND_HEALTH: &[CommandName] = &[Serve, Check, Config, Health];
+pub(super) const OF_SERVE_AND_HEALTH: &[CommandName] = &[Serve, Check, Config, Health];
 
 pub(super) const CERTIFICATE: Flag = Flag {
     long: "tls-cert",
