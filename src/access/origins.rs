@@ -28,7 +28,7 @@ pub enum Refusal {
     OpaqueOrigin,
     /// The host is neither loopback nor allowed.
     Host(String),
-    /// Nothing says which page made a request whose token is a cookie.
+    /// Nothing says which page made a request whose token is a cookie or a certificate.
     Unnamed,
 }
 
@@ -138,8 +138,9 @@ impl fmt::Display for Refusal {
                  to allow it, start alle with `--allow-host {host}`"
             ),
             Self::Unnamed => f.write_str(
-                "a token in a cookie counts only with an Origin, or with Sec-Fetch-Site same-origin \
-                 or none: a program sends it as Authorization: Bearer TOKEN",
+                "a cookie or certificate, which browsers add by themselves, counts only with an Origin, \
+                 or with Sec-Fetch-Site same-origin or none: a program that is no browser sends \
+                 Sec-Fetch-Site: none, or its token as Authorization: Bearer TOKEN",
             ),
         }
     }

@@ -8,6 +8,8 @@ mod ending;
 mod pairs;
 #[path = "client_tls/records.rs"]
 mod records;
+#[path = "client_tls/refused.rs"]
+mod refused;
 #[path = "client_tls/renewal.rs"]
 mod renewal;
 #[path = "client_tls/secured.rs"]

@@ -34,6 +34,16 @@ pub(in crate::reactor) fn words(error: pem::Error) -> String {
         pem::Error::NoItemsFound => {
             "nothing usable in it (PEM is wanted, a key without a passphrase)".to_owned()
         }
+        // Their own words show bytes as numbers.
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let kind = String::from_utf8_lossy(&end_marker);
+            format!("it is cut off: its line -----END {kind}----- is missing")
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            let line = String::from_utf8_lossy(&line);
+            format!("a line of it is spoilt: {:?}", line.trim_end())
+        }
+        pem::Error::Base64Decode(_) => "what is between its BEGIN and END is spoilt".to_owned(),
         other => other.to_string(),
     }
 }
@@ -43,5 +53,31 @@ pub(super) fn file_error(parameter: &'static str, path: &Path, cause: String) ->
         parameter,
         path: path.display().to_string(),
         cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_in_words() {
+        for (pem, expected) in [
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n",
+                "it is cut off: its line -----END CERTIFICATE----- is missing",
+            ),
+            (
+                "-----BEGIN CERT",
+                "a line of it is spoilt: \"-----BEGIN CERT\"",
+            ),
+            (
+                "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n",
+                "what is between its BEGIN and END is spoilt",
+            ),
+        ] {
+            let read = CertificateDer::from_pem_slice(pem.as_bytes());
+            assert_eq!(words(read.unwrap_err()), expected);
+        }
     }
 }

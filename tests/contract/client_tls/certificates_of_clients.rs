@@ -58,6 +58,11 @@ fn secured(arguments: &[&str]) -> Secured {
     Secured::serve(files, NO_POSTGRES, &all)
 }
 
+/// What a program sends that is no browser: no page can.
+fn native_origin(secured: &Secured) -> String {
+    format!("Origin: wss://{}\r\n", secured.bridge.address)
+}
+
 /// The page of the bridge's own.
 fn own_origin(secured: &Secured) -> String {
     format!("Origin: https://{}\r\n", secured.bridge.address)
@@ -91,6 +96,7 @@ fn a_certificate_counts_for_a_page_that_may_come_and_for_no_other() {
         (own.as_str(), 101),
         ("Origin: https://app.example\r\n", 101),
         ("Sec-Fetch-Site: none\r\n", 101),
+        (&native_origin(&secured), 101),
         ("Sec-Fetch-Site: same-origin\r\n", 101),
         ("Sec-Fetch-Site: cross-site\r\n", 403),
         ("Origin: https://evil.example\r\n", 403),
@@ -100,6 +106,8 @@ fn a_certificate_counts_for_a_page_that_may_come_and_for_no_other() {
         let (status, _) = upgrade(&secured, &ann, headers).unwrap();
         assert_eq!(status, expected, "{headers}");
     }
+    let line = secured.bridge.wait_for_log("Sec-Fetch-Site: none");
+    assert!(line.contains("certificate"), "{line}");
 }
 
 #[test]
@@ -120,14 +128,6 @@ fn its_name_is_an_identity() {
     });
 }
 
-#[test]
-fn where_it_is_allowed_a_token_does_as_well() {
-    let secured = {
-        let files = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(files.path(), "a-token-of-24-characters\n").unwrap();
-        let tokens = files.path().to_str().unwrap().to_owned();
-        secured(&["--tls-client-auth", "allow", "--token-file", &tokens])
-    };
 /// A client with a ticket is not asked for its certificate: the ticket has to go with the authority.
 #[test]
 fn a_ticket_counts_no_longer_than_the_authority_that_it_came_by() {
@@ -157,6 +157,14 @@ fn a_ticket_counts_no_longer_than_the_authority_that_it_came_by() {
     assert_eq!(resumed(), 1.0);
 }
 
+#[test]
+fn where_it_is_allowed_a_token_does_as_well() {
+    let secured = {
+        let files = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(files.path(), "a-token-of-24-characters\n").unwrap();
+        let tokens = files.path().to_str().unwrap().to_owned();
+        secured(&["--tls-client-auth", "allow", "--token-file", &tokens])
+    };
     let (own, nobody) = (own_origin(&secured), secured.files.shared_config());
     let bearer = "Authorization: Bearer a-token-of-24-characters\r\n";
     let publish = |config: &Arc<ClientConfig>, headers: &str| {

@@ -71,7 +71,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "--tls-cert half.crt --tls-key localhost.key",
-        &["half.crt: "],
+        &["half.crt: it is cut off: its line -----END CERTIFICATE----- is missing"],
     ),
     (
         "--tls-cert localhost.crt --tls-key empty",
