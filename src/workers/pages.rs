@@ -122,7 +122,7 @@ fn join(name: &str, is_gauge: bool) -> Join {
 }
 
 /// The gauges that are not added up.
-const UNLIKE: [(&str, Join); 13] = [
+const UNLIKE: [(&str, Join); 14] = [
     ("alle_build_info", Join::Most),
     // One worker that is cut off is a fault of the whole.
     ("alle_postgres_up", Join::Least),
@@ -136,6 +136,8 @@ const UNLIKE: [(&str, Join); 13] = [
     ("alle_group_peers", Join::Most),
     ("alle_group_channels_mirrored", Join::Most),
     ("alle_group_offsets", Join::Most),
+    // They have the same files, and may read them one after the other.
+    ("alle_tls_certificate_expiry_seconds", Join::Least),
     ("process_start_time_seconds", Join::Least),
     ("process_max_fds", Join::Least),
 ];
@@ -195,7 +197,11 @@ mod tests {
             files_max: Some(1),
             ..Gauges::default()
         };
-        let page = Metrics::default().text(&process);
+        let metrics = Metrics {
+            tls_certificate_expiry: Some(1),
+            ..Metrics::default()
+        };
+        let page = metrics.text(&process);
         for (name, _) in UNLIKE {
             assert!(page.contains(&format!("# TYPE {name} gauge\n")), "{name}");
         }

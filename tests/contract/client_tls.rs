@@ -33,9 +33,9 @@ use self::secured::Secured;
 use crate::{
     client::{End, wire::Wire},
     harness::{Database, wait_until},
+    program::{alle_with, run},
     raw::{Raw, frame, upgrade_request},
     slow_reader::with_small_buffer,
-    program::{alle_with, run},
 };
 
 #[test]
@@ -55,7 +55,9 @@ fn a_client_speaks_wss_as_it_speaks_ws() {
 #[test]
 fn workers_speak_tls_as_one_bridge_does() {
     let database = Database::create();
-    let secured = Secured::start(&database.url(), &["--workers", "2"]);
+    let files = secured::Files::new();
+    files.sign_for("localhost", &["localhost"], 2001, 2091);
+    let secured = Secured::serve(files, &database.url(), &["--workers", "2"]);
     let mut clients: Vec<_> = (0..8).map(|_| secured.client()).collect();
     for client in &mut clients {
         client.subscribe("a");
@@ -64,6 +66,10 @@ fn workers_speak_tls_as_one_bridge_does() {
     for client in &mut clients {
         assert_eq!(client.payload(), "to all");
     }
+    let page = secured.admin("/metrics");
+    // The beginning of 2091, and not twice as late.
+    let line = "alle_tls_certificate_expiry_seconds 3818448000\n";
+    assert!(page.contains(line), "{page}");
 }
 
 /// The proxy's preamble is in front of TLS, in one piece with its first record or byte by byte.
@@ -93,14 +99,6 @@ fn a_preamble_comes_before_tls_and_its_client_is_known() {
     let answer = raw.response("GET");
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("use wss://"), "{answer:?}");
-}
-
-#[test]
-fn tls_is_1_2_or_1_3_with_http_1_1_alone() {
-    let secured = Secured::start_without_postgres(&[]);
-    let alpn = |protocols: &[&str]| {
-        let protocols = protocols.iter().map(|it| it.as_bytes().to_vec());
-        protocols.collect::<Vec<_>>()
     let (address, certificate) = (
         secured.bridge.address.to_string(),
         secured.files.name("ca.pem"),
@@ -110,6 +108,14 @@ fn tls_is_1_2_or_1_3_with_http_1_1_alone() {
     let (code, _, stderr) = run(health);
     // Health is at the admin address.
     assert_eq!((code, stderr.contains("404")), (Some(1), true), "{stderr}");
+}
+
+#[test]
+fn tls_is_1_2_or_1_3_with_http_1_1_alone() {
+    let secured = Secured::start_without_postgres(&[]);
+    let alpn = |protocols: &[&str]| {
+        let protocols = protocols.iter().map(|it| it.as_bytes().to_vec());
+        protocols.collect::<Vec<_>>()
     };
     for (version, expected) in [
         (&version::TLS12, ProtocolVersion::TLSv1_2),

@@ -14,8 +14,9 @@ use crate::{
     admin,
     client::Client,
     harness::{Bridge, Database, NO_POSTGRES, wait_until},
-    program::Program,
+    program::{Program, alle_with},
     raw::{Raw, upgrade_request},
+    workers::Workers,
 };
 
 const RULES: &str = include_str!("../../deploy/prometheus/alle.rules.yml");
@@ -54,7 +55,8 @@ fn metrics_in(expression: &str) -> BTreeSet<&str> {
 #[test]
 fn alerts_and_panels_name_metrics_that_there_are() {
     let bridge = Bridge::serve(NO_POSTGRES, &[]);
-    let page = bridge.get("/metrics").body;
+    let workers = Workers::run(2, alle_with(&["serve"]), NO_POSTGRES, &[]);
+    let page = bridge.get("/metrics").body + &workers.get("/metrics").body;
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let there: BTreeSet<_> = names.filter_map(|it| it.split(' ').next()).collect();
     let panels = panel_expressions();
@@ -86,9 +88,9 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn scrape(bridges: &[&Bridge]) -> Self {
+    fn scrape(bridges: &[SocketAddr]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let targets: Vec<_> = bridges.iter().map(|it| it.address.to_string()).collect();
+        let targets: Vec<_> = bridges.iter().map(SocketAddr::to_string).collect();
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
              scrape_configs:\n  - job_name: alle\n    static_configs:\n      - targets: {targets:?}\n"
@@ -111,6 +113,9 @@ impl Prometheus {
                 break address.trim().parse().unwrap();
             }
         };
+        wait_until("Prometheus is ready", || {
+            admin::get(address, "/-/ready").status == 200
+        });
         Self {
             address,
             _program: program,
@@ -131,8 +136,8 @@ impl Prometheus {
     }
 
     /// Waits until the expression holds for the bridge, as an alert or a panel needs it.
-    fn wait_for(&self, expression: &str, bridge: &Bridge) {
-        let instance = bridge.address.to_string();
+    fn wait_for(&self, expression: &str, bridge: SocketAddr) {
+        let instance = bridge.to_string();
         wait_until(expression, || {
             let series = self.query(expression);
             series.iter().any(|it| it["metric"]["instance"] == instance)
@@ -189,7 +194,8 @@ fn every_panel_has_data_and_bridges_in_trouble_raise_their_alerts() {
     let _only = Client::connect(full.address);
     let function = ["--auth-function", "nobodys.function"];
     let unjudged = Bridge::serve(&database.url(), &function);
-    let prometheus = Prometheus::scrape(&[&well, &apart, &guarded, &full, &unjudged]);
+    let prometheus =
+        Prometheus::scrape(&[&well, &apart, &guarded, &full, &unjudged].map(|it| it.address));
 
     let mut client = well.client();
     client.subscribe("news");
@@ -205,8 +211,8 @@ fn every_panel_has_data_and_bridges_in_trouble_raise_their_alerts() {
         });
     }
 
-    prometheus.wait_for(&alert("AllePostgresDown"), &apart);
-    prometheus.wait_for(&alert("AlleFull"), &full);
+    prometheus.wait_for(&alert("AllePostgresDown"), apart.address);
+    prometheus.wait_for(&alert("AlleFull"), full.address);
     wait_until("tokens are not judged", || {
         let token = "Authorization: Bearer good-good-good-good\r\n";
         let mut raw = Raw::open(unjudged.address);
@@ -231,5 +237,46 @@ fn every_panel_has_data_and_bridges_in_trouble_raise_their_alerts() {
             assert!([401, 429].contains(&raw.response("GET").status));
         }
         !prometheus.query(&alert("AlleTokensGuessed")).is_empty()
+    });
+}
+
+/// Workers, of which one hangs, whose certificate ends soon and cannot be read again.
+#[cfg(feature = "tls")]
+#[test]
+#[ignore = "needs Prometheus: make monitoring"]
+fn certificates_and_workers_in_trouble_raise_their_alerts() {
+    use std::time::Duration;
+
+    use crate::{
+        client_tls::secured::{Files, Secured},
+        metrics::value,
+        workers::signal,
+    };
+
+    let database = Database::create();
+    let files = Files::new();
+    let week = Duration::from_secs(7 * 86_400);
+    files.sign_until("localhost", &["localhost"], week);
+    let secured = Secured::serve(files, &database.url(), &["--workers", "2"]);
+    let admin = secured.admin_address();
+    let prometheus = Prometheus::scrape(&[admin]);
+    prometheus.wait_for(&alert("AlleCertificateEnding"), admin);
+    assert!(
+        prometheus
+            .query(&alert("AlleCertificateNotRenewed"))
+            .is_empty()
+    );
+    fs::write(secured.files.path("localhost.crt"), "half a file").unwrap();
+    secured.bridge.signal("HUP");
+    prometheus.wait_for(&alert("AlleCertificateNotRenewed"), admin);
+    wait_until("both workers are ready", || {
+        !prometheus.query("sum(alle_worker_ready) == 2").is_empty()
+    });
+    let page = secured.admin("/metrics");
+    let process = value(&page, "alle_worker_process_id{worker=\"2\"}").unwrap();
+    signal(format!("{process:.0}").parse().unwrap(), "STOP");
+    wait_until("it is seen", || {
+        let series = prometheus.query(&alert("AlleWorkerNotReady"));
+        series.iter().any(|it| it["metric"]["worker"] == "2")
     });
 }

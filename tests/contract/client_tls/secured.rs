@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
+    time::{Duration, SystemTime},
 };
 
 use rustls::{
@@ -68,10 +69,27 @@ impl Files {
 
     /// The same, in force from the beginning of one year to that of another.
     pub fn sign_for(&self, name: &str, names: &[&str], from: i32, to: i32) {
+        self.sign_as(name, names, |params| {
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        });
+    }
+
+    /// The same, in force until so soon.
+    pub fn sign_until(&self, name: &str, names: &[&str], end: Duration) {
+        let end = SystemTime::now() + end;
+        self.sign_as(name, names, |params| params.not_after = end.into());
+    }
+
+    fn sign_as(
+        &self,
+        name: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut rcgen::CertificateParams),
+    ) {
         let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
         let mut params = rcgen::CertificateParams::new(names).unwrap();
-        params.not_before = rcgen::date_time_ymd(from, 1, 1);
-        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        change(&mut params);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority.issuer).unwrap();
         fs::write(self.path(&format!("{name}.crt")), certificate.pem()).unwrap();
