@@ -65,12 +65,12 @@ impl ClientSockets {
         match tls.poll_renewed() {
             Some(Ok(())) => {
                 metrics.tls_certificate_expiry = tls.ends_at();
-                tracing::info!(target: "alle::client", "the certificates were read again");
+                tracing::info!(target: "alle::bridge", "the certificates were read again");
             }
             Some(Err(error)) => {
                 metrics.tls_renewals_failed += 1;
                 tracing::error!(
-                    target: "alle::client",
+                    target: "alle::bridge",
                     "the certificates stay as they were: {error}"
                 );
             }
