@@ -76,8 +76,7 @@ impl ServerError {
         ["42622", "42602", "22P05", "22021"].contains(&self.sqlstate.as_str())
     }
 
-    /// Whether a NOTIFY failed for the channel's name alone: a character that the server's encoding has
-    /// not may be the payload's, too.
+    /// Whether a NOTIFY failed for the channel's name alone.
     pub fn is_about_name_alone(&self) -> bool {
         // name_too_long, invalid_name
         ["42622", "42602"].contains(&self.sqlstate.as_str())

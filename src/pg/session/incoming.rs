@@ -5,7 +5,10 @@
 
 use std::{mem, ops::Range};
 
-use super::{Event, Kind, Phase, Request, Session, Ticket, naming::NAME_TOO_LONG};
+use super::{
+    Event, Kind, Phase, Request, Session, Ticket,
+    naming::{self, NAME_TOO_LONG},
+};
 use crate::{
     channel::Channel,
     pg::{
@@ -361,6 +364,9 @@ impl Session {
                     if self.calls.handle_completed(form, sqlstate) {
                         error = None;
                     }
+                }
+                if let (Kind::Notify | Kind::NotifyIfKept, Some(error)) = (kind, &mut error) {
+                    naming::blame(error, name.as_deref());
                 }
                 let result = error.map_or(Ok(()), |error| Err(*error));
                 let Some(name) = name else {

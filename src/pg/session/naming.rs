@@ -98,6 +98,41 @@ impl Name {
     }
 }
 
+/// A NOTIFY failed: where the server's encoding lacks a character, it is said whether that is one of
+/// the `name`, if that is doubtful, or of the payload. The server converts the name first.
+pub(super) fn blame(error: &mut ServerError, name: Option<&Name>) {
+    if error.sqlstate != UNTRANSLATABLE_CHARACTER {
+        return;
+    }
+    let character = character(&error.message);
+    let is_of_name = character.is_some_and(|character| {
+        name.is_some_and(|name| name.channel.as_str().contains(&character))
+    });
+    let whose = if is_of_name {
+        INVALID_NAME.clone_into(&mut error.sqlstate);
+        "name of the channel"
+    } else {
+        "payload"
+    };
+    error.message = format!(
+        "the server's encoding lacks a character of the {whose}: {}",
+        error.message
+    );
+}
+
+/// The character that a server names by its bytes, in whatever language: `0xe6 0xbc 0xa2`.
+fn character(message: &str) -> Option<String> {
+    let bytes = message.split(' ').filter_map(|word| {
+        let digits = word.strip_prefix("0x")?;
+        u8::from_str_radix(digits, 16).ok()
+    });
+    String::from_utf8(bytes.collect())
+        .ok()
+        .filter(|it| !it.is_empty())
+}
+
+/// `untranslatable_character`
+const UNTRANSLATABLE_CHARACTER: &str = "22P05";
 /// `name_too_long`, also of the notice that a name was cut.
 pub(super) const NAME_TOO_LONG: &str = "42622";
 /// `invalid_name`
@@ -147,5 +182,32 @@ mod tests {
         }
         let silent = Name::new(&channel("é")).into_channel();
         assert_eq!(silent.unwrap_err().sqlstate, INVALID_NAME);
+    }
+
+    #[test]
+    fn a_character_that_the_encoding_lacks_is_of_the_name_or_else_of_the_payload() {
+        let bytes =
+            "character with byte sequence 0xe6 0xbc 0xa2 in encoding \"UTF8\" has no equivalent";
+        let german = "Zeichen mit Byte-Folge 0xe6 0xbc 0xa2 in Kodierung »UTF8«";
+        for (name, sqlstate, message, expected, whose) in [
+            (Some("漢字"), "22P05", bytes, INVALID_NAME, "of the name"),
+            (Some("漢字"), "22P05", german, INVALID_NAME, "of the name"),
+            (Some("é"), "22P05", bytes, "22P05", "of the payload"),
+            (None, "22P05", bytes, "22P05", "of the payload"),
+            (Some("漢"), "22P05", "no bytes", "22P05", "of the payload"),
+            (Some("漢"), "22P05", "0xe6 0xbc", "22P05", "of the payload"),
+            (Some("漢"), "22023", bytes, "22023", "character with"),
+        ] {
+            let name = name.map(|name| Name::unless_kept(&channel(name)));
+            let mut error = ServerError {
+                sqlstate: sqlstate.to_owned(),
+                message: message.to_owned(),
+                ..ServerError::default()
+            };
+            blame(&mut error, name.as_ref());
+            assert_eq!(error.sqlstate, expected);
+            let is_told = error.message.contains(whose) && error.message.ends_with(message);
+            assert!(is_told, "{}", error.message);
+        }
     }
 }
