@@ -92,6 +92,8 @@ pub(crate) struct CheckOptions {
     pub(crate) config: Box<BridgeConfig>,
     /// What is not, a sentence each.
     pub(crate) faults: Vec<String>,
+    /// Whether PostgreSQL is not asked.
+    pub(crate) offline: bool,
 }
 
 /// One option and its value, as `alle config` shows it.
@@ -295,6 +297,7 @@ impl<'a> Meaning<'a> {
                 let faults = faults.into_iter().chain(settings.workers_fault());
                 Ok(Command::Check(CheckOptions {
                     faults: faults.collect(),
+                    offline: settings.offline,
                     config: Box::new(settings.bridge),
                 }))
             }

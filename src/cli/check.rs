@@ -1,7 +1,8 @@
 //! `alle check`: what is wrong with a configuration, what it opens to strangers, and what it closes to
 //! operators.
 //!
-//! Owns the sentences on both. Starts nothing, and leaves PostgreSQL to `alle doctor`.
+//! Owns the sentences on both. Starts nothing, and leaves PostgreSQL to `alle doctor`, but for the
+//! function that says whose a token is.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,16 +11,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use alle::{Bridge, BridgeConfig, ClientAuth, Globs, internals::access::jwt::Jwt};
+use alle::{
+    Bridge, BridgeConfig, ClientAuth, Globs,
+    doctor::{self, Finding, Verdict},
+    internals::access::jwt::Jwt,
+};
 
-use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output};
+use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output, serve};
 
-/// Prints every fault and what is open or closed; fails if there is a fault.
+/// Prints every fault and what is open or closed; fails if there is a fault, or if there is nobody
+/// who says whose a token is.
 pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Failure> {
-    let CheckOptions { config, mut faults } = options;
+    let CheckOptions {
+        config,
+        mut faults,
+        offline,
+    } = options;
     let exposures = exposures(&config);
     let closed = closed(&config);
-    let of_library = Bridge::new(*config).check();
+    let of_library = Bridge::new((*config).clone()).check();
     faults.extend(of_library.iter().map(ToString::to_string));
     for fault in &faults {
         output.line(&format!("wrong: {fault}"));
@@ -30,15 +40,48 @@ pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Fail
     if let Some(closed) = closed {
         output.line(&format!("closed: {closed}"));
     }
-    match faults.len() {
-        0 => {
-            output.line("'alle serve' can start with this configuration.");
-            Ok(())
-        }
-        count => Err(Failure::usage(
+    if !faults.is_empty() {
+        let count = faults.len();
+        return Err(Failure::usage(
             CommandName::Check,
             format!("{count} of the settings cannot work"),
-        )),
+        ));
+    }
+    if !offline {
+        ask_for_function(&config, output)?;
+    }
+    output.line("'alle serve' can start with this configuration.");
+    Ok(())
+}
+
+/// Asks PostgreSQL whether the function of `--auth-function` can be called, if there is one. It may be
+/// away now and there when the bridge starts: that is no fault.
+fn ask_for_function(config: &BridgeConfig, output: &mut Output) -> Result<(), Failure> {
+    let Some(function) = &config.auth_function else {
+        return Ok(());
+    };
+    let findings =
+        doctor::examine(config).map_err(|error| serve::failure(&error, CommandName::Check))?;
+    let of = |subject| findings.iter().find(|finding| finding.subject == subject);
+    match (of("token function"), of("authorizing session")) {
+        (Some(Finding { verdict, text, .. }), _) if *verdict != Verdict::Bad => {
+            output.line(&format!("asked: {text}"));
+            Ok(())
+        }
+        (Some(finding), _) => {
+            let remedy = finding.remedy.as_deref().unwrap_or_default();
+            output.line(&format!("wrong: {}; {remedy}", finding.text));
+            Err(Failure::Run(format!(
+                "nobody gets in by a token: the function {function} cannot be called"
+            )))
+        }
+        (None, session) => {
+            let why = session.map_or("", |finding| &finding.text);
+            output.line(&format!(
+                "unknown: whether the function {function} can be called: {why}"
+            ));
+            Ok(())
+        }
     }
 }
 

@@ -274,6 +274,7 @@ pub(crate) static FLAGS: &[Flag] = &[
     },
     auth::TOKEN_COOKIE,
     auth::FUNCTION,
+    auth::OFFLINE,
     auth::CACHE,
     auth::TIMEOUT,
     jwt::KEY_FILE,

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) reconnect: bool,
     /// Whether `alle health` asks for readiness, too.
     pub(crate) ready: bool,
+    /// Whether PostgreSQL is not asked.
+    pub(crate) offline: bool,
     /// No greeting and no confirmations.
     pub(crate) quiet: bool,
     /// The time before each notification.
@@ -84,6 +86,7 @@ impl Default for Settings {
             json: false,
             reconnect: true,
             ready: false,
+            offline: false,
             quiet: false,
             timestamps: false,
             lines: false,

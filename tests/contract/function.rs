@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, End},
-    harness::{Bridge, Database, wait_until},
+    harness::{Bridge, Database, NO_POSTGRES, wait_until},
     program::{alle_with, run},
     raw::{Raw, Response, TEXT, upgrade_request},
     sql::Sql,
@@ -552,6 +552,43 @@ fn its_end_is_the_end_of_the_client() {
     let told = bob.expect_type("auth_expiring");
     assert!(told["in"].as_u64().unwrap() <= 4, "{told}");
     assert_eq!(bob.end(), End::Closed(4001, "token expired".into()));
+}
+
+#[test]
+fn check_says_whether_it_can_be_called() {
+    let database = database();
+    let url = database.url();
+    let check = |url: &str, name: &str, more: &[&str]| {
+        let arguments = ["check", "-p", url, "--auth-function", name];
+        let (code, stdout, stderr) = run(alle_with(&[&arguments[..], more].concat()));
+        assert!(code == Some(0) || !stdout.contains("can start"), "{stdout}");
+        (code, stdout + &stderr)
+    };
+    let (code, said) = check(&url, "auth.bearer", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.starts_with("asked: auth.bearer can be called\n"),
+        "{said}"
+    );
+    let (code, said) = check(&url, "auth.nobody", &[]);
+    assert_eq!(code, Some(1), "{said}");
+    let wrong = "wrong: auth.nobody is not there: neither as auth.nobody(text, text, text) nor as \
+                 auth.nobody(text); create";
+    assert!(said.starts_with(wrong), "{said}");
+    assert!(said.contains("nobody gets in by a token"), "{said}");
+    database
+        .sql()
+        .run("CREATE FUNCTION auth.number(token text) RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    let (code, said) = check(&url, "auth.number", &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("RETURNS TABLE"), "{said}");
+    let (code, said) = check(NO_POSTGRES, "auth.nobody", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let unknown = "unknown: whether the function auth.nobody can be called: ";
+    assert!(said.starts_with(unknown), "{said}");
+    let (code, said) = check(&url, "auth.nobody", &["--offline"]);
+    let expected = "'alle serve' can start with this configuration.\n";
+    assert_eq!((code, &*said), (Some(0), expected));
 }
 
 #[test]

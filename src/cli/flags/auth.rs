@@ -30,6 +30,13 @@ pub(super) const FUNCTION: Flag = Flag {
     commands: &[Serve, Doctor, Check, Config],
     ..ROW
 };
+pub(super) const OFFLINE: Flag = Flag {
+    long: "offline",
+    value: Value::Switch(|it, is_on| it.offline = is_on),
+    commands: &[Check],
+    help: "Do not connect to PostgreSQL, which is asked for the function of --auth-function",
+    ..ROW
+};
 pub(super) const CACHE: Flag = Flag {
     long: "auth-cache",
     value: Value::Count(0, |it, count| it.bridge.limits.verdicts_max = count),

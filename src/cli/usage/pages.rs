@@ -161,10 +161,14 @@ const CHECK: Page = Page {
     usage: "alle check [OPTIONS]",
     summary: "Check the configuration, and say what it opens to strangers",
     about: "Check the configuration of 'alle serve' with the same options, variables and file: say \
-            everything that is wrong with it, and what it opens to strangers. Connects to nothing; \
-            for PostgreSQL there is 'alle doctor'",
+            everything that is wrong with it, and what it opens to strangers. Of PostgreSQL it asks \
+            whether the function of --auth-function can be called; for the rest there is 'alle \
+            doctor'",
     operands: &[],
-    notes: &["Exits with 0 if 'alle serve' can start with it, with 2 if not."],
+    notes: &[
+        "Exits with 0 if 'alle serve' can start with it, with 2 if not, and with 1 if nobody would get in \
+         because the function cannot be called. A PostgreSQL that does not answer is no fault.",
+    ],
     examples: &["alle check --config /etc/alle/alle.toml"],
 };
 
