@@ -65,7 +65,7 @@ without-tls: setup-test ## all tests of what is built without TLS
 tables: ## lay the tables of README.md and docs/ out again from their rows in the code
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
-browsers: setup-test ## what needs npm or Firefox: types and size of the module for pages, axe-core and pictures of the playground
+browsers: setup-test ## what needs npm or Firefox: types and size of the module for pages, Deno, Bun, React, axe-core and pictures of the playground
 	@scripts/browsers
 
 package: ## the crate as a registry gets it, and a program that is built from the package alone

@@ -34,6 +34,8 @@ mod harm;
 mod node;
 #[path = "support/patient.rs"]
 mod patient;
+#[path = "client/react.rs"]
+mod react;
 #[path = "client/readme.rs"]
 mod readme;
 #[path = "contract/relay.rs"]

@@ -215,6 +215,43 @@ fn the_class_of_a_package_serves_as_well() {
     assert_eq!(heard.count("gap"), 0, "{heard}");
 }
 
+/// They have a `WebSocket` of their own make.
+#[test]
+#[ignore = "needs deno and bun of npm: make browsers"]
+fn the_module_runs_in_deno_and_bun() {
+    let modules = std::env::var("ALLE_NODE_MODULES").expect("make browsers");
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/js/alle.js");
+    for (program, arguments) in [("deno", &["run", "--allow-all"][..]), ("bun", &["run"])] {
+        let mut server = start_server_with(&KEEPING);
+        let relay = Relay::start(server.port());
+        let program = format!("{modules}/.bin/{program}");
+        let mut world = World::Node(Node::start_with(&program, arguments));
+        world.evaluate(&format!(
+            "import('file://{module}').then((it) => {{ globalThis.module = it; }})"
+        ));
+        world.subscribe(&format!("ws://127.0.0.1:{}/ws", relay.port()), "{}");
+        let publisher = Publisher::start(&server);
+        for (count, fate) in [(1, Fate::Reset), (2, Fate::Close)] {
+            publisher.send_more();
+            relay.harm(fate);
+            world.wait_for_words("recovered", count);
+        }
+        server.stop();
+        publisher.send_more();
+        server.start_again();
+        world.wait_for_words("gap", 1);
+        let answer = "alle.publish('elsewhere', { n: 1 }).then(() => 'notified')";
+        assert_eq!(world.evaluate(answer), "notified", "{program}");
+        let refused = "alle.publish('elsewhere', 'x'.repeat(8000)).catch(({ code }) => code)";
+        assert_eq!(world.evaluate(refused), "payload_too_large", "{program}");
+        let heard = publisher.finish(&mut world);
+        heard.assert_nothing_is_missing_unseen();
+        assert_eq!(heard.count("gap"), 1, "{program}: {heard}");
+        world.evaluate("alle.close()");
+        assert_eq!(world.evaluate("alle.status"), "closed", "{program}");
+    }
+}
+
 /// Another bridge knows nothing of what the first one sent, and the program is told.
 #[test]
 fn a_bridge_that_is_killed_or_stopped_leaves_a_gap_that_is_seen() {

@@ -1,6 +1,6 @@
-//! Node as a world for the module: expressions in, values out.
+//! Node, or another program that runs JavaScript, as a world for the module: expressions in, values out.
 //!
-//! Knows how Node is found and talked to. Refuses to know the module and what is asked of it. Node
+//! Knows how each is found and talked to. Refuses to know the module and what is asked of it. Node
 //! missing is a failure that says how to install it, never a skipped test.
 
 use std::{
@@ -21,9 +21,15 @@ pub struct Node {
 impl Node {
     /// One in which nothing has been evaluated yet.
     pub fn start() -> Self {
-        let mut child = command()
-            // Node 20 has a WebSocket only if it is asked for it; later ones take the option too.
-            .args(["--experimental-websocket", "tests/client/world.mjs"])
+        // Node 20 has a WebSocket only if it is asked for it; later ones take the option too.
+        Self::start_with("node", &["--experimental-websocket"])
+    }
+
+    /// Another program with these arguments, for the same.
+    pub fn start_with(program: &str, arguments: &[&str]) -> Self {
+        let mut child = command(program)
+            .args(arguments)
+            .arg("tests/client/world.mjs")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -70,7 +76,7 @@ impl Drop for Node {
 /// Runs a file of tests by Node's own runner.
 #[track_caller]
 pub fn run_tests(file: &str) {
-    let mut runner = command();
+    let mut runner = command("node");
     let output = runner.args(["--test", file]).output();
     let output = output.unwrap_or_else(|error| panic!("{MISSING}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -78,8 +84,8 @@ pub fn run_tests(file: &str) {
     assert!(output.status.success(), "{stdout}\n{stderr}");
 }
 
-fn command() -> Command {
-    let mut command = Command::new("node");
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
     command
 }
