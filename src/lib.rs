@@ -265,7 +265,8 @@ pub mod internals {
     }
 }
 
-/// The README's Rust compiles.
+/// The Rust of the README and of the docs compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/library.md")]
 struct Readme;

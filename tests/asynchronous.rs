@@ -89,7 +89,7 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-// ---- the two examples of the README, word for word but for the addresses
+// ---- the examples of the README and of docs/library.md, word for word but for the addresses
 
 #[rustfmt::skip]
 async fn first_example(
@@ -136,14 +136,13 @@ async fn second_example(
 }
 
 #[test]
-fn the_examples_are_those_of_the_readme() {
+fn the_examples_are_those_of_the_docs() {
     let readme = include_str!("../README.md");
     let (_, library) = readme.split_once("\n## The library\n").unwrap();
-    let (library, _) = library.split_once("\n## ").unwrap();
     let here = include_str!("asynchronous.rs");
     let mut here = here.lines().map(str::trim);
-    let blocks = library.split("```rust,no_run\n").skip(1).take(2);
-    for block in blocks {
+    let first = |page: &'static str| page.split("```rust,no_run\n").nth(1).unwrap();
+    for block in [first(library), first(include_str!("../docs/library.md"))] {
         let (block, _) = block.split_once("```").unwrap();
         assert!(block.contains(".await?"), "{block}");
         let (_, body) = block.split_once("dyn std::error::Error>> {\n").unwrap();

@@ -19,8 +19,8 @@ use alle::{
 
 use super::{args::CheckOptions, command::CommandName, failure::Failure, output::Output, serve};
 
-/// Prints every fault, and fails if there is one; and what is open or closed. Without a fault, also
-/// whether there is anybody who says whose a token is.
+/// Prints every fault and what is open or closed; fails if there is a fault, or if there is nobody
+/// who says whose a token is.
 pub(crate) fn run(options: CheckOptions, output: &mut Output) -> Result<(), Failure> {
     let CheckOptions {
         config,

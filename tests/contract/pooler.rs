@@ -147,11 +147,11 @@ fn timeless(line: &str) -> String {
     not(feature = "tls"),
     ignore = "without TLS there is something to find"
 )]
-fn the_doctor_is_content_with_a_good_server_as_the_readme_shows() {
+fn the_doctor_is_content_with_a_good_server_as_the_docs_show() {
     let (code, text) = doctor(&Database::create().url());
     assert_eq!(code, Some(0), "{text}");
-    let readme = include_str!("../../README.md");
-    let (_, shown) = readme.split_once("$ alle doctor ").unwrap();
+    let docs = include_str!("../../docs/running.md");
+    let (_, shown) = docs.split_once("$ alle doctor ").unwrap();
     let shown = shown.lines().skip(1).take_while(|line| *line != "```");
     let found: Vec<_> = text.lines().map(timeless).collect();
     assert_eq!(found, shown.map(timeless).collect::<Vec<_>>(), "{text}");

@@ -2,6 +2,8 @@
 
 #[path = "proxies/proxy.rs"]
 pub mod proxy;
+#[path = "proxies/start.rs"]
+mod start;
 
 use std::{
     fs,

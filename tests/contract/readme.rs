@@ -116,9 +116,9 @@ fn publish(url: &str, channel: &str, payload: &str) {
 
 /// Its file of tokens, and the patterns of the command above it.
 #[test]
-fn the_tokens_and_patterns_of_the_readme_do_what_it_says_of_them() {
-    let readme = include_str!("../../README.md");
-    let (_, strangers) = readme.split_once("\n## Strangers\n").unwrap();
+fn the_tokens_and_patterns_of_the_docs_do_what_it_says_of_them() {
+    let docs = include_str!("../../docs/access.md");
+    let (_, strangers) = docs.split_once("\n## Strangers\n").unwrap();
     let (_, block) = strangers.split_once("```text\n").unwrap();
     let (tokens, _) = block.split_once("```").unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
