@@ -17,9 +17,11 @@ pub mod cookie;
 pub mod function;
 pub mod globs;
 pub mod grants;
+pub mod intent;
 pub mod jwt;
 pub mod origins;
 pub mod proxies;
+pub mod question;
 pub mod secret;
 pub mod shared;
 pub mod templates;
@@ -63,6 +65,8 @@ pub struct Access {
     /// Whether somebody is asked about each client that wants to come in, instead of looking at a
     /// token of its request.
     pub is_asked: bool,
+    /// Whether somebody is asked about each subscribe and each publish as well, once these rules allow it.
+    pub asks_intents: bool,
     /// To those that were let in.
     pub grants: Grants,
 }

@@ -13,9 +13,7 @@ use std::{
 use mio::Waker;
 
 use crate::{
-    access::visitor::{Verdict, Visitor},
     channel::{Channel, Payload, is_reserved},
-    id::ClientId,
     operation::{Operation, Promise},
     orders::{Order, Orders, PublishError},
     token_file::ReloadError,
@@ -158,49 +156,6 @@ impl Handle {
     }
 }
 
-/// The question about a client that wants to come in, to be answered once, from any thread, at any
-/// time before the client's handshake ends ([`Limits::handshake_timeout`]): the loop waits for
-/// nobody meanwhile.
-///
-/// To drop it without an answer answers 503.
-///
-/// [`Limits::handshake_timeout`]: crate::Limits::handshake_timeout
-#[derive(Debug)]
-#[must_use = "to drop it refuses the client"]
-pub struct AdmissionTicket {
-    shared: Arc<Shared>,
-    client: Option<ClientId>,
-}
-
-impl AdmissionTicket {
-    pub(crate) fn new(shared: Arc<Shared>, client: ClientId) -> Self {
-        let client = Some(client);
-        Self { shared, client }
-    }
-
-    /// Answers. It is no error if the client has gone meanwhile.
-    pub fn answer(mut self, verdict: Verdict) {
-        self.give(verdict);
-    }
-
-    fn give(&mut self, verdict: Verdict) {
-        if let Some(client) = self.client.take() {
-            self.shared.push(Order::Judge(client, verdict));
-        }
-    }
-}
-
-impl Drop for AdmissionTicket {
-    fn drop(&mut self) {
-        self.give(Verdict::Unavailable(
-            "nobody has said whether this client may come in".to_owned(),
-        ));
-    }
-}
-
-/// What is called for each client that wants to come in.
-pub(crate) type Admission = Box<dyn FnMut(Visitor, AdmissionTicket) + Send>;
-
 /// Where clients of this address find the server: an address that stands for all of the machine's
 /// is replaced by the loopback, which is sure to lead there.
 pub(crate) fn ws_url(mut address: SocketAddr, is_secured: bool) -> String {
@@ -278,7 +233,7 @@ impl Shared {
     }
 
     /// An order that is not taken is dropped, and that answers it.
-    fn push(&self, order: Order) {
+    pub(crate) fn push(&self, order: Order) {
         let mut state = self.lock();
         if matches!(state.address, Address::Ended) {
             drop(state);
@@ -296,7 +251,7 @@ impl Shared {
                 | Order::Readiness(_)
                 | Order::Reload(_)
                 | Order::Hold(_)
-                | Order::Judge(..),
+                | Order::Rule(..),
             )
             | None => {}
         }
@@ -316,7 +271,8 @@ impl Shared {
         self.lock().waker.clone()
     }
 
-    fn wake(&self) {
+    /// The loop turns once more.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker() {
             // An error means that the poll is gone, and then no reactor is left to be woken.
             let _woken = waker.wake();

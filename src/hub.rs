@@ -40,6 +40,7 @@ mod identity_rate;
 mod input;
 mod inquiries;
 mod judge;
+pub mod lifecycle;
 mod links;
 mod listening;
 mod log;
@@ -95,6 +96,7 @@ use self::{
     encode::Transport,
     endpoints::EndpointsBySlot,
     host::Host,
+    lifecycle::Lifecycle,
     log::Log,
     membership::Membership,
     opening::Openings,
@@ -121,7 +123,7 @@ use crate::{
         outgoing::{Transmit, Written},
     },
     id::{ClientId, Clock},
-    metrics::{Gauges, Metrics},
+    metrics::Metrics,
 };
 
 /// The whole bridge as a state machine.
@@ -152,6 +154,7 @@ pub struct Hub {
     upstream: Upstream,
     endpoints: EndpointsBySlot,
     log: Log,
+    lifecycle: Lifecycle,
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
@@ -238,6 +241,7 @@ impl Hub {
             upstream,
             endpoints: EndpointsBySlot::new(settings.proxies),
             log: Log::default(),
+            lifecycle: Lifecycle::new(settings.tells_lifecycle),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
@@ -325,16 +329,6 @@ impl Hub {
         is_over && self.membership.has_left()
     }
 
-    /// The page at `/metrics`.
-    pub fn metrics_text(&self) -> String {
-        self.metrics.text(&self.gauges())
-    }
-
-    /// What there is at this moment, gathered when somebody asks.
-    fn gauges(&self) -> Gauges {
-        self.view().gauges()
-    }
-
     /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
     pub fn owned_bytes(&self) -> usize {
         self.view().owned_bytes()
@@ -349,6 +343,7 @@ impl Hub {
     fn view(&self) -> View<'_> {
         View {
             limits: &self.limits,
+            asking: &self.asking,
             authorization: &self.authorization,
             clients: &self.clients,
             channels: &self.channels,
@@ -429,6 +424,7 @@ impl Hub {
             }
         }
         let action = self.actions.pop_front();
+        let action = action.or_else(|| self.lifecycle.poll().map(Action::Tell));
         action.or_else(|| self.backend()?.poll_order().map(Action::Backend))
     }
 
@@ -496,5 +492,6 @@ impl Hub {
         self.work.end_turn(is_behind);
         self.resume_stopped();
         self.forward_commands();
+        self.note_state();
     }
 }

@@ -459,14 +459,14 @@ const SOCKETS: [&str; 4] = [
     "std::os::unix::net",
 ];
 /// They take a listener of the program, and pass it on.
-const FRONT_DOORS: [&str; 2] = ["bridge", "web_socket_server"];
+const FRONT_DOORS: [&str; 3] = ["bridge", "front_door", "web_socket_server"];
 const CORE: [&str; 17] = [
     "access", "backend", "backoff", "channel", "config", "delivery", "escape", "http", "hub", "id",
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 40] = [
-    ("access", &[]),
+const LAYERS: [(&str, &[&str]); 42] = [
+    ("access", &["channel", "id"]),
     (
         "hub",
         &[
@@ -509,6 +509,7 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "surroundings",
             "terminal",
             "ticket_keys",
+            "tickets",
             "token_file",
         ],
     ),
@@ -517,17 +518,8 @@ const LAYERS: [(&str, &[&str]); 40] = [
     // The keys of tickets: the parent sends them, the loop uses them.
     ("ticket_keys", &[]),
     // The state that the loop shares with other threads, and its starters.
-    (
-        "handle",
-        &[
-            "access",
-            "channel",
-            "id",
-            "operation",
-            "orders",
-            "token_file",
-        ],
-    ),
+    ("handle", &["channel", "operation", "orders", "token_file"]),
+    ("tickets", &["access", "handle", "id", "orders"]),
     (
         "orders",
         &["access", "channel", "id", "operation", "pg", "token_file"],
@@ -536,6 +528,13 @@ const LAYERS: [(&str, &[&str]); 40] = [
     ("operation", &[]),
     ("running", &["error", "handle", "operation", "reactor"]),
     ("queue", &["channel", "hub"]),
+    // What the front doors share.
+    (
+        "front_door",
+        &[
+            "access", "handle", "hub", "id", "queue", "reactor", "tickets",
+        ],
+    ),
     ("config", &["access"]),
     ("token_file", &["access", "regular_file"]),
     ("group_key_file", &["hub", "regular_file"]),
@@ -579,15 +578,19 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "channel",
             "config",
             "error",
+            "front_door",
             "group_config",
             "handle",
             "hub",
+            "id",
             "operation",
             "process",
+            "queue",
             "reactor",
             "running",
             "startup",
             "ticket_keys",
+            "tickets",
             "token_file",
         ],
     ),
@@ -625,14 +628,17 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "access",
             "config",
             "error",
+            "front_door",
             "handle",
             "hub",
+            "id",
             "operation",
             "process",
             "queue",
             "reactor",
             "running",
             "startup",
+            "tickets",
         ],
     ),
     (

@@ -1,4 +1,5 @@
-//! Reactions to publishes: asked by a message, over HTTP or by the program, and what became of them.
+//! Reactions to publishes, asked by a message, over HTTP or by the program, and what became of them;
+//! and what else passes between clients and the program around us.
 //!
 //! Knows neither how publishes are gathered into transactions nor how a request over HTTP is read.
 
@@ -7,17 +8,21 @@ use std::{borrow::Cow, str};
 use super::{
     Action, Hub,
     answer::Answer,
+    asking::Held,
+    custom_protocol::{Arrival, RawMessage},
     exchange::Exchange,
     feed::Taken,
     publishing::{Publish as Waiting, Publishing, ReplyTo, failure_of},
     reply::Publish,
 };
 use crate::{
-    access::Credential,
+    access::{Credential, intent::Decision, question::Question},
     backend::command::{Notify, Published},
     channel::{Channel, Payload},
     id::ClientId,
     message::{ErrorCode, ServerMessage},
+    metrics::Gauges,
+    ws::{close::CloseReason, encoder},
 };
 
 impl Hub {
@@ -217,6 +222,98 @@ impl Hub {
                 let answer = answer.with_fields(fields).persistent(*is_persistent);
                 self.answer_request(slot, *number, answer);
             }
+        }
+    }
+
+    // ---- a protocol of the program's own
+
+    /// Whether more is to be read of the client.
+    pub(super) fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        let is_taken = self.authorization.take_message(slot, token, now);
+        if is_taken.is_ok() {
+            let arrival = Arrival::Message(self.clients.id(slot), message);
+            if let Some(queue) = &mut self.custom_protocol {
+                queue.push(arrival);
+            }
+        } else {
+            let reason = CloseReason::TooManyMessages;
+            self.reply_close(slot, reason, reason.code());
+        }
+        is_taken.is_ok()
+    }
+
+    /// The program's reply to a [message](Action::Message).
+    pub fn handle_reply(&mut self, client: ClientId, reply: &RawMessage) {
+        if self.is_current(client) && self.clients.is_open(client.slot) {
+            self.delivery.push(client.slot, |out| match reply {
+                RawMessage::Text(text) => encoder::append_text(text, out),
+                RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
+            });
+            self.log.clients.note_output(client.slot, 1);
+        }
+    }
+
+    // ---- the program decides
+
+    /// What the client wants waits until somebody has said whether it may, and so does all that it
+    /// sends behind: its messages are answered in their order.
+    pub(super) fn ask_first(&mut self, slot: u32, held: Held) {
+        let Some(intent) = held.intent() else {
+            self.act(slot, held.message, held.id);
+            return;
+        };
+        if self.waiting_bytes() + held.bytes() > self.limits.waiting_bytes_max {
+            let (channel, id) = (intent.channel().map(Channel::as_str), held.id.as_ref());
+            let text = "too much waits for an answer";
+            self.send_error(slot, ErrorCode::RateLimited, text, channel, id);
+            return;
+        }
+        let (client, now) = (self.clients.id(slot), self.clock.now());
+        let question = self.asking.hold(client, held, now);
+        self.actions
+            .push_back(Action::Ask(question, Question::Do(intent)));
+    }
+
+    /// Somebody has said whether the client may do what its message wants. Its permissions may have
+    /// changed meanwhile.
+    pub(super) fn handle_decided(&mut self, slot: u32, held: Held, decision: &Decision) {
+        let Held { message, id } = held;
+        let phase = self.clients.phase(slot);
+        let refused = match (self.authorization.check(phase, Some(&message)), decision) {
+            (Err((code, text)), _) => Some((code, text)),
+            (Ok(()), Decision::Allow) => None,
+            (Ok(()), Decision::Refuse(text) | Decision::Unavailable(text)) => {
+                Some((ErrorCode::Forbidden, text.as_str()))
+            }
+        };
+        match refused {
+            None => self.act(slot, message, id),
+            Some((code, text)) => {
+                let channel = message.channel().map(Channel::as_str);
+                self.send_error(slot, code, text, channel, id.as_ref());
+            }
+        }
+    }
+
+    // ---- the program watches
+
+    /// What there is at this moment, gathered when somebody asks.
+    pub(super) fn gauges(&self) -> Gauges {
+        self.view().gauges()
+    }
+
+    /// The page at `/metrics`.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text(&self.gauges())
+    }
+
+    /// The program is told that PostgreSQL, or the bridge, is in another state than before.
+    pub(super) fn note_state(&mut self) {
+        if self.lifecycle.is_on() {
+            let is_up = self.channels.interests().is_up();
+            let readiness = self.readiness();
+            self.lifecycle.note_state(is_up, readiness);
         }
     }
 }

@@ -7,8 +7,10 @@ mod authorization;
 mod backend;
 mod bounds;
 mod frames;
+mod intents;
 #[cfg(feature = "tls")]
 mod jwt;
+mod lifecycle;
 mod limits;
 mod locked;
 mod log;
