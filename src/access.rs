@@ -287,6 +287,14 @@ impl Access {
         }
     }
 
+    /// A client that came in by this has these permissions from now on. Whether it is a grant.
+    pub fn grant_anew(&mut self, credential: &Credential, permissions: Permissions) -> bool {
+        match &credential.grant {
+            Grant::Token(id) => self.grants.replace(*id, permissions),
+            Grant::Jwt(_) | Grant::Function(_) | Grant::Certificate(_) => false,
+        }
+    }
+
     /// Whoever came in by this is gone, or came in by another now.
     pub fn release(&mut self, credential: &Credential) {
         match &credential.grant {

@@ -13,7 +13,13 @@ use std::{
 use mio::Waker;
 
 use crate::{
+    access::Permissions,
     channel::{Channel, Payload, is_reserved},
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        load::Load,
+    },
+    id::ClientId,
     operation::{Operation, Promise},
     orders::{Order, Orders, PublishError},
     token_file::ReloadError,
@@ -96,6 +102,40 @@ impl Handle {
             }),
             Err(error) => Operation::ready(Err(PublishError::Channel(error))),
         }
+    }
+
+    /// Sends the client a message of the program's own, behind everything that it is owed: in the
+    /// protocol of the program, or one that clients of the bridge are known to understand, since they
+    /// ignore others. The name of the client comes with
+    /// [`with_lifecycle`](crate::WebSocketServer::with_lifecycle) and
+    /// [`spawn_messages`](crate::WebSocketServer::spawn_messages).
+    ///
+    /// `Ok` tells how many bytes wait for the client, with these: 0 would be a client that reads as fast
+    /// as the program sends. That the client has read the message, no server can know.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: nothing was sent. A client that reads too slowly is not closed for it.
+    pub fn send_to(
+        &self,
+        client: ClientId,
+        message: RawMessage,
+    ) -> Operation<Result<usize, SendError>> {
+        let stopped = |_| Err(SendError::Stopped);
+        self.order(stopped, |promise| Order::Send(client, message, promise))
+    }
+
+    /// Gives a client that [`with_admission`](crate::Bridge::with_admission) let in these permissions in
+    /// place of its old ones. It is closed with 4003 if it is subscribed to a channel that they do not
+    /// cover. False if there is no such client.
+    pub fn set_permissions(&self, client: ClientId, permissions: Permissions) -> Operation<bool> {
+        let permit = |promise| Order::Permit(client, permissions, promise);
+        self.order(|_| false, permit)
+    }
+
+    /// How many clients there are and what waits for them, in figures; `None` if the server has ended.
+    pub fn load(&self) -> Operation<Option<Load>> {
+        self.order(|_| None, Order::Load)
     }
 
     /// The text of `/metrics`; `None` if the server has ended.
@@ -246,8 +286,11 @@ impl Shared {
             Some(Order::Publish(.., promise) | Order::Deliver(.., promise)) => {
                 promise.keep(Err(PublishError::Crowded));
             }
+            Some(Order::Send(.., promise)) => promise.keep(Err(SendError::Crowded)),
             Some(
                 Order::Metrics(_)
+                | Order::Load(_)
+                | Order::Permit(..)
                 | Order::Readiness(_)
                 | Order::Reload(_)
                 | Order::Hold(_)

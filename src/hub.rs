@@ -43,6 +43,7 @@ mod judge;
 pub mod lifecycle;
 mod links;
 mod listening;
+pub mod load;
 mod log;
 mod membership;
 mod opening;
@@ -410,7 +411,8 @@ impl Hub {
 
     /// What the shell is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if let Some(action) = self.actions.pop_front() {
+        let told = |hub: &mut Self| hub.lifecycle.poll().map(Action::Tell);
+        if let Some(action) = self.actions.pop_front().or_else(|| told(self)) {
             return Some(action);
         }
         // What ended a client's messages is carried out when those before it are answered.
@@ -423,8 +425,7 @@ impl Hub {
                 Arrival::End(..) => {}
             }
         }
-        let action = self.actions.pop_front();
-        let action = action.or_else(|| self.lifecycle.poll().map(Action::Tell));
+        let action = self.actions.pop_front().or_else(|| told(self));
         action.or_else(|| self.backend()?.poll_order().map(Action::Backend))
     }
 

@@ -30,6 +30,7 @@
 //! | bound what each peer may cost | [`Limits`] |
 //! | say who may subscribe and publish where | [`Permissions`], and a file of tokens |
 //! | decide that in your program | [`Bridge::with_admission`], [`Bridge::with_authorization`] |
+//! | send to one client, and know what waits for it | [`Handle::send_to`], [`Handle::load`] |
 //! | know which clients are there, and what they hear | [`Bridge::with_lifecycle`] |
 //!
 //! # With an async runtime, and without
@@ -124,7 +125,12 @@ pub use self::{
     error::BridgeError,
     group_key_file::GroupKeyError,
     handle::Handle,
-    hub::{custom_protocol::RawMessage, feed::Incoming, lifecycle::LifecycleEvent},
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        feed::Incoming,
+        lifecycle::LifecycleEvent,
+        load::Load,
+    },
     id::ClientId,
     listener::{ListenerError, PostgresListener},
     operation::Operation,

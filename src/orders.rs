@@ -5,8 +5,16 @@
 use std::{error::Error, fmt, io};
 
 use crate::{
-    access::question::{QuestionId, Ruling},
+    access::{
+        Permissions,
+        question::{QuestionId, Ruling},
+    },
     channel::{Channel, ChannelError, Payload, PayloadError},
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        load::Load,
+    },
+    id::ClientId,
     operation::Promise,
     pg::session::ServerError,
     token_file::ReloadError,
@@ -19,6 +27,11 @@ pub(crate) enum Order {
     Publish(Channel, Payload, Promise<Result<(), PublishError>>),
     /// Deliver to the subscribers here; PostgreSQL knows nothing of it.
     Deliver(Channel, String, Promise<Result<(), PublishError>>),
+    /// Send to one client.
+    Send(ClientId, RawMessage, Promise<Result<usize, SendError>>),
+    /// One client may do other things from now on.
+    Permit(ClientId, Permissions, Promise<bool>),
+    Load(Promise<Option<Load>>),
     Metrics(Promise<Option<String>>),
     Readiness(Promise<Result<(), String>>),
     Reload(Promise<Result<(), ReloadError>>),

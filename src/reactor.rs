@@ -61,7 +61,7 @@ pub(crate) enum Program {
     Messages(OnMessage),
 }
 
-pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage> + Send>;
+pub(crate) type OnMessage = Box<dyn FnMut(ClientId, RawMessage) -> Option<RawMessage> + Send>;
 
 /// Runs a [`Hub`].
 pub(crate) struct Reactor {
@@ -415,7 +415,7 @@ impl Reactor {
         let Some(Program::Messages(on_message)) = &mut self.program else {
             return;
         };
-        if let Some(reply) = on_message(message) {
+        if let Some(reply) = on_message(client, message) {
             self.hub.handle_reply(client, &reply);
         }
     }

@@ -235,9 +235,41 @@ impl WebSocketServer {
     /// As those of [`Self::start`].
     pub fn serve_messages(
         self,
-        on_message: impl FnMut(RawMessage) -> Option<RawMessage> + Send + 'static,
+        mut on_message: impl FnMut(RawMessage) -> Option<RawMessage> + Send + 'static,
     ) -> Operation<Result<(), BridgeError>> {
-        self.serve(|_| Program::Messages(Box::new(on_message)))
+        self.serve(|_| Program::Messages(Box::new(move |_, message| on_message(message))))
+    }
+
+    /// Serves as [`Self::serve_messages`] does, on a thread of its own until the [`RunningBridge`] is
+    /// dropped, and tells whose each message is: [`Handle::send_to`] takes that name.
+    ///
+    /// ```no_run
+    /// use alle::{RawMessage, WebSocketServer};
+    ///
+    /// let (server, _) = WebSocketServer::new("127.0.0.1:8080");
+    /// let (server, events) = server.with_lifecycle(1_000);
+    /// let server = server.spawn_messages(|client, message| {
+    ///     println!("{client:?} says {message:?}");
+    ///     None // no reply now
+    /// })?;
+    /// for event in &events {
+    ///     if let alle::LifecycleEvent::Connected { client, .. } = event {
+    ///         let welcome = RawMessage::Text("welcome".to_owned());
+    ///         let waiting_bytes = server.handle().send_to(client, welcome).wait()?;
+    ///         println!("{waiting_bytes} bytes wait for {client:?}");
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::start`].
+    pub fn spawn_messages(
+        self,
+        on_message: impl FnMut(ClientId, RawMessage) -> Option<RawMessage> + Send + 'static,
+    ) -> Result<RunningBridge, BridgeError> {
+        RunningBridge::spawn(self.begin(|_| Program::Messages(Box::new(on_message)))?)
     }
 
     fn serve(

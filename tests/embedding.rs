@@ -18,8 +18,8 @@ use std::{
 
 use alle::{
     AdmissionTicket, AuthorizationTicket, Bridge, BridgeConfig, ClientId, Decision, Globs, Intent,
-    LifecycleEvent, LifecycleEvents, Permissions, PublishError, RunningBridge, Verdict, Visitor,
-    WebSocketServer, internals::sandbox::shared,
+    LifecycleEvent, LifecycleEvents, Permissions, PublishError, RawMessage, RunningBridge,
+    SendError, Verdict, Visitor, WebSocketServer, internals::sandbox::shared,
 };
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
@@ -418,4 +418,94 @@ fn a_program_that_does_not_read_is_told_how_much_it_missed() {
     });
     // 100 subscriptions, the end of the client, and that of readiness.
     assert_eq!(omitted.collect::<Vec<_>>(), [101], "{told:?}");
+}
+
+/// In a protocol of its own: the name of a client comes with its messages, and with the event that it
+/// came.
+#[test]
+fn the_program_sends_to_one_client_and_learns_what_waits_for_it() {
+    let (heard, messages) = mpsc::channel();
+    let (server, _requests) = WebSocketServer::new("127.0.0.1:0");
+    let (server, events) = server.with_lifecycle(100);
+    let running = server
+        .spawn_messages(move |client, message| {
+            heard.send((client, message)).unwrap();
+            None
+        })
+        .unwrap();
+    let handle = running.handle();
+    let [(ann, mut her), (bob, mut him)] = [(); 2].map(|()| {
+        let client = Client::connect(running.local_addr());
+        (await_event(&events, connected), client)
+    });
+    her.0.send(Message::text("who am I?")).unwrap();
+    let (speaker, _) = messages.recv_timeout(TIMEOUT).unwrap();
+    assert_eq!(speaker, ann);
+    let hello = |name: &str| RawMessage::Text(json!({"type": "hello", "name": name}).to_string());
+    for (client, name) in [(ann, "ann"), (bob, "bob")] {
+        let waiting = handle.send_to(client, hello(name)).wait().unwrap();
+        assert!(waiting >= hello(name).bytes(), "{waiting}");
+    }
+    assert_eq!(her.hear()["name"], "ann");
+    assert_eq!(him.hear()["name"], "bob");
+
+    // It does not read: the queue takes 16 MiB, and what the system takes before.
+    let megabyte = || RawMessage::Binary(vec![0; 1024 * 1024]);
+    let refused = (0..1_000).find_map(|_| handle.send_to(bob, megabyte()).wait().err());
+    let Some(SendError::Full { waiting_bytes }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(waiting_bytes > 15 * 1024 * 1024, "{waiting_bytes}");
+    let load = handle.load().wait().unwrap();
+    assert_eq!((load.clients, load.backlogs), (2, 1), "{load:?}");
+    assert!(load.backlog_bytes > 15 * 1024 * 1024, "{load:?}");
+    handle.send_to(ann, hello("again")).wait().unwrap();
+    assert_eq!(her.hear()["name"], "again", "nobody else waits");
+
+    drop(him);
+    await_event(&events, |it| match it {
+        LifecycleEvent::Closed { client, .. } if *client == bob => Some(()),
+        _ => None,
+    });
+    assert_eq!(
+        handle.send_to(bob, hello("bob")).wait(),
+        Err(SendError::Gone)
+    );
+    drop(her);
+    running.stop().wait().unwrap();
+    assert_eq!(
+        handle.send_to(ann, hello("ann")).wait(),
+        Err(SendError::Stopped)
+    );
+    assert_eq!(handle.load().wait(), None);
+}
+
+#[test]
+fn the_program_narrows_what_a_client_may() {
+    let permit = |subscribe: &str| Permissions {
+        subscribe: Globs::parse(subscribe),
+        publish: Globs::parse(""),
+    };
+    let (told, names) = mpsc::channel();
+    let running = bridge()
+        .with_admission(move |visitor, ticket| {
+            told.send(visitor.client).unwrap();
+            ticket.answer(Verdict::Admit(permit("a,b")));
+        })
+        .spawn()
+        .unwrap();
+    let mut client = Client::connect(running.local_addr());
+    let name = names.recv_timeout(TIMEOUT).unwrap();
+    client.subscribe("a");
+    let handle = running.handle();
+    assert!(handle.set_permissions(name, permit("a")).wait());
+    client.say(&json!({"type": "subscribe", "channel": "b"}));
+    assert_eq!(client.hear()["code"], "forbidden");
+    assert!(handle.set_permissions(name, permit("b")).wait());
+    let closed = client.0.read().unwrap();
+    let is_closed = matches!(&closed, Message::Close(Some(it)) if u16::from(it.code) == 4003);
+    assert!(is_closed, "{closed:?}");
+    assert!(!handle.set_permissions(name, permit("a")).wait());
+    drop(client);
+    running.stop().wait().unwrap();
 }

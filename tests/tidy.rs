@@ -518,11 +518,30 @@ const LAYERS: [(&str, &[&str]); 42] = [
     // The keys of tickets: the parent sends them, the loop uses them.
     ("ticket_keys", &[]),
     // The state that the loop shares with other threads, and its starters.
-    ("handle", &["channel", "operation", "orders", "token_file"]),
+    (
+        "handle",
+        &[
+            "access",
+            "channel",
+            "hub",
+            "id",
+            "operation",
+            "orders",
+            "token_file",
+        ],
+    ),
     ("tickets", &["access", "handle", "id", "orders"]),
     (
         "orders",
-        &["access", "channel", "id", "operation", "pg", "token_file"],
+        &[
+            "access",
+            "channel",
+            "hub",
+            "id",
+            "operation",
+            "pg",
+            "token_file",
+        ],
     ),
     // A call and its outcome, for every front door.
     ("operation", &[]),

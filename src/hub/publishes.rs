@@ -9,14 +9,17 @@ use super::{
     Action, Hub,
     answer::Answer,
     asking::Held,
-    custom_protocol::{Arrival, RawMessage},
+    clients::Phase,
+    custom_protocol::{Arrival, RawMessage, SendError},
+    encode::Transport,
     exchange::Exchange,
     feed::Taken,
+    load::Load,
     publishing::{Publish as Waiting, Publishing, ReplyTo, failure_of},
     reply::Publish,
 };
 use crate::{
-    access::{Credential, intent::Decision, question::Question},
+    access::{Credential, Permissions, intent::Decision, question::Question},
     backend::command::{Notify, Published},
     channel::{Channel, Payload},
     id::ClientId,
@@ -246,12 +249,64 @@ impl Hub {
     /// The program's reply to a [message](Action::Message).
     pub fn handle_reply(&mut self, client: ClientId, reply: &RawMessage) {
         if self.is_current(client) && self.clients.is_open(client.slot) {
-            self.delivery.push(client.slot, |out| match reply {
-                RawMessage::Text(text) => encoder::append_text(text, out),
-                RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
-            });
-            self.log.clients.note_output(client.slot, 1);
+            self.push_raw(client.slot, reply);
         }
+    }
+
+    fn push_raw(&mut self, slot: u32, message: &RawMessage) {
+        self.delivery.push(slot, |out| match message {
+            RawMessage::Text(text) => encoder::append_text(text, out),
+            RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
+        });
+        self.log.clients.note_output(slot, 1);
+    }
+
+    /// The program sends the client a message, behind all that this is owed; how many bytes wait for
+    /// it then.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done: the client cannot take it, or not now.
+    pub fn send_own(&mut self, client: ClientId, message: &RawMessage) -> Result<usize, SendError> {
+        let slot = client.slot;
+        if !self.is_open(client) {
+            return Err(SendError::Gone);
+        }
+        if matches!(
+            self.clients.phase(slot),
+            Some(Phase::Unauthenticated { .. })
+        ) {
+            return Err(SendError::Unidentified);
+        }
+        if self.clients.transport(slot) != Transport::WebSocket {
+            return Err(SendError::NotWebSocket);
+        }
+        self.delivery.deliver(slot, self.channels.links().indexes());
+        let waiting_bytes = self.delivery.backlog(slot).map_or(0, |it| it.bytes());
+        let bytes = message.bytes() + encoder::HEADER_BYTES_MAX;
+        if self.delivery.has_overflowed(slot)
+            || waiting_bytes + bytes > self.limits.client_queue_bytes_max
+        {
+            return Err(SendError::Full { waiting_bytes });
+        }
+        if self.owned_bytes() + bytes > self.limits.owned_bytes_max {
+            return Err(SendError::Crowded);
+        }
+        self.push_raw(slot, message);
+        Ok(self.delivery.backlog(slot).map_or(0, |it| it.bytes()))
+    }
+
+    /// A client that the program admitted may do this from now on, and nothing else. It is closed with
+    /// 4003 if one of its channels is not covered. Whether there is such a client.
+    pub fn set_permissions(&mut self, client: ClientId, permissions: Permissions) -> bool {
+        let slot = client.slot;
+        let credential = self.clients.credential(slot);
+        let is_set = self.is_open(client)
+            && credential.is_some_and(|it| self.authorization.grant_anew(it, permissions));
+        if is_set {
+            self.close_if_at_fault(slot);
+        }
+        is_set
     }
 
     // ---- the program decides
@@ -301,6 +356,21 @@ impl Hub {
     /// What there is at this moment, gathered when somebody asks.
     pub(super) fn gauges(&self) -> Gauges {
         self.view().gauges()
+    }
+
+    /// What there is to carry at this moment.
+    pub fn load(&self) -> Load {
+        let gauges = self.gauges();
+        Load {
+            clients: gauges.clients_open,
+            subscriptions: gauges.subscriptions,
+            backlogs: gauges.backlogs,
+            backlog_bytes: gauges.backlog_bytes,
+            retained_bytes: gauges.retained_bytes,
+            owned_bytes: gauges.owned_bytes,
+            waiting_bytes: gauges.waiting_bytes,
+            unsent_bytes: gauges.unsent_bytes,
+        }
     }
 
     /// The page at `/metrics`.

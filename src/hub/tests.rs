@@ -21,6 +21,7 @@ mod proxies;
 mod reader;
 mod requests;
 mod responses;
+mod sending;
 mod server;
 mod sharing;
 mod shutdown;

@@ -83,6 +83,13 @@ impl Reactor {
                     let is_delivered = self.hub.deliver_own(channel, payload);
                     promise.keep(is_delivered.then_some(()).ok_or(PublishError::Grouped));
                 }
+                Order::Send(client, message, promise) => {
+                    promise.keep(self.hub.send_own(client, &message));
+                }
+                Order::Permit(client, permissions, promise) => {
+                    promise.keep(self.hub.set_permissions(client, permissions));
+                }
+                Order::Load(promise) => promise.keep(Some(self.hub.load())),
                 Order::Metrics(promise) => promise.keep(Some(self.hub.metrics_text())),
                 Order::Readiness(promise) => {
                     let readiness = self.hub.readiness();
