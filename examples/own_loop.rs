@@ -217,7 +217,8 @@ impl Shell {
                 Action::Backend(_)
                 | Action::Published(..)
                 | Action::Message(..)
-                | Action::Ask(..) => {}
+                | Action::Ask(..)
+                | Action::Tell(_) => {}
             }
         }
     }

@@ -17,9 +17,11 @@ pub mod cookie;
 pub mod function;
 pub mod globs;
 pub mod grants;
+pub mod intent;
 pub mod jwt;
 pub mod origins;
 pub mod proxies;
+pub mod question;
 pub mod secret;
 pub mod shared;
 pub mod templates;
@@ -63,6 +65,8 @@ pub struct Access {
     /// Whether somebody is asked about each client that wants to come in, instead of looking at a
     /// token of its request.
     pub is_asked: bool,
+    /// Whether somebody is asked about each subscribe and each publish as well, once these rules allow it.
+    pub asks_intents: bool,
     /// To those that were let in.
     pub grants: Grants,
 }
@@ -280,6 +284,14 @@ impl Access {
         Credential {
             grant: Grant::Token(self.grants.insert(permissions)),
             ends_at: None,
+        }
+    }
+
+    /// A client that came in by this has these permissions from now on. Whether it is a grant.
+    pub fn grant_anew(&mut self, credential: &Credential, permissions: Permissions) -> bool {
+        match &credential.grant {
+            Grant::Token(id) => self.grants.replace(*id, permissions),
+            Grant::Jwt(_) | Grant::Function(_) | Grant::Certificate(_) => false,
         }
     }
 

@@ -16,22 +16,26 @@ use std::{
 
 use self::access::{access, credential_files, warn_of_unbounded};
 use crate::{
-    access::visitor::Visitor,
+    access::{intent::Intent, visitor::Visitor},
     channel::{Channel, is_reserved},
     config::{BridgeConfig, Limits},
     error::BridgeError,
+    front_door::FrontDoor,
     group_config,
-    handle::{Admission, AdmissionTicket, Handle, Owner},
+    handle::Handle,
     hub::{
         Hub, Page, Settings,
         group::{GroupKey, GroupSettings},
     },
+    id::ClientId,
     operation::Operation,
     process,
+    queue::lifecycle::LifecycleEvents,
     reactor::{Listener, Reactor, TlsSource},
     running::{self, RunningBridge, Started},
     startup,
     ticket_keys::SharedTicketKeys,
+    tickets::{AdmissionTicket, AuthorizationTicket},
 };
 
 /// WebSocket clients on one side, PostgreSQL's LISTEN/NOTIFY on the other.
@@ -51,10 +55,8 @@ use crate::{
 /// gets a thread of its own, and ends when the program does.
 pub struct Bridge {
     config: BridgeConfig,
-    admission: Option<Admission>,
-    listener: Option<TcpListener>,
+    front_door: FrontDoor,
     admin_listener: Option<TcpListener>,
-    owner: Owner,
     signals: bool,
     exits: bool,
     log_lines_dropped: Arc<AtomicU64>,
@@ -77,10 +79,8 @@ impl Bridge {
     pub fn new(config: BridgeConfig) -> Self {
         Self {
             config,
-            admission: None,
-            listener: None,
+            front_door: FrontDoor::default(),
             admin_listener: None,
-            owner: Owner::default(),
             signals: false,
             exits: false,
             log_lines_dropped: Arc::default(),
@@ -93,7 +93,7 @@ impl Bridge {
     /// be bound only, or listen already, and is made non-blocking.
     #[must_use]
     pub fn with_listener(mut self, listener: TcpListener) -> Self {
-        self.listener = Some(listener);
+        self.front_door.set_listener(listener);
         self
     }
 
@@ -136,8 +136,67 @@ impl Bridge {
         mut self,
         admission: impl FnMut(Visitor, AdmissionTicket) + Send + 'static,
     ) -> Self {
-        self.admission = Some(Box::new(admission));
+        self.front_door.set_admission(admission);
         self
+    }
+
+    /// Asks the program about each subscribe and each publish that the bridge's permissions, and those
+    /// of the client, allow: by a message, at `/sse` once for all channels of the stream, and at
+    /// `/publish/CHANNEL`. An [`Intent`] that is refused is answered with `forbidden`.
+    ///
+    /// `authorization` runs on the thread that serves all clients and must not block: what takes time it
+    /// gives to somebody else, together with the ticket. The client waits meanwhile, the loop does not.
+    /// Nothing more is read of the client until then, so that its messages are answered in their order,
+    /// and the program is asked one thing of each client at a time. A client that leaves takes its
+    /// question with it. Without an answer within [`Limits::handshake_timeout`], or when the ticket is
+    /// dropped, the answer is [`Decision::Unavailable`](crate::Decision).
+    ///
+    /// The [`ClientId`] is that of the client's [`Visitor`] and of its
+    /// [`LifecycleEvent`](crate::LifecycleEvent)s. What is allowed once holds until the client
+    /// unsubscribes.
+    ///
+    /// ```no_run
+    /// # use alle::{Bridge, BridgeConfig, Decision};
+    /// # let bridge = Bridge::new(BridgeConfig::new("", "127.0.0.1:0"));
+    /// let bridge = bridge.with_authorization(|client, intent, ticket| {
+    ///     std::thread::spawn(move || {
+    ///         // The program's database says whether this client may do that.
+    ///         println!("{client:?} wants {intent:?}");
+    ///         ticket.answer(Decision::Allow);
+    ///     });
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_authorization(
+        mut self,
+        authorization: impl FnMut(ClientId, Intent, AuthorizationTicket) + Send + 'static,
+    ) -> Self {
+        self.front_door.set_authorization(authorization);
+        self
+    }
+
+    /// Tells the program of clients and of the bridge as they come and go. At most `capacity` events
+    /// wait to be received: what does not fit is left out and counted, and the bridge waits for nobody.
+    ///
+    /// ```no_run
+    /// # use alle::{Bridge, BridgeConfig, LifecycleEvent};
+    /// # let bridge = Bridge::new(BridgeConfig::new("", "127.0.0.1:0"));
+    /// let (bridge, events) = bridge.with_lifecycle(1_000);
+    /// let bridge = bridge.spawn()?;
+    /// for event in &events {
+    ///     match event {
+    ///         LifecycleEvent::Connected { client, address, .. } => println!("{client:?} {address:?}"),
+    ///         LifecycleEvent::Closed { client, reason, .. } => println!("{client:?} left: {reason}"),
+    ///         LifecycleEvent::Omitted(count) => println!("we were too slow for {count} events"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), alle::BridgeError>(())
+    /// ```
+    #[must_use]
+    pub fn with_lifecycle(mut self, capacity: usize) -> (Self, LifecycleEvents) {
+        let events = self.front_door.set_lifecycle(capacity);
+        (self, events)
     }
 
     /// Stops on SIGINT and SIGTERM; a second one ends the bridge at once. With a token file, or
@@ -194,7 +253,7 @@ impl Bridge {
 
     /// A handle that stops the bridge, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.owner.0))
+        self.front_door.handle()
     }
 
     /// Everything in the configuration that would keep the bridge from starting. Reads the files
@@ -257,7 +316,7 @@ impl Bridge {
         let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
         let mut access = access(&self.config, credential_files.as_mut())?;
-        access.is_asked = self.admission.is_some();
+        self.front_door.complete(&mut access);
         let is_token_required = access.is_token_required();
         let is_guarded = is_token_required || access.is_asked;
         let speaks_for_all = self.speaks_for_all();
@@ -271,6 +330,7 @@ impl Bridge {
         let settings = Settings {
             limits: self.limits(),
             access,
+            tells_lifecycle: self.front_door.tells_lifecycle(),
             function,
             admin_origins,
             proxies: self.config.proxies.clone(),
@@ -284,14 +344,11 @@ impl Bridge {
             process: Some(process::figures),
         };
         let hub = Hub::new(settings, postgres, startup::now());
-        let shared = Arc::clone(&self.owner.0);
-        let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
+        let opened = self.front_door.open(hub, listener);
+        let (mut reactor, owner) = opened.map_err(BridgeError::Io)?;
         reactor.set_credential_files(credential_files);
         tls.map_or(Ok(()), |tls| reactor.set_tls(tls))
             .map_err(BridgeError::Io)?;
-        if let Some(admission) = self.admission {
-            reactor.set_admission(admission);
-        }
         if let Some(admin) = admin {
             reactor.set_admin(admin).map_err(BridgeError::Io)?;
         }
@@ -317,7 +374,7 @@ impl Bridge {
             address,
             admin_address,
             is_secured: self.config.tls.is_on(),
-            owner: self.owner,
+            owner,
         })
     }
 
@@ -379,9 +436,8 @@ impl Bridge {
             .then(|| startup::passed_listeners(1))
             .transpose();
         let mut passed = passed.map_err(BridgeError::Passed)?.unwrap_or_default();
-        let own = self.listener.take().map(Listener::from_std);
+        let own = self.front_door.take_listener().map_err(BridgeError::Io)?;
         let own_admin = self.admin_listener.take().map(Listener::from_std);
-        let own = own.transpose().map_err(BridgeError::Io)?;
         let own_admin = own_admin.transpose().map_err(BridgeError::Io)?;
         let clients = match own.or_else(|| passed.clients.pop()) {
             Some(clients) => clients,

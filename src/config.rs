@@ -368,7 +368,8 @@ pub struct Limits {
     pub stall_timeout: Duration,
     /// Unfinished opening handshakes at a time; over it the oldest gets 503.
     pub handshakes_max: usize,
-    /// An opening handshake may take this long; then the socket is closed.
+    /// An opening handshake may take this long; then the socket is closed. A client waits so long for
+    /// the program to say whether it may come in, or do what it wants.
     pub handshake_timeout: Duration,
     /// A client without a token gets this long for its `auth`; then it is closed with 4001.
     pub auth_timeout: Duration,

@@ -13,8 +13,12 @@ use std::{
 use mio::Waker;
 
 use crate::{
-    access::visitor::{Verdict, Visitor},
+    access::Permissions,
     channel::{Channel, Payload, is_reserved},
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        load::Load,
+    },
     id::ClientId,
     operation::{Operation, Promise},
     orders::{Order, Orders, PublishError},
@@ -100,6 +104,40 @@ impl Handle {
         }
     }
 
+    /// Sends the client a message of the program's own, behind everything that it is owed: in the
+    /// protocol of the program, or one that clients of the bridge are known to understand, since they
+    /// ignore others. The name of the client comes with
+    /// [`with_lifecycle`](crate::WebSocketServer::with_lifecycle) and
+    /// [`spawn_messages`](crate::WebSocketServer::spawn_messages).
+    ///
+    /// `Ok` tells how many bytes wait for the client, with these: 0 would be a client that reads as fast
+    /// as the program sends. That the client has read the message, no server can know.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: nothing was sent. A client that reads too slowly is not closed for it.
+    pub fn send_to(
+        &self,
+        client: ClientId,
+        message: RawMessage,
+    ) -> Operation<Result<usize, SendError>> {
+        let stopped = |_| Err(SendError::Stopped);
+        self.order(stopped, |promise| Order::Send(client, message, promise))
+    }
+
+    /// Gives a client that [`with_admission`](crate::Bridge::with_admission) let in these permissions in
+    /// place of its old ones. It is closed with 4003 if it is subscribed to a channel that they do not
+    /// cover. False if there is no such client.
+    pub fn set_permissions(&self, client: ClientId, permissions: Permissions) -> Operation<bool> {
+        let permit = |promise| Order::Permit(client, permissions, promise);
+        self.order(|_| false, permit)
+    }
+
+    /// How many clients there are and what waits for them, in figures; `None` if the server has ended.
+    pub fn load(&self) -> Operation<Option<Load>> {
+        self.order(|_| None, Order::Load)
+    }
+
     /// The text of `/metrics`; `None` if the server has ended.
     pub fn metrics(&self) -> Operation<Option<String>> {
         self.order(|_| None, Order::Metrics)
@@ -157,49 +195,6 @@ impl Handle {
         }
     }
 }
-
-/// The question about a client that wants to come in, to be answered once, from any thread, at any
-/// time before the client's handshake ends ([`Limits::handshake_timeout`]): the loop waits for
-/// nobody meanwhile.
-///
-/// To drop it without an answer answers 503.
-///
-/// [`Limits::handshake_timeout`]: crate::Limits::handshake_timeout
-#[derive(Debug)]
-#[must_use = "to drop it refuses the client"]
-pub struct AdmissionTicket {
-    shared: Arc<Shared>,
-    client: Option<ClientId>,
-}
-
-impl AdmissionTicket {
-    pub(crate) fn new(shared: Arc<Shared>, client: ClientId) -> Self {
-        let client = Some(client);
-        Self { shared, client }
-    }
-
-    /// Answers. It is no error if the client has gone meanwhile.
-    pub fn answer(mut self, verdict: Verdict) {
-        self.give(verdict);
-    }
-
-    fn give(&mut self, verdict: Verdict) {
-        if let Some(client) = self.client.take() {
-            self.shared.push(Order::Judge(client, verdict));
-        }
-    }
-}
-
-impl Drop for AdmissionTicket {
-    fn drop(&mut self) {
-        self.give(Verdict::Unavailable(
-            "nobody has said whether this client may come in".to_owned(),
-        ));
-    }
-}
-
-/// What is called for each client that wants to come in.
-pub(crate) type Admission = Box<dyn FnMut(Visitor, AdmissionTicket) + Send>;
 
 /// Where clients of this address find the server: an address that stands for all of the machine's
 /// is replaced by the loopback, which is sure to lead there.
@@ -278,7 +273,7 @@ impl Shared {
     }
 
     /// An order that is not taken is dropped, and that answers it.
-    fn push(&self, order: Order) {
+    pub(crate) fn push(&self, order: Order) {
         let mut state = self.lock();
         if matches!(state.address, Address::Ended) {
             drop(state);
@@ -291,12 +286,15 @@ impl Shared {
             Some(Order::Publish(.., promise) | Order::Deliver(.., promise)) => {
                 promise.keep(Err(PublishError::Crowded));
             }
+            Some(Order::Send(.., promise)) => promise.keep(Err(SendError::Crowded)),
             Some(
                 Order::Metrics(_)
+                | Order::Load(_)
+                | Order::Permit(..)
                 | Order::Readiness(_)
                 | Order::Reload(_)
                 | Order::Hold(_)
-                | Order::Judge(..),
+                | Order::Rule(..),
             )
             | None => {}
         }
@@ -316,7 +314,8 @@ impl Shared {
         self.lock().waker.clone()
     }
 
-    fn wake(&self) {
+    /// The loop turns once more.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker() {
             // An error means that the poll is gone, and then no reactor is left to be woken.
             let _woken = waker.wake();

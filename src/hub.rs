@@ -40,8 +40,10 @@ mod identity_rate;
 mod input;
 mod inquiries;
 mod judge;
+pub mod lifecycle;
 mod links;
 mod listening;
+pub mod load;
 mod log;
 mod membership;
 mod opening;
@@ -95,6 +97,7 @@ use self::{
     encode::Transport,
     endpoints::EndpointsBySlot,
     host::Host,
+    lifecycle::Lifecycle,
     log::Log,
     membership::Membership,
     opening::Openings,
@@ -121,7 +124,7 @@ use crate::{
         outgoing::{Transmit, Written},
     },
     id::{ClientId, Clock},
-    metrics::{Gauges, Metrics},
+    metrics::Metrics,
 };
 
 /// The whole bridge as a state machine.
@@ -152,6 +155,7 @@ pub struct Hub {
     upstream: Upstream,
     endpoints: EndpointsBySlot,
     log: Log,
+    lifecycle: Lifecycle,
     deadlines: Deadlines,
     reaping: Reaping,
     answering: Answering,
@@ -238,6 +242,7 @@ impl Hub {
             upstream,
             endpoints: EndpointsBySlot::new(settings.proxies),
             log: Log::default(),
+            lifecycle: Lifecycle::new(settings.tells_lifecycle),
             deadlines: Deadlines::new(now),
             reaping: Reaping::default(),
             answering: Answering::default(),
@@ -325,16 +330,6 @@ impl Hub {
         is_over && self.membership.has_left()
     }
 
-    /// The page at `/metrics`.
-    pub fn metrics_text(&self) -> String {
-        self.metrics.text(&self.gauges())
-    }
-
-    /// What there is at this moment, gathered when somebody asks.
-    fn gauges(&self) -> Gauges {
-        self.view().gauges()
-    }
-
     /// Memory that is the own of all clients; bounded by [`Limits::owned_bytes_max`].
     pub fn owned_bytes(&self) -> usize {
         self.view().owned_bytes()
@@ -349,6 +344,7 @@ impl Hub {
     fn view(&self) -> View<'_> {
         View {
             limits: &self.limits,
+            asking: &self.asking,
             authorization: &self.authorization,
             clients: &self.clients,
             channels: &self.channels,
@@ -415,7 +411,8 @@ impl Hub {
 
     /// What the shell is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if let Some(action) = self.actions.pop_front() {
+        let told = |hub: &mut Self| hub.lifecycle.poll().map(Action::Tell);
+        if let Some(action) = self.actions.pop_front().or_else(|| told(self)) {
             return Some(action);
         }
         // What ended a client's messages is carried out when those before it are answered.
@@ -428,7 +425,7 @@ impl Hub {
                 Arrival::End(..) => {}
             }
         }
-        let action = self.actions.pop_front();
+        let action = self.actions.pop_front().or_else(|| told(self));
         action.or_else(|| self.backend()?.poll_order().map(Action::Backend))
     }
 
@@ -496,5 +493,6 @@ impl Hub {
         self.work.end_turn(is_behind);
         self.resume_stopped();
         self.forward_commands();
+        self.note_state();
     }
 }

@@ -23,12 +23,15 @@
 //! | to | use |
 //! | --- | --- |
 //! | run the whole bridge in your program | [`Bridge`] with a [`BridgeConfig`], and [`RunningBridge`] |
-//! | stop it, or ask for its address, from elsewhere | its [`Handle`] |
+//! | stop it, publish by it, or ask it how it goes, from elsewhere | its [`Handle`] |
 //! | hear and publish notifications yourself, without WebSockets | [`PostgresListener`] and [`Notifications`] |
 //! | serve WebSocket clients from a source of your own | [`WebSocketServer`] and [`IncomingRequests`] |
 //! | find out whether LISTEN and NOTIFY work with a PostgreSQL | [`doctor::examine`] |
 //! | bound what each peer may cost | [`Limits`] |
 //! | say who may subscribe and publish where | [`Permissions`], and a file of tokens |
+//! | decide that in your program | [`Bridge::with_admission`], [`Bridge::with_authorization`] |
+//! | send to one client, and know what waits for it | [`Handle::send_to`], [`Handle::load`] |
+//! | know which clients are there, and what they hear | [`Bridge::with_lifecycle`] |
 //!
 //! # With an async runtime, and without
 //!
@@ -69,6 +72,7 @@ mod delivery;
 pub mod doctor;
 mod error;
 mod escape;
+mod front_door;
 mod group_config;
 mod group_key_file;
 mod handle;
@@ -97,6 +101,7 @@ mod startup;
 mod surroundings;
 mod terminal;
 mod ticket_keys;
+mod tickets;
 mod token_file;
 mod web_socket_server;
 mod worker;
@@ -108,6 +113,7 @@ pub use self::{
         Permissions,
         cookie::TokenCookieError,
         globs::Globs,
+        intent::{Decision, Intent},
         jwt::{JwtRules, KeyFault},
         proxies::{Cidr, CidrError, ProxyHeader, TrustedProxies},
         templates::TemplateError,
@@ -118,8 +124,14 @@ pub use self::{
     config::{BridgeConfig, ClientAuth, JwtConfig, Limits, TlsConfig, TlsConfigError},
     error::BridgeError,
     group_key_file::GroupKeyError,
-    handle::{AdmissionTicket, Handle},
-    hub::{custom_protocol::RawMessage, feed::Incoming},
+    handle::Handle,
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        feed::Incoming,
+        lifecycle::LifecycleEvent,
+        load::Load,
+    },
+    id::ClientId,
     listener::{ListenerError, PostgresListener},
     operation::Operation,
     orders::PublishError,
@@ -130,10 +142,12 @@ pub use self::{
     },
     queue::{
         Recv,
+        lifecycle::LifecycleEvents,
         notifications::{Notification, Notifications, Received},
         requests::IncomingRequests,
     },
     running::RunningBridge,
+    tickets::{AdmissionTicket, AuthorizationTicket},
     token_file::{KeyFileError, ReloadError, TokenFileError},
     web_socket_server::WebSocketServer,
 };

@@ -5,8 +5,15 @@
 use std::{error::Error, fmt, io};
 
 use crate::{
-    access::visitor::Verdict,
+    access::{
+        Permissions,
+        question::{QuestionId, Ruling},
+    },
     channel::{Channel, ChannelError, Payload, PayloadError},
+    hub::{
+        custom_protocol::{RawMessage, SendError},
+        load::Load,
+    },
     id::ClientId,
     operation::Promise,
     pg::session::ServerError,
@@ -20,16 +27,21 @@ pub(crate) enum Order {
     Publish(Channel, Payload, Promise<Result<(), PublishError>>),
     /// Deliver to the subscribers here; PostgreSQL knows nothing of it.
     Deliver(Channel, String, Promise<Result<(), PublishError>>),
+    /// Send to one client.
+    Send(ClientId, RawMessage, Promise<Result<usize, SendError>>),
+    /// One client may do other things from now on.
+    Permit(ClientId, Permissions, Promise<bool>),
+    Load(Promise<Option<Load>>),
     Metrics(Promise<Option<String>>),
     Readiness(Promise<Result<(), String>>),
     Reload(Promise<Result<(), ReloadError>>),
     /// Leave connections waiting, or accept them again.
     Hold(bool),
-    /// The answer about a client.
-    Judge(ClientId, Verdict),
+    /// The answer to a question about a client.
+    Rule(QuestionId, Ruling),
 }
 
-/// Orders that wait for the turn of the loop. Answers about clients are fewer than handshakes;
+/// Orders that wait for the turn of the loop. Of answers about clients there is at most one for each;
 /// of all others there are [`ORDERS_MAX`] at most.
 #[derive(Debug, Default)]
 pub(crate) struct Orders(Vec<Order>);
@@ -37,7 +49,7 @@ pub(crate) struct Orders(Vec<Order>);
 impl Orders {
     /// One more; gives it back if there are too many.
     pub(crate) fn push(&mut self, order: Order) -> Result<(), Order> {
-        if self.0.len() >= ORDERS_MAX && !matches!(order, Order::Judge(..)) {
+        if self.0.len() >= ORDERS_MAX && !matches!(order, Order::Rule(..)) {
             return Err(order);
         }
         self.0.push(order);
@@ -123,7 +135,7 @@ impl Error for PublishError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::Operation;
+    use crate::{access::intent::Decision, id::ClientId, operation::Operation};
 
     #[test]
     fn orders_are_bounded_but_for_answers_about_clients() {
@@ -133,12 +145,15 @@ mod tests {
             assert!(orders.push(metrics()).is_ok());
         }
         assert!(orders.push(metrics()).is_err());
-        let client = ClientId {
-            slot: 0,
-            generation: 0,
+        let question = QuestionId {
+            client: ClientId {
+                slot: 0,
+                generation: 0,
+            },
+            number: 0,
         };
-        let judge = Order::Judge(client, Verdict::Refuse(String::new()));
-        assert!(orders.push(judge).is_ok());
+        let rule = Order::Rule(question, Ruling::Do(Decision::Allow));
+        assert!(orders.push(rule).is_ok());
         assert_eq!(orders.take().len(), ORDERS_MAX + 1);
         assert!(orders.is_empty());
     }

@@ -3,6 +3,7 @@
 //!
 //! Knows whether either end is gone. The [`Store`] knows the items, and bounds their number.
 
+pub(crate) mod lifecycle;
 pub(crate) mod notifications;
 pub(crate) mod requests;
 

@@ -44,7 +44,7 @@ use self::{
     source::Source,
 };
 use crate::{
-    handle::{Admission, Shared},
+    handle::Shared,
     hub::{Action, Hub, custom_protocol::RawMessage, feed::Request},
     id::ClientId,
     queue::{notifications::Notifications, requests::RequestSender},
@@ -61,7 +61,7 @@ pub(crate) enum Program {
     Messages(OnMessage),
 }
 
-pub(crate) type OnMessage = Box<dyn FnMut(RawMessage) -> Option<RawMessage> + Send>;
+pub(crate) type OnMessage = Box<dyn FnMut(ClientId, RawMessage) -> Option<RawMessage> + Send>;
 
 /// Runs a [`Hub`].
 pub(crate) struct Reactor {
@@ -149,11 +149,6 @@ impl Reactor {
             notifications.attach(self.shared.waker());
         }
         self.program = Some(program);
-    }
-
-    /// Asks the program about each client that wants to come in; the hub's settings say so as well.
-    pub(crate) fn set_admission(&mut self, admission: Admission) {
-        self.surrounding.set_admission(admission);
     }
 
     /// The file of tokens, which the program may order to be read again.
@@ -379,9 +374,8 @@ impl Reactor {
                 }
                 Action::Request(request) => self.hand_over(request),
                 Action::Message(client, message) => self.answer(client, message),
-                Action::Ask(client, visitor) => {
-                    self.surrounding.ask(client, visitor, &self.shared);
-                }
+                Action::Ask(id, question) => self.surrounding.ask(id, question, &self.shared),
+                Action::Tell(event) => self.surrounding.tell(event),
                 Action::Published(ticket, published) => {
                     self.surrounding.answer(ticket, published);
                 }
@@ -421,7 +415,7 @@ impl Reactor {
         let Some(Program::Messages(on_message)) = &mut self.program else {
             return;
         };
-        if let Some(reply) = on_message(message) {
+        if let Some(reply) = on_message(client, message) {
             self.hub.handle_reply(client, &reply);
         }
     }

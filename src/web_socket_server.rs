@@ -8,23 +8,29 @@
     reason = "a listener of the program is taken here, and passed on to the reactor"
 )]
 
-use std::{fmt, net::TcpListener, sync::Arc};
+use std::{fmt, net::TcpListener};
 
 use crate::{
-    access::{Access, origins::OriginPolicy, proxies::TrustedProxies, visitor::Visitor},
+    access::{
+        Access, intent::Intent, origins::OriginPolicy, proxies::TrustedProxies, visitor::Visitor,
+    },
     config::Limits,
     error::BridgeError,
-    handle::{Admission, AdmissionTicket, Handle, Owner},
+    front_door::FrontDoor,
+    handle::Handle,
     hub::{Hub, Settings, custom_protocol::RawMessage},
+    id::ClientId,
     operation::Operation,
     process,
     queue::{
+        lifecycle::LifecycleEvents,
         notifications::Notifications,
         requests::{self, IncomingRequests, RequestSender},
     },
-    reactor::{Listener, Program, Reactor},
+    reactor::Program,
     running::{self, RunningBridge, Started},
     startup,
+    tickets::{AdmissionTicket, AuthorizationTicket},
 };
 
 /// A WebSocket server that speaks the bridge's protocol and delivers the notifications of a
@@ -67,13 +73,11 @@ use crate::{
 /// When the listener ends, the server continues.
 pub struct WebSocketServer {
     bind_addr: String,
-    admission: Option<Admission>,
-    listener: Option<TcpListener>,
+    front_door: FrontDoor,
     limits: Limits,
     allow_origins: Vec<String>,
     allow_hosts: Vec<String>,
     proxies: TrustedProxies,
-    owner: Owner,
     requests: RequestSender,
 }
 
@@ -84,13 +88,11 @@ impl WebSocketServer {
         let (sender, incoming) = requests::channel();
         let server = Self {
             bind_addr: bind_addr.into(),
-            admission: None,
-            listener: None,
+            front_door: FrontDoor::default(),
             limits: Limits::default(),
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             proxies: TrustedProxies::default(),
-            owner: Owner::default(),
             requests: sender,
         };
         (server, incoming)
@@ -100,7 +102,7 @@ impl WebSocketServer {
     /// listen already, and is made non-blocking.
     #[must_use]
     pub fn with_listener(mut self, listener: TcpListener) -> Self {
-        self.listener = Some(listener);
+        self.front_door.set_listener(listener);
         self
     }
 
@@ -111,8 +113,28 @@ impl WebSocketServer {
         mut self,
         admission: impl FnMut(Visitor, AdmissionTicket) + Send + 'static,
     ) -> Self {
-        self.admission = Some(Box::new(admission));
+        self.front_door.set_admission(admission);
         self
+    }
+
+    /// Asks the program about each subscribe and each publish:
+    /// [`Bridge::with_authorization`](crate::Bridge::with_authorization). Messages in a protocol of the
+    /// program's own are none.
+    #[must_use]
+    pub fn with_authorization(
+        mut self,
+        authorization: impl FnMut(ClientId, Intent, AuthorizationTicket) + Send + 'static,
+    ) -> Self {
+        self.front_door.set_authorization(authorization);
+        self
+    }
+
+    /// Tells the program of clients as they come and go, with the names of clients for
+    /// [`Handle::send_to`]: [`Bridge::with_lifecycle`](crate::Bridge::with_lifecycle).
+    #[must_use]
+    pub fn with_lifecycle(mut self, capacity: usize) -> (Self, LifecycleEvents) {
+        let events = self.front_door.set_lifecycle(capacity);
+        (self, events)
     }
 
     /// Allows pages of these origins to connect, beside the server's own; `*` allows all.
@@ -145,7 +167,7 @@ impl WebSocketServer {
 
     /// A handle that stops the server, and returns its address, from another thread.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.owner.0))
+        self.front_door.handle()
     }
 
     /// Serves until stopped by [`Handle::stop`].
@@ -213,9 +235,41 @@ impl WebSocketServer {
     /// As those of [`Self::start`].
     pub fn serve_messages(
         self,
-        on_message: impl FnMut(RawMessage) -> Option<RawMessage> + Send + 'static,
+        mut on_message: impl FnMut(RawMessage) -> Option<RawMessage> + Send + 'static,
     ) -> Operation<Result<(), BridgeError>> {
-        self.serve(|_| Program::Messages(Box::new(on_message)))
+        self.serve(|_| Program::Messages(Box::new(move |_, message| on_message(message))))
+    }
+
+    /// Serves as [`Self::serve_messages`] does, on a thread of its own until the [`RunningBridge`] is
+    /// dropped, and tells whose each message is: [`Handle::send_to`] takes that name.
+    ///
+    /// ```no_run
+    /// use alle::{RawMessage, WebSocketServer};
+    ///
+    /// let (server, _) = WebSocketServer::new("127.0.0.1:8080");
+    /// let (server, events) = server.with_lifecycle(1_000);
+    /// let server = server.spawn_messages(|client, message| {
+    ///     println!("{client:?} says {message:?}");
+    ///     None // no reply now
+    /// })?;
+    /// for event in &events {
+    ///     if let alle::LifecycleEvent::Connected { client, .. } = event {
+    ///         let welcome = RawMessage::Text("welcome".to_owned());
+    ///         let waiting_bytes = server.handle().send_to(client, welcome).wait()?;
+    ///         println!("{waiting_bytes} bytes wait for {client:?}");
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::start`].
+    pub fn spawn_messages(
+        self,
+        on_message: impl FnMut(ClientId, RawMessage) -> Option<RawMessage> + Send + 'static,
+    ) -> Result<RunningBridge, BridgeError> {
+        RunningBridge::spawn(self.begin(|_| Program::Messages(Box::new(on_message)))?)
     }
 
     fn serve(
@@ -227,13 +281,17 @@ impl WebSocketServer {
     }
 
     /// All that can fail.
-    fn begin(self, program: impl FnOnce(RequestSender) -> Program) -> Result<Started, BridgeError> {
+    fn begin(
+        mut self,
+        program: impl FnOnce(RequestSender) -> Program,
+    ) -> Result<Started, BridgeError> {
         if self.proxies.is_futile() {
             return Err(BridgeError::NoTrustedProxy);
         }
         let program = program(self.requests);
-        let listener = match self.listener {
-            Some(listener) => Listener::from_std(listener).map_err(BridgeError::Io)?,
+        let own = self.front_door.take_listener().map_err(BridgeError::Io)?;
+        let listener = match own {
+            Some(listener) => listener,
             None => startup::listen(&self.bind_addr)?,
         };
         let address = listener.local_addr().map_err(BridgeError::Io)?;
@@ -241,17 +299,19 @@ impl WebSocketServer {
         // Called in any case, since it raises the limit of open files.
         let clients_max = startup::clients_max();
         limits.clients_max.get_or_insert(clients_max);
+        let mut access = Access {
+            origins: OriginPolicy {
+                allow_origins: self.allow_origins,
+                allow_hosts: self.allow_hosts,
+                allow_local_origins: false,
+            },
+            ..Access::default()
+        };
+        self.front_door.complete(&mut access);
         let settings = Settings {
             limits,
-            access: Access {
-                origins: OriginPolicy {
-                    allow_origins: self.allow_origins,
-                    allow_hosts: self.allow_hosts,
-                    allow_local_origins: false,
-                },
-                is_asked: self.admission.is_some(),
-                ..Access::default()
-            },
+            access,
+            tells_lifecycle: self.front_door.tells_lifecycle(),
             proxies: self.proxies,
             epoch_seed: startup::seed().map_err(BridgeError::Io)?,
             process: Some(process::figures),
@@ -262,19 +322,16 @@ impl WebSocketServer {
             Program::Feed(..) => Hub::with_feed(settings, now),
             Program::Messages(_) => Hub::with_messages(settings, now),
         };
-        let shared = Arc::clone(&self.owner.0);
-        let mut reactor = Reactor::new(hub, listener, shared).map_err(BridgeError::Io)?;
+        let opened = self.front_door.open(hub, listener);
+        let (mut reactor, owner) = opened.map_err(BridgeError::Io)?;
         reactor.set_program(program);
-        if let Some(admission) = self.admission {
-            reactor.set_admission(admission);
-        }
         tracing::info!(target: "alle::bridge", "listening on ws://{address}");
         Ok(Started {
             reactor,
             address,
             admin_address: None,
             is_secured: false,
-            owner: self.owner,
+            owner,
         })
     }
 }

@@ -32,6 +32,8 @@ use example::example;
 use patient::Patient;
 use program::{Program, environment::clean};
 
+#[path = "asynchronous/chat.rs"]
+mod chat;
 #[path = "support/example.rs"]
 mod example;
 #[path = "asynchronous/own_loop.rs"]

@@ -459,14 +459,14 @@ const SOCKETS: [&str; 4] = [
     "std::os::unix::net",
 ];
 /// They take a listener of the program, and pass it on.
-const FRONT_DOORS: [&str; 2] = ["bridge", "web_socket_server"];
+const FRONT_DOORS: [&str; 3] = ["bridge", "front_door", "web_socket_server"];
 const CORE: [&str; 17] = [
     "access", "backend", "backoff", "channel", "config", "delivery", "escape", "http", "hub", "id",
     "message", "metrics", "pg", "race", "random", "sse", "ws",
 ];
 /// Each module with all that it may name of this crate besides itself.
-const LAYERS: [(&str, &[&str]); 40] = [
-    ("access", &[]),
+const LAYERS: [(&str, &[&str]); 42] = [
+    ("access", &["channel", "id"]),
     (
         "hub",
         &[
@@ -509,6 +509,7 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "surroundings",
             "terminal",
             "ticket_keys",
+            "tickets",
             "token_file",
         ],
     ),
@@ -522,20 +523,37 @@ const LAYERS: [(&str, &[&str]); 40] = [
         &[
             "access",
             "channel",
+            "hub",
             "id",
             "operation",
             "orders",
             "token_file",
         ],
     ),
+    ("tickets", &["access", "handle", "id", "orders"]),
     (
         "orders",
-        &["access", "channel", "id", "operation", "pg", "token_file"],
+        &[
+            "access",
+            "channel",
+            "hub",
+            "id",
+            "operation",
+            "pg",
+            "token_file",
+        ],
     ),
     // A call and its outcome, for every front door.
     ("operation", &[]),
     ("running", &["error", "handle", "operation", "reactor"]),
     ("queue", &["channel", "hub"]),
+    // What the front doors share.
+    (
+        "front_door",
+        &[
+            "access", "handle", "hub", "id", "queue", "reactor", "tickets",
+        ],
+    ),
     ("config", &["access"]),
     ("token_file", &["access", "regular_file"]),
     ("group_key_file", &["hub", "regular_file"]),
@@ -579,15 +597,19 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "channel",
             "config",
             "error",
+            "front_door",
             "group_config",
             "handle",
             "hub",
+            "id",
             "operation",
             "process",
+            "queue",
             "reactor",
             "running",
             "startup",
             "ticket_keys",
+            "tickets",
             "token_file",
         ],
     ),
@@ -625,14 +647,17 @@ const LAYERS: [(&str, &[&str]); 40] = [
             "access",
             "config",
             "error",
+            "front_door",
             "handle",
             "hub",
+            "id",
             "operation",
             "process",
             "queue",
             "reactor",
             "running",
             "startup",
+            "tickets",
         ],
     ),
     (

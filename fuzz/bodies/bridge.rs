@@ -357,7 +357,9 @@ impl Run {
                 Action::Backend(Order::Cancel(_)) => {}
                 Action::Backend(Order::Disconnect(role)) => self.links[role.index()] = Link::None,
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
-                Action::Ask(..) | Action::Published(..) => panic!("there is no program"),
+                Action::Ask(..) | Action::Tell(_) | Action::Published(..) => {
+                    panic!("there is no program")
+                }
             }
         }
     }

@@ -84,6 +84,7 @@ fn carry_out(hub: &mut Hub) {
             | Action::Backend(_)
             | Action::Request(_)
             | Action::Ask(..)
+            | Action::Tell(_)
             | Action::Published(..) => {}
         }
     }

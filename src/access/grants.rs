@@ -24,6 +24,12 @@ impl Grants {
         }
     }
 
+    /// Other permissions under the same id. Whether it is of a grant.
+    pub(super) fn replace(&mut self, id: TokenId, permissions: Permissions) -> bool {
+        let granted = id.grant().and_then(|at| self.0.get_mut(at));
+        granted.map(|it| *it = permissions).is_some()
+    }
+
     /// The permissions, if the id is of a grant.
     pub(super) fn find(&self, id: TokenId) -> Option<&Permissions> {
         self.0.get(id.grant()?)

@@ -5,11 +5,14 @@
 use std::{fmt, net::IpAddr};
 
 use super::Permissions;
+use crate::id::ClientId;
 
 /// A client that asks to come in: its request for an upgrade, for events, or to publish.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Visitor {
+    /// The name that its connection has from now on, for as long as it lives.
+    pub client: ClientId,
     /// Whence the request comes, where the socket knows: behind a proxy, the proxy's, unless that is
     /// trusted and says for whom it speaks.
     pub address: Option<IpAddr>,
@@ -22,8 +25,14 @@ pub struct Visitor {
 
 impl Visitor {
     /// From its parts.
-    pub fn new(address: Option<IpAddr>, target: String, fields: Vec<(String, String)>) -> Self {
+    pub fn new(
+        client: ClientId,
+        address: Option<IpAddr>,
+        target: String,
+        fields: Vec<(String, String)>,
+    ) -> Self {
         Self {
+            client,
             address,
             target,
             fields,
@@ -51,6 +60,7 @@ impl fmt::Debug for Visitor {
         let names: Vec<_> = self.fields.iter().map(|(name, _)| name).collect();
         let path = self.target.split('?').next();
         f.debug_struct("Visitor")
+            .field("client", &self.client)
             .field("address", &self.address)
             .field("path", &path)
             .field("fields", &names)
@@ -81,7 +91,11 @@ mod tests {
     #[test]
     fn a_visitor_shows_no_secret() {
         let fields = vec![("Authorization".to_owned(), "Bearer s3cret".to_owned())];
-        let visitor = Visitor::new(None, "/ws?token=s3cret&a=b".to_owned(), fields);
+        let client = ClientId {
+            slot: 0,
+            generation: 0,
+        };
+        let visitor = Visitor::new(client, None, "/ws?token=s3cret&a=b".to_owned(), fields);
         assert_eq!(visitor.field("authorization"), Some("Bearer s3cret"));
         assert_eq!(visitor.query("token"), Some("s3cret"));
         assert_eq!(visitor.query("c"), None);

@@ -1,8 +1,8 @@
 //! What the hub wants of the shell.
 
-use super::{custom_protocol::RawMessage, feed::Request};
+use super::{custom_protocol::RawMessage, feed::Request, lifecycle::LifecycleEvent};
 use crate::{
-    access::visitor::Visitor,
+    access::question::{Question, QuestionId},
     backend::{Order, command::Published},
     id::ClientId,
 };
@@ -20,9 +20,11 @@ pub enum Action {
     Request(Request),
     /// Hand this to the program, under [`Hub::with_messages`](super::Hub::with_messages).
     Message(ClientId, RawMessage),
-    /// Ask about this client; [`Hub::handle_verdict`](super::Hub::handle_verdict) takes the answer,
-    /// whenever it comes.
-    Ask(ClientId, Visitor),
+    /// Ask this; [`Hub::handle_ruling`](super::Hub::handle_ruling) takes the answer, whenever it
+    /// comes.
+    Ask(QuestionId, Question),
+    /// Tell the program, which [wants to know](super::Settings::tells_lifecycle).
+    Tell(LifecycleEvent),
     /// A [publish of the program](super::Hub::publish_own) ended so.
     Published(u32, Published),
 }

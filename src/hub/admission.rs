@@ -159,7 +159,7 @@ impl Hub {
         self.clients.open(slot, phase, transport, self.clock.tick());
         self.note(EvictionClass::Unauthenticated, slot);
         self.room.open(slot);
-        self.log_beginning(slot);
+        self.tell_beginning(slot);
     }
 
     /// The connection becomes a stream, which is silent until PostgreSQL has answered for its channels.
@@ -324,6 +324,7 @@ impl Hub {
         self.answer(slot, &ServerMessage::Authenticated { id });
         // The same token covers it already, or it would not be here: that costs nothing again.
         if is_new {
+            self.tell_identity(slot);
             self.close_if_at_fault(slot);
         }
     }

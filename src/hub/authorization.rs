@@ -239,6 +239,12 @@ impl Authorization {
         self.access.grant(permissions)
     }
 
+    /// The client of this credential has these permissions from now on, if somebody who was asked gave
+    /// it the old ones.
+    pub(super) fn grant_anew(&mut self, credential: &Credential, permissions: Permissions) -> bool {
+        self.access.grant_anew(credential, permissions)
+    }
+
     /// Whether no client more may be of this identity.
     pub(super) fn is_identity_full(&self, credential: Option<&Credential>) -> bool {
         let identity = credential.and_then(Credential::identity);

@@ -305,7 +305,7 @@ impl Hub {
 
     fn remove(&mut self, slot: u32) {
         if self.clients.is_open(slot) {
-            self.log_end(slot, None, close::LOST_LABEL);
+            self.tell_end(slot, None, close::LOST_LABEL);
             self.unlink(slot, Parting::Lost);
             self.metrics.closes.add(close::LOST_LABEL);
         }
@@ -321,7 +321,7 @@ impl Hub {
     }
 
     pub(super) fn note_close(&mut self, slot: u32, reason: CloseReason, code: u16) {
-        self.log_end(slot, Some(code), reason.label());
+        self.tell_end(slot, Some(code), reason.label());
         self.metrics.closes.add(reason.label());
     }
 

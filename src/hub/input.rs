@@ -4,10 +4,11 @@
 
 use super::{
     Action, Hub,
+    asking::Held,
     authorization::Forbidden,
     beginning::Beginning,
     clients::Phase,
-    custom_protocol::{Arrival, RawMessage},
+    custom_protocol::RawMessage,
     encode::{Transport, append_message},
     group::{Judgement, Patience},
     pending::Subscribe,
@@ -278,35 +279,6 @@ impl Hub {
         }
     }
 
-    // ---- a protocol of the program's own
-
-    /// Whether more is to be read of the client.
-    fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
-        let (token, now) = (self.clients.credential(slot), self.clock.tick());
-        let is_taken = self.authorization.take_message(slot, token, now);
-        if is_taken.is_ok() {
-            let arrival = Arrival::Message(self.clients.id(slot), message);
-            if let Some(queue) = &mut self.custom_protocol {
-                queue.push(arrival);
-            }
-        } else {
-            let reason = CloseReason::TooManyMessages;
-            self.reply_close(slot, reason, reason.code());
-        }
-        is_taken.is_ok()
-    }
-
-    /// The program's reply to a [message](Action::Message).
-    pub fn handle_reply(&mut self, client: ClientId, reply: &RawMessage) {
-        if self.is_current(client) && self.clients.is_open(client.slot) {
-            self.delivery.push(client.slot, |out| match reply {
-                RawMessage::Text(text) => encoder::append_text(text, out),
-                RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
-            });
-            self.log.clients.note_output(client.slot, 1);
-        }
-    }
-
     // ---- our protocol
 
     fn handle_text(&mut self, slot: u32, text: &str) {
@@ -321,27 +293,37 @@ impl Hub {
             return;
         }
         match request.message {
-            Ok(ClientMessage::Subscribe(channel, since)) => {
+            Ok(message) if self.authorization.access().asks_intents => {
+                self.ask_first(slot, Held { message, id });
+            }
+            Ok(message) => self.act(slot, message, id),
+            Err(refusal) => {
+                let channel = refusal.channel.as_deref();
+                self.send_error(slot, refusal.code, &refusal.text, channel, id.as_ref());
+            }
+        }
+    }
+
+    /// The client's message is carried out.
+    pub(super) fn act(&mut self, slot: u32, message: ClientMessage, id: Option<RequestId>) {
+        match message {
+            ClientMessage::Subscribe(channel, since) => {
                 self.subscribe(slot, channel, Subscribe { id, since });
             }
-            Ok(ClientMessage::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, id),
-            Ok(ClientMessage::Notify(channel, payload)) => {
+            ClientMessage::Unsubscribe(channel) => self.unsubscribe(slot, &channel, id),
+            ClientMessage::Notify(channel, payload) => {
                 if let Err((code, text)) = self.check_publish(&channel, &payload) {
                     self.send_error(slot, code, text, Some(channel.as_str()), id.as_ref());
                 } else {
                     self.begin_publish(slot, channel, payload, ReplyTo::Message(id));
                 }
             }
-            Ok(ClientMessage::Ping) => {
+            ClientMessage::Ping => {
                 let pong = ServerMessage::Pong { id: id.as_ref() };
                 self.delivery.push(slot, |out| append_message(&pong, out));
                 self.log.clients.note_output(slot, 1);
             }
-            Ok(ClientMessage::Auth(token)) => self.handle_auth(slot, token, id.as_ref()),
-            Err(refusal) => {
-                let channel = refusal.channel.as_deref();
-                self.send_error(slot, refusal.code, &refusal.text, channel, id.as_ref());
-            }
+            ClientMessage::Auth(token) => self.handle_auth(slot, token, id.as_ref()),
         }
     }
 
@@ -449,12 +431,14 @@ impl Hub {
 
     /// The client's channel begins.
     pub(super) fn link(&mut self, slot: u32, key: ChannelKey, transport: Transport) {
-        let channel = self.channels.name(key).as_str();
-        tracing::debug!(target: "alle::client", client = slot, channel, "subscribed");
+        let channel = self.channels.name(key);
+        let name = channel.as_str();
+        tracing::debug!(target: "alle::client", client = slot, channel = name, "subscribed");
         if !self.channels.links().contains(slot, key) {
             self.log
                 .clients
                 .note_linked(slot, self.channels.counted(key));
+            self.lifecycle.note_linked(self.clients.id(slot), channel);
         }
         self.channels.link(slot, key, transport.lane());
     }
@@ -482,6 +466,7 @@ impl Hub {
                 self.log
                     .clients
                     .note_unlinked(slot, self.channels.counted(key));
+                self.lifecycle.note_unlinked(self.clients.id(slot), channel);
             }
             let now = self.clock.now();
             for Subscribe { id: overtaken, .. } in self.channels.unsubscribe(slot, key, now) {

@@ -21,7 +21,13 @@ use super::{
     work::Work,
 };
 use crate::{
-    access::{Credential, Permissions, origins, secret::Secret, visitor::Verdict},
+    access::{
+        Credential, Permissions,
+        intent::{Decision, Intent},
+        origins,
+        secret::Secret,
+        visitor::Verdict,
+    },
     channel::{Channel, LengthUnit},
     config::Limits,
     escape,
@@ -48,7 +54,7 @@ pub(super) struct Judge<'a> {
     pub(super) clock: &'a Clock,
     pub(super) authorization: &'a mut Authorization,
     pub(super) room: &'a mut Room,
-    pub(super) asking: &'a mut Asking,
+    pub(super) asking: &'a Asking,
     pub(super) refusals: &'a mut Refusals,
     pub(super) retries: &'a mut Retries,
     pub(super) work: &'a mut Work,
@@ -130,10 +136,13 @@ impl Judge<'_> {
         };
         let access = self.authorization.access();
         if access.is_asked {
-            let Some(verdict) = self.asking.take(self.slot) else {
-                return Ok(Reply::Ask { takes_over: true });
+            let Some(verdict) = self.asking.verdict(self.slot) else {
+                return Ok(Reply::Ask {
+                    takes_over: true,
+                    about: None,
+                });
             };
-            let admitted = self.admitted(verdict);
+            let admitted = self.admitted(verdict.clone());
             return admitted.map(|credential| upgrade(Ok(Some(credential))));
         }
         let in_offer = offer.token.filter(|_| access.is_token_required());
@@ -170,7 +179,12 @@ impl Judge<'_> {
     fn judge_events(&mut self, request: &Request<'_>, fields: &str) -> Result<Reply, Answer> {
         let asking = match self.find_who(request) {
             Ok(Some(who)) => who,
-            Ok(None) => return Ok(Reply::Ask { takes_over: true }),
+            Ok(None) => {
+                return Ok(Reply::Ask {
+                    takes_over: true,
+                    about: None,
+                });
+            }
             // Its reader is to come again.
             Err(NotIn::Unjudged(reason, text)) => {
                 return Err(self.refuse_stream(reason, &text, fields));
@@ -181,10 +195,11 @@ impl Judge<'_> {
             let code = ErrorCode::RateLimited;
             return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
         }
-        let taken = self
-            .authorization
-            .take_request(asking.token(), self.clock.tick());
-        taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
+        if self.asking.decision(self.slot).is_none() {
+            let (token, now) = (asking.token(), self.clock.tick());
+            let taken = self.authorization.take_request(token, now);
+            taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
+        }
         let max = self.limits.subscriptions_max;
         let channels = channels_of(request.query, self.length_unit, max)?;
         let mut names = channels.iter().map(Channel::as_str);
@@ -196,6 +211,16 @@ impl Judge<'_> {
                 text,
                 Some(name),
             ));
+        }
+        match self.decision(true, || Intent::Subscribe(channels.clone())) {
+            Err(ask) => return Ok(ask),
+            Ok(Decision::Allow) => {}
+            Ok(Decision::Refuse(reason)) => {
+                return Err(Answer::error_refusal(ErrorCode::Forbidden, &reason, None));
+            }
+            Ok(Decision::Unavailable(reason)) => {
+                return Err(self.refuse_stream(CloseReason::TokenUnjudged, &reason, fields));
+            }
         }
         if request.method == Method::Head {
             return Err(Answer::new(Status::Ok, "text/event-stream", ""));
@@ -233,7 +258,12 @@ impl Judge<'_> {
     ) -> Result<Reply, Answer> {
         let asking = match self.find_who(request) {
             Ok(Some(who)) => who,
-            Ok(None) => return Ok(Reply::Ask { takes_over: false }),
+            Ok(None) => {
+                return Ok(Reply::Ask {
+                    takes_over: false,
+                    about: None,
+                });
+            }
             Err(NotIn::Unjudged(_, text)) => {
                 return Err(Answer::error_refusal(ErrorCode::PostgresDown, &text, None));
             }
@@ -249,6 +279,15 @@ impl Judge<'_> {
                 Some(name),
             ));
         }
+        let refused = match self.decision(false, || Intent::Notify(channel.clone())) {
+            Err(ask) => return Ok(ask),
+            Ok(Decision::Allow) => None,
+            Ok(Decision::Refuse(reason)) => Some((ErrorCode::Forbidden, reason)),
+            Ok(Decision::Unavailable(reason)) => Some((ErrorCode::PostgresDown, reason)),
+        };
+        if let Some((code, reason)) = refused {
+            return Err(Answer::error_refusal(code, &reason, Some(name)));
+        }
         let max = self.limits.message_bytes_max;
         if matches!(request.body, Framing::Length(bytes) if bytes > max as u64) {
             return Err(Answer::too_large(max, Some(name)));
@@ -263,6 +302,23 @@ impl Judge<'_> {
             is_persistent: request.is_persistent && !self.is_shutting_down,
             fields: fields.to_owned(),
         }))
+    }
+
+    /// What somebody has said of what the client wants to do, where somebody is asked; `Err`: that is
+    /// to be asked first.
+    fn decision(
+        &self,
+        takes_over: bool,
+        intent: impl FnOnce() -> Intent,
+    ) -> Result<Decision, Reply> {
+        if !self.authorization.access().asks_intents {
+            return Ok(Decision::Allow);
+        }
+        let decision = self.asking.decision(self.slot).cloned();
+        decision.ok_or_else(|| Reply::Ask {
+            takes_over,
+            about: Some(intent()),
+        })
     }
 
     // ---- tokens
@@ -295,7 +351,7 @@ impl Judge<'_> {
     /// Who asks, where no message can say so later; `Ok(None)`: somebody is to be asked about it.
     fn find_who(&mut self, request: &Request<'_>) -> Result<Option<Who>, NotIn> {
         if self.authorization.access().is_asked {
-            return match self.asking.take(self.slot) {
+            return match self.asking.verdict(self.slot).cloned() {
                 None => Ok(None),
                 Some(Verdict::Admit(permissions)) => Ok(Some(Who::Admitted(permissions))),
                 Some(Verdict::Refuse(reason)) => Err(NotIn::refused(ErrorCode::Forbidden, &reason)),

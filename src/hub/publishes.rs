@@ -1,4 +1,5 @@
-//! Reactions to publishes: asked by a message, over HTTP or by the program, and what became of them.
+//! Reactions to publishes, asked by a message, over HTTP or by the program, and what became of them;
+//! and what else passes between clients and the program around us.
 //!
 //! Knows neither how publishes are gathered into transactions nor how a request over HTTP is read.
 
@@ -7,17 +8,24 @@ use std::{borrow::Cow, str};
 use super::{
     Action, Hub,
     answer::Answer,
+    asking::Held,
+    clients::Phase,
+    custom_protocol::{Arrival, RawMessage, SendError},
+    encode::Transport,
     exchange::Exchange,
     feed::Taken,
+    load::Load,
     publishing::{Publish as Waiting, Publishing, ReplyTo, failure_of},
     reply::Publish,
 };
 use crate::{
-    access::Credential,
+    access::{Credential, Permissions, intent::Decision, question::Question},
     backend::command::{Notify, Published},
     channel::{Channel, Payload},
     id::ClientId,
     message::{ErrorCode, ServerMessage},
+    metrics::Gauges,
+    ws::{close::CloseReason, encoder},
 };
 
 impl Hub {
@@ -217,6 +225,165 @@ impl Hub {
                 let answer = answer.with_fields(fields).persistent(*is_persistent);
                 self.answer_request(slot, *number, answer);
             }
+        }
+    }
+
+    // ---- a protocol of the program's own
+
+    /// Whether more is to be read of the client.
+    pub(super) fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {
+        let (token, now) = (self.clients.credential(slot), self.clock.tick());
+        let is_taken = self.authorization.take_message(slot, token, now);
+        if is_taken.is_ok() {
+            let arrival = Arrival::Message(self.clients.id(slot), message);
+            if let Some(queue) = &mut self.custom_protocol {
+                queue.push(arrival);
+            }
+        } else {
+            let reason = CloseReason::TooManyMessages;
+            self.reply_close(slot, reason, reason.code());
+        }
+        is_taken.is_ok()
+    }
+
+    /// The program's reply to a [message](Action::Message).
+    pub fn handle_reply(&mut self, client: ClientId, reply: &RawMessage) {
+        if self.is_current(client) && self.clients.is_open(client.slot) {
+            self.push_raw(client.slot, reply);
+        }
+    }
+
+    fn push_raw(&mut self, slot: u32, message: &RawMessage) {
+        self.delivery.push(slot, |out| match message {
+            RawMessage::Text(text) => encoder::append_text(text, out),
+            RawMessage::Binary(bytes) => encoder::append_binary(bytes, out),
+        });
+        self.log.clients.note_output(slot, 1);
+    }
+
+    /// The program sends the client a message, behind all that this is owed; how many bytes wait for
+    /// it then.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was done: the client cannot take it, or not now.
+    pub fn send_own(&mut self, client: ClientId, message: &RawMessage) -> Result<usize, SendError> {
+        let slot = client.slot;
+        if !self.is_open(client) {
+            return Err(SendError::Gone);
+        }
+        if matches!(
+            self.clients.phase(slot),
+            Some(Phase::Unauthenticated { .. })
+        ) {
+            return Err(SendError::Unidentified);
+        }
+        if self.clients.transport(slot) != Transport::WebSocket {
+            return Err(SendError::NotWebSocket);
+        }
+        self.delivery.deliver(slot, self.channels.links().indexes());
+        let waiting_bytes = self.delivery.backlog(slot).map_or(0, |it| it.bytes());
+        let bytes = message.bytes() + encoder::HEADER_BYTES_MAX;
+        if self.delivery.has_overflowed(slot)
+            || waiting_bytes + bytes > self.limits.client_queue_bytes_max
+        {
+            return Err(SendError::Full { waiting_bytes });
+        }
+        if self.owned_bytes() + bytes > self.limits.owned_bytes_max {
+            return Err(SendError::Crowded);
+        }
+        self.push_raw(slot, message);
+        Ok(self.delivery.backlog(slot).map_or(0, |it| it.bytes()))
+    }
+
+    /// A client that the program admitted may do this from now on, and nothing else. It is closed with
+    /// 4003 if one of its channels is not covered. Whether there is such a client.
+    pub fn set_permissions(&mut self, client: ClientId, permissions: Permissions) -> bool {
+        let slot = client.slot;
+        let credential = self.clients.credential(slot);
+        let is_set = self.is_open(client)
+            && credential.is_some_and(|it| self.authorization.grant_anew(it, permissions));
+        if is_set {
+            self.close_if_at_fault(slot);
+        }
+        is_set
+    }
+
+    // ---- the program decides
+
+    /// What the client wants waits until somebody has said whether it may, and so does all that it
+    /// sends behind: its messages are answered in their order.
+    pub(super) fn ask_first(&mut self, slot: u32, held: Held) {
+        let Some(intent) = held.intent() else {
+            self.act(slot, held.message, held.id);
+            return;
+        };
+        if self.waiting_bytes() + held.bytes() > self.limits.waiting_bytes_max {
+            let (channel, id) = (intent.channel().map(Channel::as_str), held.id.as_ref());
+            let text = "too much waits for an answer";
+            self.send_error(slot, ErrorCode::RateLimited, text, channel, id);
+            return;
+        }
+        let (client, now) = (self.clients.id(slot), self.clock.now());
+        let question = self.asking.hold(client, held, now);
+        self.actions
+            .push_back(Action::Ask(question, Question::Do(intent)));
+    }
+
+    /// Somebody has said whether the client may do what its message wants. Its permissions may have
+    /// changed meanwhile.
+    pub(super) fn handle_decided(&mut self, slot: u32, held: Held, decision: &Decision) {
+        let Held { message, id } = held;
+        let phase = self.clients.phase(slot);
+        let refused = match (self.authorization.check(phase, Some(&message)), decision) {
+            (Err((code, text)), _) => Some((code, text)),
+            (Ok(()), Decision::Allow) => None,
+            (Ok(()), Decision::Refuse(text) | Decision::Unavailable(text)) => {
+                Some((ErrorCode::Forbidden, text.as_str()))
+            }
+        };
+        match refused {
+            None => self.act(slot, message, id),
+            Some((code, text)) => {
+                let channel = message.channel().map(Channel::as_str);
+                self.send_error(slot, code, text, channel, id.as_ref());
+            }
+        }
+    }
+
+    // ---- the program watches
+
+    /// What there is at this moment, gathered when somebody asks.
+    pub(super) fn gauges(&self) -> Gauges {
+        self.view().gauges()
+    }
+
+    /// What there is to carry at this moment.
+    pub fn load(&self) -> Load {
+        let gauges = self.gauges();
+        Load {
+            clients: gauges.clients_open,
+            subscriptions: gauges.subscriptions,
+            backlogs: gauges.backlogs,
+            backlog_bytes: gauges.backlog_bytes,
+            retained_bytes: gauges.retained_bytes,
+            owned_bytes: gauges.owned_bytes,
+            waiting_bytes: gauges.waiting_bytes,
+            unsent_bytes: gauges.unsent_bytes,
+        }
+    }
+
+    /// The page at `/metrics`.
+    pub fn metrics_text(&self) -> String {
+        self.metrics.text(&self.gauges())
+    }
+
+    /// The program is told that PostgreSQL, or the bridge, is in another state than before.
+    pub(super) fn note_state(&mut self) {
+        if self.lifecycle.is_on() {
+            let is_up = self.channels.interests().is_up();
+            let readiness = self.readiness();
+            self.lifecycle.note_state(is_up, readiness);
         }
     }
 }

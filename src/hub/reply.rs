@@ -3,15 +3,22 @@
 //! Knows neither why nor what follows.
 
 use super::{answer::Answer, token_refusal::TokenRefusal};
-use crate::{access::Credential, channel::Channel};
+use crate::{
+    access::{Credential, intent::Intent},
+    channel::Channel,
+};
 
 /// What becomes of a request.
 pub(super) enum Reply {
     /// An answer.
     Respond(Answer),
-    /// Somebody is to be asked about the client; until the answer, the connection waits. Whether the
-    /// request takes the connection over, if it may.
-    Ask { takes_over: bool },
+    /// Somebody is to be asked about the client, or what it wants; until the answer, the connection
+    /// waits. Whether the request takes the connection over, if it may.
+    Ask {
+        takes_over: bool,
+        /// `None`: whether it may come in.
+        about: Option<Intent>,
+    },
     /// The database is asked whose its token is; until the answer, the connection waits.
     Wait,
     /// The connection becomes a WebSocket.
@@ -27,7 +34,12 @@ impl Reply {
     pub(super) fn takes_over(&self) -> bool {
         matches!(
             self,
-            Self::Upgrade(_) | Self::Stream(_) | Self::Ask { takes_over: true }
+            Self::Upgrade(_)
+                | Self::Stream(_)
+                | Self::Ask {
+                    takes_over: true,
+                    ..
+                }
         )
     }
 }

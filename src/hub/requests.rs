@@ -9,6 +9,7 @@ use super::{
     Action, Disconnect, Hub,
     answer::Answer,
     clients::Phase,
+    encode::Transport,
     eviction::EvictionClass,
     exchange::{Exchange, Step},
     judge::{Judge, Judged},
@@ -21,7 +22,9 @@ use super::{
 use crate::{
     access::{
         Credential,
-        visitor::{Verdict, Visitor},
+        intent::Intent,
+        question::{Question, QuestionId, Ruling},
+        visitor::Visitor,
     },
     http::{
         body::Framing,
@@ -58,15 +61,31 @@ impl Hub {
         self.log.refusals.log(status, reason, peer, now);
     }
 
-    /// Says in the log that a connection is a client's from now on.
-    pub(super) fn log_beginning(&self, slot: u32) {
+    /// Says in the log, and to the program, that a connection is a client's from now on.
+    pub(super) fn tell_beginning(&mut self, slot: u32) {
         let address = self.endpoints.peer(slot).map(tracing::field::display);
         let transport = tracing::field::debug(self.clients.transport(slot));
         tracing::debug!(target: "alle::client", client = slot, address, transport, "a client came");
+        let is_stream = self.clients.transport(slot) == Transport::EventStream;
+        let (client, address) = (self.clients.id(slot), self.endpoints.peer(slot));
+        self.lifecycle.note_connected(client, address, is_stream);
+        self.tell_identity(slot);
     }
 
-    /// Says in the log how a client ended, by a close frame with `code` or without one.
-    pub(super) fn log_end(&mut self, slot: u32, code: Option<u16>, reason: &'static str) {
+    /// Says to the program who a client is, where that has said so.
+    pub(super) fn tell_identity(&mut self, slot: u32) {
+        let credential = self.clients.credential(slot);
+        // The program that was asked knows more.
+        if let Some(credential) = credential.filter(|_| !self.authorization.access().is_asked) {
+            let client = self.clients.id(slot);
+            self.lifecycle
+                .note_identified(client, credential.identity());
+        }
+    }
+
+    /// Says in the log, and to the program, how a client ended, by a close frame with `code` or without
+    /// one.
+    pub(super) fn tell_end(&mut self, slot: u32, code: Option<u16>, reason: &'static str) {
         let credential = self.clients.credential(slot);
         let end = End {
             address: self.endpoints.peer(slot),
@@ -78,6 +97,8 @@ impl Hub {
         let counted = channels.map(|key| self.channels.counted(key));
         let (now, metrics) = (self.clock.now(), &mut self.metrics);
         self.log.clients.end(slot, &end, counted, now, metrics);
+        self.lifecycle
+            .note_closed(self.clients.id(slot), code, reason);
     }
 
     /// A connection is let go, since its proxy does not say for whom it is.
@@ -162,9 +183,9 @@ impl Hub {
             Reply::Respond(_) | Reply::Publish(_) => {
                 self.begin_exchange(slot, body, reply, expects_continue, rest);
             }
-            Reply::Ask { .. } => {
+            Reply::Ask { about, .. } => {
                 self.clients.keep_head(slot, input.to_vec());
-                self.ask(slot, input);
+                self.ask(slot, about, input);
             }
             Reply::Wait => {
                 self.clients.keep_head(slot, input.to_vec());
@@ -189,21 +210,23 @@ impl Hub {
             clock: &self.clock,
             authorization: &mut self.authorization,
             room: &mut self.room,
-            asking: &mut self.asking,
+            asking: &self.asking,
             refusals: &mut self.log.refusals,
             retries: &mut self.retries,
             work: &mut self.work,
             metrics: &mut self.metrics,
         };
         let judged = judge.judge(request);
-        // An answer is for this request alone.
-        self.asking.forget(slot);
         let mut reply = match judged {
             Judged::Reply(reply) => reply,
             Judged::Report { of, is_head_only } => {
                 Reply::Respond(self.report(of).head_only(is_head_only))
             }
         };
+        if !matches!(reply, Reply::Ask { .. }) {
+            // An answer is for this request alone.
+            self.asking.forget(slot);
+        }
         if let Reply::Respond(answer) = &mut reply {
             // By the time that it is sent, another client may ask on the connection.
             if let Some(reason) = answer.refusal.take() {
@@ -230,31 +253,38 @@ impl Hub {
     // ---- somebody else decides
 
     /// The client's request waits for an answer, and its input with it: nothing more is read of it.
-    fn ask(&mut self, slot: u32, input: &[u8]) {
-        let (target, fields) = request::target_and_fields(input);
-        let visitor = Visitor::new(self.endpoints.peer(slot), target, fields);
+    fn ask(&mut self, slot: u32, about: Option<Intent>, input: &[u8]) {
+        let (client, now) = (self.clients.id(slot), self.clock.now());
         self.clients.hold(slot, true);
-        self.asking.begin(slot, self.clock.now());
-        let ask = Action::Ask(self.clients.id(slot), visitor);
+        let ask = match about {
+            Some(intent) => Action::Ask(self.asking.ask_intent(client, now), Question::Do(intent)),
+            None => {
+                let (target, fields) = request::target_and_fields(input);
+                let visitor = Visitor::new(client, self.endpoints.peer(slot), target, fields);
+                Action::Ask(self.asking.ask_visit(client, now), Question::Visit(visitor))
+            }
+        };
         self.actions.push_back(ask);
     }
 
     /// The client has waited for the answer about it for too long.
     pub(super) fn give_up_asking(&mut self, slot: u32) {
-        let reason = "nobody has said in time whether this client may come in";
-        let verdict = Verdict::Unavailable(reason.to_owned());
-        self.handle_verdict(self.clients.id(slot), verdict);
+        if let Some((question, ruling)) = self.asking.unanswered(slot) {
+            self.handle_ruling(question, ruling);
+        }
     }
 
-    /// The answer about a client; one that comes too late is nobody's.
-    pub fn handle_verdict(&mut self, client: ClientId, verdict: Verdict) {
-        let slot = client.slot;
-        if !self.is_current(client) || !self.asking.answer(slot, verdict) {
+    /// The answer to a question; one that comes too late is nobody's.
+    pub fn handle_ruling(&mut self, question: QuestionId, ruling: Ruling) {
+        let slot = question.client.slot;
+        if !self.is_current(question.client) || !self.asking.answer(question, ruling) {
             return;
         }
         // The wait was ours.
         self.clients.excuse(slot, self.clock.tick());
-        if let Some(mut head) = self.clients.take_head(slot) {
+        if let Some((held, decision)) = self.asking.take_decided(slot) {
+            self.handle_decided(slot, held, &decision);
+        } else if let Some(mut head) = self.clients.take_head(slot) {
             self.handle_head(slot, &mut head);
         }
         self.resume(slot);
@@ -336,14 +366,14 @@ impl Hub {
     ) {
         let is_alone = exchange.unanswered_count() == 0 && self.delivery.backlog(slot).is_none();
         // What takes over is asked about once nothing is before it: the answer is for now.
-        let is_asked = matches!(reply, Reply::Ask { takes_over } if is_alone || !takes_over);
+        let is_asked = matches!(reply, Reply::Ask { takes_over, .. } if is_alone || !takes_over);
         if is_asked || matches!(reply, Reply::Wait) {
             exchange.wait_to_read_again();
             self.unparsed.keep(slot, &input);
             self.clients.hold(slot, true);
             self.keep_exchange(slot, exchange, was_idle, true);
-            if is_asked {
-                self.ask(slot, &input);
+            if let Reply::Ask { about, .. } = reply {
+                self.ask(slot, about, &input);
             }
         } else if is_alone {
             self.keep_exchange(slot, Exchange::default(), was_idle, true);

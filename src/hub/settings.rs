@@ -21,6 +21,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who is let in, and may do what.
     pub access: Access,
+    /// Whether the program around us is told of clients and of the bridge as they come and go.
+    pub tells_lifecycle: bool,
     /// What is asked about tokens that nobody else knows; `access` says so, too.
     pub function: Option<FunctionName>,
     /// Which web pages may talk to the admin address, where there is one.

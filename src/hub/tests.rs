@@ -7,8 +7,10 @@ mod authorization;
 mod backend;
 mod bounds;
 mod frames;
+mod intents;
 #[cfg(feature = "tls")]
 mod jwt;
+mod lifecycle;
 mod limits;
 mod locked;
 mod log;
@@ -19,6 +21,7 @@ mod proxies;
 mod reader;
 mod requests;
 mod responses;
+mod sending;
 mod server;
 mod sharing;
 mod shutdown;

@@ -5,9 +5,9 @@
 //! this.
 
 use super::{
-    authorization::Authorization, channels::Channels, clients::Clients, encode::Transport,
-    group::Group, host::Host, membership::Membership, opening::Openings, postgres::Postgres,
-    publishing::Publishing, room::Room, unparsed::Unparsed,
+    asking::Asking, authorization::Authorization, channels::Channels, clients::Clients,
+    encode::Transport, group::Group, host::Host, membership::Membership, opening::Openings,
+    postgres::Postgres, publishing::Publishing, room::Room, unparsed::Unparsed,
 };
 use crate::{config::Limits, delivery::Delivery, metrics::Gauges};
 
@@ -15,6 +15,7 @@ use crate::{config::Limits, delivery::Delivery, metrics::Gauges};
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) limits: &'a Limits,
+    pub(super) asking: &'a Asking,
     pub(super) authorization: &'a Authorization,
     pub(super) clients: &'a Clients,
     pub(super) channels: &'a Channels,
@@ -91,9 +92,9 @@ impl View<'_> {
 
     // ---- what clients cost
 
-    /// What subscribes and publishes that wait for PostgreSQL cost, in bytes.
+    /// What subscribes and publishes that wait for PostgreSQL, or for an answer about them, cost, in bytes.
     pub(super) fn waiting_bytes(self) -> usize {
-        self.publishing.bytes() + self.channels.waiting_bytes()
+        self.publishing.bytes() + self.channels.waiting_bytes() + self.asking.bytes()
     }
 
     /// Memory that is the own of all clients.
@@ -128,6 +129,7 @@ impl View<'_> {
             clients, delivery, ..
         } = self;
         clients.check_invariants();
+        self.asking.check_invariants();
         self.authorization.check_invariants();
         self.channels.check_invariants();
         self.unparsed.check_invariants();

@@ -6,12 +6,14 @@ use std::{collections::HashMap, mem, sync::Arc};
 
 use super::Reactor;
 use crate::{
-    access::visitor::Visitor,
+    access::question::{Question, QuestionId},
     backend::command::Published,
-    handle::{Admission, AdmissionTicket, Shared},
-    id::ClientId,
+    handle::Shared,
+    hub::lifecycle::LifecycleEvent,
     operation::Promise,
     orders::{Order, PublishError},
+    queue::lifecycle::LifecycleSender,
+    tickets::{Admission, AdmissionTicket, Authorization, AuthorizationTicket},
     token_file::ReloadError,
 };
 
@@ -20,20 +22,38 @@ use crate::{
 pub(super) struct Surrounding {
     /// Called for each client that wants to come in.
     admission: Option<Admission>,
+    /// Called for each thing that a client wants to do.
+    authorization: Option<Authorization>,
+    /// Told of clients and of the bridge.
+    lifecycle: Option<LifecycleSender>,
     /// By ticket of the hub.
     publishes: HashMap<u32, Promise<Result<(), PublishError>>>,
 }
 
 impl Surrounding {
-    pub(super) fn set_admission(&mut self, admission: Admission) {
-        self.admission = Some(admission);
+    /// Asks about a client. The program's functions must not block; they may answer later.
+    pub(super) fn ask(&mut self, id: QuestionId, question: Question, shared: &Arc<Shared>) {
+        let shared = Arc::clone(shared);
+        match question {
+            Question::Visit(visitor) => {
+                let ticket = AdmissionTicket::new(shared, id);
+                if let Some(admission) = &mut self.admission {
+                    admission(visitor, ticket);
+                }
+            }
+            Question::Do(intent) => {
+                let ticket = AuthorizationTicket::new(shared, id);
+                if let Some(authorization) = &mut self.authorization {
+                    authorization(id.client, intent, ticket);
+                }
+            }
+        }
     }
 
-    /// Asks about a client. The program's function must not block; it may answer later.
-    pub(super) fn ask(&mut self, client: ClientId, visitor: Visitor, shared: &Arc<Shared>) {
-        let ticket = AdmissionTicket::new(Arc::clone(shared), client);
-        if let Some(admission) = &mut self.admission {
-            admission(visitor, ticket);
+    /// Tells what happened.
+    pub(super) fn tell(&self, event: LifecycleEvent) {
+        if let Some(lifecycle) = &self.lifecycle {
+            lifecycle.tell(event);
         }
     }
 
@@ -63,6 +83,13 @@ impl Reactor {
                     let is_delivered = self.hub.deliver_own(channel, payload);
                     promise.keep(is_delivered.then_some(()).ok_or(PublishError::Grouped));
                 }
+                Order::Send(client, message, promise) => {
+                    promise.keep(self.hub.send_own(client, &message));
+                }
+                Order::Permit(client, permissions, promise) => {
+                    promise.keep(self.hub.set_permissions(client, permissions));
+                }
+                Order::Load(promise) => promise.keep(Some(self.hub.load())),
                 Order::Metrics(promise) => promise.keep(Some(self.hub.metrics_text())),
                 Order::Readiness(promise) => {
                     let readiness = self.hub.readiness();
@@ -70,9 +97,28 @@ impl Reactor {
                 }
                 Order::Reload(promise) => promise.keep(self.reread_credentials()),
                 Order::Hold(is_held) => self.hold_clients(is_held),
-                Order::Judge(client, verdict) => self.hub.handle_verdict(client, verdict),
+                Order::Rule(question, ruling) => self.hub.handle_ruling(question, ruling),
             }
         }
+    }
+
+    /// The program is asked by these about clients, as the hub's settings say, and told of them.
+    pub(crate) fn set_surrounding(
+        &mut self,
+        admission: Option<Admission>,
+        authorization: Option<Authorization>,
+        lifecycle: Option<LifecycleSender>,
+    ) {
+        if lifecycle.is_some() {
+            // What there is at the start is told before anything else happens.
+            self.shared.wake();
+        }
+        self.surrounding = Surrounding {
+            admission,
+            authorization,
+            lifecycle,
+            publishes: HashMap::new(),
+        };
     }
 
     /// Leaves connections waiting at the socket, or accepts them again.

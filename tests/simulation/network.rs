@@ -368,7 +368,9 @@ impl World {
                     self.look_at_writes();
                 }
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
-                Action::Ask(..) | Action::Published(..) => panic!("there is no program"),
+                Action::Ask(..) | Action::Tell(_) | Action::Published(..) => {
+                    panic!("there is no program")
+                }
             }
         }
         for &id in self.clients.keys() {

@@ -281,6 +281,7 @@ impl Bridge {
                 | Action::Request(_)
                 | Action::Message(..)
                 | Action::Ask(..)
+                | Action::Tell(_)
                 | Action::Published(..) => panic!("nothing fails here"),
             }
             self.hub.handle_backend();

@@ -7,6 +7,7 @@ use crate::{
     access::{
         Access, Permissions,
         globs::Globs,
+        question::Ruling,
         visitor::{Verdict, Visitor},
     },
     hub::{Endpoints, Settings},
@@ -43,7 +44,9 @@ fn admit(subscribe: &str) -> Verdict {
 }
 
 fn answer(world: &mut World, client: ClientId, verdict: Verdict) {
-    world.hub.handle_verdict(client, verdict);
+    let questions = world.program.questions.iter().rev();
+    let question = *questions.clone().find(|it| it.client == client).unwrap();
+    world.hub.handle_ruling(question, Ruling::Visit(verdict));
     world.settle();
 }
 
@@ -51,7 +54,7 @@ fn answer(world: &mut World, client: ClientId, verdict: Verdict) {
 fn a_client_waits_for_the_answer_about_it_and_loses_nothing_meanwhile() {
     let mut world = world();
     let client = visitor(&mut world, r#"{"type":"ping"}"#);
-    let asked: Vec<(ClientId, Visitor)> = std::mem::take(&mut world.asked);
+    let asked: Vec<(ClientId, Visitor)> = std::mem::take(&mut world.program.asked);
     assert_eq!(asked[0].0, client);
     let it = &asked[0].1;
     assert_eq!(it.address.unwrap().to_string(), "192.0.2.7");
@@ -67,7 +70,7 @@ fn a_client_waits_for_the_answer_about_it_and_loses_nothing_meanwhile() {
     assert!(received.starts_with("HTTP/1.1 101 "), "{received}");
     assert_eq!(received.matches(r#""type":"pong""#).count(), 2);
     assert!(world.resumed.contains(&client) && !world.hub.is_paused(client));
-    assert!(world.asked.is_empty(), "one question a client");
+    assert!(world.program.asked.is_empty(), "one question a client");
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn a_reader_of_events_is_asked_about_and_has_the_permissions_of_the_answer() {
     for (channel, status) in [("ab", "200"), ("b", "403")] {
         let mut world = world();
         let client = request(&mut world, &events(channel));
-        let (asked, visitor) = world.asked.pop().unwrap();
+        let (asked, visitor) = world.program.asked.pop().unwrap();
         assert_eq!((asked, visitor.query("channel")), (client, Some(channel)));
         assert_eq!(world.received(client), "");
         answer(&mut world, client, permit("a*", ""));
@@ -200,9 +203,9 @@ fn each_publish_of_a_connection_is_asked_about_by_itself() {
         ("/sse?channel=ab", permit("a*", ""), &["200", "403", "200"]),
     ] {
         world.settle();
-        let (asked, visitor) = world.asked.pop().expect("asked about");
+        let (asked, visitor) = world.program.asked.pop().expect("asked about");
         assert_eq!((asked, &*visitor.target), (client, path));
-        assert!(world.asked.is_empty() && world.hub.is_paused(client));
+        assert!(world.program.asked.is_empty() && world.hub.is_paused(client));
         answer(&mut world, client, permission);
         world.postgres_answers_all();
         world.settle();
@@ -238,7 +241,7 @@ fn a_reader_of_whom_nobody_can_tell_comes_again_and_a_publisher_is_told_so() {
     );
     // A later request on the connection is asked about again, and for 10 s.
     world.input(client, publish("a", "2").as_bytes());
-    assert_eq!(world.asked.last().unwrap().0, client);
+    assert_eq!(world.program.asked.last().unwrap().0, client);
     world.pass(Duration::from_secs(11));
     let received = world.received(client);
     assert_eq!(received.matches("HTTP/1.1 503 ").count(), 2, "{received}");
@@ -252,5 +255,5 @@ fn a_page_of_another_origin_is_refused_before_anybody_is_asked() {
     let head = HEAD.replace("Cookie", "Origin: https://evil.example\r\nCookie");
     world.input(client, head.as_bytes());
     assert!(world.received(client).starts_with("HTTP/1.1 403 "));
-    assert!(world.asked.is_empty());
+    assert!(world.program.asked.is_empty());
 }

@@ -10,12 +10,12 @@ use std::{
 
 use serde_json::Value;
 
+use self::shell::Program;
 use super::{
     frames::masked,
     server::{Refusal, Server, error, message},
 };
 use crate::{
-    access::visitor::Visitor,
     backend::{Configs, Role},
     config::Limits,
     hub::{Endpoints, Hub, Settings},
@@ -36,8 +36,7 @@ pub(super) struct World {
     /// Nothing goes to PostgreSQL.
     pub(super) hold_backend: bool,
     pub(super) resumed: Vec<ClientId>,
-    /// Clients that somebody is asked about.
-    pub(super) asked: Vec<(ClientId, Visitor)>,
+    pub(super) program: Program,
     /// Whether invariants are checked after each step: with many clients that takes long.
     pub(super) is_checked: bool,
     /// The most units of work that a turn had.
@@ -143,7 +142,7 @@ impl World {
             hold_writes: false,
             hold_backend: false,
             resumed: Vec::new(),
-            asked: Vec::new(),
+            program: Program::default(),
             is_checked: true,
             units_max: 0,
             refuse_connections: false,

@@ -4,11 +4,28 @@ use std::time::Duration;
 
 use super::{Server, World};
 use crate::{
+    access::{
+        intent::Intent,
+        question::{Question, QuestionId},
+        visitor::Visitor,
+    },
     backend::{Order, Role},
     delivery::outgoing::Written,
-    hub::{Action, Disconnect, Endpoints, drive},
+    hub::{Action, Disconnect, Endpoints, drive, lifecycle::LifecycleEvent},
     id::ClientId,
 };
+
+/// What the program around the hub is asked and told.
+#[derive(Default)]
+pub(in crate::hub::tests) struct Program {
+    /// Clients that want to come in.
+    pub(in crate::hub::tests) asked: Vec<(ClientId, Visitor)>,
+    /// What clients want to do.
+    pub(in crate::hub::tests) wanted: Vec<(ClientId, Intent)>,
+    /// The questions of both kinds, in their order.
+    pub(in crate::hub::tests) questions: Vec<QuestionId>,
+    pub(in crate::hub::tests) told: Vec<LifecycleEvent>,
+}
 
 impl World {
     /// A connection whose first bytes are its proxy's, in pieces of `piece` bytes.
@@ -128,7 +145,15 @@ impl World {
                     self.sockets.remove(&client);
                 }
                 Action::Backend(order) => self.carry_out_order(order),
-                Action::Ask(client, visitor) => self.asked.push((client, visitor)),
+                Action::Ask(question, about) => {
+                    let (program, client) = (&mut self.program, question.client);
+                    program.questions.push(question);
+                    match about {
+                        Question::Visit(visitor) => program.asked.push((client, visitor)),
+                        Question::Do(intent) => program.wanted.push((client, intent)),
+                    }
+                }
+                Action::Tell(event) => self.program.told.push(event),
                 Action::Published(..) => panic!("there is no program"),
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
             }
