@@ -163,10 +163,11 @@ impl Workers {
 
     /// One turn; false when all is over.
     fn turn(&mut self) -> io::Result<bool> {
-        let due = self.poll_timeout();
+        let glance = Instant::now() + GLANCE;
+        let due = self.poll_timeout().map_or(glance, |at| at.min(glance));
         self.wait(due)?;
         let now = Instant::now();
-        if due.is_some_and(|at| now > at + AWAY) {
+        if now > due + AWAY {
             self.seats.iter_mut().for_each(|seat| seat.forgive(now));
         }
         self.signals.clear();
@@ -182,8 +183,8 @@ impl Workers {
         Ok(goes_on)
     }
 
-    /// Waits until something happens, or is due.
-    fn wait(&self, until: Option<Instant>) -> io::Result<()> {
+    /// Waits until something happens, or then.
+    fn wait(&self, until: Instant) -> io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.pipe(), PollFlags::IN)];
         let write_too = |is_wanted| {
             if is_wanted {
@@ -199,10 +200,9 @@ impl Workers {
         for (socket, is_written) in self.admin.sockets() {
             fds.push(PollFd::from_borrowed_fd(socket, write_too(is_written)));
         }
-        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = until.saturating_duration_since(Instant::now());
         // A millisecond more, not to be too early again and again.
-        let timeout = timeout.map(|it| it + Duration::from_millis(1));
-        let timeout = timeout.and_then(|it| Timespec::try_from(it).ok());
+        let timeout = Timespec::try_from(timeout + Duration::from_millis(1)).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -314,7 +314,7 @@ impl Workers {
         if self.renewal.is_some() {
             tracing::info!(
                 target: "alle::bridge",
-                "SIGUSR2: the workers are being renewed already"
+                "SIGUSR2 is passed over: the workers are being renewed already"
             );
             return;
         }
@@ -343,9 +343,10 @@ impl Workers {
             Progress::UnderWay => return,
             Progress::Done => tracing::info!(target: "alle::bridge", "every worker is renewed"),
             Progress::GivenUp => {
+                let number = renewal.number();
                 tracing::error!(
                     target: "alle::bridge",
-                    "the renewal is given up: the workers that there were go on"
+                    "the renewal is given up: worker {number} and those after it go on as they were"
                 );
                 let former = self.renewal.take().and_then(Renewal::into_former);
                 if let Some(former) = former {
@@ -415,6 +416,8 @@ fn private_group() -> io::Result<(String, Vec<u8>)> {
     Ok((name, startup::random::<KEY_BYTES>()?.to_vec()))
 }
 
+/// The longest wait: one that was to be longer could not tell that we were stopped meanwhile.
+const GLANCE: Duration = Duration::from_secs(1);
 /// Whoever wakes so much later than asked was stopped, and perhaps the workers with it: their silence
 /// says nothing.
 const AWAY: Duration = Duration::from_secs(2);

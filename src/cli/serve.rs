@@ -1,6 +1,6 @@
 //! `alle serve`: the library's bridge, stopped by signals; or several of them and their parent.
 
-use std::{env, io::ErrorKind};
+use std::{env, io::ErrorKind, process};
 
 use alle::{
     Bridge, BridgeConfig, BridgeError,
@@ -47,7 +47,7 @@ fn keep_workers(config: BridgeConfig, count: usize) -> Result<(), BridgeError> {
 fn serve_as_worker(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
     let worker = Worker::begin();
     let worker = worker.map_err(|error| Failure::usage(CommandName::Serve, error.to_string()))?;
-    let span = tracing::error_span!("worker", number = worker.number());
+    let span = tracing::error_span!("worker", number = worker.number(), process = process::id());
     let _entered = span.enter();
     let served = worker.serve(config, logs.dropped());
     served.map_err(|error| failure(&error, CommandName::Serve))

@@ -42,6 +42,11 @@ impl Renewal {
         }
     }
 
+    /// The number of the worker that is being renewed.
+    pub(super) fn number(&self) -> usize {
+        self.at + 1
+    }
+
     /// The program before, where there was another one.
     pub(super) fn into_former(self) -> Option<Program> {
         self.former

@@ -167,7 +167,7 @@ impl Seat {
                 if is_expected {
                     tracing::info!(
                         target: "alle::bridge",
-                        "worker {number} (process {id}) has gone: {how}"
+                        "worker {number}: its predecessor {id} has ended: {how}"
                     );
                 } else {
                     tracing::error!(
@@ -247,7 +247,7 @@ impl Seat {
         }
         self.start_at = None;
         let process = self.spawn(program, now)?;
-        self.current = Some(process);
+        self.seat(process);
         Ok(())
     }
 
@@ -279,11 +279,14 @@ impl Seat {
         if let Some(keys) = &self.ticket_keys {
             process.order(&Order::TicketKeys(keys.clone()));
         }
-        tracing::info!(
-            target: "alle::bridge",
-            "worker {} is process {}", self.number(), process.id()
-        );
         Ok(process)
+    }
+
+    /// The process is the worker.
+    fn seat(&mut self, process: Process) {
+        let (number, id) = (self.number(), process.id());
+        tracing::info!(target: "alle::bridge", "worker {number} is process {id}");
+        self.current = Some(process);
     }
 
     // ---- renewal
@@ -302,12 +305,16 @@ impl Seat {
             self.tries = Tries::default();
         }
         let process = self.spawn(program, now)?;
-        let id = process.id();
+        let (number, id) = (self.number(), process.id());
         if self.current.is_some() {
+            tracing::info!(
+                target: "alle::bridge",
+                "worker {number}: process {id} is started as its successor"
+            );
             self.successor = Some(process);
         } else {
             self.start_at = None;
-            self.current = Some(process);
+            self.seat(process);
         }
         Ok(id)
     }
@@ -324,8 +331,20 @@ impl Seat {
             return;
         };
         successor.open();
+        let (number, id) = (self.number(), successor.id());
         if let Some(mut current) = self.current.replace(successor) {
             current.order(&Order::Retire(drain));
+            let predecessor = current.id();
+            let over = if drain.is_zero() {
+                String::new()
+            } else {
+                format!(" over {}", Seconds(drain))
+            };
+            tracing::info!(
+                target: "alle::bridge",
+                "worker {number}: its successor {id} is ready and accepts clients; its predecessor \
+                 {predecessor} closes its own{over}, and ends"
+            );
             self.leaving = Some(current);
         }
     }
@@ -337,7 +356,13 @@ impl Seat {
 
     /// Ends the one before, which has had its time.
     pub(super) fn kill_leaving(&mut self) {
+        let number = self.number();
         if let Some(leaving) = &mut self.leaving {
+            let id = leaving.id();
+            tracing::warn!(
+                target: "alle::bridge",
+                "worker {number}: its predecessor {id} did not end in time, and is killed"
+            );
             leaving.kill();
         }
     }

@@ -508,6 +508,44 @@ fn renewals_cost_nobody_anything() {
     );
 }
 
+/// What an operator reads at night, without the lines of the workers themselves: what is done, and
+/// nothing that alarms.
+#[test]
+fn the_log_of_a_renewal_tells_what_is_done_and_alarms_nobody() {
+    let database = Database::create();
+    let workers = Workers::start(2, &database.url(), &["--drain", "1"]);
+    let before = workers.processes();
+    let first = before[0];
+    let _clients = workers.clients(12);
+    workers.parent.signal("USR2");
+    workers.parent.wait_for_log("every worker is renewed");
+    let after = workers.processes();
+    let log = workers.parent.log();
+    let (_, renewal) = log.split_once("SIGUSR2: ").unwrap();
+    let is_alarm = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+    assert_eq!(renewal.lines().find(is_alarm), None);
+    let of_parent = renewal
+        .lines()
+        .filter_map(|line| line.split_once("  INFO alle::bridge: "));
+    let said: Vec<_> = of_parent.map(|(_, text)| text.to_owned()).collect();
+    let mut expected = Vec::new();
+    for (number, (old, new)) in (1..).zip(before.into_iter().zip(after)) {
+        expected.extend([
+            format!("worker {number}: process {new} is started as its successor"),
+            format!(
+                "worker {number}: its successor {new} is ready and accepts clients; its predecessor \
+                 {old} closes its own over 1 s, and ends"
+            ),
+            format!("worker {number}: its predecessor {old} has ended: exit status: 0"),
+        ]);
+    }
+    expected.push("every worker is renewed".to_owned());
+    assert_eq!(said, expected);
+    // Two processes with one number are told apart.
+    let stopping = format!("worker{{number=1 process={first}}}: alle::bridge: stopping");
+    assert!(renewal.contains(&stopping), "{renewal}");
+}
+
 /// The program, where it can be replaced.
 fn installed() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();

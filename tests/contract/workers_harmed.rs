@@ -1,9 +1,14 @@
 //! Workers that are killed, that hang or cannot start, and a parent that is killed: what clients, the log,
 //! `/readyz` and the exit status say of it.
 
-use std::{fs, os::unix::fs::PermissionsExt, sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
 
-use alle::internals::sandbox;
+use alle::internals::sandbox::{self, Sandbox};
 
 use crate::{
     client::End,
@@ -118,12 +123,23 @@ fn a_worker_that_cannot_start_is_given_up_and_with_the_last_one_everything_ends(
         raw.write(upgrade_request(address, "/ws", field).as_bytes());
         assert_eq!(raw.response("GET").status, 101);
     }
-    // A renewal would bring it back: the file is there again.
+    // A renewal brings it back: the file is there again.
     fs::write(&file, "n0tTheRealOne-7f3a91c2\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     workers.parent.signal("USR2");
     workers.parent.wait_for_log("every worker is renewed");
     workers.wait_until_ready();
+    // Its socket is another one, and gets its part again.
+    let mut crowd = Vec::new();
+    wait_until("it has clients", || {
+        let field = "Authorization: Bearer n0tTheRealOne-7f3a91c2\r\n";
+        let mut raw = Raw::open(address);
+        raw.write(upgrade_request(address, "/ws", field).as_bytes());
+        assert_eq!(raw.response("GET").status, 101);
+        crowd.push(raw);
+        workers.of_worker("clients", 1) >= Some(1.0)
+    });
+    drop(crowd);
     fs::remove_file(&file).unwrap();
     for number in 1..=2 {
         signal(workers.process(number), "KILL");
@@ -154,6 +170,68 @@ fn a_worker_that_hangs_is_seen_and_replaced() {
     wait_until("another one serves", || workers.process(2) != hung);
     workers.wait_until_ready();
     workers.clients(12);
+}
+
+/// The whole service is stopped, as by a debugger, a frozen container or a machine that sleeps: nobody
+/// answered meanwhile, and nobody is killed for it.
+#[test]
+fn silence_while_everything_was_stopped_is_forgiven() {
+    let database = Database::create();
+    let workers = Workers::start(2, &database.url(), &[]);
+    let processes = workers.processes();
+    let all = |name| processes.iter().for_each(|it| signal(*it, name));
+    all("STOP");
+    wait_until("they are asked, and do not answer", || {
+        workers.get("/readyz").status == 503
+    });
+    workers.parent.signal("STOP");
+    let began = Instant::now();
+    // With the silence before, as long as would be the end of a worker that hangs.
+    wait_until("it is too long for a worker that hangs", || {
+        began.elapsed() > Duration::from_millis(12_500)
+    });
+    workers.parent.signal("CONT");
+    // The parent alone goes on, and has looked at all of them.
+    assert_eq!(workers.get("/healthz").status, 200);
+    all("CONT");
+    workers.wait_until_ready();
+    assert_eq!(workers.processes(), processes);
+    let log = workers.parent.log();
+    assert!(!log.contains("does not answer"), "{log}");
+}
+
+/// PostgreSQL hangs: a worker that is not ready lets clients wait at its socket, but not for ever.
+#[test]
+fn clients_wait_until_a_worker_is_ready_or_has_been_long_enough() {
+    let server = Sandbox::start().unwrap();
+    let workers = Workers::start(2, &server.url(), &[]);
+    server.pause().unwrap();
+    let began = Instant::now();
+    let address = workers.parent.address;
+    for number in 1..=workers.count {
+        let process = workers.process(number);
+        signal(process, "KILL");
+        wait_until("another one is started", || {
+            workers.process(number) != process
+        });
+    }
+    let mut waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let mut raw = Raw::open(address);
+            raw.write(upgrade_request(address, "/ws", "").as_bytes());
+            raw
+        })
+        .collect();
+    for raw in &mut waiting {
+        assert_eq!(raw.response("GET").status, 101);
+    }
+    assert!(
+        began.elapsed() >= Duration::from_secs(4),
+        "nobody came in before"
+    );
+    assert_eq!(workers.get("/readyz").status, 503);
+    server.resume().unwrap();
+    workers.wait_until_ready();
 }
 
 #[test]
