@@ -1,11 +1,19 @@
 //! Certificates are replaced while clients are served, and chosen by name.
 
-use std::{fs, net::TcpStream};
+use std::{
+    fs,
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+};
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::secured::{Files, Secured};
-use crate::{client::wire::Wire, harness::Database};
+use crate::{
+    client::{Client, wire::Wire},
+    harness::{Database, wait_until},
+};
 
 /// The certificate that a client gets which asks for this name.
 fn certificate_for(secured: &Secured, name: &str) -> CertificateDer<'static> {
@@ -60,36 +68,81 @@ fn the_name_that_a_client_asks_for_chooses_the_pair() {
     assert!(error.contains("not valid for name"), "{error}");
 }
 
+/// 200 clients hear one notification after the other, each in its place, while the pair is replaced
+/// again and again: of one bridge, and of workers.
 #[test]
 fn a_new_pair_is_for_new_connections_and_no_connection_is_lost() {
-    let database = Database::create();
-    let secured = Secured::start(&database.url(), &[]);
-    let mut clients: Vec<_> = (0..8).map(|_| secured.client()).collect();
-    for client in &mut clients {
-        client.subscribe("a");
+    for arguments in [&[][..], &["--workers", "2"]] {
+        let database = Database::create();
+        let secured = Secured::start(&database.url(), arguments);
+        let crowd = || {
+            let mut clients: Vec<_> = (0..50).map(|_| secured.client()).collect();
+            clients.iter_mut().for_each(|it| drop(it.subscribe("a")));
+            clients
+        };
+        let crowds: Vec<_> = (0..4).map(|_| crowd()).collect();
+        let is_over = AtomicBool::new(false);
+        let heard = thread::scope(|scope| {
+            let publisher = scope.spawn(|| publish(&database, secured.client(), &is_over));
+            let crowds = crowds
+                .into_iter()
+                .map(|crowd| scope.spawn(|| hear_all(crowd)));
+            let crowds: Vec<_> = crowds.collect();
+            (0..5).for_each(|_| replace(&secured));
+            is_over.store(true, SeqCst);
+            let count = publisher.join().unwrap();
+            for crowd in crowds {
+                assert_eq!(crowd.join().unwrap(), count);
+            }
+            count
+        });
+        assert!(heard > 10, "there was traffic: {heard}");
     }
-    let mut before = certificate_for(&secured, "localhost");
-    for round in 0..3 {
-        secured.files.sign("localhost", &["localhost", "127.0.0.1"]);
-        let new = in_file(&secured.files, "localhost.crt");
-        assert!(new != before);
-        secured.bridge.signal("HUP");
-        // Meanwhile clients come, and get one or the other.
-        loop {
-            let got = certificate_for(&secured, "localhost");
-            assert!(got == new || got == before);
-            database.sql().run(&format!("NOTIFY a, 'round {round}'"));
-            for client in &mut clients {
-                assert_eq!(client.payload(), format!("round {round}"));
-            }
-            if got == new {
-                break;
-            }
+}
+
+/// Another pair: newcomers get that or, before it is read, the old one, and soon none gets the old one any
+/// more.
+fn replace(secured: &Secured) {
+    let before = certificate_for(secured, "localhost");
+    secured.files.sign("localhost", &["localhost", "127.0.0.1"]);
+    let new = in_file(&secured.files, "localhost.crt");
+    assert!(new != before);
+    secured.bridge.signal("HUP");
+    let mut in_a_row = 0;
+    // More than chance, where there are two workers.
+    wait_until("newcomers get the new pair", || {
+        let got = certificate_for(secured, "localhost");
+        assert!(got == new || got == before);
+        in_a_row = if got == new { in_a_row + 1 } else { 0 };
+        in_a_row == 16
+    });
+}
+
+/// Publishes 1, 2, 3, ..., each once the one before was heard, and at the end 0; how many.
+fn publish(database: &Database, mut own: Client, is_over: &AtomicBool) -> u64 {
+    let mut sql = database.sql();
+    own.subscribe("a");
+    let mut count = 0;
+    while !is_over.load(SeqCst) {
+        count += 1;
+        sql.run(&format!("NOTIFY a, '{count}'"));
+        assert_eq!(own.payload(), count.to_string());
+    }
+    sql.run("NOTIFY a, '0'");
+    count
+}
+
+/// Hears 1, 2, 3, ... with each client, up to 0; how many.
+fn hear_all(mut clients: Vec<Client>) -> u64 {
+    for expected in 1.. {
+        let heard: Vec<_> = clients.iter_mut().map(Client::payload).collect();
+        if heard.iter().all(|it| it == "0") {
+            return expected - 1;
         }
-        before = new;
+        let expected = expected.to_string();
+        assert!(heard.iter().all(|it| *it == expected), "{heard:?}");
     }
-    let log = secured.bridge.log();
-    assert!(log.contains("the certificates were read again"), "{log}");
+    unreachable!()
 }
 
 #[test]
