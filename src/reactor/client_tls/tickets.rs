@@ -52,7 +52,9 @@ impl ProducesTickets for Tickets {
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = ticket.split_first_chunk::<NONCE_LEN>()?;
-        self.keys.now().all().into_iter().find_map(|key| {
+        let keys = self.keys.now();
+        let [next, current, last] = keys.all();
+        [current, last, next].into_iter().find_map(|key| {
             let mut sealed = sealed.to_vec();
             let nonce = Nonce::assume_unique_for_key(*nonce);
             let cipher = self.cipher(key)?;
