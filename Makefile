@@ -1,7 +1,7 @@
 # The tasks of a person and of CI. `make` prints the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo static package compare axum packages monitoring test without-tls tables browsers deny public-api minimal-versions proxies terminal test-matrix outages group workers users bench autobahn fuzz simulation mutants chaos soak clean
+.PHONY: help setup setup-test demo static package compare axum packages monitoring test without-tls tables browsers deny public-api semver minimal-versions proxies terminal test-matrix outages group workers users bench autobahn fuzz simulation mutants chaos soak clean
 
 ARGS ?=
 TARGET ?=
@@ -84,6 +84,9 @@ deny: ## check the dependencies: licences, duplicates, sources and, from the net
 
 public-api: ## compare the crate's public items with docs/public-api.txt; make public-api ACCEPT=1 stores them
 	@scripts/public-api $(if $(ACCEPT),--accept)
+
+semver: ## whether the library breaks programs made for the last release; make semver SINCE=REVISION
+	@scripts/semver $(SINCE)
 
 minimal-versions: ## compile with the oldest versions of the dependencies that Cargo.toml allows
 	@scripts/minimal-versions

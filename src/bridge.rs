@@ -161,7 +161,7 @@ impl Bridge {
     /// let bridge = bridge.with_authorization(|client, intent, ticket| {
     ///     std::thread::spawn(move || {
     ///         // The program's database says whether this client may do that.
-    ///         println!("{client:?} wants {intent:?}");
+    ///         println!("{client} wants {intent:?}");
     ///         ticket.answer(Decision::Allow);
     ///     });
     /// });
@@ -185,8 +185,8 @@ impl Bridge {
     /// let bridge = bridge.spawn()?;
     /// for event in &events {
     ///     match event {
-    ///         LifecycleEvent::Connected { client, address, .. } => println!("{client:?} {address:?}"),
-    ///         LifecycleEvent::Closed { client, reason, .. } => println!("{client:?} left: {reason}"),
+    ///         LifecycleEvent::Connected { client, address, .. } => println!("{client} {address:?}"),
+    ///         LifecycleEvent::Closed { client, reason, .. } => println!("{client} left: {reason}"),
     ///         LifecycleEvent::Omitted(count) => println!("we were too slow for {count} events"),
     ///         _ => {}
     ///     }

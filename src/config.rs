@@ -128,15 +128,15 @@ impl BridgeConfig {
     /// Opens the listening session here instead, since a pooler in front of PostgreSQL may break
     /// LISTEN.
     #[must_use]
-    pub fn with_postgres_listen_url(mut self, url: Option<String>) -> Self {
-        self.postgres_listen_url = url;
+    pub fn with_postgres_listen_url(mut self, url: impl Into<String>) -> Self {
+        self.postgres_listen_url = Some(url.into());
         self
     }
 
     /// Opens the publishing session here instead.
     #[must_use]
-    pub fn with_postgres_publish_url(mut self, url: Option<String>) -> Self {
-        self.postgres_publish_url = url;
+    pub fn with_postgres_publish_url(mut self, url: impl Into<String>) -> Self {
+        self.postgres_publish_url = Some(url.into());
         self
     }
 
@@ -150,8 +150,8 @@ impl BridgeConfig {
     /// Answers `/healthz`, `/readyz` and `/metrics` at this `HOST:PORT` instead of beside the
     /// clients.
     #[must_use]
-    pub fn with_admin_addr(mut self, address: Option<String>) -> Self {
-        self.admin_addr = address;
+    pub fn with_admin_addr(mut self, address: impl Into<String>) -> Self {
+        self.admin_addr = Some(address.into());
         self
     }
 
@@ -182,8 +182,8 @@ impl BridgeConfig {
 
     /// Lets the playground page show this connection string to everybody, as an argument of `psql`.
     #[must_use]
-    pub fn with_playground_psql_url(mut self, url: Option<String>) -> Self {
-        self.playground_psql_url = url;
+    pub fn with_playground_psql_url(mut self, url: impl Into<String>) -> Self {
+        self.playground_psql_url = Some(url.into());
         self
     }
 
@@ -196,15 +196,18 @@ impl BridgeConfig {
 
     /// Allows pages of these origins to connect.
     #[must_use]
-    pub fn with_allow_origins(mut self, origins: Vec<String>) -> Self {
-        self.allow_origins = origins;
+    pub fn with_allow_origins<O: Into<String>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Self {
+        self.allow_origins = origins.into_iter().map(Into::into).collect();
         self
     }
 
     /// Allows requests for these hosts and for localhost alone, on every address.
     #[must_use]
-    pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
-        self.allow_hosts = hosts;
+    pub fn with_allow_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.allow_hosts = hosts.into_iter().map(Into::into).collect();
         self
     }
 
@@ -254,12 +257,18 @@ impl BridgeConfig {
     }
 
     /// Joins the group of this name: bridges on one database, each of which knows the positions of
-    /// the others' clients. `key_file` has the secret that they share; without one, other roles of
-    /// the database are kept out, and whoever shares the bridge's role is not.
+    /// the others' clients. Other roles of the database are kept out; whoever shares the bridge's role
+    /// is only by [`Self::with_group_key_file`].
     #[must_use]
-    pub fn with_group(mut self, name: impl Into<String>, key_file: Option<PathBuf>) -> Self {
+    pub fn with_group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());
-        self.group_key_file = key_file;
+        self
+    }
+
+    /// The file of the secret that the bridges of the group share.
+    #[must_use]
+    pub fn with_group_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.group_key_file = Some(path.into());
         self
     }
 

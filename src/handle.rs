@@ -25,8 +25,9 @@ use crate::{
     token_file::ReloadError,
 };
 
-/// Stops a running [`Bridge`](crate::Bridge) or [`WebSocketServer`](crate::WebSocketServer) and
-/// returns its address, from any thread.
+/// Speaks with a running [`Bridge`](crate::Bridge) or [`WebSocketServer`](crate::WebSocketServer)
+/// from any thread or task: publishes and sends by it, asks how it goes, and stops it. It costs
+/// little to clone, and does not keep the server alive.
 #[derive(Clone, Debug)]
 pub struct Handle {
     shared: Arc<Shared>,

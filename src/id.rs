@@ -1,14 +1,23 @@
 //! The names of a client and of a moment, as the core uses them.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-/// A client, for as long as it lives: a slot that is used again has another generation.
+/// The name of a client, for as long as it lives; the next one in its place has another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId {
     /// Its place in every table of clients.
     pub slot: u32,
     /// Counts the uses of the slot.
     pub generation: u32,
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
 }
 
 /// Milliseconds since the start. They wrap after 49 days, so only differences mean something.

@@ -38,8 +38,8 @@
 //! There is no runtime inside, and none is needed outside. A call that takes time returns an
 //! [`Operation`]: a program without a runtime blocks by [`.wait()`](Operation::wait), and a task of
 //! Tokio, smol or any other runtime awaits it, which never blocks its thread. A receiver
-//! ([`Notifications`], [`IncomingRequests`]) is an iterator for the one and a stream for the other.
-//! To drop an operation, a listener or a running bridge never blocks either, and a
+//! ([`Notifications`], [`IncomingRequests`], [`LifecycleEvents`]) is an iterator for the one and a
+//! stream for the other. To drop an operation, a listener or a running bridge never blocks either, and a
 //! [`RunningBridge`] that is dropped stops: a program that ends by an error ends at once.
 //!
 //! # What it promises
@@ -51,11 +51,19 @@
 //! - A client that does not read delays no other; it is closed with 4008, never quietly skipped.
 //! - Whatever clients do, memory and the work of a turn are bounded.
 //!
-//! The protocol of clients and the command line are described in the README.
+//! The [protocol of clients](https://github.com/alle-rs/alle/blob/main/docs/protocol.md) and the
+//! [command line](https://github.com/alle-rs/alle#readme) are described beside the source.
 //!
 //! # Features
 //!
-//! - `tls` (default): TLS to PostgreSQL, and `wss://` for the command line's clients.
+//! - `tls` (default): TLS to PostgreSQL and towards clients, JSON Web Tokens, and `wss://` for the
+//!   command line's clients.
+//!
+//! # Logs
+//!
+//! What happens is told by [`tracing`](https://docs.rs/tracing), to whatever subscriber the program
+//! has: `alle::bridge`, `alle::client`, `alle::group` and `alle::postgres` are the targets. No payload
+//! and no password is among it.
 //!
 //! # Inside
 //!
@@ -202,6 +210,7 @@ pub use self::{
 /// ```
 pub mod sans_io {
     pub use crate::{
+        access::question::{Question, QuestionId, Ruling},
         delivery::outgoing::{Outgoing, Transmit, Written},
         hub::{
             Action, Disconnect, Endpoints, Hub, Settings,

@@ -139,15 +139,18 @@ impl WebSocketServer {
 
     /// Allows pages of these origins to connect, beside the server's own; `*` allows all.
     #[must_use]
-    pub fn with_allow_origins(mut self, origins: Vec<String>) -> Self {
-        self.allow_origins = origins;
+    pub fn with_allow_origins<O: Into<String>>(
+        mut self,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Self {
+        self.allow_origins = origins.into_iter().map(Into::into).collect();
         self
     }
 
     /// Allows requests for these hosts on a loopback address, beside localhost.
     #[must_use]
-    pub fn with_allow_hosts(mut self, hosts: Vec<String>) -> Self {
-        self.allow_hosts = hosts;
+    pub fn with_allow_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.allow_hosts = hosts.into_iter().map(Into::into).collect();
         self
     }
 
@@ -249,14 +252,14 @@ impl WebSocketServer {
     /// let (server, _) = WebSocketServer::new("127.0.0.1:8080");
     /// let (server, events) = server.with_lifecycle(1_000);
     /// let server = server.spawn_messages(|client, message| {
-    ///     println!("{client:?} says {message:?}");
+    ///     println!("{client} says {message:?}");
     ///     None // no reply now
     /// })?;
     /// for event in &events {
     ///     if let alle::LifecycleEvent::Connected { client, .. } = event {
     ///         let welcome = RawMessage::Text("welcome".to_owned());
     ///         let waiting_bytes = server.handle().send_to(client, welcome).wait()?;
-    ///         println!("{waiting_bytes} bytes wait for {client:?}");
+    ///         println!("{waiting_bytes} bytes wait for {client}");
     ///     }
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -55,7 +55,7 @@ pub(crate) fn run(options: &DemoOptions, output: &mut Output, logs: &Logs) -> Re
         // What the caller's variables say is of other servers.
         .without_postgres_environment()
         .with_playground(true)
-        .with_playground_psql_url(Some(postgres_url.clone()))
+        .with_playground_psql_url(postgres_url.clone())
         .with_allow_local_origins(true)
         .with_allow_origins(options.allow_origins.clone())
         .with_allow_hosts(options.allow_hosts.clone());

@@ -339,3 +339,29 @@ fn a_publish_about_which_nobody_answers_is_told_so_in_time() {
     decide(&mut world, client, Decision::Allow);
     assert_eq!(world.hub.metrics().publishes, 1);
 }
+
+/// The permissions count when it is done, not when it was asked.
+#[test]
+fn what_is_forbidden_meanwhile_is_not_done_for_an_answer() {
+    let permit = |subscribe: &str| Permissions {
+        subscribe: Globs::parse(subscribe),
+        publish: Globs::parse(""),
+    };
+    let mut world = world_of(Access {
+        is_asked: true,
+        ..Access::default()
+    });
+    let client = world.connect();
+    let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    world.input(client, head.as_bytes());
+    let admit = Ruling::Visit(Verdict::Admit(permit("a")));
+    world.hub.handle_ruling(question(&world, client), admit);
+    world.take_head(client);
+    world.send(client, SUBSCRIBE);
+    assert!(world.hub.set_permissions(client, permit("b")));
+    decide(&mut world, client, Decision::Allow);
+    assert_eq!(world.messages(client)[0]["code"], "forbidden");
+    assert!(world.postgres_asked().is_empty());
+}
