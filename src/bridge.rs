@@ -312,11 +312,12 @@ impl Bridge {
         let group = self.group()?;
         let function = startup::auth_function(&self.config).map_err(BridgeError::AuthFunction)?;
         let tls = self.tls()?;
-        let (listener, admin) = self.listeners()?;
-        let address = listener.local_addr().map_err(BridgeError::Io)?;
         let mut credential_files = credential_files(&self.config);
         let mut access = access(&self.config, credential_files.as_mut())?;
         self.front_door.complete(&mut access);
+        // Last: a wrong configuration is told even where a port is taken.
+        let (listener, admin) = self.listeners()?;
+        let address = listener.local_addr().map_err(BridgeError::Io)?;
         let is_token_required = access.is_token_required();
         let is_guarded = is_token_required || access.is_asked;
         let speaks_for_all = self.speaks_for_all();
