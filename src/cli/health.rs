@@ -40,9 +40,9 @@ pub(crate) fn run(options: &HealthOptions, output: &mut Output) -> Result<(), Fa
 
 /// Where to connect in order to reach a bridge that listens at `HOST:PORT`.
 fn address(bound: &str) -> Result<SocketAddr, String> {
-    let mut resolved = bound
-        .to_socket_addrs()
-        .map_err(|error| format!("address '{bound}': {error}"))?;
+    let mut resolved = bound.to_socket_addrs().map_err(|error| {
+        format!("address '{bound}': {error}; it is HOST:PORT, as 127.0.0.1:8080")
+    })?;
     let mut address = resolved
         .next()
         .ok_or_else(|| format!("address '{bound}' has no host"))?;
@@ -111,6 +111,9 @@ fn describe(error: &io::Error) -> String {
     );
     if is_late {
         return format!("no answer within {} s", TIMEOUT.as_secs());
+    }
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        return "connection refused (is `alle serve` running there?)".to_owned();
     }
     error.to_string()
 }

@@ -54,7 +54,8 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
         output.line(&format!(
             "Publishing to channel '{channel}': lines of stdin"
         ));
-        return lines::run(socket, &channel, &format!("{id}-"), output);
+        lines::run(socket, &channel, &format!("{id}-"), output)?;
+        return say_that_it_was_sent(output);
     };
     output.line(&format!("Publishing to channel '{channel}': {payload}"));
     let request = Request::Notify {
@@ -74,7 +75,17 @@ pub(crate) fn run(options: PublishOptions, output: &mut Output) -> Result<(), Fa
     output.line("✓ Notification sent successfully");
     // Said as a courtesy; that it was committed does not depend on it.
     let _ = socket.close(None);
-    Ok(())
+    say_that_it_was_sent(output)
+}
+
+/// It is committed: where nobody could be told on stdout, that is no reason to repeat it.
+fn say_that_it_was_sent(output: &Output) -> Result<(), Failure> {
+    output.finish().map_err(|failure| match failure {
+        Failure::Run(reason) => {
+            Failure::Unknown(format!("it was sent, do not repeat it; but {reason}"))
+        }
+        Failure::Usage { .. } | Failure::Unknown(_) => failure,
+    })
 }
 
 /// The id of the only request. Nobody can answer it who did not read it.

@@ -45,7 +45,10 @@ impl Key {
             let secret = file.strip_suffix(b"\n").unwrap_or(file);
             let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
             if secret.len() < 32 {
-                return Err("a secret for HS256 has at least 32 bytes".to_owned());
+                return Err(
+                    "a secret for HS256 has at least 32 bytes (`openssl rand -base64 32` makes one)"
+                        .to_owned(),
+                );
             }
             let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
             return Ok(Self::Secret(Box::new(key)));

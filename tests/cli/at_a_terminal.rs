@@ -387,3 +387,32 @@ fn however_it_is_ended_the_terminal_is_as_before() {
         assert_eq!(modes("after"), modes("before"), "{signals:?}");
     }
 }
+
+/// A line takes several rows there, and is kept below what comes all the same.
+#[test]
+fn a_terminal_of_20_columns_keeps_what_is_typed() {
+    let bridge = MockBridge::start();
+    let url = bridge.url();
+    let alle = program::path();
+    let program = [&*alle, "listen", "-w", &url, "news", "--quiet"];
+    let mut terminal = Terminal::start(&program, &PLAIN, 20);
+    let mut client = bridge.accept();
+    client.confirm("news");
+    terminal.until_end(">");
+    terminal.press("sub a-name-of-more-than-twenty-columns");
+    let line = ">suba-name-of-more-than-twenty-columns";
+    let shown = |screen: &str| screen.replace(['\n', ' '], "");
+    terminal.until(|screen| shown(screen) == line);
+    notify(&mut client, "a payload of more than twenty columns");
+    let notified = format!("[news]apayloadofmorethantwentycolumns{line}");
+    terminal.until(|screen| shown(screen) == notified);
+    terminal.press("\x01\x1b[3~\x1b[3~\x1b[3~\x1b[3~unsub \r");
+    let heard = client.hear();
+    assert_eq!(
+        (&heard["type"], &heard["channel"]),
+        (
+            &json!("unsubscribe"),
+            &json!("a-name-of-more-than-twenty-columns")
+        )
+    );
+}

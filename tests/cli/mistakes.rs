@@ -1,5 +1,7 @@
 //! Sixty mistakes at the command line: the exit status of each, and the way out that it is told.
 
+use std::io::Write;
+
 use alle::internals::sandbox;
 
 use super::{
@@ -254,16 +256,147 @@ const MISTAKES: [(&str, i32, &[&str]); 60] = [
     ),
 ];
 
+/// Those of the options that came later, and of the files that they name.
+const FURTHER: [(&str, i32, &[&str]); 29] = [
+    ("completions bash", 2, &["did you mean 'help completions'?"]),
+    (
+        "--config /nowhere/a.toml",
+        2,
+        &["configuration file /nowhere/a.toml", "No such file"],
+    ),
+    (
+        "-p mysql://localhost/db",
+        2,
+        &["written as postgresql://USER@HOST/DATABASE"],
+    ),
+    (
+        "-p localhost",
+        2,
+        &["written as postgresql://USER@HOST/DATABASE"],
+    ),
+    (
+        "-p postgresql://u@h/d?sslmode=verify",
+        2,
+        &["\"verify\"", "verify-ca or verify-full"],
+    ),
+    (
+        "-p postgresql://u@h/d?sslcrl=x",
+        2,
+        &["\"sslcrl\" is not supported"],
+    ),
+    (
+        "--admin-addr 9090",
+        2,
+        &["\"9090\" is not HOST:PORT", "127.0.0.1:9090"],
+    ),
+    ("--workers 0", 2, &["from 1 to 64, or auto"]),
+    ("--group-key-file /dev/null", 2, &["no group (--group)"]),
+    (
+        "--group shop --group-key-file /nowhere/k",
+        2,
+        &["/nowhere/k", "No such file"],
+    ),
+    (
+        "--tls-cert /nowhere/c",
+        2,
+        &["each --tls-cert has its --tls-key"],
+    ),
+    ("--tls-key /nowhere/k", 2, &["nothing without --tls-cert"]),
+    (
+        "--jwt-issuer x",
+        2,
+        &["no keys", "--jwt-key-file or --jwt-jwks-file"],
+    ),
+    (
+        "--jwt-key-file FILE",
+        2,
+        &["at least 32 bytes", "openssl rand"],
+    ),
+    ("--jwt-jwks-file FILE", 2, &["not a JWK Set, as {\"keys\""]),
+    ("--jwt-leeway soon", 2, &["ms, s, m, h or d"]),
+    (
+        "--auth-function bearer",
+        2,
+        &["\"bearer\" is not SCHEMA.NAME"],
+    ),
+    (
+        "--token-cookie a;b",
+        2,
+        &["token cookie", "cannot name a cookie"],
+    ),
+    (
+        "--token-cookie n --allow-origin * --token-file FILE",
+        2,
+        &["name the origins"],
+    ),
+    (
+        "--trusted-proxy proxy.example",
+        2,
+        &["an address nor a network as 10.0.0.0/8"],
+    ),
+    (
+        "--proxy-protocol",
+        2,
+        &["none is trusted: give --trusted-proxy"],
+    ),
+    ("--client-rate 0", 2, &["a whole number from 1 up"]),
+    ("--log-format xml", 2, &["text or json, not 'xml'"]),
+    (
+        "check --retained 1K --drain 2d",
+        2,
+        &["2 of the settings cannot work"],
+    ),
+    (
+        "demo -p postgresql://db",
+        2,
+        &["a PostgreSQL of its own", "alle serve --playground"],
+    ),
+    ("health -w nonsense", 2, &["HOST:PORT, as 127.0.0.1:8080"]),
+    (
+        "health -w NOBODY",
+        1,
+        &["connection refused", "is `alle serve` running there?"],
+    ),
+    (
+        "token --sub ann",
+        2,
+        &["signed with a key: give --sign-with"],
+    ),
+    (
+        "token --sign-with FILE --sub ann",
+        2,
+        &["at least 32 bytes", "openssl rand"],
+    ),
+];
+
 #[test]
 fn sixty_mistakes_have_their_status_and_a_way_out() {
+    check(&MISTAKES);
+}
+
+#[test]
+fn the_mistakes_of_later_options_have_their_status_and_a_way_out() {
+    check(if cfg!(feature = "tls") {
+        &FURTHER
+    } else {
+        // Of certificates, keys and their tokens such a program knows nothing.
+        &FURTHER[..10]
+    });
+}
+
+#[track_caller]
+fn check(mistakes: &[(&str, i32, &[&str])]) {
     let taken = Deserted::hold();
     let nobody = Deserted::hold();
     let port = sandbox::shared().port();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "n0tTheRealOne-7f3a91c2").unwrap();
     let mut faults = Vec::new();
-    for (line, status, named) in MISTAKES {
+    for (line, status, named) in mistakes {
         let line = line
             .replace("TAKEN", &taken.address().to_string())
             .replace("NOBODY", &nobody.address().to_string())
+            .replace("FILE", &file.path().display().to_string())
             .replace("POSTGRES", &format!("127.0.0.1:{port}"));
         let is_variable = |word: &&str| word.contains('=') && !word.starts_with('-');
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -274,8 +407,8 @@ fn sixty_mistakes_have_their_status_and_a_way_out() {
         let (code, stdout, stderr) = run(command);
         let is_said = named.iter().all(|it| stderr.contains(it));
         let is_secret = (stdout + &stderr).contains("s3cret");
-        let is_with_usage = status != 2 || stderr.contains("\nUsage: alle ");
-        if code != Some(status) || !is_said || is_secret || !is_with_usage {
+        let is_with_usage = *status != 2 || stderr.contains("\nUsage: alle ");
+        if code != Some(*status) || !is_said || is_secret || !is_with_usage {
             faults.push(format!(
                 "{line}: {code:?}, wanted {status} and {named:?}:\n{stderr}"
             ));

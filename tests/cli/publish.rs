@@ -1,6 +1,7 @@
 //! `alle publish` against a bridge whose messages the test chooses.
 
 use std::{
+    fs,
     io::{Read, Write},
     process::Stdio,
     thread,
@@ -12,7 +13,7 @@ use serde_json::json;
 use super::{
     deserted::Deserted,
     mock_bridge::MockBridge,
-    program::{Program, alle_with, closed_pipe},
+    program::{Program, alle, alle_with, closed_pipe},
 };
 
 fn publish(bridge: &MockBridge, channel: &str, payload: &str) -> Program {
@@ -312,4 +313,26 @@ fn a_reader_that_is_gone_does_not_keep_it_from_sending() {
     client.say(&format!(r#"{{"type":"notified","channel":"a","id":{id}}}"#));
     let output = program.join().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+}
+
+/// A script repeats what ended with 1.
+#[test]
+fn what_was_sent_and_could_not_be_told_is_3() {
+    for words in ["publish orders p", "publish --lines orders"] {
+        let bridge = MockBridge::start();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = alle(&format!("{words} -w {}", bridge.url()));
+        command.stdin(Stdio::piped()).stdout(full);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"p\n").unwrap();
+        let mut client = bridge.accept();
+        let id = client.hear()["id"].clone();
+        let answer = json!({"type": "notified", "channel": "orders", "id": id});
+        client.say(&answer.to_string());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{words}: {stderr}");
+        let expected = "alle: it was sent, do not repeat it; but cannot write to stdout: ";
+        assert!(stderr.starts_with(expected), "{words}: {stderr}");
+    }
 }

@@ -174,7 +174,10 @@ fn negative_operand(parser: &mut Parser, typed: &Typed) -> Option<String> {
 fn command(word: &str) -> Result<CommandName, Failure> {
     CommandName::named(word).ok_or_else(|| {
         let words = CommandName::ALL.into_iter().map(CommandName::word);
-        let hint = did_you_mean("", nearest(word, words.chain([HELP])));
+        let hint = match word {
+            "man" | "completions" => did_you_mean("help ", Some(word)),
+            _ => did_you_mean("", nearest(word, words.chain([HELP]))),
+        };
         Failure::usage(None, format!("unknown command '{word}'{hint}"))
     })
 }

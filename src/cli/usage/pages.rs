@@ -115,7 +115,8 @@ const PUBLISH: Page = Page {
     ],
     notes: &[
         "The exit status is 0 after PostgreSQL committed, 1 where nothing was sent, and 3 where the \
-         answer was lost: it may have been committed, so do not repeat it blindly.",
+         answer was lost, or stdout could not be written: it may have been committed, so do not repeat it \
+         blindly.",
         "With --lines, up to 256 lines are on their way at a time. When one is refused, its number is \
          told, and which lines behind it were sent all the same; those before it were sent.",
         "An operand that begins with a dash and is no number goes behind '--'.",

@@ -165,7 +165,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Scheme => f.write_str(
                 "connection string does not begin with postgres:// or postgresql://, \
-                 nor with KEYWORD=",
+                 nor with KEYWORD=: it is written as postgresql://USER@HOST/DATABASE",
             ),
             Self::KeywordWithoutValue => f.write_str(
                 "a keyword has no '=' (a value with a space is written between single quotes)",
@@ -239,9 +239,12 @@ impl fmt::Display for ConfigError {
             }
             Self::ValueNotShown { name } => write!(
                 f,
-                "invalid {name} (not repeated, since it stands behind a password)"
+                "invalid {name} (not repeated, since it stands behind a password){}",
+                hint(name)
             ),
-            Self::Value { name, value } => write!(f, "invalid {name} \"{value}\""),
+            Self::Value { name, value } => {
+                write!(f, "invalid {name} \"{value}\"{}", hint(name))
+            }
             Self::UserMissing { user_id } => write!(
                 f,
                 "no user name, and user {user_id} of this system has none in /etc/passwd: write one \
@@ -260,3 +263,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl Error for ConfigError {}
+
+/// What the setting `name` may be, to append to an error, where that is worth a word.
+fn hint(name: &str) -> &'static str {
+    match name {
+        "sslmode" => ": it is disable, allow, prefer, require, verify-ca or verify-full",
+        "channel_binding" => ": it is disable, prefer or require",
+        "target_session_attrs" => {
+            ": it is any, read-write, read-only, primary, standby or prefer-standby"
+        }
+        _ => "",
+    }
+}

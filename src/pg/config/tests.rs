@@ -163,10 +163,13 @@ fn urls_mean_what_they_mean_to_libpq() {
     }
 }
 
+const SSLMODE_MAYBE: &str =
+    "invalid sslmode \"maybe\": it is disable, allow, prefer, require, verify-ca or verify-full";
+
 #[test]
 fn what_cannot_be_used_is_refused_in_words() {
     let scheme = "connection string does not begin with postgres:// or postgresql://, \
-                  nor with KEYWORD=";
+                  nor with KEYWORD=: it is written as postgresql://USER@HOST/DATABASE";
     let port = "port is not a number from 1 to 65535 \
                 (in a password '/' is written %2F and '@' %40)";
     let brackets = "IPv6 address is not of the form [address], optionally followed by :port";
@@ -230,7 +233,7 @@ fn parameters_are_known_or_named() {
             "postgres://db?connect_timeout=soon",
             "invalid connect_timeout \"soon\"",
         ),
-        ("postgres://db?sslmode=maybe", "invalid sslmode \"maybe\""),
+        ("postgres://db?sslmode=maybe", SSLMODE_MAYBE),
         (
             "postgres://db?sslrootcert=system&sslmode=require",
             "sslrootcert \"system\" demands sslmode \"verify-full\"",
@@ -298,11 +301,11 @@ fn what_is_asked_for_and_cannot_be_had_is_refused_by_name() {
         ),
         (
             "postgres://db?channel_binding=yes",
-            "invalid channel_binding \"yes\"",
+            "invalid channel_binding \"yes\": it is disable, prefer or require",
         ),
         (
             "postgres://db?target_session_attrs=master",
-            "invalid target_session_attrs \"master\"",
+            "invalid target_session_attrs \"master\": it is any, read-write, read-only, primary, standby or prefer-standby",
         ),
         (
             "postgres://db?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
@@ -353,7 +356,7 @@ fn the_environment_fills_in_what_the_url_leaves_out() {
             "PGDATABASE contains a NUL character",
         ),
         (&[("PGHOST", "a,b"), ("PGPORT", "1,2")], "me:-@a:1, b:2/me"),
-        (&[("PGSSLMODE", "very")], "invalid sslmode \"very\""),
+        (&[("PGSSLMODE", "maybe")], SSLMODE_MAYBE),
         (
             &[("PGREQUIREAUTH", "md5,md5")],
             "invalid require_auth \"md5,md5\"",
@@ -373,7 +376,7 @@ fn no_output_holds_the_password() {
     assert!(format!("{config:?}").contains("Some(***)"));
     assert!(!format!("{config:?} {config} {}", config.address()).contains("hush"));
     let quoted = parse("password='a' sslmode=x", &[]).unwrap_err();
-    assert_eq!(quoted.to_string(), "invalid sslmode \"x\"");
+    assert!(quoted.to_string().starts_with("invalid sslmode \"x\": "));
     for url in [
         "postgres://ann:hush",
         "postgres://ann:hush/x@db",
@@ -449,7 +452,7 @@ fn keywords_and_values_mean_what_they_mean_to_libpq() {
         ("password=x=y host=db", "me:x=y@db:5432/me"),
         (
             "host",
-            "connection string does not begin with postgres:// or postgresql://, nor with KEYWORD=",
+            "connection string does not begin with postgres:// or postgresql://, nor with KEYWORD=: it is written as postgresql://USER@HOST/DATABASE",
         ),
         (
             "host db=x",
