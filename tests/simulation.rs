@@ -18,6 +18,8 @@
 mod backend;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/lifecycle.rs"]
+mod lifecycle;
 #[path = "simulation/network.rs"]
 mod network;
 #[path = "simulation/oracle.rs"]

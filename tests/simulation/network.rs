@@ -24,6 +24,7 @@ use alle::{
 use crate::{
     backend::{Database, Mood, Process},
     client::{Client, Stage},
+    lifecycle::Told,
     oracle::{Places, Since, StreamId, Tap, Truth},
     random::Random,
 };
@@ -73,6 +74,8 @@ enum Happening {
 pub struct World {
     random: Random,
     hub: Hub,
+    /// What the hub has told of clients.
+    told: Told,
     /// The instant of the start, and the time since.
     start: Instant,
     now: Duration,
@@ -138,6 +141,7 @@ impl World {
             channels: pinned.iter().map(|name| channel(name)).collect(),
             epoch_seed: random.bits(),
             backend_seed: random.bits(),
+            tells_lifecycle: true,
             ..Settings::default()
         };
         let config = Config::parse("postgres://ann@localhost/x", &|_| None).expect("a good URL");
@@ -151,6 +155,7 @@ impl World {
         };
         Self {
             hub: Hub::new(settings, config, start),
+            told: Told::default(),
             start,
             now: Duration::ZERO,
             limits,
@@ -368,14 +373,14 @@ impl World {
                     self.look_at_writes();
                 }
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
-                Action::Ask(..) | Action::Tell(_) | Action::Published(..) => {
-                    panic!("there is no program")
-                }
+                Action::Tell(event) => self.told.handle(event),
+                Action::Ask(..) | Action::Published(..) => panic!("there is no program"),
             }
         }
         for &id in self.clients.keys() {
             assert!(self.hub.is_current(id), "a client is forgotten");
         }
+        assert_eq!(self.told.client_count(), self.hub.load().clients);
         self.hub.check_invariants();
     }
 
