@@ -5,6 +5,7 @@
 
 mod error_code;
 mod kept;
+mod unreadable;
 
 pub use self::{error_code::ErrorCode, kept::kept_payload};
 use std::borrow::Cow;
@@ -162,9 +163,7 @@ pub fn parse(text: &str, measure: LengthUnit) -> Request {
     }
     let mut fields: Fields = match serde_json::from_str(text) {
         Ok(fields) => fields,
-        Err(error) => {
-            return refused(Refusal::bad_message(format!("not a JSON message: {error}")));
-        }
+        Err(error) => return unreadable::refuse(text, &error),
     };
     match fields.id.take().map(RequestId::parse).transpose() {
         Ok(id) => Request {

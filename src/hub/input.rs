@@ -211,11 +211,12 @@ impl Hub {
                 Ok((_, None)) => break,
                 Ok((consumed, Some(input))) => {
                     at += consumed;
-                    is_new = true;
                     self.work.spend(message_units(consumed));
                     if !self.handle_frame(slot, input) {
                         return;
                     }
+                    // A ping or pong between its fragments does not begin a message anew.
+                    is_new |= !decoder.is_inside_message();
                 }
                 Err(reason) => {
                     self.handle_violation(slot, reason);

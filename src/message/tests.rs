@@ -42,6 +42,52 @@ fn the_messages_of_the_protocol_are_read() {
     );
 }
 
+/// JavaScript cuts a string between the halves of a surrogate pair, and writes what is left.
+#[test]
+fn a_message_with_what_cannot_be_read_is_answered_by_its_id() {
+    let [seven, long] = [RequestId::Unsigned(7), RequestId::Text("7".into())];
+    let orders = Some("orders".to_owned());
+    for (text, id, channel, what) in [
+        (
+            r#"{"type":"notify","channel":"orders","payload":"\ud83d","id":7}"#,
+            Some(&seven),
+            &orders,
+            "a string",
+        ),
+        (
+            r#"{"id":"7","type":"subscribe","channel":"\ud83d"}"#,
+            Some(&long),
+            &None,
+            "a string",
+        ),
+        (
+            r#"{"type":"notify","channel":"orders","payload":1e400,"id":7}"#,
+            Some(&seven),
+            &orders,
+            "a string or number",
+        ),
+        (
+            r#"{"type":"ping","id":"\udc00"}"#,
+            None,
+            &None,
+            "not a JSON",
+        ),
+        (
+            r#"{"type":"notify","channel":"orders","id":7"#,
+            None,
+            &None,
+            "not a JSON",
+        ),
+    ] {
+        let request = parse(text);
+        assert_eq!(request.id.as_ref(), id, "{text}");
+        let refusal = request.message.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::BadMessage, "{text}");
+        assert_eq!(refusal.channel, *channel, "{text}");
+        assert!(refusal.text.starts_with(what), "{}", refusal.text);
+    }
+}
+
 #[test]
 fn a_malformed_auth_is_an_auth_and_says_why() {
     for (text, why) in [

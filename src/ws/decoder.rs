@@ -71,6 +71,12 @@ impl Decoder {
         self.partial.is_none()
     }
 
+    /// Whether some fragments of a message have come, and not the last one.
+    pub fn is_inside_message(&self) -> bool {
+        let begun = self.partial.as_ref().and_then(|it| it.begun_bytes());
+        begun.is_some()
+    }
+
     /// The memory held, in bytes: at most some 200 more than the limit of a message, and only for
     /// bytes that have arrived.
     pub fn held_bytes(&self) -> usize {

@@ -95,6 +95,37 @@ fn a_message_that_is_never_completed_has_a_deadline() {
 }
 
 #[test]
+fn pings_and_pongs_between_fragments_give_a_message_no_more_time() {
+    let (ping, pong, end) = (masked(0x89, b"p"), masked(0x8a, b""), masked(0x80, b"x"));
+    for fragment in [&b""[..], b"x"] {
+        for piece in [&ping, &pong] {
+            let mut world = World::connected();
+            let ann = world.client();
+            world.input(ann, &masked(0x01, fragment));
+            for _ in 0..2 {
+                world.pass(Duration::from_secs(14));
+                // In two pieces, as well.
+                world.input(ann, &piece[..3]);
+                world.input(ann, &piece[3..]);
+            }
+            assert_eq!(world.frames_and_close(ann).1, None);
+            world.pass(Duration::from_secs(4));
+            assert_eq!(world.frames_and_close(ann).1, Some(1008));
+
+            // The next message has its own time, even where it begins with the end of such a one.
+            let bob = world.client();
+            let begin = masked(0x01, fragment);
+            world.input(bob, &begin);
+            for _ in 0..3 {
+                world.pass(Duration::from_secs(20));
+                world.input(bob, &[&piece[..], &end, &begin].concat());
+            }
+            assert_eq!(world.frames_and_close(bob).1, None);
+        }
+    }
+}
+
+#[test]
 fn subscribes_and_publishes_that_wait_have_one_bound() {
     let subscribe = r#"{"type":"subscribe","channel":"a"}"#;
     let publish = r#"{"type":"notify","channel":"a","payload":"p","id":1}"#;
