@@ -432,7 +432,7 @@ pub(crate) static FLAGS: &[Flag] = &[
         long: "lines",
         value: Value::Switch(|it, is_on| it.lines = is_on),
         commands: &[Publish],
-        help: "Send each line of stdin, in order, up to the first that is refused",
+        help: "Send each line of stdin, in order; one that is refused ends it",
         ..ROW
     },
     Flag {

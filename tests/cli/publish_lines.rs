@@ -130,14 +130,53 @@ fn lines_without_an_answer_are_3() {
     hear(&mut client, "c");
     client.close(1001, "going away");
     assert_eq!(program.exit_code(), Some(3));
-    let expected = "alle: lines 2 to 3: closed by the server (1001 going away); it may have been committed: \
-                    do not repeat it blindly (the line before it was sent)";
+    let expected = "alle: lines 2 to 3: closed by the server (1001 going away); they may have been \
+                    committed: do not repeat them blindly (the line before them was sent, none behind \
+                    them was)";
     assert_eq!(program.stderr.rest(), [expected]);
     let bridge = MockBridge::start();
     let (program, mut client) = publishing(&bridge, b"a\n");
     let id = hear(&mut client, "a");
     refuse(&mut client, &id, "unknown_outcome");
     assert_eq!(program.exit_code(), Some(3));
+    let expected = "alle: line 1: so it is; it may have been committed: do not repeat it blindly \
+                    (no line was sent before it, none behind it was)";
+    assert_eq!(program.stderr.rest(), [expected]);
+}
+
+/// The answer of a transaction was lost: each line of it may have been committed, not the first alone.
+#[test]
+fn every_line_of_unknown_outcome_is_named() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = publishing(&bridge, b"a\nb\nc\nd\n");
+    let first = hear(&mut client, "a");
+    take(&mut client, &first);
+    let ids = ["b", "c", "d"].map(|payload| hear(&mut client, payload));
+    for id in &ids {
+        refuse(&mut client, id, "unknown_outcome");
+    }
+    assert_eq!(program.exit_code(), Some(3));
+    let expected = "alle: lines 2 to 4: so it is; they may have been committed: do not repeat them blindly \
+                    (the line before them was sent, none behind them was)";
+    assert_eq!(program.stderr.rest(), [expected]);
+}
+
+/// A refusal ahead of them does not make the lines certain that were on their way.
+#[test]
+fn lines_behind_a_refused_one_whose_answers_are_lost_are_3() {
+    let bridge = MockBridge::start();
+    let (program, mut client) = publishing(&bridge, b"a\nb\nc\nd\n");
+    let first = hear(&mut client, "a");
+    take(&mut client, &first);
+    let ids = ["b", "c", "d"].map(|payload| hear(&mut client, payload));
+    refuse(&mut client, &ids[0], "postgres_error");
+    take(&mut client, &ids[1]);
+    client.close(1001, "going away");
+    assert_eq!(program.exit_code(), Some(3));
+    let expected = "alle: line 2: so it is; line 4: closed by the server (1001 going away); it may have been \
+                    committed: do not repeat it blindly (the line before them was sent, already on \
+                    their way behind line 2, and sent, were line 3)";
+    assert_eq!(program.stderr.rest(), [expected]);
 }
 
 /// Nobody can answer a line that was not asked yet.

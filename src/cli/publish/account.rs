@@ -1,4 +1,4 @@
-//! Which lines are on their way, which were sent, and which was the first to be refused.
+//! Which lines are on their way, which were sent, and what became of the others.
 //!
 //! Pure: knows numbers and sizes, no socket and no clock.
 
@@ -11,24 +11,19 @@ use crate::cli::failure::Failure;
 pub(super) struct Account {
     /// How many were handed over.
     handed_over: u64,
-    /// Those without an answer, with the bytes of each.
-    awaited: BTreeMap<u64, usize>,
+    /// Those that are not known to be sent: no more than may be on their way at once.
+    open: BTreeMap<u64, Fate>,
     awaited_bytes: usize,
     /// Whether one of them travels alone.
     is_doubtful: bool,
-    sent: u64,
-    /// The first refused one, of those known to be.
-    refused: Option<(u64, Refusal)>,
-    /// Where the sent ones behind it are, as runs.
-    sent_behind: Vec<(u64, u64)>,
-    /// How many others were refused.
-    others_refused: u64,
 }
 
 #[derive(Debug)]
-struct Refusal {
-    message: String,
-    is_unknown: bool,
+enum Fate {
+    /// So many bytes, without an answer.
+    Awaited(usize),
+    Refused(String),
+    Unknown(String),
 }
 
 /// What became of a line.
@@ -48,143 +43,151 @@ impl Account {
 
     /// How many are known to be sent.
     pub(super) fn sent(&self) -> u64 {
-        self.sent
+        self.handed_over - self.open.len() as u64
     }
 
     /// The oldest line without an answer.
     pub(super) fn awaited(&self) -> Option<u64> {
-        self.awaited.keys().next().copied()
+        let mut open = self.open.iter();
+        open.find_map(|(number, fate)| matches!(fate, Fate::Awaited(_)).then_some(*number))
     }
 
-    /// The first refused line.
-    pub(super) fn refused(&self) -> Option<u64> {
-        self.refused.as_ref().map(|(number, _)| *number)
+    /// Whether a line was answered by anything else than that it was sent.
+    pub(super) fn has_failed(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|fate| !matches!(fate, Fate::Awaited(_)))
     }
 
     /// Whether a line of so many bytes may go beside those on their way.
     pub(super) fn takes(&self, bytes: usize, is_doubtful: bool) -> bool {
-        if self.awaited.is_empty() {
+        if self.open.is_empty() {
             return true;
         }
-        let is_proved = self.sent > 0;
+        let is_proved = self.sent() > 0;
         is_proved
             && !is_doubtful
             && !self.is_doubtful
-            && self.awaited.len() < LINES_MAX
+            && self.open.len() < LINES_MAX
             && self.awaited_bytes + bytes <= BYTES_MAX
     }
 
     /// The next line goes.
     pub(super) fn send(&mut self, bytes: usize, is_doubtful: bool) {
         self.handed_over += 1;
-        self.awaited.insert(self.handed_over, bytes);
+        self.open.insert(self.handed_over, Fate::Awaited(bytes));
         self.awaited_bytes += bytes;
         self.is_doubtful = is_doubtful;
     }
 
     /// Takes an answer; `false` if none was awaited for this line.
     pub(super) fn answer(&mut self, number: u64, answer: Answer) -> bool {
-        let Some(bytes) = self.awaited.remove(&number) else {
+        let Some(Fate::Awaited(bytes)) = self.open.get(&number) else {
             return false;
         };
         self.awaited_bytes -= bytes;
         self.is_doubtful = false;
-        let (message, is_unknown) = match answer {
-            Answer::Sent => {
-                self.sent += 1;
-                self.note_sent(number);
-                return true;
-            }
-            Answer::Refused(message) => (message, false),
-            Answer::Unknown(message) => (message, true),
+        match answer {
+            Answer::Sent => self.open.remove(&number),
+            Answer::Refused(message) => self.open.insert(number, Fate::Refused(message)),
+            Answer::Unknown(message) => self.open.insert(number, Fate::Unknown(message)),
         };
-        if self.refused().is_none_or(|first| number < first) {
-            self.others_refused += u64::from(self.refused.is_some());
-            let refusal = Refusal {
-                message,
-                is_unknown,
-            };
-            self.refused = Some((number, refusal));
-        } else {
-            self.others_refused += 1;
-        }
         true
     }
 
-    /// Why it ends at the first refused line, once all answers are there.
-    pub(super) fn failure(&self) -> Failure {
-        let Some((number, refusal)) = &self.refused else {
-            return Failure::Run("no line was refused".to_owned());
-        };
-        let behind: Vec<String> = self
-            .sent_behind
-            .iter()
-            .filter(|(first, _)| first > number)
-            .map(|(first, last)| run(*first, *last))
-            .collect();
-        let behind = if behind.is_empty() {
-            "none behind it was".to_owned()
-        } else {
-            format!(
-                "already on their way behind it, and sent, were {}",
-                behind.join(", ")
-            )
-        };
-        let before = self.before(*number);
-        let message = &refusal.message;
-        if refusal.is_unknown {
-            return Failure::Unknown(format!(
-                "line {number}: {message}; it may have been committed: do not repeat it blindly \
-                 ({before}, {behind})"
-            ));
+    /// No more answers come, for this reason: what is known of the lines.
+    pub(super) fn lost(&mut self, reason: &str) -> Failure {
+        if self.open.is_empty() {
+            return Failure::Run(self.wrong_line(&format!("{reason}; it was not sent")));
         }
-        Failure::Run(format!("line {number}: {message} ({before}, {behind})"))
+        while let Some(number) = self.awaited() {
+            self.answer(number, Answer::Unknown(reason.to_owned()));
+        }
+        self.failure()
     }
 
-    /// The connection is lost for this reason.
-    pub(super) fn lost(&self, reason: &str) -> Failure {
-        match (self.awaited(), self.awaited.keys().next_back()) {
-            (Some(first), Some(last)) => Failure::Unknown(format!(
-                "{}: {reason}; it may have been committed: do not repeat it blindly ({})",
-                run(first, *last),
-                self.before(first)
-            )),
-            _ => Failure::Run(self.wrong_line(&format!("{reason}; it was not sent"))),
+    /// Why it ends, once all answers are there and one of them was no success.
+    pub(super) fn failure(&self) -> Failure {
+        let mut refused = None;
+        let mut unknown: Option<(&str, Vec<u64>)> = None;
+        for (number, fate) in &self.open {
+            match fate {
+                Fate::Awaited(_) => {}
+                Fate::Refused(message) => {
+                    refused.get_or_insert_with(|| format!("line {number}: {message}"));
+                }
+                Fate::Unknown(message) => {
+                    let (_, numbers) = unknown.get_or_insert_with(|| (message, Vec::new()));
+                    numbers.push(*number);
+                }
+            }
+        }
+        let count = unknown.as_ref().map_or(0, |(_, numbers)| numbers.len());
+        let named = count + usize::from(refused.is_some());
+        let around = self.around(if named == 1 { "it" } else { "them" });
+        let Some((message, numbers)) = unknown else {
+            let refused = refused.unwrap_or_else(|| "no line was refused".to_owned());
+            return Failure::Run(format!("{refused} ({around})"));
+        };
+        let refused = refused.map(|it| format!("{it}; ")).unwrap_or_default();
+        let (they, them) = match count {
+            1 => ("it", "it"),
+            _ => ("they", "them"),
+        };
+        let lines = runs(numbers);
+        Failure::Unknown(format!(
+            "{refused}{lines}: {message}; {they} may have been committed: do not repeat {them} blindly \
+             ({around})"
+        ))
+    }
+
+    /// What was sent before the lines that have failed, and behind the first of `them`.
+    fn around(&self, them: &str) -> String {
+        let first = self.open.keys().next().copied();
+        let first = first.unwrap_or_else(|| self.next());
+        let before = self.before(first, them);
+        let sent = (first..=self.handed_over).filter(|it| !self.open.contains_key(it));
+        match runs(sent) {
+            sent if sent.is_empty() => format!("{before}, none behind {them} was"),
+            sent => {
+                let first = if them == "it" {
+                    "it"
+                } else {
+                    &format!("line {first}")
+                };
+                format!("{before}, already on their way behind {first}, and sent, were {sent}")
+            }
         }
     }
 
     /// The next line cannot be sent for this reason.
     pub(super) fn wrong_line(&self, reason: &str) -> String {
         let number = self.next();
-        format!("line {number}: {reason} ({})", self.before(number))
+        format!("line {number}: {reason} ({})", self.before(number, "it"))
     }
 
-    fn before(&self, number: u64) -> String {
+    fn before(&self, number: u64, them: &str) -> String {
         match number - 1 {
-            0 => "no line was sent before it".to_owned(),
-            1 => "the line before it was sent".to_owned(),
-            before => format!("the {before} lines before it were sent"),
-        }
-    }
-
-    /// Only runs near the end are of interest: they are at most as many as are on their way.
-    fn note_sent(&mut self, number: u64) {
-        match self.sent_behind.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => self.sent_behind.push((number, number)),
-        }
-        if self.refused.is_none() && self.sent_behind.len() > LINES_MAX {
-            self.sent_behind.remove(0);
+            0 => format!("no line was sent before {them}"),
+            1 => format!("the line before {them} was sent"),
+            before => format!("the {before} lines before {them} were sent"),
         }
     }
 }
 
-fn run(first: u64, last: u64) -> String {
-    if first == last {
-        format!("line {first}")
-    } else {
-        format!("lines {first} to {last}")
+/// Rising numbers in words.
+fn runs(numbers: impl IntoIterator<Item = u64>) -> String {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
     }
+    let words = runs.iter().map(|(first, last)| match first == last {
+        true => format!("line {first}"),
+        false => format!("lines {first} to {last}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What a bridge puts into one transaction.
@@ -255,17 +258,38 @@ mod tests {
         let expected = "line 5: no 5 (the 4 lines before it were sent, already on their way behind \
                         it, and sent, were lines 7 to 8)";
         assert_eq!(text(account.failure()), (1, expected.to_owned()));
+        assert_eq!(text(account.lost("gone")), (1, expected.to_owned()));
+        assert_eq!(account.sent(), 6);
+    }
+
+    #[test]
+    fn each_line_whose_outcome_is_unknown_is_named() {
+        let unknown = || Answer::Unknown("lost".to_owned());
         let mut account = after(0, 1);
-        account.answer(1, Answer::Unknown("lost".to_owned()));
+        account.answer(1, unknown());
         let expected = "line 1: lost; it may have been committed: do not repeat it blindly (no line \
                         was sent before it, none behind it was)";
         assert_eq!(text(account.failure()), (3, expected.to_owned()));
+        let mut account = after(3, 4);
+        for number in 4..=7 {
+            account.answer(number, unknown());
+        }
+        let expected = "lines 4 to 7: lost; they may have been committed: do not repeat them blindly \
+                        (the 3 lines before them were sent, none behind them was)";
+        assert_eq!(text(account.failure()), (3, expected.to_owned()));
+        let mut account = after(1, 4);
+        account.answer(2, unknown());
+        account.answer(3, Answer::Sent);
+        let expected = "line 2, lines 4 to 5: lost; they may have been committed: do not repeat them \
+                        blindly (the line before them was sent, already on their way behind line 2, \
+                        and sent, were line 3)";
+        assert_eq!(text(account.lost("gone")), (3, expected.to_owned()));
     }
 
     #[test]
     fn a_lost_connection_leaves_what_was_on_its_way_unknown() {
-        let expected = "lines 4 to 5: gone; it may have been committed: do not repeat it blindly \
-                        (the 3 lines before it were sent)";
+        let expected = "lines 4 to 5: gone; they may have been committed: do not repeat them blindly \
+                        (the 3 lines before them were sent, none behind them was)";
         assert_eq!(text(after(3, 2).lost("gone")), (3, expected.to_owned()));
         let expected = "line 4: gone; it was not sent (the 3 lines before it were sent)";
         assert_eq!(text(after(3, 0).lost("gone")), (1, expected.to_owned()));
@@ -273,5 +297,10 @@ mod tests {
             after(1, 0).wrong_line("bad"),
             "line 2: bad (the line before it was sent)"
         );
+        let mut account = after(1, 3);
+        account.answer(2, Answer::Refused("no".to_owned()));
+        let expected = "line 2: no; lines 3 to 4: gone; they may have been committed: do not repeat \
+                        them blindly (the line before them was sent, none behind them was)";
+        assert_eq!(text(account.lost("gone")), (3, expected.to_owned()));
     }
 }

@@ -1,5 +1,5 @@
-//! `alle publish --lines`: each line of stdin is a notification, in order, up to the first that is
-//! refused.
+//! `alle publish --lines`: each line of stdin is a notification, in order; one that is refused
+//! ends it.
 //!
 //! Lines are on their way before the ones ahead of them are answered, else a far bridge would make
 //! it slow. Where that could go wrong it waits: the first line, and one that is too long, travel
@@ -88,7 +88,7 @@ impl Lines<'_> {
         loop {
             let now = Instant::now();
             self.read_answers(now)?;
-            if self.account.refused().is_none() {
+            if !self.account.has_failed() {
                 self.send_lines(now)?;
             }
             self.check_time(now)?;
@@ -108,12 +108,11 @@ impl Lines<'_> {
 
     /// Whether nothing more will be sent.
     fn is_done(&self) -> bool {
-        self.account.refused().is_some()
-            || self.held.is_none() && (self.is_at_end || self.wrong.is_some())
+        self.account.has_failed() || self.held.is_none() && (self.is_at_end || self.wrong.is_some())
     }
 
     fn outcome(&self) -> Result<(), Failure> {
-        if self.account.refused().is_some() {
+        if self.account.has_failed() {
             return Err(self.account.failure());
         }
         match &self.wrong {
@@ -224,7 +223,7 @@ impl Lines<'_> {
         others.fold(self.up.deadline(), Instant::min)
     }
 
-    fn lost(&self, reason: &str) -> Failure {
+    fn lost(&mut self, reason: &str) -> Failure {
         self.account.lost(reason)
     }
 }

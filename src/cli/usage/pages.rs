@@ -118,7 +118,8 @@ const PUBLISH: Page = Page {
          answer was lost, or stdout could not be written: it may have been committed, so do not repeat it \
          blindly.",
         "With --lines, up to 256 lines are on their way at a time. When one is refused, its number is \
-         told, and which lines behind it were sent all the same; those before it were sent.",
+         told, and which lines behind it were sent all the same; those before it were sent. With 3, every \
+         line that may have been sent is named; none behind the last of them was.",
         "An operand that begins with a dash and is no number goes behind '--'.",
         "Over wss://, the certificate of the bridge must come from an authority that the system \
          trusts, or that is in the file named by SSL_CERT_FILE.",
