@@ -37,7 +37,7 @@ export interface Callbacks {
   onSubscribed?(position: ChannelPosition): void;
   /**
    * The channel is refused. What may change is asked for again (`too_many_channels`, `rate_limited`,
-   * `postgres_error`); `forbidden`, `bad_channel` and `too_many_subscriptions` end the subscription, and so does
+   * `postgres_error`); `forbidden`, `bad_channel` (told without asking where no channel can have that name) and `too_many_subscriptions` end the subscription, and so does
    * the end of the client (`unauthorized`, `closed`, `protocol_error`). By default an error on the console.
    */
   onError?(error: AlleError): void;
@@ -93,7 +93,9 @@ export interface Client {
   /**
    * NOTIFY; a payload that is no string becomes JSON. Resolves once PostgreSQL has committed. Rejects with an
    * {@link AlleError}: with the code `unknown_outcome` it may be committed or not, with any other it is not.
-   * It is never sent twice. Without a connection it waits 10 s for one.
+   * It is never sent twice. Without a connection it waits 10 s for one. What the bridge could not take is refused at
+   * once: a lone surrogate (`bad_message`), more than 64,000 bytes in JSON (`payload_too_large`); and a name of a
+   * channel with a lone surrogate or of more than 63 characters (`bad_channel`).
    */
   publish(channel: string, payload: unknown): Promise<void>;
   /** The end: nothing is called any more, and nothing is tried again. */

@@ -1,15 +1,14 @@
 /**
  * A client of alle: PostgreSQL's notifications, in pages and in Node.
  *
- * Keeps one connection, comes back by itself, and resumes each channel at its position. No loss is
- * silent: what was missed is delivered in order, or `onGap` is called. `alle.d.ts` has the types,
- * and what each call promises.
+ * Keeps one connection, comes back by itself, and resumes each channel at its position. What was
+ * missed is delivered in order, or `onGap` is called. `alle.d.ts` has what each call promises.
  */
 
 /** In milliseconds: how long something is waited for. */
 const SILENCE = 20_000, PONG = 10_000, CONNECT = 20_000, STABLE = 5_000, PUBLISH = 10_000;
 const BACKOFF_MIN = 500, BACKOFF_MAX = 30_000, RESTART = 2_000;
-const WAITING_MAX = 1_000;
+const WAITING_MAX = 1_000, PAYLOAD_MAX = 64_000; // In JSON: at most six bytes for one of 7,999.
 /** Close codes after which the same would only happen again. */
 const FINAL_CODES = [1002, 1003, 1007, 1009, 4003];
 /** Refusals of a channel that asking again does not change. */
@@ -27,9 +26,20 @@ const jitter = (attempt) => Math.random() * Math.min(BACKOFF_MAX, BACKOFF_MIN * 
 
 const onGap = (gap) => console.warn(`alle: '${gap.channel}' may miss notifications`, gap);
 const onError = (error) => console.error(`alle: ${error.message}`, error);
-const closed = () => new AlleError("closed", "the client is closed");
+const fault = (code, message, channel) => new AlleError(code, message, { channel });
+const closed = () => fault("closed", "the client is closed");
 const isSame = (one, other) => one.epoch === other.epoch && one.seq === other.seq;
 const positionOf = ({ epoch, seq }) => ({ epoch, seq });
+
+/** Why something is not sent: what the bridge could not read, or would end the connection for. */
+function faultOf(channel, payload = "") {
+  const isBroken = (text) => /\p{Surrogate}/u.test(text); // Half a character.
+  const isName = !isBroken(channel) && !(channel?.length > 63);
+  if (!isName) return fault("bad_channel", "too long, or with a lone surrogate", channel);
+  if (isBroken(payload)) return fault("bad_message", "the payload has a lone surrogate", channel);
+  if (new TextEncoder().encode(JSON.stringify(payload)).length <= PAYLOAD_MAX) return null;
+  return Object.assign(fault("payload_too_large", "payload too large", channel), { limit: 7_999 });
+}
 
 /** A program's function: its fault is the program's, and reported as such, but never ours. */
 function call(callback, ...values) {
@@ -43,8 +53,7 @@ class Client {
   #channels = new Map();
   /** id -> { channel, since } of a subscribe, { ticket } of a publish, { isRenewal } of an auth. */
   #requests = new Map(); #lastId = 0;
-  /** Publishes that were not sent yet. */
-  #waiting = new Set();
+  #waiting = new Set(); // Publishes that were not sent yet.
   /** The attempt that runs: what an earlier one still reports is nobody's concern. */
   #attempt = null; #socket = null; #isReady = false; #readyAt = 0;
   #failures = 0; #isRefused = false;
@@ -68,7 +77,8 @@ class Client {
 
   subscribe(name, onMessage, callbacks) {
     let channel = this.#channels.get(name);
-    const isNew = !channel;
+    const wrong = faultOf(name);
+    const isNew = !channel && !wrong;
     channel ??= { name, listeners: new Set(), position: null, isLive: false, attempt: 0 };
     const listener = { onMessage, onGap, onError, ...callbacks, isConfirmed: false };
     channel.listeners.add(listener);
@@ -78,7 +88,7 @@ class Client {
     }
     // Not before the program has what this returns.
     queueMicrotask(() => {
-      if (this.#status === "closed") this.#tell(channel, "onError", closed());
+      if (this.#status === "closed" || wrong) this.#tell(channel, "onError", wrong ?? closed());
       else if (channel.isLive) this.#confirm(channel, listener, channel.position);
     });
     return {
@@ -98,16 +108,14 @@ class Client {
     const text = typeof payload === "string" ? payload : JSON.stringify(payload);
     return new Promise((resolve, reject) => {
       const ticket = { message: { type: "notify", channel, payload: text }, resolve, reject };
+      const wrong = faultOf(channel, text) ?? (this.#status === "closed" ? closed() : null);
+      if (wrong) return reject(wrong);
       if (this.#isReady) return this.#request(ticket.message, { ticket });
-      if (this.#status === "closed") return reject(closed());
-      const refuse = (why) =>
-        reject(new AlleError("not_connected", `not sent: ${why}`, { channel }));
+      const refuse = (why) => reject(fault("not_connected", `not sent: ${why}`, channel));
       if (this.#waiting.size >= WAITING_MAX) return refuse("too many publishes wait");
       this.#waiting.add(ticket);
-      ticket.timer = setTimeout(() => {
-        this.#waiting.delete(ticket);
-        refuse("there is no connection");
-      }, PUBLISH);
+      const giveUp = () => this.#waiting.delete(ticket) && refuse("there is no connection");
+      ticket.timer = setTimeout(giveUp, PUBLISH);
     });
   }
 
@@ -154,9 +162,7 @@ class Client {
 
   /** Ends the connection without a further word of it. */
   #disconnect(code) {
-    this.#attempt = null;
-    this.#isReady = false;
-    this.#postgres = "unknown";
+    [this.#attempt, this.#isReady, this.#postgres] = [null, false, "unknown"];
     clearTimeout(this.#timer);
     this.#socket?.close(code);
     this.#socket = null;
@@ -165,17 +171,14 @@ class Client {
       clearTimeout(channel.timer);
     }
     const lost = "the connection was lost before the answer: it may be committed, or not";
-    for (const { ticket } of this.#requests.values()) {
-      ticket?.reject(new AlleError("unknown_outcome", lost, { channel: ticket.message.channel }));
-    }
+    const fail = (it) => it.reject(fault("unknown_outcome", lost, it.message.channel));
+    for (const { ticket } of this.#requests.values()) if (ticket) fail(ticket);
     this.#requests.clear();
   }
 
   #lose(code, reason) {
-    if (this.#isReady && Date.now() - this.#readyAt >= STABLE) {
-      this.#failures = 0;
-      this.#isRefused = false;
-    }
+    const isStable = this.#isReady && Date.now() - this.#readyAt >= STABLE;
+    if (isStable) [this.#failures, this.#isRefused] = [0, false];
     const isToken = code === 4001;
     const isFinal = isToken ? typeof this.#token !== "function" : FINAL_CODES.includes(code);
     this.#disconnect(isFinal ? 4001 : 4000);
@@ -240,8 +243,7 @@ class Client {
   }
 
   #ping(tries) {
-    const heard = this.#heard;
-    const due = Date.now() + 2 * PONG;
+    const heard = this.#heard, due = Date.now() + 2 * PONG;
     this.#send({ type: "ping" });
     this.#setTimer(PONG, () => {
       if (heard !== this.#heard) this.#listen();
@@ -308,9 +310,7 @@ class Client {
     },
     subscribed: (message, asked, channel) => {
       if (!asked) return;
-      channel.isLive = true;
-      channel.attempt = 0;
-      channel.position = positionOf(message);
+      Object.assign(channel, { isLive: true, attempt: 0, position: positionOf(message) });
       for (const it of [...channel.listeners]) this.#confirm(channel, it, message, asked.since);
     },
     gap: ({ epoch, seq, reason }, _, channel) => {

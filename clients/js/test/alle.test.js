@@ -244,6 +244,50 @@ test("a publish is committed, refused with its code, or of unknown outcome; and 
   assert.deepEqual(world.said(), []);
 });
 
+test("what the bridge could not read, or would end the connection for, is refused here and never sent", async () => {
+  const half = "😀".slice(0, 1);
+  const refusals = async () => {
+    const faults = [];
+    for (const [channel, payload] of [
+      ["orders", half], ["orders", "a" + half + "b"], ["orders", "x".repeat(64_000)], ["orders", "€".repeat(22_000)],
+      ["orders", Array(40_000).fill(7)], [half, "a"], ["x".repeat(64), "a"], ["x".repeat(70_000), "a"],
+    ]) {
+      const error = await alle.publish(channel, payload).then(() => null, (error) => error);
+      assert.ok(error instanceof AlleError && error.channel === channel);
+      faults.push(error.limit ? `${error.code} ${error.limit}` : error.code);
+    }
+    return faults;
+  };
+  const tooLarge = "payload_too_large 7999";
+  const expected = [
+    "bad_message", "bad_message", tooLarge, tooLarge, tooLarge, "bad_channel", "bad_channel", "bad_channel",
+  ];
+  start();
+  assert.deepEqual(await refusals(), expected);
+  world.open();
+  assert.deepEqual(await refusals(), expected);
+  for (const channel of [half, "x".repeat(64)]) listen(channel);
+  assert.deepEqual(took(), [], "not before the program has the subscription");
+  await world.settle();
+  assert.deepEqual(took(), ["error bad_channel", "error bad_channel"]);
+  await comeBack();
+  assert.deepEqual(world.said(), []);
+  assert.equal(alle.status, "open");
+});
+
+test("what the bridge can read is its own to judge", () => {
+  connected();
+  for (const payload of ["😀", "\u0001".repeat(7_999), "x".repeat(63_998), { half: "\ud83d" }]) {
+    const text = typeof payload === "string" ? payload : '{"half":"\\ud83d"}';
+    outcome(alle.publish("€".repeat(63), payload));
+    const message = world.theOne();
+    assert.equal(message.payload, text);
+    assert.ok(Buffer.byteLength(JSON.stringify(message)) <= 65_536);
+  }
+  listen("x".repeat(63));
+  assert.equal(world.theOne().type, "subscribe");
+});
+
 async function comeBackWith(promise, expected) {
   await comeBack();
   assert.equal(await promise, expected);
