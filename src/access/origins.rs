@@ -150,7 +150,9 @@ impl fmt::Display for Refusal {
 /// lone name or a pattern would be allowed and never come.
 pub fn is_origin(text: &str) -> bool {
     match text.split_once("://") {
-        Some((scheme, host)) => !scheme.is_empty() && !host.contains(['/', '?', '#', '@', '*']),
+        Some((scheme, host)) => {
+            !scheme.is_empty() && !host.contains(['/', '?', '#', '@', '*', ','])
+        }
         None => text == "*" || text == "null",
     }
 }

@@ -262,7 +262,7 @@ impl<'a> Meaning<'a> {
             CommandName::Listen => Ok(Command::Listen(ListenOptions {
                 ws_url: settings.ws_url,
                 token: settings.token,
-                channels: settings::channels(operands).map_err(|reason| self.wrong(reason))?,
+                channels: listed(operands).map_err(|reason| self.wrong(reason))?,
                 json: settings.json,
                 reconnect: settings.reconnect,
                 quiet: settings.quiet,
@@ -400,6 +400,12 @@ fn apply(flag: &Flag, given: &Given, settings: &mut Settings) -> Result<(), Stri
             .apply(settings, &given.values)
             .map_err(|reason| given.origin.blamed(&reason)),
     }
+}
+
+/// The channels of comma separated operands.
+fn listed(operands: &[String]) -> Result<Vec<String>, String> {
+    let names: Vec<_> = operands.iter().flat_map(|it| settings::split(it)).collect();
+    settings::channels(&names)
 }
 
 /// Whether a row has a value that can be shown and written into a file.

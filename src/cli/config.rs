@@ -53,9 +53,8 @@ fn toml(flag: &Flag, values: &[String]) -> String {
         Value::Request(_) => String::new(),
         Value::Switch(_) => matches!(last, "true" | "1").to_string(),
         Value::List(..) | Value::Files(_) => {
-            let items = values.iter().flat_map(|list| list.split(','));
-            let items = items.map(str::trim).filter(|item| !item.is_empty());
-            let items: Vec<_> = items.map(string).collect();
+            let items = values.iter().filter(|item| !item.is_empty());
+            let items: Vec<_> = items.map(|item| string(item)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Count(..) => last.to_owned(),

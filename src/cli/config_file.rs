@@ -33,7 +33,7 @@ pub(crate) struct ConfigFile {
 /// The value of one key.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// As if each had been typed behind the option.
+    /// As if each had been typed behind the option; of a list, its items.
     pub(crate) values: Vec<String>,
     /// Where it stands.
     pub(crate) place: Place,
@@ -155,11 +155,10 @@ fn typed(flag: &Flag, value: &DeValue<'_>, directory: &Path) -> Option<Vec<Strin
         Value::Text(..) | Value::Secret(..) | Value::Filter(_) => text(value),
         Value::File(_) => text(value).map(|path| inside(directory, &path)),
         Value::Files(_) => {
-            let lists = list(value)?;
-            let paths = lists.iter().flat_map(|list| list.split(',').map(str::trim));
-            return Some(paths.map(|path| inside(directory, path)).collect());
+            let paths = list(flag, value)?;
+            return Some(paths.iter().map(|path| inside(directory, path)).collect());
         }
-        Value::List(..) => return list(value),
+        Value::List(..) => return list(flag, value),
         Value::Count(..) => whole(value),
         Value::Bytes(..) | Value::Span(..) | Value::CountOrAuto(_) => {
             whole(value).or_else(|| text(value))
@@ -189,10 +188,11 @@ fn whole(value: &DeValue<'_>) -> Option<String> {
         .map(|it| it.to_string())
 }
 
-/// Strings, or one; none at all is as the empty one.
-fn list(value: &DeValue<'_>) -> Option<Vec<String>> {
+/// Strings, each of them one item, or one as it would have been typed; none at all is as the empty
+/// one.
+fn list(flag: &Flag, value: &DeValue<'_>) -> Option<Vec<String>> {
     let Some(items) = value.as_array() else {
-        return text(value).map(|it| vec![it]);
+        return text(value).map(|it| flag.items(it));
     };
     let items: Option<Vec<String>> = items.iter().map(|item| text(item.get_ref())).collect();
     items.map(|items| match items.is_empty() {

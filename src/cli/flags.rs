@@ -217,8 +217,8 @@ pub(crate) static FLAGS: &[Flag] = &[
     proxies::PROXY_PROTOCOL,
     Flag {
         long: "allow-subscribe",
-        value: Value::List("GLOBS", |it, lists| {
-            it.bridge.permissions.subscribe = settings::globs(lists);
+        value: Value::List("GLOBS", |it, patterns| {
+            it.bridge.permissions.subscribe = settings::globs(patterns);
             Ok(())
         }),
         default: Default::Described("all channels"),
@@ -229,8 +229,8 @@ pub(crate) static FLAGS: &[Flag] = &[
     },
     Flag {
         long: "allow-publish",
-        value: Value::List("GLOBS", |it, lists| {
-            it.bridge.permissions.publish = settings::globs(lists);
+        value: Value::List("GLOBS", |it, patterns| {
+            it.bridge.permissions.publish = settings::globs(patterns);
             Ok(())
         }),
         default: Default::Described("all channels"),

@@ -102,15 +102,12 @@ impl Settings {
     pub(super) fn set_log_filter(&mut self, directives: &str) -> Result<(), String> {
         // `Targets` takes a word it does not know for the name of a target: `-l verbose` would
         // silence everything without a word, and so would nothing.
-        let listed = split(&[directives.to_owned()]);
-        let nothing = listed.is_empty().then(String::new);
-        let misspelt = nothing.or_else(|| {
-            listed.into_iter().find(|directive| {
-                !directive.contains('=')
+        let misspelt = split(directives).into_iter().find(|directive| {
+            directive.is_empty()
+                || !directive.contains('=')
                     && directive.parse::<LevelFilter>().is_err()
                     && directive != "alle"
                     && !directive.starts_with("alle::")
-            })
         });
         match (misspelt, directives.parse()) {
             (None, Ok(filter)) => self.log_filter = filter,
@@ -167,42 +164,38 @@ impl Settings {
         self.is_with_parent.then(|| fault.to_owned())
     }
 
-    pub(super) fn set_channels(&mut self, lists: &[String]) -> Result<(), String> {
-        self.bridge.channels = channels(lists)?;
+    pub(super) fn set_channels(&mut self, names: &[String]) -> Result<(), String> {
+        self.bridge.channels = channels(names)?;
         Ok(())
     }
 
     /// Never an empty list: with a token file it would narrow nothing, as none does.
-    pub(super) fn set_allow_origins(&mut self, lists: &[String]) -> Result<(), String> {
-        let empty = lists.iter().find(|list| is_empty(list));
-        let origins = split(lists);
-        if let Some(wrong) = empty.or_else(|| origins.iter().find(|it| !is_origin(it))) {
+    pub(super) fn set_allow_origins(&mut self, origins: &[String]) -> Result<(), String> {
+        if let Some(wrong) = origins.iter().find(|it| !is_origin(it)) {
             return Err(format!(
                 "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not \
                  '{wrong}'"
             ));
         }
-        self.bridge.allow_origins = origins;
+        self.bridge.allow_origins = origins.to_owned();
         Ok(())
     }
 
     /// Never an empty list: it would not be the rule that was meant.
-    pub(super) fn set_jwt_audiences(&mut self, lists: &[String]) -> Result<(), String> {
-        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
-            return Err(format!("--jwt-audience takes a name, not '{empty}'"));
+    pub(super) fn set_jwt_audiences(&mut self, names: &[String]) -> Result<(), String> {
+        if let Some(blank) = names.iter().find(|name| name.trim().is_empty()) {
+            return Err(format!("--jwt-audience takes a name, not '{blank}'"));
         }
-        self.bridge.jwt.rules.audiences = split(lists);
+        self.bridge.jwt.rules.audiences = names.to_owned();
         Ok(())
     }
 
     /// Never an empty list: it would not be the rule that was meant.
-    pub(super) fn set_trusted_proxies(&mut self, lists: &[String]) -> Result<(), String> {
-        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
-            return Err(format!(
-                "--trusted-proxy takes addresses and networks, not '{empty}'"
-            ));
+    pub(super) fn set_trusted_proxies(&mut self, networks: &[String]) -> Result<(), String> {
+        if networks.iter().any(String::is_empty) {
+            return Err("--trusted-proxy takes addresses and networks, not ''".to_owned());
         }
-        let networks = split(lists).into_iter().map(|it| it.parse());
+        let networks = networks.iter().map(|it| it.parse());
         let networks: Result<_, CidrError> = networks.collect();
         self.bridge.proxies.networks =
             networks.map_err(|error| format!("--trusted-proxy: {error}"))?;
@@ -223,13 +216,14 @@ impl Settings {
     }
 
     /// Never an empty list: whoever names the hosts does not mean that there is no rule.
-    pub(super) fn set_allow_hosts(&mut self, lists: &[String]) -> Result<(), String> {
-        if let Some(empty) = lists.iter().find(|list| is_empty(list)) {
+    pub(super) fn set_allow_hosts(&mut self, hosts: &[String]) -> Result<(), String> {
+        let is_host = |it: &String| !it.is_empty() && !it.contains([',', ' ']);
+        if let Some(wrong) = hosts.iter().find(|it| !is_host(it)) {
             return Err(format!(
-                "--allow-host takes HOST or HOST:PORT, not '{empty}'"
+                "--allow-host takes HOST or HOST:PORT, not '{wrong}'"
             ));
         }
-        self.bridge.allow_hosts = split(lists);
+        self.bridge.allow_hosts = hosts.to_owned();
         Ok(())
     }
 
@@ -260,38 +254,38 @@ impl Settings {
     }
 }
 
-/// The patterns in `lists`; where they are empty, no channel matches.
-pub(super) fn globs(lists: &[String]) -> Globs {
-    Globs::parse(&lists.join(","))
+/// These patterns; where all are empty, no channel matches.
+pub(super) fn globs(patterns: &[String]) -> Globs {
+    Globs::of(patterns.iter().map(String::as_str))
 }
 
-/// The channels named in comma separated `lists`, each once, in order.
-pub(crate) fn channels(lists: &[String]) -> Result<Vec<String>, String> {
-    if lists.iter().any(|list| list.trim().is_empty()) {
+/// The channels of these names, each once, in order.
+pub(crate) fn channels(names: &[String]) -> Result<Vec<String>, String> {
+    if names.iter().any(String::is_empty) {
         return Err("channel name is empty".to_owned());
     }
     let mut channels = Vec::new();
-    for name in split(lists) {
-        let channel = Channel::new(&name).map_err(|error| format!("channel '{name}': {error}"))?;
+    for name in names {
+        let channel = Channel::new(name).map_err(|error| format!("channel '{name}': {error}"))?;
         if !channels.iter().any(|known| known == channel.as_str()) {
-            channels.push(name);
+            channels.push(name.clone());
         }
     }
     Ok(channels)
 }
 
-/// The items of comma separated `lists`, without the space around them and without empty ones.
-fn split(lists: &[String]) -> Vec<String> {
-    let items = lists.iter().flat_map(|list| list.split(',')).map(str::trim);
-    items
-        .filter(|item| !item.is_empty())
+/// The items of a comma separated list, without the space around them and without empty ones; a
+/// single empty one where there is no other.
+pub(crate) fn split(list: &str) -> Vec<String> {
+    let items = list.split(',').map(str::trim);
+    let mut items: Vec<_> = items
+        .filter(|it| !it.is_empty())
         .map(str::to_owned)
-        .collect()
-}
-
-/// Whether there is no item in it.
-fn is_empty(list: &str) -> bool {
-    list.split(',').all(|item| item.trim().is_empty())
+        .collect();
+    if items.is_empty() {
+        items.push(String::new());
+    }
+    items
 }
 
 /// PostgreSQL wakes each of them for each notification.

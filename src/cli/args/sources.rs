@@ -127,18 +127,18 @@ impl<'a> Sources<'a> {
         Ok(Some(given))
     }
 
-    /// The values as they stand, `@FILE` not yet followed.
+    /// The values as they stand, lists as their items, `@FILE` not yet followed.
     pub(super) fn found(&self, flag: &Flag) -> Result<Option<Given>, String> {
         let typed = self.typed.values(flag, self.command);
         if !typed.is_empty() {
             return Ok(Some(Given {
-                values: typed,
+                values: typed.into_iter().flat_map(|it| flag.items(it)).collect(),
                 origin: Origin::CommandLine,
             }));
         }
         if let Some((name, value)) = self.variable(flag)? {
             return Ok(Some(Given {
-                values: vec![value],
+                values: flag.items(value),
                 origin: Origin::Variable(name),
             }));
         }
@@ -150,7 +150,7 @@ impl<'a> Sources<'a> {
         }
         Ok(match flag.default {
             Default::Typed(value) => Some(Given {
-                values: vec![value.to_owned()],
+                values: flag.items(value.to_owned()),
                 origin: Origin::Default,
             }),
             Default::None | Default::Described(_) => None,

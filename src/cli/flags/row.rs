@@ -6,7 +6,10 @@
 use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use super::units::{self, UnitError};
-use crate::cli::{command::CommandName, settings::Settings};
+use crate::cli::{
+    command::CommandName,
+    settings::{self, Settings},
+};
 
 /// One row of [`FLAGS`](super::FLAGS). Two rows may have one spelling, if no command has both.
 pub(crate) struct Flag {
@@ -44,7 +47,8 @@ pub(crate) enum Value {
     /// Paths of files, comma separated, from all the times it was typed; none of them empty, as with
     /// one file.
     Files(fn(&mut Settings, Vec<PathBuf>)),
-    /// Comma separated items, named so, from all the times it was typed.
+    /// Items, named so, from all the times it was typed, where commas separate them; in a file's
+    /// array an item may have a comma. An empty one stands for a list without any.
     List(
         &'static str,
         fn(&mut Settings, &[String]) -> Result<(), String>,
@@ -126,7 +130,26 @@ impl Flag {
         }
     }
 
-    /// Gives `values` (as often as it was typed, and at least once) their effect.
+    /// The items of a value as it was typed: several where it is a list, and never none.
+    pub(crate) fn items(&self, typed: String) -> Vec<String> {
+        match self.value {
+            Value::List(..) => settings::split(&typed),
+            Value::Files(_) => typed.split(',').map(|it| it.trim().to_owned()).collect(),
+            Value::Request(_)
+            | Value::Switch(_)
+            | Value::Text(..)
+            | Value::Secret(..)
+            | Value::Filter(_)
+            | Value::File(_)
+            | Value::Count(..)
+            | Value::CountOrAuto(_)
+            | Value::Bytes(..)
+            | Value::Span(..) => vec![typed],
+        }
+    }
+
+    /// Gives `values` (as often as it was typed, at least once, and lists as their
+    /// [items](Self::items)) their effect.
     pub(crate) fn apply(&self, settings: &mut Settings, values: &[String]) -> Result<(), String> {
         let last = values.last().map_or("", String::as_str);
         let long = self.long;
@@ -150,12 +173,10 @@ impl Flag {
                 Ok(())
             }
             Value::Files(set) => {
-                let paths = values.iter().flat_map(|list| list.split(','));
-                let paths: Vec<_> = paths.map(|path| PathBuf::from(path.trim())).collect();
-                if paths.iter().any(|path| path.as_os_str().is_empty()) {
+                if values.iter().any(String::is_empty) {
                     return Err(format!("--{long} takes paths of files, none of them ''"));
                 }
-                set(settings, paths);
+                set(settings, values.iter().map(PathBuf::from).collect());
                 Ok(())
             }
             Value::Count(min, set) => units::count(last)

@@ -154,6 +154,69 @@ fn what_is_wrong_in_a_file_is_said_with_its_line_and_column() {
     }
 }
 
+/// A comma separates what is typed, and what is one string in a file.
+#[test]
+fn an_element_of_an_array_is_one_item_whatever_is_in_it() {
+    let bridge = |toml: &str| {
+        let (directory, path) = written(toml);
+        (serve(&format!("--config {path}"), &[]), directory)
+    };
+    let (config, _) = bridge("channels = ['p,q', ' r ', 's']");
+    assert_eq!(config.channels, ["p,q", " r ", "s"]);
+    let (config, _) = bridge("channels = 'p, q,'");
+    assert_eq!(config.channels, ["p", "q"]);
+    for key in ["allow-subscribe", "allow-publish"] {
+        let (config, _) = bridge(&format!("{key} = ['a,b', 'c,*', '']"));
+        let rule = match key {
+            "allow-publish" => config.permissions.publish,
+            _ => config.permissions.subscribe,
+        };
+        let allowed = ["a,b", "c,d", "a", "b", "c", ",", ""].map(|it| rule.matches(it));
+        assert_eq!(allowed, [true, true, false, false, false, false, false]);
+    }
+    let (config, _) = bridge("jwt-key-file = 'k'\njwt-audience = ['x,y', 'z']");
+    assert_eq!(config.jwt.rules.audiences, ["x,y", "z"]);
+    let (config, directory) = bridge("tls-cert = ['a,b']\ntls-key = 'c, d'");
+    let paths =
+        |names: &[&str]| -> Vec<_> { names.iter().map(|it| directory.path().join(it)).collect() };
+    assert_eq!(config.tls.certificates, paths(&["a,b"]));
+    assert_eq!(config.tls.keys, paths(&["c", "d"]));
+    for (toml, expected) in [
+        (
+            "allow-host = ['a,b']",
+            "1:14: --allow-host takes HOST or HOST:PORT, not 'a,b'",
+        ),
+        (
+            "allow-origin = ['https://a,b']",
+            "1:16: --allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not \
+             'https://a,b'",
+        ),
+        (
+            "trusted-proxy = ['::1,::2']",
+            "1:17: --trusted-proxy: '::1,::2' ",
+        ),
+        ("channels = ['']", "1:12: channel name is empty"),
+        (
+            "tls-cert = ['a', '']",
+            "1:12: --tls-cert takes paths of files, none of them ''",
+        ),
+    ] {
+        let (_directory, path) = written(toml);
+        let reason = parse_words(&format!("--config {path}"), &[]).unwrap_err();
+        assert!(
+            reason.starts_with(&format!("{path}:{expected}")),
+            "{reason}"
+        );
+    }
+    // What `alle config` prints is the same again.
+    let (_directory, path) = written("channels = ['p,q']");
+    let Ok(Command::Config(shown)) = parse_words(&format!("config --config {path}"), &[]) else {
+        panic!("not config");
+    };
+    let channels = shown.iter().find(|it| it.flag.long == "channels").unwrap();
+    assert_eq!(channels.given.as_ref().unwrap().values, ["p,q"]);
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
     assert_wrong(

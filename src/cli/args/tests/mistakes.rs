@@ -114,7 +114,7 @@ fn a_value_that_cannot_be_meant_is_shown_in_the_sentence() {
         ),
         (
             "serve --allow-origin http://a --allow-origin ,",
-            "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not ','",
+            "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not ''",
         ),
         (
             &format!("listen {long}"),
