@@ -107,13 +107,13 @@ impl Account {
 
     /// Why it ends, once all answers are there and one of them was no success.
     pub(super) fn failure(&self) -> Failure {
-        let mut refused = None;
+        let mut refused: Option<(u64, &str)> = None;
         let mut unknown: Option<(&str, Vec<u64>)> = None;
         for (number, fate) in &self.open {
             match fate {
                 Fate::Awaited(_) => {}
                 Fate::Refused(message) => {
-                    refused.get_or_insert_with(|| format!("line {number}: {message}"));
+                    refused.get_or_insert((*number, message));
                 }
                 Fate::Unknown(message) => {
                     let (_, numbers) = unknown.get_or_insert_with(|| (message, Vec::new()));
@@ -121,23 +121,36 @@ impl Account {
                 }
             }
         }
+        let mut said = Vec::new();
+        if let Some((number, message)) = refused {
+            said.push((number, format!("line {number}: {message}")));
+        }
         let count = unknown.as_ref().map_or(0, |(_, numbers)| numbers.len());
+        let is_unknown = count > 0;
+        if let Some((message, numbers)) = unknown {
+            let (they, them) = match count {
+                1 => ("it", "it"),
+                _ => ("they", "them"),
+            };
+            let first = numbers.first().copied().unwrap_or_default();
+            let lines = runs(numbers);
+            said.push((
+                first,
+                format!(
+                    "{lines}: {message}; {they} may have been committed: do not repeat {them} blindly"
+                ),
+            ));
+        }
+        said.sort_unstable();
         let named = count + usize::from(refused.is_some());
         let around = self.around(if named == 1 { "it" } else { "them" });
-        let Some((message, numbers)) = unknown else {
-            let refused = refused.unwrap_or_else(|| "no line was refused".to_owned());
-            return Failure::Run(format!("{refused} ({around})"));
-        };
-        let refused = refused.map(|it| format!("{it}; ")).unwrap_or_default();
-        let (they, them) = match count {
-            1 => ("it", "it"),
-            _ => ("they", "them"),
-        };
-        let lines = runs(numbers);
-        Failure::Unknown(format!(
-            "{refused}{lines}: {message}; {they} may have been committed: do not repeat {them} blindly \
-             ({around})"
-        ))
+        let said: Vec<_> = said.into_iter().map(|(_, words)| words).collect();
+        let reason = format!("{} ({around})", said.join("; "));
+        if is_unknown {
+            Failure::Unknown(reason)
+        } else {
+            Failure::Run(reason)
+        }
     }
 
     /// What was sent before the lines that have failed, and behind the first of `them`.
@@ -284,6 +297,20 @@ mod tests {
                         blindly (the line before them was sent, already on their way behind line 2, \
                         and sent, were line 3)";
         assert_eq!(text(account.lost("gone")), (3, expected.to_owned()));
+    }
+
+    #[test]
+    fn what_was_refused_behind_lines_of_unknown_outcome_is_told_behind_them() {
+        let mut account = after(1, 4);
+        for number in 2..=3 {
+            account.answer(number, Answer::Unknown("lost".to_owned()));
+        }
+        for number in 4..=5 {
+            account.answer(number, Answer::Refused("down".to_owned()));
+        }
+        let expected = "lines 2 to 3: lost; they may have been committed: do not repeat them blindly; \
+                        line 4: down (the line before them was sent, none behind them was)";
+        assert_eq!(text(account.failure()), (3, expected.to_owned()));
     }
 
     #[test]
