@@ -147,6 +147,18 @@ impl Raw {
         }
     }
 
+    /// The next frame that is no ping; pings are answered.
+    #[track_caller]
+    pub fn frame_but_pings(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let (first, payload) = self.frame();
+            if first != PING {
+                return (first, payload);
+            }
+            self.send(PONG, &payload);
+        }
+    }
+
     /// The next frames as they arrive: many are cheaper to compare than to parse.
     #[track_caller]
     pub fn frames(&mut self, count: usize) -> Vec<u8> {

@@ -146,8 +146,10 @@ fn a_slow_consumer_gets_a_prefix_of_what_was_published_and_then_the_close() {
 fn a_client_that_reads_slowly_but_steadily_is_not_closed() {
     let (bridge, database) = bridge_and_database();
     let mut slow = deaf_client(&bridge, &["flood"]);
-    let mut seqs = 1..=1_500;
-    for _ in 0..15 {
+    // Within the 30 s after which the kernel ends a connection on loopback that never had room for
+    // all that it was to take.
+    let mut seqs = 1..=800;
+    for _ in 0..8 {
         flood(&bridge, &database, "flood", 100);
         for seq in seqs.by_ref().take(5) {
             assert_eq!(slow.expect_type("notification")["seq"], seq);
@@ -185,7 +187,7 @@ fn a_client_that_keeps_reading_survives_a_burst_of_10_000_that_fills_its_queue()
         )
     });
     for n in 1..=10_000 {
-        let (first, payload) = client.frame();
+        let (first, payload) = client.frame_but_pings();
         assert_eq!(first, TEXT, "{n}: {}", String::from_utf8_lossy(&payload));
     }
     publisher.join().unwrap();
@@ -205,7 +207,7 @@ fn forty_clients_that_keep_reading_survive_a_burst_of_10_000() {
         for client in &mut clients {
             scope.spawn(|| {
                 for n in 1..=10_000 {
-                    let (first, payload) = client.frame();
+                    let (first, payload) = client.frame_but_pings();
                     assert_eq!(first, TEXT, "{n}: {}", String::from_utf8_lossy(&payload));
                 }
             });
