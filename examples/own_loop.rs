@@ -204,6 +204,8 @@ impl Shell {
                     }
                 }
                 Action::Resume(client) => self.readable.push_back(client),
+                // One has TCP_USER_TIMEOUT for that, where it is worth the call.
+                Action::Watch(_) => {}
                 Action::Request(request) => {
                     if let Incoming::Notify(channel, payload) = request.incoming {
                         let payload = payload.as_str().to_owned();

@@ -366,6 +366,7 @@ impl Reactor {
             match action {
                 Action::Disconnect(client, how) => self.clients.disconnect(client, how),
                 Action::Resume(client) => self.clients.resume(client, &self.hub),
+                Action::Watch(client) => self.clients.watch(client, &self.hub),
                 Action::Backend(order) => {
                     if let Some(backend) = self.hub.backend() {
                         let registry = self.poll.registry();

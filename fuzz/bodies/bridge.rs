@@ -354,7 +354,7 @@ impl Run {
                     backend.handle_left(role);
                 }
                 // What it would cancel ended with its connection.
-                Action::Backend(Order::Cancel(_)) => {}
+                Action::Backend(Order::Cancel(_)) | Action::Watch(_) => {}
                 Action::Backend(Order::Disconnect(role)) => self.links[role.index()] = Link::None,
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
                 Action::Ask(..) | Action::Tell(_) | Action::Published(..) => {

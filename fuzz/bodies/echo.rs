@@ -81,6 +81,7 @@ fn carry_out(hub: &mut Hub) {
             Action::Message(client, message) => hub.handle_reply(client, &message),
             Action::Resume(client) => hub.handle_client_input(client, &mut []),
             Action::Disconnect(..)
+            | Action::Watch(_)
             | Action::Backend(_)
             | Action::Request(_)
             | Action::Ask(..)

@@ -14,6 +14,9 @@ pub enum Action {
     Disconnect(ClientId, Disconnect),
     /// Read the client again: its [pause](super::Hub::is_paused) is over.
     Resume(ClientId),
+    /// The client only reads from now on: let its socket go where its machine acknowledges nothing for
+    /// long.
+    Watch(ClientId),
     /// Carry out what the backend orders.
     Backend(Order),
     /// Hand this to the program that feeds the bridge.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{
-    Disconnect, Hub,
+    Action, Disconnect, Hub,
     answer::{Answer, append_retry, append_stream_head},
     authorization::TOO_MANY_OF_IDENTITY,
     beginning::{Located, locate},
@@ -173,6 +173,7 @@ impl Hub {
         self.metrics.http_responses.add(Status::Ok.code());
         self.metrics.streams_begun += 1;
         self.enter(slot, token, Transport::EventStream);
+        self.actions.push_back(Action::Watch(self.clients.id(slot)));
         let retry = self.retries.after_cut();
         let lane = Transport::EventStream.lane();
         self.delivery
@@ -186,12 +187,8 @@ impl Hub {
         self.openings.begin(slot, resumption, is_told_down);
         for channel in channels {
             self.work.spend(1);
-            let request = Subscribe {
-                id: None,
-                since: None,
-            };
             let name = channel.clone();
-            let wanted = self.want(slot, channel, request);
+            let wanted = self.want(slot, channel, Subscribe::default());
             match (wanted, self.channels.find(name.as_str())) {
                 (Ok(listened), Some(key)) => {
                     self.openings.note_wanted(slot, key, listened.is_some());

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A subscribe that is to be answered.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Subscribe {
     pub(super) id: Option<RequestId>,
     pub(super) since: Option<Since>,

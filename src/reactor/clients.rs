@@ -242,6 +242,14 @@ impl ClientSockets {
         }
     }
 
+    /// The client never sends anything again.
+    pub(super) fn watch(&self, client: ClientId, hub: &Hub) {
+        let socket = self.sockets[client.slot as usize].as_ref();
+        if let Some(socket) = socket.filter(|_| hub.is_current(client)) {
+            socket::give_up_unacknowledged(socket);
+        }
+    }
+
     fn lose(&mut self, client: ClientId, hub: &mut Hub) {
         if self.tls.is_some() {
             self.finish_tls(client.slot as usize);

@@ -51,13 +51,21 @@ pub(super) fn adopt(socket: Socket) -> io::Result<TcpListener> {
     // A reader that stalls pins a few kilobytes of kernel memory instead of megabytes.
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT_BYTES)?;
-    // A reader of events never answers: that its machine is gone shows only in bytes that nobody
-    // acknowledges, and the kernel would wait a quarter of an hour for that.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))?;
     // mio and std ask for 128: in a storm of handshakes, SYNs then wait a second.
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// A peer that never sends anything is seen to be gone by bytes alone that nobody acknowledges, and the
+/// kernel would wait a quarter of an hour for that. A peer with little room, which takes a little at a
+/// time, is gone for it as well (Linux counts from when it last had room for all that was to be sent): it
+/// is for those only that cannot be asked.
+pub(super) fn give_up_unacknowledged(stream: &TcpStream) {
+    // An error means that the connection has ended.
+    #[cfg(target_os = "linux")]
+    let _set = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// Reads so many bytes, 0 at the end; `None` if there are none yet.
@@ -262,8 +270,8 @@ impl Source for BackendSocket {
 /// Shorter than the time in which the next session may be found silent.
 #[cfg(target_os = "linux")]
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(15);
-/// For bytes of ours that a client does not acknowledge, or has no room for: longer than an outage
-/// that a network gets over. Each client is sent some every 25 s.
+/// For bytes of ours that a reader of events does not acknowledge: longer than an outage that a network
+/// gets over. Each reader is sent some every 25 s.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections the kernel completes before we accept them.
@@ -283,9 +291,12 @@ mod tests {
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         let socket = SockRef::from(&accepted);
-        let timeout = socket.tcp_user_timeout().unwrap();
-        assert_eq!(timeout, Some(UNACKNOWLEDGED_TIMEOUT));
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT_BYTES);
         assert!(socket.tcp_nodelay().unwrap());
+        // Whoever can be asked is not given up by the kernel.
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        give_up_unacknowledged(&accepted);
+        let timeout = socket.tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(UNACKNOWLEDGED_TIMEOUT));
     }
 }

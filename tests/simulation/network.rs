@@ -372,6 +372,7 @@ impl World {
                     self.hub.handle_backend();
                     self.look_at_writes();
                 }
+                Action::Watch(_) => {}
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
                 Action::Tell(event) => self.told.handle(event),
                 Action::Ask(..) | Action::Published(..) => panic!("there is no program"),

@@ -277,6 +277,7 @@ impl Bridge {
                     panic!("nobody is disconnected here: {client:?}")
                 }
                 Action::Resume(client) => self.hub.handle_client_input(client, &mut []),
+                Action::Watch(_) => {}
                 Action::Backend(_)
                 | Action::Request(_)
                 | Action::Message(..)

@@ -29,6 +29,9 @@ fn a_stream_begins_with_its_retry_and_what_it_is_subscribed_to() {
     }
     let events = reader.read(&mut world);
     assert!(matches!(&events[..], [event] if event.retry.unwrap() <= 3_000));
+    // A WebSocket can be asked.
+    world.client();
+    assert_eq!(world.program.watched, [reader.client]);
     world.postgres_answers_one();
     assert_eq!(reader.read(&mut world), [], "all begin at one moment");
     world.postgres_answers_all();

@@ -25,6 +25,8 @@ pub(in crate::hub::tests) struct Program {
     /// The questions of both kinds, in their order.
     pub(in crate::hub::tests) questions: Vec<QuestionId>,
     pub(in crate::hub::tests) told: Vec<LifecycleEvent>,
+    /// Those whose machine is watched for them.
+    pub(in crate::hub::tests) watched: Vec<ClientId>,
 }
 
 impl World {
@@ -153,6 +155,7 @@ impl World {
                         Question::Do(intent) => program.wanted.push((client, intent)),
                     }
                 }
+                Action::Watch(client) => self.program.watched.push(client),
                 Action::Tell(event) => self.program.told.push(event),
                 Action::Published(..) => panic!("there is no program"),
                 Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
