@@ -282,11 +282,11 @@ fn a_dropped_call_takes_nothing_back() {
         let (listener, notifications) = connect(10).await;
         listener.listen("a").await.unwrap();
         let mut half_way = pin!(listener.notify("a", "polled once"));
+        // It may have come to its end by then: on a busy machine PostgreSQL is as fast as that.
         let polled = poll_fn(|context| Poll::Ready(half_way.as_mut().poll(context))).await;
+        assert!(matches!(polled, Poll::Pending | Poll::Ready(Ok(()))));
         drop(listener.notify("a", "never polled"));
-        if polled.is_pending() {
-            assert_eq!(payload(notifications.recv().await), "polled once");
-        }
+        assert_eq!(payload(notifications.recv().await), "polled once");
         assert_eq!(payload(notifications.recv().await), "never polled");
     });
 }
