@@ -189,7 +189,7 @@ impl Raw {
     /// The code of the next frame, a close frame, after which the bridge disconnects.
     #[track_caller]
     pub fn close_code(&mut self) -> u16 {
-        let (first, payload) = self.frame();
+        let (first, payload) = self.frame_but_pings();
         assert_eq!(first, CLOSE, "{}", String::from_utf8_lossy(&payload));
         self.send(CLOSE, &payload[..2]);
         self.expect_end();

@@ -234,4 +234,4 @@ fn a_passed_file_that_is_no_tcp_socket_is_a_failure_in_words() {
     bridge.wait_for_log("socket passed by the service manager");
 }
 
-const CLIENTS: usize = 1_000;
+const CLIENTS: usize = 300;
