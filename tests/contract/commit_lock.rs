@@ -11,7 +11,9 @@ use crate::{
 };
 
 const PUBLISHERS: &str = "SELECT pid FROM pg_stat_activity WHERE application_name = 'alle publish'";
-const HOLDER: &str = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+/// An autovacuum worker waits for the standby as well, and holds nothing up.
+const HOLDER: &str = "SELECT pid FROM pg_stat_activity \
+                      WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'";
 
 fn with_standby(sql: &mut Sql, name: &str) {
     sql.run(&format!(
