@@ -37,7 +37,7 @@
 //!
 //! There is no runtime inside, and none is needed outside. A call that takes time returns an
 //! [`Operation`]: a program without a runtime blocks by [`.wait()`](Operation::wait), and a task of
-//! Tokio, smol or any other runtime awaits it, which never blocks its thread. A receiver
+//! Tokio, smol or any other runtime awaits it, which never blocks its thread. A [`Receiver`]
 //! ([`Notifications`], [`IncomingRequests`], [`LifecycleEvents`]) is an iterator for the one and a
 //! stream for the other. To drop an operation, a listener or a running bridge never blocks either, and a
 //! [`RunningBridge`] that is dropped stops: a program that ends by an error ends at once.
@@ -149,7 +149,7 @@ pub use self::{
         session::{ServerError, SessionError},
     },
     queue::{
-        Recv,
+        Receiver, Recv,
         lifecycle::LifecycleEvents,
         notifications::{Notification, Notifications, Received},
         requests::IncomingRequests,

@@ -11,7 +11,7 @@
 use std::{
     error::Error,
     future::{Future, poll_fn},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     pin::pin,
     process::Command,
     sync::mpsc::{self, Sender},
@@ -68,6 +68,18 @@ async fn connect(capacity: usize) -> (PostgresListener, Notifications) {
         .unwrap()
 }
 
+/// An example that serves, and where.
+fn started(name: &str) -> (Program, SocketAddr) {
+    let mut command = Command::new(example(name));
+    clean(&mut command);
+    command.arg("127.0.0.1:0");
+    let program = Program::start(command);
+    let listening = program.stdout.next();
+    let address = listening.trim_start_matches("listening on ws://");
+    let address = address.parse().expect("an address");
+    (program, address)
+}
+
 fn payload(received: Option<Received>) -> String {
     match received {
         Some(Received::Notification(it)) => it.payload,
@@ -75,7 +87,7 @@ fn payload(received: Option<Received>) -> String {
     }
 }
 
-fn client(address: std::net::SocketAddr) -> WebSocket<Patient> {
+fn client(address: SocketAddr) -> WebSocket<Patient> {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let url = format!("ws://{address}/");

@@ -3,105 +3,19 @@
 //! A full queue neither blocks the server nor leaves something out in silence:
 //! [`LifecycleEvent::Omitted`] takes the place of what is missing.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, TryRecvError},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use futures_core::Stream;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     hub::lifecycle::LifecycleEvent,
-    queue::{Blocking, Queue, Recv, Store, blocking},
+    queue::{Queue, Receiver, Store},
 };
 
 /// The receiving end of [`Bridge::with_lifecycle`](crate::Bridge::with_lifecycle).
 ///
-/// A program without an async runtime iterates over it, or over a reference to it; a program with
-/// one awaits [`recv`](Self::recv), or takes it for the [`Stream`] (`futures_core`) that it also is.
-/// It ends when the server is gone and every event was received.
-///
 /// A reader that is too slow delays nobody: what does not fit is counted, and
 /// [`LifecycleEvent::Omitted`] says how much is missing where it is. Once this is dropped, nothing is
 /// kept any more.
-#[derive(Debug)]
-pub struct LifecycleEvents {
-    queue: Arc<Queue<Events>>,
-    /// Of the task that polls the stream.
-    task: Option<usize>,
-}
-
-impl LifecycleEvents {
-    /// Waits for the next event; `None` when the server is gone and every event was received.
-    /// Await it, or block by [`.wait()`](Recv::wait).
-    pub fn recv(&self) -> Recv<'_, LifecycleEvent> {
-        Recv::new(&*self.queue)
-    }
-
-    /// Blocks for at most `timeout` until the next event is there.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError::Timeout`] if nothing happened, [`RecvTimeoutError::Disconnected`] if
-    /// nothing will: the server is gone and every event was received.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<LifecycleEvent, RecvTimeoutError> {
-        self.queue.recv_timeout(timeout)
-    }
-
-    /// The next event, if one waits.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will come: the
-    /// server is gone and every event was received.
-    pub fn try_recv(&self) -> Result<LifecycleEvent, TryRecvError> {
-        self.queue.try_recv()
-    }
-
-    /// Iterates over all events, blocking until each is there, until the server is gone.
-    pub fn iter(&self) -> impl Iterator<Item = LifecycleEvent> + Send + '_ {
-        self.into_iter()
-    }
-}
-
-impl Stream for LifecycleEvents {
-    type Item = LifecycleEvent;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<LifecycleEvent>> {
-        let Self { queue, task } = self.get_mut();
-        queue.poll_recv(task, context.waker())
-    }
-}
-
-impl<'a> IntoIterator for &'a LifecycleEvents {
-    type Item = LifecycleEvent;
-    type IntoIter = Blocking<'a, LifecycleEvent>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(|| self.recv().wait())
-    }
-}
-
-impl IntoIterator for LifecycleEvents {
-    type Item = LifecycleEvent;
-    type IntoIter = Blocking<'static, LifecycleEvent>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(move || self.recv().wait())
-    }
-}
-
-impl Drop for LifecycleEvents {
-    fn drop(&mut self) {
-        self.queue.abandon();
-    }
-}
+pub type LifecycleEvents = Receiver<LifecycleEvent>;
 
 /// The server's end.
 #[derive(Debug)]
@@ -131,7 +45,7 @@ pub(crate) fn channel(capacity: usize) -> (LifecycleSender, LifecycleEvents) {
     let sender = LifecycleSender {
         queue: Arc::clone(&queue),
     };
-    (sender, LifecycleEvents { queue, task: None })
+    (sender, LifecycleEvents::new(queue))
 }
 
 /// Events that wait to be received.
@@ -171,6 +85,7 @@ impl Store for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::receiver::Receive as _;
 
     #[test]
     fn what_a_full_queue_leaves_out_is_counted_where_it_is_missing() {
@@ -207,9 +122,8 @@ mod tests {
     fn nothing_is_kept_for_a_reader_that_is_gone() {
         let (sender, events) = channel(2);
         sender.tell(LifecycleEvent::Up);
-        let queue = Arc::clone(&events.queue);
         drop(events);
         sender.tell(LifecycleEvent::Down);
-        assert!(queue.is_empty());
+        assert!(sender.queue.is_empty());
     }
 }

@@ -3,24 +3,12 @@
 //! A full queue neither blocks nor loses notifications in silence: [`Received::Overflow`] takes the
 //! place of the dropped ones. Knows neither their sender nor their use.
 
-use std::{
-    collections::VecDeque,
-    pin::Pin,
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, TryRecvError},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
-
-use futures_core::Stream;
-use mio::Waker;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     channel::Channel,
     hub::feed::Fed,
-    queue::{Blocking, Queue, Recv, Store, blocking},
+    queue::{Queue, Receiver, Store},
 };
 
 /// A notification of PostgreSQL.
@@ -69,8 +57,7 @@ pub enum Received {
 /// # Ok::<(), alle::ListenerError>(())
 /// ```
 ///
-/// A program with one calls [`recv`](Self::recv) and awaits the result, or takes it for what it
-/// also is, a [`Stream`] (`futures_core`) that may be moved:
+/// A program with one awaits [`recv`](Receiver::recv):
 ///
 /// ```no_run
 /// # async fn f(notifications: alle::Notifications) {
@@ -81,19 +68,9 @@ pub enum Received {
 /// ```
 ///
 /// It ends when the listener is gone and every item was received.
-#[derive(Debug)]
-pub struct Notifications {
-    queue: Arc<Queue<Arrivals>>,
-    /// Of the task that polls the stream.
-    task: Option<usize>,
-}
+pub type Notifications = Receiver<Received>;
 
 impl Notifications {
-    pub(crate) fn new(queue: Arc<Queue<Arrivals>>) -> Self {
-        let task = None;
-        Self { queue, task }
-    }
-
     /// Of no listener: none will come.
     pub(crate) fn none() -> Self {
         let queue = Queue::new(Arrivals::new(1));
@@ -101,85 +78,12 @@ impl Notifications {
         Self::new(Arc::new(queue))
     }
 
-    /// Waits for the next item; `None` when the listener is gone and every item was received. Await
-    /// it, or block by [`.wait()`](Recv::wait).
-    pub fn recv(&self) -> Recv<'_, Received> {
-        Recv::new(&*self.queue)
-    }
-
-    /// Blocks for at most `timeout` until the next item is there.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError::Timeout`] if no item arrived, [`RecvTimeoutError::Disconnected`] if none
-    /// will: the listener is gone and every item was received.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Received, RecvTimeoutError> {
-        self.queue.recv_timeout(timeout)
-    }
-
-    /// The next item, if one waits.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will arrive:
-    /// the listener is gone and every item was received.
-    pub fn try_recv(&self) -> Result<Received, TryRecvError> {
-        self.queue.try_recv()
-    }
-
-    /// Iterates over all items, blocking until each is there, until the listener is gone.
-    pub fn iter(&self) -> impl Iterator<Item = Received> + Send + '_ {
-        self.into_iter()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
     pub(crate) fn poll_fed(&self) -> Option<Fed> {
-        Some(match self.queue.try_recv().ok()? {
+        Some(match self.try_recv().ok()? {
             Received::Notification(it) => Fed::Notification(it.channel, it.payload),
             Received::Gap(channel) => Fed::Gap(channel),
             Received::Overflow => Fed::Overflow,
         })
-    }
-
-    /// From now on, wakes a reactor whenever an item arrives in the empty queue.
-    pub(crate) fn attach(&self, waker: Option<Arc<Waker>>) {
-        self.queue.attach(waker);
-    }
-}
-
-impl Stream for Notifications {
-    type Item = Received;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received>> {
-        let Self { queue, task } = self.get_mut();
-        queue.poll_recv(task, context.waker())
-    }
-}
-
-impl<'a> IntoIterator for &'a Notifications {
-    type Item = Received;
-    type IntoIter = Blocking<'a, Received>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(|| self.recv().wait())
-    }
-}
-
-impl IntoIterator for Notifications {
-    type Item = Received;
-    type IntoIter = Blocking<'static, Received>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(move || self.recv().wait())
-    }
-}
-
-impl Drop for Notifications {
-    fn drop(&mut self) {
-        self.queue.abandon();
     }
 }
 
@@ -224,6 +128,11 @@ impl Store for Arrivals {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::mpsc::{RecvTimeoutError, TryRecvError},
+        time::Duration,
+    };
+
     use super::*;
 
     fn notification(payload: &str) -> Received {

@@ -5,106 +5,26 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    pin::Pin,
-    sync::{
-        Arc,
-        mpsc::{RecvTimeoutError, TryRecvError},
-    },
-    task::{Context, Poll},
-    time::Duration,
+    sync::Arc,
 };
-
-use futures_core::Stream;
 
 use crate::{
     channel::Channel,
     hub::feed::{Incoming, Taken},
-    queue::{Blocking, Queue, Recv, Store, blocking},
+    queue::{Queue, Receiver, Store},
 };
 
 /// The requests of the clients of a [`WebSocketServer`](crate::WebSocketServer).
 ///
-/// A program without an async runtime iterates over it, or over a reference to it; a program with
-/// one awaits [`recv`](Self::recv), or takes it for the [`Stream`] (`futures_core`) that it also is.
-///
 /// Receiving is optional. Without it, a subscribe and an unsubscribe of the same channel cancel
-/// each other, so that at most one of them waits for each channel; up to [`Self::PUBLISHES_MAX`]
+/// each other, so that at most one of them waits for each channel; up to [`PUBLISHES_MAX`](Receiver::PUBLISHES_MAX)
 /// publishes wait, and further ones are refused with `rate_limited`. Once the receiver is dropped,
 /// publishes are refused with `postgres_down`.
-#[derive(Debug)]
-pub struct IncomingRequests {
-    queue: Arc<Queue<Requests>>,
-    /// Of the task that polls the stream.
-    task: Option<usize>,
-}
+pub type IncomingRequests = Receiver<Incoming>;
 
 impl IncomingRequests {
     /// The most publishes that wait to be received; further ones are refused.
     pub const PUBLISHES_MAX: usize = 1_024;
-
-    /// Waits for the next request; `None` when the server is gone and every request was received.
-    /// Await it, or block by [`.wait()`](Recv::wait).
-    pub fn recv(&self) -> Recv<'_, Incoming> {
-        Recv::new(&*self.queue)
-    }
-
-    /// Blocks for at most `timeout` until the next request is there.
-    ///
-    /// # Errors
-    ///
-    /// [`RecvTimeoutError::Timeout`] if no request arrived, [`RecvTimeoutError::Disconnected`] if
-    /// none will: the server is gone and every request was received.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<Incoming, RecvTimeoutError> {
-        self.queue.recv_timeout(timeout)
-    }
-
-    /// The next request, if one waits.
-    ///
-    /// # Errors
-    ///
-    /// [`TryRecvError::Empty`] if none waits, [`TryRecvError::Disconnected`] if none will arrive:
-    /// the server is gone and every request was received.
-    pub fn try_recv(&self) -> Result<Incoming, TryRecvError> {
-        self.queue.try_recv()
-    }
-
-    /// Iterates over all requests, blocking until each is there, until the server is gone.
-    pub fn iter(&self) -> impl Iterator<Item = Incoming> + Send + '_ {
-        self.into_iter()
-    }
-}
-
-impl Stream for IncomingRequests {
-    type Item = Incoming;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Incoming>> {
-        let Self { queue, task } = self.get_mut();
-        queue.poll_recv(task, context.waker())
-    }
-}
-
-impl<'a> IntoIterator for &'a IncomingRequests {
-    type Item = Incoming;
-    type IntoIter = Blocking<'a, Incoming>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(|| self.recv().wait())
-    }
-}
-
-impl IntoIterator for IncomingRequests {
-    type Item = Incoming;
-    type IntoIter = Blocking<'static, Incoming>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        blocking(move || self.recv().wait())
-    }
-}
-
-impl Drop for IncomingRequests {
-    fn drop(&mut self) {
-        self.queue.abandon();
-    }
 }
 
 /// The server's end.
@@ -133,7 +53,7 @@ pub(crate) fn channel() -> (RequestSender, IncomingRequests) {
     let sender = RequestSender {
         queue: Arc::clone(&queue),
     };
-    (sender, IncomingRequests { queue, task: None })
+    (sender, IncomingRequests::new(queue))
 }
 
 /// Requests that wait to be received.

@@ -1,15 +1,8 @@
 //! The example of a room, as a program.
 
-use std::process::Command;
-
 use tungstenite::{Message, WebSocket};
 
-use super::{
-    client,
-    example::example,
-    patient::Patient,
-    program::{Program, environment::clean},
-};
+use super::{client, patient::Patient, started};
 
 #[track_caller]
 fn hear(client: &mut WebSocket<Patient>) -> String {
@@ -18,13 +11,7 @@ fn hear(client: &mut WebSocket<Patient>) -> String {
 
 #[test]
 fn the_example_of_a_room_tells_each_client_what_the_others_say() {
-    let mut command = Command::new(example("chat"));
-    clean(&mut command);
-    command.arg("127.0.0.1:0");
-    let program = Program::start(command);
-    let listening = program.stdout.next();
-    let address = listening.trim_start_matches("listening on ws://");
-    let address = address.parse().expect("an address");
+    let (_program, address) = started("chat");
     let mut ann = client(address);
     assert_eq!(hear(&mut ann), "1 are here");
     let mut bob = client(address);

@@ -1,16 +1,9 @@
 //! The example of a loop of one's own, as a program.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use super::{
-    client,
-    example::example,
-    patient::Patient,
-    program::{Program, environment::clean},
-};
+use super::{client, patient::Patient, started};
 
 fn say(client: &mut WebSocket<Patient>, message: &Value) {
     client.send(Message::text(message.to_string())).unwrap();
@@ -32,13 +25,7 @@ fn hear(client: &mut WebSocket<Patient>, types: &[&str]) -> Value {
 /// More is published than fits into a socket, so that each of the loop's ways is taken.
 #[test]
 fn the_example_of_a_loop_of_ones_own_serves_its_clients() {
-    let mut command = Command::new(example("own_loop"));
-    clean(&mut command);
-    command.arg("127.0.0.1:0");
-    let program = Program::start(command);
-    let listening = program.stdout.next();
-    let address = listening.trim_start_matches("listening on ws://");
-    let address = address.parse().expect("an address");
+    let (_program, address) = started("own_loop");
     let mut reader = client(address);
     let mut publisher = client(address);
     say(&mut reader, &json!({"type": "subscribe", "channel": "a"}));

@@ -30,6 +30,18 @@ pub const AT_ONCE: Duration = Duration::from_secs(9);
 /// A URL that leads to no PostgreSQL: only root may bind port 1, and it never does.
 pub const NO_POSTGRES: &str = "postgresql://postgres@127.0.0.1:1/nobody";
 
+/// So many of what `make` makes, by ten threads: each waits for answers most of the time, and none may
+/// wait for the last one until it is pinged in vain.
+pub fn crowd<T: Send>(count: usize, make: impl Fn() -> T + Sync) -> Vec<T> {
+    const THREADS: usize = 10;
+    thread::scope(|scope| {
+        let share = || (0..count / THREADS).map(|_| make()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(share)).collect();
+        let shares = threads.into_iter().map(|it| it.join().unwrap());
+        shares.flatten().collect()
+    })
+}
+
 /// Panics unless `condition` comes true in time.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    harness::{Bridge, Database, bridge_and_database, wait_until},
+    harness::{Bridge, Database, bridge_and_database, crowd, wait_until},
     metrics::sample,
     program::{Program, alle},
 };
@@ -171,20 +171,18 @@ fn a_channel_without_subscribers_begins_anew_unless_its_unlisten_was_delayed() {
 
 /// Nobody says goodbye, so nobody is forgotten: a switch that is restarted, a proxy, a tunnel.
 #[test]
-fn two_hundred_clients_that_lose_their_network_come_back_to_all_that_they_missed() {
+fn five_hundred_clients_that_lose_their_network_come_back_to_all_that_they_missed() {
     const CHANNELS: [&str; 3] = ["c", "d", "e"];
     let database = Database::create();
-    // By default ten seconds, in which a busy machine does not see two hundred go.
+    // By default ten seconds, in which a busy machine does not see five hundred go.
     let bridge = Bridge::start_with(&database.url(), &["--unlisten-delay", "600"]);
-    let mut clients: Vec<_> = (0..200).map(|_| bridge.client()).collect();
-    let mut epochs = BTreeMap::new();
-    for client in &mut clients {
-        for channel in CHANNELS {
-            let epoch = client.subscribe(channel)["epoch"].clone();
-            let known = epochs.entry(channel).or_insert_with(|| epoch.clone());
-            assert_eq!(*known, epoch);
-        }
-    }
+    let clients = crowd(500, || {
+        let mut client = bridge.client();
+        let epochs = CHANNELS.map(|it| (it, client.subscribe(it)["epoch"].clone()));
+        (client, BTreeMap::from(epochs))
+    });
+    let epochs = clients[0].1.clone();
+    assert!(clients.iter().all(|(_, known)| *known == epochs));
     drop(clients);
     wait_until("all of them are gone", || {
         sample(&bridge, "alle_channels_kept") == 3.0 && sample(&bridge, "alle_subscriptions") == 0.0
@@ -192,7 +190,7 @@ fn two_hundred_clients_that_lose_their_network_come_back_to_all_that_they_missed
     for channel in CHANNELS {
         database.sql().notify(channel, "1");
     }
-    for _ in 0..200 {
+    for _ in 0..500 {
         let mut client = bridge.client();
         for channel in CHANNELS {
             let since = json!({"epoch": epochs[channel], "seq": 0});

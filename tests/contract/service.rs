@@ -14,7 +14,7 @@ use std::{
 use crate::{
     admin,
     client::End,
-    harness::{Bridge, Database, NO_POSTGRES, PATIENCE, wait_until, wrapped},
+    harness::{Bridge, Database, NO_POSTGRES, PATIENCE, crowd, wait_until, wrapped},
     program::alle_with,
     raw::{Raw, upgrade_request},
 };
@@ -73,10 +73,10 @@ fn a_restart_under_socket_activation_refuses_nobody() {
     );
     first.wait_until_ready();
     let address = first.address;
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| Raw::upgraded(address)).collect();
+    let clients = crowd(CLIENTS, || Raw::upgraded(address));
     first.signal("TERM");
     let mut again = Vec::new();
-    for mut client in clients.drain(..) {
+    for mut client in clients {
         assert_eq!(client.close_code(), 1001);
         let mut raw = Raw::open(address);
         raw.write(upgrade_request(address, "/ws", "").as_bytes());
@@ -234,4 +234,4 @@ fn a_passed_file_that_is_no_tcp_socket_is_a_failure_in_words() {
     bridge.wait_for_log("socket passed by the service manager");
 }
 
-const CLIENTS: usize = 300;
+const CLIENTS: usize = 1_000;

@@ -20,8 +20,9 @@ use crate::{
     id::ClientId,
 };
 
-fn world_of(access: Access) -> World {
+fn world_of(access: Access, limits: Limits) -> World {
     World::with_settings(Settings {
+        limits,
         access: Access {
             asks_intents: true,
             ..access
@@ -30,8 +31,12 @@ fn world_of(access: Access) -> World {
     })
 }
 
+fn world_with(limits: Limits) -> World {
+    world_of(Access::default(), limits)
+}
+
 fn world() -> World {
-    world_of(Access::default())
+    world_with(Limits::default())
 }
 
 fn subscribe_to(channels: &[&str]) -> Intent {
@@ -134,14 +139,7 @@ fn the_wait_is_not_the_clients_silence() {
         handshake_timeout: Duration::from_secs(120),
         ..Limits::default()
     };
-    let mut world = World::with_settings(Settings {
-        limits,
-        access: Access {
-            asks_intents: true,
-            ..Access::default()
-        },
-        ..Settings::default()
-    });
+    let mut world = world_with(limits);
     let client = world.client();
     world.send(client, SUBSCRIBE);
     world.pass(Duration::from_secs(100));
@@ -192,13 +190,16 @@ fn a_client_that_leaves_takes_its_question_with_it() {
 
 #[test]
 fn what_the_permissions_forbid_is_not_asked_about() {
-    let mut world = world_of(Access {
-        everybody: Permissions {
-            subscribe: Globs::parse("a"),
-            publish: Globs::parse("a"),
+    let mut world = world_of(
+        Access {
+            everybody: Permissions {
+                subscribe: Globs::parse("a"),
+                publish: Globs::parse("a"),
+            },
+            ..Access::default()
         },
-        ..Access::default()
-    });
+        Limits::default(),
+    );
     let client = world.client();
     for verb in ["subscribe", "notify"] {
         world.send(
@@ -223,14 +224,7 @@ fn what_waits_is_counted_and_refused_at_its_bound() {
             waiting_bytes_max,
             ..Limits::default()
         };
-        let mut world = World::with_settings(Settings {
-            limits,
-            access: Access {
-                asks_intents: true,
-                ..Access::default()
-            },
-            ..Settings::default()
-        });
+        let mut world = world_with(limits);
         let client = world.client();
         world.send(client, SUBSCRIBE);
         assert_eq!(world.program.wanted.len(), usize::from(is_asked));
@@ -287,10 +281,13 @@ fn a_stream_is_asked_about_once_for_all_of_its_channels() {
 /// First whether it may come in, then whether it may do this; both again for the next request.
 #[test]
 fn a_request_is_asked_about_by_both_questions() {
-    let mut world = world_of(Access {
-        is_asked: true,
-        ..Access::default()
-    });
+    let mut world = world_of(
+        Access {
+            is_asked: true,
+            ..Access::default()
+        },
+        Limits::default(),
+    );
     let client = request(
         &mut world,
         &[publish("a"), publish("b"), events("channel=a")].concat(),
@@ -347,10 +344,13 @@ fn what_is_forbidden_meanwhile_is_not_done_for_an_answer() {
         subscribe: Globs::parse(subscribe),
         publish: Globs::parse(""),
     };
-    let mut world = world_of(Access {
-        is_asked: true,
-        ..Access::default()
-    });
+    let mut world = world_of(
+        Access {
+            is_asked: true,
+            ..Access::default()
+        },
+        Limits::default(),
+    );
     let client = world.connect();
     let head = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
