@@ -66,6 +66,7 @@ tables: ## lay the tables of README.md and docs/ out again from their rows in th
 	ALLE_UPDATE_DOCS=1 cargo test --locked --lib --bin alle -- the_table_of
 
 browsers: setup-test ## what needs npm or Firefox: types and size of the module for pages, Deno, Bun, React, axe-core and pictures of the playground
+	@scripts/setup firefox
 	@scripts/browsers
 
 package: ## the crate as a registry gets it, and a program that is built from the package alone
