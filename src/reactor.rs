@@ -161,6 +161,7 @@ impl Reactor {
         let mut events = Events::with_capacity(EVENTS);
         while self.turn(&mut events)? {}
         self.give_up_orders();
+        tracing::info!(target: "alle::bridge", "stopped");
         Ok(())
     }
 

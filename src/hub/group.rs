@@ -113,6 +113,8 @@ pub(super) struct Group {
     /// What was counted.
     pub(super) counts: Counts,
     complaints: Complaints,
+    /// The last number of bridges in the log.
+    told_size: usize,
 }
 
 /// A publishing session.
@@ -252,6 +254,7 @@ impl Group {
             presence_due: None,
             counts: Counts::default(),
             complaints: Complaints::default(),
+            told_size: 1,
         }
     }
 

@@ -128,6 +128,17 @@ fn a_client_goes_on_at_another_bridge_where_it_left_off() {
 }
 
 #[test]
+fn the_log_says_how_many_bridges_there_are() {
+    let database = Database::create();
+    let one = in_group(&database.url(), &[]);
+    let two = in_group(&database.url(), &[]);
+    one.wait_for_log("bridges of the group, with this one: 2");
+    two.signal("TERM");
+    one.wait_for_log("bridges of the group, with this one: 1");
+    two.wait_for_log("INFO alle::bridge: stopped");
+}
+
+#[test]
 fn a_position_that_no_bridge_gave_is_not_recovered() {
     let database = Database::create();
     let one = in_group(&database.url(), &["-c", "c"]);

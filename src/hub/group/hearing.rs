@@ -70,6 +70,7 @@ impl Group {
                     (None, None) => {}
                 }
                 self.presence_due.get_or_insert(now + PRESENCE_INTERVAL);
+                self.tell_size();
             }
             Ok(Belief::Asked) => self.ask_present(),
             Err(Disbelief::Repeated) => self.refuse(pid, "not its sender's, or sent again"),
@@ -83,6 +84,14 @@ impl Group {
                     );
                 }
             }
+        }
+    }
+
+    /// The log has one line for each bridge that comes or goes.
+    pub(super) fn tell_size(&mut self) {
+        let size = self.peers.count() + 1;
+        if std::mem::replace(&mut self.told_size, size) != size {
+            tracing::info!(target: "alle::group", "bridges of the group, with this one: {size}");
         }
     }
 

@@ -213,6 +213,7 @@ impl Group {
         for (id, first) in heard {
             self.meet(id, first, now);
         }
+        self.tell_size();
         let pids = self.peers.pids();
         if pids.iter().any(|pid| !asked.contains(pid)) {
             self.ask_present();
