@@ -134,7 +134,7 @@ impl History {
     pub fn place_of(&self, key: ChannelKey, seq: u64) -> Option<u64> {
         let ring = self.rings.get(key.index())?;
         let first = ring.entries.front()?;
-        if first.seq == seq + 1 {
+        if first.seq.checked_sub(1) == Some(seq) {
             return Some(ring.gone);
         }
         let at = usize::try_from(seq.checked_sub(first.seq)?).ok()?;
@@ -270,6 +270,7 @@ mod tests {
             (3, Some(30)),
             (5, Some(50)),
             (6, None),
+            (u64::MAX, None),
         ] {
             assert_eq!(history.place_of(A, seq), place, "{seq}");
         }

@@ -186,19 +186,20 @@ impl Judge<'_> {
                 });
             }
             // Its reader is to come again.
-            Err(NotIn::Unjudged(reason, text)) => {
+            Err(NotIn::Unjudged { reason, text, .. }) => {
                 return Err(self.refuse_stream(reason, &text, fields));
             }
             Err(NotIn::Refused(answer)) => return Err(*answer),
         };
         if self.authorization.is_identity_full(asking.token()) {
-            let code = ErrorCode::RateLimited;
-            return Err(Answer::error_refusal(code, TOO_MANY_OF_IDENTITY, None));
+            let reason = CloseReason::NoPlace;
+            return Err(self.refuse_stream(reason, TOO_MANY_OF_IDENTITY, fields));
         }
         if self.asking.decision(self.slot).is_none() {
             let (token, now) = (asking.token(), self.clock.tick());
-            let taken = self.authorization.take_request(token, now);
-            taken.map_err(|(code, text)| Answer::error_refusal(code, text, None))?;
+            if let Err((_, text)) = self.authorization.take_request(token, now) {
+                return Err(self.refuse_stream(CloseReason::NoPlace, text, fields));
+            }
         }
         let max = self.limits.subscriptions_max;
         let channels = channels_of(request.query, self.length_unit, max)?;
@@ -264,8 +265,8 @@ impl Judge<'_> {
                     about: None,
                 });
             }
-            Err(NotIn::Unjudged(_, text)) => {
-                return Err(Answer::error_refusal(ErrorCode::PostgresDown, &text, None));
+            Err(NotIn::Unjudged { code, text, .. }) => {
+                return Err(Answer::error_refusal(code, &text, None));
             }
             Err(NotIn::Refused(answer)) => return Err(*answer),
         };
@@ -358,9 +359,11 @@ impl Judge<'_> {
                 Some(Verdict::Unauthenticated(reason)) => {
                     Err(NotIn::refused(ErrorCode::Unauthorized, &reason))
                 }
-                Some(Verdict::Unavailable(reason)) => {
-                    Err(NotIn::Unjudged(CloseReason::TokenUnjudged, reason))
-                }
+                Some(Verdict::Unavailable(text)) => Err(NotIn::Unjudged {
+                    reason: CloseReason::TokenUnjudged,
+                    code: ErrorCode::PostgresDown,
+                    text,
+                }),
             };
         }
         let token = match self.token_of(request) {
@@ -376,9 +379,11 @@ impl Judge<'_> {
                 Err(NotIn::Refused(Box::new(answer)))
             }
             Ok(token) => Ok(Some(Who::Bearer(token))),
-            Err(refusal @ (TokenRefusal::Unavailable | TokenRefusal::Failed)) => Err(
-                NotIn::Unjudged(refusal.close_reason(), refusal.text().to_owned()),
-            ),
+            Err(refusal) if refusal.is_unjudged() => Err(NotIn::Unjudged {
+                reason: refusal.close_reason(),
+                code: refusal.code(),
+                text: refusal.text().to_owned(),
+            }),
             Err(refusal) => {
                 let answer = Answer::token_refusal(refusal);
                 Err(NotIn::Refused(Box::new(answer)))
@@ -438,8 +443,14 @@ impl Who {
 enum NotIn {
     /// It is answered so.
     Refused(Box<Answer>),
-    /// Nobody can say now who asks, for this reason: whoever it is may come again.
-    Unjudged(CloseReason, String),
+    /// Nobody says now who asks: whoever it is may come again.
+    Unjudged {
+        /// For a reader of events.
+        reason: CloseReason,
+        /// For anybody else.
+        code: ErrorCode,
+        text: String,
+    },
 }
 
 impl NotIn {

@@ -108,6 +108,10 @@ fn the_history_is_64_notifications_and_no_more() {
         (false, 70, vec![]),
         "from the future"
     );
+    for seq in [u64::MAX, u64::MAX - 1, 1 << 63] {
+        let from_afar = come_back(&bridge, epoch, seq);
+        assert_eq!(from_afar, (false, 70, vec![]), "{seq}");
+    }
     assert_eq!(
         come_back(&bridge, &json!("another"), 69),
         (false, 70, vec![])

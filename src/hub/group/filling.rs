@@ -268,7 +268,7 @@ impl Fills {
         if !is_end {
             return Ok(None);
         }
-        under_way.next = Some(seq + 1);
+        under_way.next = Some(seq.saturating_add(1));
         under_way.count += 1;
         self.texts.push(Text {
             key,

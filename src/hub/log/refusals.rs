@@ -41,6 +41,8 @@ enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A reader of events, who gives up for ever at any other status.
+            Self::Status(200) => f.write_str(" for now"),
             Self::Status(code) => write!(f, " with {code}"),
             Self::Preamble => f.write_str(" unheard"),
         }

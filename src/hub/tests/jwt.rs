@@ -299,6 +299,7 @@ fn an_identity_has_as_many_clients_as_it_may_until_one_leaves() {
     user(&mut world, "ann", 300);
     let anns = token(&world, "ann", 600);
     assert_eq!(upgraded(&mut world, &anns).1, "429");
+    world.expect_to_come_again(None, &format!("Authorization: Bearer {anns}\r\n"));
     let stranger = world.client();
     auth(&mut world, stranger, &anns);
     let (texts, close) = world.frames_and_close(stranger);
@@ -366,9 +367,8 @@ fn all_clients_of_an_identity_share_its_messages_of_a_second() {
         statuses(world, client)
     };
     let publish = post("a", &field, "p");
-    let events = format!("GET /sse?channel=a HTTP/1.1\r\nHost: localhost\r\n{field}\r\n");
     assert_eq!(ask(&mut world, &publish), [429]);
-    assert_eq!(ask(&mut world, &events), [429]);
+    world.expect_to_come_again(None, &field);
     world.pass(Duration::from_millis(250));
     assert_eq!(ask(&mut world, &publish), [200]);
     assert_eq!(ask(&mut world, &publish), [429]);

@@ -67,6 +67,27 @@ impl World {
         String::from_utf8(head).unwrap()
     }
 
+    /// A browser that asks for events is told to come again, by the one status at which it does.
+    #[track_caller]
+    pub(in crate::hub::tests) fn expect_to_come_again(
+        &mut self,
+        address: Option<&str>,
+        fields: &str,
+    ) {
+        let client = self.connect_from(Endpoints {
+            peer: address.map(|it| it.parse().unwrap()),
+            local: None,
+        });
+        let request = format!("GET /sse?channel=a HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+        self.input(client, request.as_bytes());
+        let answer = self.take_text(client);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.contains("\nretry: ") && answer.contains("\"code\":1013"),
+            "{answer}"
+        );
+    }
+
     /// What arrived since the last look, as text.
     pub(in crate::hub::tests) fn take_text(&mut self, client: ClientId) -> String {
         self.settle();
