@@ -168,6 +168,37 @@ fn a_position_that_nobody_knows_is_a_gap_on_each_channel() {
     }
 }
 
+/// Nobody gets anything by them, or from them: what comes next is heard as ever.
+#[test]
+fn numbers_beyond_all_that_came_are_no_positions() {
+    let mut world = World::connected();
+    let (mut first, _) = Reader::open(&mut world, &["a"]);
+    world.notify("a", "1");
+    first.read(&mut world);
+    let epoch = first.last_event_id.split(':').next().unwrap().to_owned();
+    for seq in [0, 1, 2, 1 << 63, u64::MAX - 1, u64::MAX] {
+        for place in [
+            "",
+            ":0",
+            ":1",
+            ":18446744073709551614",
+            ":18446744073709551615",
+        ] {
+            let id = format!("{epoch}:{seq}{place}");
+            let mut reader = Reader::ask(&mut world, &["a"], &id);
+            world.take_head(reader.client);
+            let events = reader.read(&mut world);
+            // A place says more than a number: only whoever made it up is misled.
+            if seq > 1_000 && place.is_empty() {
+                assert_eq!(names(&events), ["", "subscribed", "gap"], "{id}");
+            }
+            world.notify("a", "next");
+            assert_eq!(payloads(&reader.read(&mut world)), ["next"], "{id}");
+            world.disconnect(reader.client);
+        }
+    }
+}
+
 #[test]
 fn each_channel_is_answered_by_itself() {
     let mut world = World::with_limits(Limits {
