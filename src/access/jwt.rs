@@ -195,10 +195,10 @@ impl Jwt {
         if moment("nbf")?.is_some_and(|it| it > now.saturating_add(leeway)) {
             return Err(JwtFault::Early);
         }
-        if let Some(issuer) = &self.rules.issuer {
-            if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
-                return Err(JwtFault::Issuer);
-            }
+        if let Some(issuer) = &self.rules.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(JwtFault::Issuer);
         }
         let audiences = &self.rules.audiences;
         match claims.get("aud") {
