@@ -38,8 +38,9 @@ pub struct JwtRules {
     pub issuer: Option<String>,
     /// One of these has to be in `aud`. Empty: there may be no `aud`, since it would name others.
     pub audiences: Vec<String>,
-    /// The claim, by the path to it, that has the patterns of the channels to subscribe to. Where it
-    /// is missing from a token, there are none. `None`: the common permissions alone decide.
+    /// The claim that has the patterns of the channels to subscribe to: the path to it, with dots between
+    /// the names, or a URI, which has a colon and is one name. Where it is missing from a token, there
+    /// are none. `None`: the common permissions alone decide.
     pub subscribe_claim: Option<String>,
     /// The same of the channels to publish to.
     pub publish_claim: Option<String>,
