@@ -301,10 +301,16 @@ fn a_token_of_ours_opens_a_bridge() {
     }
     let (code, token, _) = run(alle_with(&["token"]));
     assert_eq!((code, token.trim().len()), (Some(0), 32), "{token}");
+    let (_key, key) = file(SECRET);
+    let claims = ["--sign-with", &key, "--claims"];
     for (options, words) in [
         (&["--sub", "ann"][..], "--sign-with"),
         (&["--sign-with", "/nowhere"], "/nowhere"),
         (&["--claims", "[]"], "--claims"),
+        // No bridge takes these.
+        (&[&claims[..], &[r#"{"exp":"tomorrow"}"#]].concat(), "exp"),
+        (&[&claims[..], &[r#"{"nbf":"1300819380"}"#]].concat(), "nbf"),
+        (&[&claims[..], &[r#"{"exp":null}"#]].concat(), "exp"),
     ] {
         let (code, _, stderr) = run(alle_with(&[&["token"][..], options].concat()));
         assert_eq!(code, Some(2), "{stderr}");
