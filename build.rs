@@ -34,10 +34,10 @@ fn commit() -> String {
         return String::new();
     }
     // Each commit and each checkout adds a line to it.
-    if let Some(log) = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
-        if Path::new(&log).exists() {
-            println!("cargo::rerun-if-changed={log}");
-        }
+    if let Some(log) = first_line("git", &["rev-parse", "--git-path", "logs/HEAD"])
+        && Path::new(&log).exists()
+    {
+        println!("cargo::rerun-if-changed={log}");
     }
     first_line("git", &["rev-parse", "--short=10", "HEAD"]).unwrap_or_default()
 }

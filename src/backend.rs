@@ -327,10 +327,10 @@ impl Backend {
     /// none, publishes gather.
     pub fn poll_transmit(&mut self, role: Role) -> Option<&[u8]> {
         let connection = &mut self.connections[role.index()];
-        if role == Role::Publishing {
-            if let Some(session) = connection.ready_session_mut() {
-                give_publishes(&mut self.transactions, session);
-            }
+        if role == Role::Publishing
+            && let Some(session) = connection.ready_session_mut()
+        {
+            give_publishes(&mut self.transactions, session);
         }
         connection.session_mut()?.poll_transmit()
     }

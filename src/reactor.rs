@@ -286,10 +286,10 @@ impl Reactor {
     }
 
     fn read_backends(&mut self, now: Instant) {
-        if !self.hub.is_backend_paused() {
-            if let Some(backend) = self.hub.backend() {
-                self.backends.read(backend, &mut self.buffer, now);
-            }
+        if !self.hub.is_backend_paused()
+            && let Some(backend) = self.hub.backend()
+        {
+            self.backends.read(backend, &mut self.buffer, now);
         }
         self.hub.handle_backend();
     }

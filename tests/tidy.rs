@@ -132,7 +132,9 @@ fn check_shape(file: &Source, faults: &mut Vec<String>) {
         let leftover = leftover.or_else(|| words().find(|word| *word == "XXX"));
         let leftover = leftover.or_else(|| line.contains("dbg!").then_some("dbg!"));
         // Clippy knows the oldest compiler of a function, not that of the grammar.
-        let leftover = leftover.or_else(|| line.contains("&& let ").then_some("let chain (1.88)"));
+        let guard = line.find(" if let ").zip(line.find("=>"));
+        let is_guard = guard.is_some_and(|(guard, arrow)| guard < arrow);
+        let leftover = leftover.or_else(|| is_guard.then_some("`if let` as a guard (1.95)"));
         if let Some(leftover) = leftover {
             faults.push(format!(
                 "{}:{}: a leftover {leftover}",

@@ -215,7 +215,7 @@ impl Run {
             1 => {
                 let answers = script.byte() % 8;
                 let chunk = usize::from(script.byte()) + 1;
-                let refuse = script.byte() % 4 == 0;
+                let refuse = script.byte().is_multiple_of(4);
                 for _ in 0..=answers {
                     self.answer(role, refuse, chunk);
                 }
@@ -251,7 +251,7 @@ impl Run {
 
     fn connect(&mut self) {
         if self.peers.len() < PEERS_MAX {
-            let address = [192, 0, 2, u8::from(self.peers.len() % 3 == 0)];
+            let address = [192, 0, 2, u8::from(self.peers.len().is_multiple_of(3))];
             let client = self
                 .hub
                 .handle_connected(Endpoints::from_peer(address.into()));

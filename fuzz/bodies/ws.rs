@@ -147,10 +147,10 @@ fn agree(
     }
     // It does not know 1014, which was registered later; and a peer may say what it says itself
     // when it dislikes a code.
-    if let Some(Seen::Close(close)) = ours.last() {
-        if close.as_ref().is_some_and(|(code, _)| *code == 1014) || is_dislike(close.as_ref()) {
-            return *theirs == ours[..ours.len() - 1] && *code == Some(1002);
-        }
+    if let Some(Seen::Close(close)) = ours.last()
+        && (close.as_ref().is_some_and(|(code, _)| *code == 1014) || is_dislike(close.as_ref()))
+    {
+        return *theirs == ours[..ours.len() - 1] && *code == Some(1002);
     }
     if ours != theirs {
         return false;

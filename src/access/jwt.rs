@@ -3,7 +3,8 @@
 //! A token is read strictly and once: three parts, each base64url without padding; the header's
 //! `alg` has to be that of the key, which the header's `kid` may name and nothing else of it; then
 //! the signature; and only then a word of what it says. The clock is an argument, and so are the
-//! texts of the keys. Refuses to know channels.
+//! texts of the keys: that, and how strictly, is why a token is not left to jsonwebtoken as a whole
+//! (docs/dependencies.md). Refuses to know channels.
 
 mod claims;
 #[cfg_attr(not(feature = "tls"), path = "jwt/absent.rs")]
@@ -37,8 +38,9 @@ pub struct JwtRules {
     pub issuer: Option<String>,
     /// One of these has to be in `aud`. Empty: there may be no `aud`, since it would name others.
     pub audiences: Vec<String>,
-    /// The claim, by the path to it, that has the patterns of the channels to subscribe to. Where it
-    /// is missing from a token, there are none. `None`: the common permissions alone decide.
+    /// The claim that has the patterns of the channels to subscribe to: the path to it, with dots between
+    /// the names, or a URI, which has a colon and is one name. Where it is missing from a token, there
+    /// are none. `None`: the common permissions alone decide.
     pub subscribe_claim: Option<String>,
     /// The same of the channels to publish to.
     pub publish_claim: Option<String>,
@@ -159,19 +161,19 @@ impl Jwt {
         }
         let algorithm = header.get("alg").and_then(Value::as_str);
         let algorithm = algorithm.ok_or(JwtFault::Malformed)?;
-        let algorithm = Algorithm::named(algorithm).ok_or(JwtFault::Algorithm)?;
+        let algorithm = key::algorithm_named(algorithm).ok_or(JwtFault::Algorithm)?;
         let kid = match header.get("kid") {
             Some(kid) => Some(kid.as_str().ok_or(JwtFault::Malformed)?),
             None => None,
         };
         let key = self.keys.find(kid, algorithm)?;
-        if !key.verify(signed.as_bytes(), &signature) {
+        if !key.verifier.verify(signed.as_bytes(), signature) {
             return Err(JwtFault::Signature);
         }
         let payload = decode(payload).ok_or(JwtFault::Malformed)?;
         let claims = claims::parse_object(&payload).ok_or(JwtFault::Malformed)?;
         let end = self.check(&claims, now)?;
-        Ok((self.grant(&claims, key.id()), end))
+        Ok((self.grant(&claims, key.id), end))
     }
 
     /// Checks the claims that every token is judged by; the end of the token.
@@ -195,10 +197,10 @@ impl Jwt {
         if moment("nbf")?.is_some_and(|it| it > now.saturating_add(leeway)) {
             return Err(JwtFault::Early);
         }
-        if let Some(issuer) = &self.rules.issuer {
-            if claims.get("iss").and_then(Value::as_str) != Some(issuer) {
-                return Err(JwtFault::Issuer);
-            }
+        if let Some(issuer) = &self.rules.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(JwtFault::Issuer);
         }
         let audiences = &self.rules.audiences;
         match claims.get("aud") {
@@ -227,31 +229,6 @@ impl Jwt {
                 publish: claimed(&self.rules.publish_claim),
             },
         }
-    }
-}
-
-/// How a token is signed (RFC 7518, 3.1; RFC 8037, 3.1). There is no "none".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
-    Hs256,
-    Rs256,
-    Ps256,
-    Es256,
-    EdDsa,
-}
-
-impl Algorithm {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Hs256, "HS256"),
-        (Self::Rs256, "RS256"),
-        (Self::Ps256, "PS256"),
-        (Self::Es256, "ES256"),
-        (Self::EdDsa, "EdDSA"),
-    ];
-
-    fn named(name: &str) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(_, known)| *known == name);
-        found.map(|&(algorithm, _)| algorithm)
     }
 }
 

@@ -232,10 +232,10 @@ impl<'a> Meaning<'a> {
             }
         }
         // `alle check` is there to say all of them.
-        if self.command != CommandName::Check {
-            if let Some(first) = faults.first() {
-                return Err(self.wrong(first));
-            }
+        if self.command != CommandName::Check
+            && let Some(first) = faults.first()
+        {
+            return Err(self.wrong(first));
         }
         let mut warnings = self.environment.unknown();
         warnings.extend(sources.into_warnings());

@@ -229,8 +229,16 @@ impl Settings {
 
     /// Takes an object of JSON.
     pub(super) fn set_token_claims(&mut self, text: &str) -> Result<(), String> {
-        self.token_claims = serde_json::from_str(text)
+        let claims: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
             .map_err(|error| format!("--claims takes an object of JSON, not '{text}': {error}"))?;
+        let is_moment = |name: &&str| claims.get(*name).is_none_or(serde_json::Value::is_number);
+        if let Some(name) = ["exp", "nbf"].iter().find(|it| !is_moment(it)) {
+            return Err(format!(
+                "--claims: {name} is a number, of seconds since 1970, and with any other value no \
+                 bridge takes the token"
+            ));
+        }
+        self.token_claims = claims;
         Ok(())
     }
 

@@ -27,7 +27,8 @@ fn date(mut days: u64) -> (u64, u64, u64) {
     days += 135_140;
     let mut year = 1_600 + days / DAYS_IN_400_YEARS * 400;
     days %= DAYS_IN_400_YEARS;
-    let is_leap = |year: u64| year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     while days >= 365 + u64::from(is_leap(year)) {
         days -= 365 + u64::from(is_leap(year));
         year += 1;

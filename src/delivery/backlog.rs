@@ -79,11 +79,12 @@ impl Backlog {
         }
         self.bytes += span.bytes();
         self.shared_bytes += span.bytes();
-        if let Some(Item::Shared(last)) = self.items.back_mut() {
-            if last.batch == span.batch && last.end == span.start {
-                last.end = span.end;
-                return;
-            }
+        if let Some(Item::Shared(last)) = self.items.back_mut()
+            && last.batch == span.batch
+            && last.end == span.start
+        {
+            last.end = span.end;
+            return;
         }
         batches.retain(span.batch);
         self.items.push_back(Item::Shared(span));
@@ -106,14 +107,14 @@ impl Backlog {
 
     /// Appends whole frames of this client's own.
     pub fn push_owned(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(Item::Owned { bytes, .. }) = self.items.back_mut() {
-            if bytes.len() < OWNED_BYTES_MAX {
-                let before = bytes.len();
-                write(bytes);
-                self.bytes += bytes.len() - before;
-                self.owned_bytes += bytes.len() - before;
-                return;
-            }
+        if let Some(Item::Owned { bytes, .. }) = self.items.back_mut()
+            && bytes.len() < OWNED_BYTES_MAX
+        {
+            let before = bytes.len();
+            write(bytes);
+            self.bytes += bytes.len() - before;
+            self.owned_bytes += bytes.len() - before;
+            return;
         }
         let mut bytes = Vec::new();
         write(&mut bytes);

@@ -77,11 +77,11 @@ impl Hub {
     /// A socket was accepted at the admin address: it takes HTTP only and is no client. A peer that
     /// leaves connections open there keeps nobody out: beyond the most of them the oldest goes.
     pub fn handle_admin_connected(&mut self, endpoints: Endpoints) -> ClientId {
-        if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX {
-            if let Some((oldest, _)) = self.room.oldest(EvictionClass::Admin, &self.clients) {
-                self.metrics.admin_evicted += 1;
-                self.drop_client(oldest.slot, Disconnect::Drop);
-            }
+        if self.clients.admin_count() >= ADMIN_CONNECTIONS_MAX
+            && let Some((oldest, _)) = self.room.oldest(EvictionClass::Admin, &self.clients)
+        {
+            self.metrics.admin_evicted += 1;
+            self.drop_client(oldest.slot, Disconnect::Drop);
         }
         let id = self.insert(Kind::Admin, endpoints);
         self.note(EvictionClass::Admin, id.slot);

@@ -270,10 +270,10 @@ impl Membership {
         if std::mem::take(&mut self.asks_members) && !backend.ask_members(true) {
             group.handle_members(Vec::new(), now);
         }
-        if let Some(Presence { pids, own_role }) = self.presence.take() {
-            if !backend.ask_present(&pids, own_role) {
-                group.handle_unasked();
-            }
+        if let Some(Presence { pids, own_role }) = self.presence.take()
+            && !backend.ask_present(&pids, own_role)
+        {
+            group.handle_unasked();
         }
         let rings = |channel: &Channel, epoch, from| {
             let at = channels.heard(channel.as_str())?;

@@ -174,7 +174,7 @@ impl Site {
         let resource = path.map(|path| path.resource);
         let is_for_programs = matches!(resource, Some(Resource::Events | Resource::Publish));
         let is_for_anybody = path.is_some_and(|path| path.audience == Audience::Anybody);
-        let checked = if is_for_anybody && self.page.is_some() {
+        let checked = if is_for_anybody {
             Ok(())
         } else {
             self.check_origin(request, way, authorization)
@@ -234,8 +234,11 @@ impl Site {
             } else {
                 it.name == path
             };
-            let is_for_channels = matches!(it.resource, Resource::Events | Resource::Publish);
-            let is_there = self.has_channels || !is_for_channels;
+            let is_there = match it.resource {
+                Resource::Events | Resource::Publish => self.has_channels,
+                Resource::Module => self.page.is_some(),
+                Resource::Page | Resource::Socket | Resource::Text(_) | Resource::Report(_) => true,
+            };
             let is_met = match it.audience {
                 Audience::Anybody | Audience::Public => !is_admin,
                 Audience::Admin => is_admin || self.admin_origins.is_none(),
@@ -258,35 +261,39 @@ impl Site {
     }
 
     fn find_wanted<'a>(&self, resource: Option<Resource>, request: &Request<'a>) -> Wanted<'a> {
+        let Some(resource) = resource else {
+            return Wanted::Answer(Answer::text(Status::NotFound, NOT_FOUND));
+        };
         let method = request.method;
         let is_read = matches!(method, Method::Get | Method::Head);
         let (methods, is_taken) = match resource {
-            Some(Resource::Events) => ("GET, HEAD, OPTIONS", is_read || method == Method::Options),
-            Some(Resource::Publish) => (
+            Resource::Events => ("GET, HEAD, OPTIONS", is_read || method == Method::Options),
+            Resource::Publish => (
                 "POST, OPTIONS",
                 matches!(method, Method::Post | Method::Options),
             ),
-            Some(_) => ("GET, HEAD", is_read),
-            // Of what is not there, each method that we know is not.
-            None => ("GET, HEAD", method != Method::Other),
+            Resource::Page
+            | Resource::Socket
+            | Resource::Module
+            | Resource::Text(_)
+            | Resource::Report(_) => ("GET, HEAD", is_read),
         };
         if !is_taken {
             return Wanted::Answer(not_allowed(methods));
         }
         match resource {
-            None => Wanted::Answer(Answer::text(Status::NotFound, NOT_FOUND)),
-            Some(Resource::Events | Resource::Publish) if method == Method::Options => {
+            Resource::Events | Resource::Publish if method == Method::Options => {
                 Wanted::Answer(preflight(methods))
             }
-            Some(Resource::Events) => Wanted::Events,
-            Some(Resource::Publish) => Wanted::Publish {
+            Resource::Events => Wanted::Events,
+            Resource::Publish => Wanted::Publish {
                 segment: publish_segment(request.path).unwrap_or_default(),
             },
-            Some(Resource::Page) => self.find_socket(self.page.as_ref(), request),
-            Some(Resource::Socket) => self.find_socket(None, request),
-            Some(Resource::Module) => Wanted::Answer(self.answer_module(request)),
-            Some(Resource::Text(text)) => Wanted::Answer(Answer::text(Status::Ok, text)),
-            Some(Resource::Report(report)) => Wanted::Report(report),
+            Resource::Page => self.find_socket(self.page.as_ref(), request),
+            Resource::Socket => self.find_socket(None, request),
+            Resource::Module => Wanted::Answer(self.answer_module(request)),
+            Resource::Text(text) => Wanted::Answer(Answer::text(Status::Ok, text)),
+            Resource::Report(report) => Wanted::Report(report),
         }
     }
 

@@ -269,13 +269,13 @@ impl BackendSockets {
 
     fn cancel(&mut self, role: Role, backend: &Backend, registry: &Registry) {
         let leaver = self.leavers[role.index()].as_mut();
-        if let (Some(leaver), Some(departure)) = (leaver, backend.departure(role)) {
-            if let Err(error) = leaver.cancel(departure, role, registry) {
-                tracing::debug!(
-                    target: "alle::postgres",
-                    "{role} session: no CancelRequest was sent: {error}"
-                );
-            }
+        if let (Some(leaver), Some(departure)) = (leaver, backend.departure(role))
+            && let Err(error) = leaver.cancel(departure, role, registry)
+        {
+            tracing::debug!(
+                target: "alle::postgres",
+                "{role} session: no CancelRequest was sent: {error}"
+            );
         }
     }
 

@@ -274,13 +274,12 @@ fn answer(
         return Answer::text(Status::Forbidden, format!("{refusal}\n"));
     }
     let known = PAGES.iter().find(|(path, _)| *path == request.path);
-    let is_read = matches!(request.method, Method::Get | Method::Head);
     match known {
-        _ if !is_read && (known.is_some() || request.method == Method::Other) => Answer {
+        None => Answer::text(Status::NotFound, "not found\n"),
+        Some(_) if !matches!(request.method, Method::Get | Method::Head) => Answer {
             fields: "Allow: GET, HEAD\r\n",
             ..Answer::text(Status::MethodNotAllowed, "method not allowed\n")
         },
-        None => Answer::text(Status::NotFound, "not found\n"),
         Some((_, asked)) => {
             let (status, text) = page(*asked);
             let is_metrics = *asked == Page::Metrics;

@@ -58,10 +58,10 @@ impl Pages {
                 let (name, kind) = kind.split_once(' ').unwrap_or((kind, ""));
                 let is_gauge = kind == "gauge";
                 at = (has_gauges || !is_gauge).then(|| self.family(name, help, line, is_gauge));
-            } else if let (Some(at), Some((sample, value))) = (at, line.rsplit_once(' ')) {
-                if let Ok(value) = value.parse() {
-                    self.note(at, sample, value);
-                }
+            } else if let (Some(at), Some((sample, value))) = (at, line.rsplit_once(' '))
+                && let Ok(value) = value.parse()
+            {
+                self.note(at, sample, value);
             }
         }
     }

@@ -127,6 +127,11 @@ fn unknown_paths_are_404() {
         "/index.html",
     ] {
         assert_eq!(bridge.get(path).status, 404, "{path}");
+        for method in ["HEAD", "POST", "OPTIONS", "PUT", "FROB"] {
+            let response = bridge.request(method, path, "Content-Length: 0\r\n");
+            assert_eq!(response.status, 404, "{method} {path}");
+            assert_eq!(response.header("Allow"), None, "{method} {path}");
+        }
     }
 }
 

@@ -6,7 +6,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::{
+    encoding::{AsDer, EcPrivateKeyRfc5915Der},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -233,15 +240,47 @@ fn jwt_options_that_cannot_work_are_wrong_usage() {
     }
 }
 
+fn pem(label: &str, der: &[u8]) -> String {
+    let lines = STANDARD.encode(der);
+    let lines: Vec<_> = lines
+        .as_bytes()
+        .chunks(64)
+        .map(std::str::from_utf8)
+        .collect();
+    let lines: Vec<_> = lines.into_iter().map(Result::unwrap).collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
+}
+
 /// What `alle token` signs is what a bridge takes, with each kind of key.
 #[test]
 fn a_token_of_ours_opens_a_bridge() {
     let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let p256 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    // As `openssl ecparam -genkey` and `openssl genrsa -traditional` write them.
+    let sec1 = {
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, p256.serialized_der()).unwrap();
+        let der: EcPrivateKeyRfc5915Der<'_> = key.private_key().as_der().unwrap();
+        pem("EC PRIVATE KEY", der.as_ref())
+    };
+    let pkcs1 = {
+        // Behind the algorithm, and the head of a string of bytes.
+        let der = rsa.serialized_der();
+        let algorithm = [0x01, 0x01, 0x01, 0x05, 0x00];
+        let at = der.windows(5).position(|it| it == algorithm).unwrap();
+        pem("RSA PRIVATE KEY", &der[at + 9..])
+    };
     for (private, public) in [
         (SECRET.to_owned(), SECRET.to_owned()),
         (ed25519.serialize_pem(), ed25519.public_key_pem()),
         (p256.serialize_pem(), p256.public_key_pem()),
+        (sec1, p256.public_key_pem()),
+        (rsa.serialize_pem(), rsa.public_key_pem()),
+        (pkcs1, rsa.public_key_pem()),
     ] {
         let (_private, private) = file(&private);
         let (_public, public) = file(&public);
@@ -262,10 +301,16 @@ fn a_token_of_ours_opens_a_bridge() {
     }
     let (code, token, _) = run(alle_with(&["token"]));
     assert_eq!((code, token.trim().len()), (Some(0), 32), "{token}");
+    let (_key, key) = file(SECRET);
+    let claims = ["--sign-with", &key, "--claims"];
     for (options, words) in [
         (&["--sub", "ann"][..], "--sign-with"),
         (&["--sign-with", "/nowhere"], "/nowhere"),
         (&["--claims", "[]"], "--claims"),
+        // No bridge takes these.
+        (&[&claims[..], &[r#"{"exp":"tomorrow"}"#]].concat(), "exp"),
+        (&[&claims[..], &[r#"{"nbf":"1300819380"}"#]].concat(), "nbf"),
+        (&[&claims[..], &[r#"{"exp":null}"#]].concat(), "exp"),
     ] {
         let (code, _, stderr) = run(alle_with(&[&["token"][..], options].concat()));
         assert_eq!(code, Some(2), "{stderr}");

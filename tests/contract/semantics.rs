@@ -223,7 +223,7 @@ fn publishes_of_one_client_are_committed_in_the_order_sent() {
     let (mut publisher, mut listener) = (bridge.client(), bridge.client());
     listener.subscribe("even");
     listener.subscribe("odd");
-    let channel = |n: usize| if n % 2 == 0 { "even" } else { "odd" };
+    let channel = |n: usize| if n.is_multiple_of(2) { "even" } else { "odd" };
     let notify = |n| json!({"type": "notify", "channel": channel(n), "payload": n.to_string()});
     publisher.send_all(&(0..2_000).map(notify).collect::<Vec<_>>());
     for n in 0..2_000 {

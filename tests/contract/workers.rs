@@ -185,6 +185,8 @@ fn health_and_metrics_are_the_parents_alone() {
     assert_eq!((head.status, &*head.body), (200, ""));
     let post = ask(&format!("POST /healthz HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
     assert_eq!(post.status, 405);
+    let nowhere = ask(&format!("PUT /nowhere HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
+    assert_eq!(nowhere.status, 404);
     let foreign = ask("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert_eq!(foreign.status, 403, "{}", foreign.body);
     let page = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nOrigin: https://evil.example");

@@ -186,10 +186,10 @@ impl Round {
         socket.set_recv_buffer_size(4_096)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let Err(error) = socket.connect(&address.into()) {
-            if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) {
-                return Err(error);
-            }
+        if let Err(error) = socket.connect(&address.into())
+            && error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+        {
+            return Err(error);
         }
         let mut stream = TcpStream::from_std(socket.into());
         let both = Interest::READABLE | Interest::WRITABLE;

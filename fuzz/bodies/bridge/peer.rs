@@ -136,7 +136,7 @@ pub(super) fn message(script: &mut Script<'_>) -> Vec<u8> {
             format!(r#"{{"type":"notify","channel":"{name}","payload":"{payload}","id":{id}}}"#)
         }
         _ if id % 4 == 1 => format!(r#"{{"type":"auth","token":"{name}","id":{id}}}"#),
-        _ if id % 2 == 0 => r#"{"type":"ping"}"#.to_owned(),
+        _ if id.is_multiple_of(2) => r#"{"type":"ping"}"#.to_owned(),
         _ => format!(r#"{{"type":"{name}"}}"#),
     };
     frame(0x81, text.as_bytes())

@@ -18,13 +18,13 @@ pub(super) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// What stands under a path: the name itself, else the parts of it between dots, from outside in.
+/// What stands under a path: the names in it between dots, from outside in. A name with a dot is no
+/// path and does not stand for one, but for a URI (RFC 7519, 4.2), known by its colon.
 pub(super) fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
+    match path.split_once('.') {
+        Some((outer, inner)) if !path.contains(':') => find(claims.get(outer)?.as_object()?, inner),
+        Some(_) | None => claims.get(path),
     }
-    let (outer, inner) = path.split_once('.')?;
-    find(claims.get(outer)?.as_object()?, inner)
 }
 
 /// The claim as it stands in a pattern: a string, or an integer.
@@ -174,13 +174,18 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_by_its_name_or_by_the_path_to_it() {
-        let claims =
-            object(r#"{"sub":"ann","https://x.example/ch":"u","a":{"b":{"c":7}},"a.x":1}"#);
+        let claims = object(
+            r#"{"sub":"ann","https://x.example/ch":"u","a":{"b":{"c":7},"b.c":8},"a.x":1,"a.b.c":9,
+                "https://x":{"example/ch":"other","y":{"z":1}}}"#,
+        );
         for (path, expected) in [
             ("sub", Some("ann")),
             ("https://x.example/ch", Some("u")),
+            // A name with a dot in it is no path, and does not stand for one.
             ("a.b.c", Some("7")),
-            ("a.x", Some("1")),
+            ("a.x", None),
+            // A URI is no path.
+            ("https://x.y.z", None),
             ("a.b", None),
             ("a.b.c.d", None),
             ("sub.x", None),

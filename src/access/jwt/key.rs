@@ -1,173 +1,254 @@
-//! One key, and whether a signature is its own: the only file that asks the crypto library.
+//! One key: read from a text, and whether a signature is its own. The only file that asks the library
+//! of JWTs, and the one of cryptography below it.
 //!
-//! A key has one algorithm from the start, and is used with no other (RFC 8725, 3.1). Knows neither
-//! files nor tokens.
+//! A key has one algorithm from the start, and is used with no other (RFC 8725, 3.1). The library
+//! reads JWKs and verifies. It also takes keys that are too weak, or that no signature will ever fit:
+//! those are refused here, in words. Knows neither files nor tokens.
 
 use aws_lc_rs::{
-    hmac,
+    encoding::{AsDer, PublicKeyX509Der},
     rsa::PublicEncryptingKey,
     signature::{
         ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-        RSA_PSS_2048_8192_SHA256, VerificationAlgorithm,
+        RsaPublicKeyComponents, VerificationAlgorithm,
     },
 };
+pub(super) use jsonwebtoken::Algorithm;
+use jsonwebtoken::{
+    AlgorithmFamily, DecodingKey, DecodingKeyKind,
+    crypto::aws_lc::DEFAULT_PROVIDER,
+    jwk::{CommonParameters, Jwk, KeyOperations, PublicKeyUse},
+};
 use rustls::pki_types::pem::{PemObject, SectionKind};
+use serde_json::{Map, Value};
 
-use super::{Algorithm, KeyFault};
+use super::{KeyFault, claims};
+
+/// The algorithm of this name, if it is spoken here (RFC 7518, 3.1; RFC 8037, 3.1). There is no
+/// "none".
+pub(super) fn algorithm_named(name: &str) -> Option<Algorithm> {
+    let algorithm = name.parse().ok()?;
+    SPOKEN.contains(&algorithm).then_some(algorithm)
+}
 
 /// A key that tells its own signatures. None is ever shown.
 #[derive(Clone, Debug)]
-pub(super) enum Verifier {
-    Secret(Box<hmac::Key>),
-    Public(ParsedPublicKey),
+pub(super) struct Verifier {
+    algorithm: Algorithm,
+    /// Of bytes, never of components: a secret, a point, or DER.
+    key: DecodingKey,
 }
 
 impl Verifier {
+    /// The key of a file: a public key in PEM, else a secret, whose bytes are those of the file less
+    /// one line end.
+    pub(super) fn of_file(file: &[u8]) -> Result<Self, KeyFault> {
+        if file.windows(BEGIN.len()).any(|it| it == BEGIN) {
+            return Self::of_pem(file);
+        }
+        if claims::parse_object(file).is_some() {
+            return Err(KeyFault::Jwks);
+        }
+        // Taken for a secret, everybody would know it.
+        if kind_of_der(file).is_some() {
+            return Err(KeyFault::Der);
+        }
+        let secret = file.strip_suffix(b"\n").unwrap_or(file);
+        Self::of_secret(secret.strip_suffix(b"\r").unwrap_or(secret))
+    }
+
+    /// The key of a JWK, and its `kid`; `None` if it is of a kind, a curve, an algorithm or a use that
+    /// is not ours.
+    pub(super) fn of_jwk(
+        jwk: &Map<String, Value>,
+    ) -> Result<Option<(Option<String>, Self)>, KeyFault> {
+        let text = |name: &str| match jwk.get(name) {
+            Some(value) => value.as_str().map(Some).ok_or(KeyFault::Malformed),
+            None => Ok(None),
+        };
+        let usual = match (text("kty")?, text("crv")?) {
+            (Some("oct"), None) => Algorithm::HS256,
+            (Some("RSA"), None) => Algorithm::RS256,
+            (Some("EC"), Some("P-256")) => Algorithm::ES256,
+            (Some("OKP"), Some("Ed25519")) => Algorithm::EdDSA,
+            (_, _) => return Ok(None),
+        };
+        // To the library null is as good as nothing.
+        for name in ["alg", "kid", "use"] {
+            text(name)?;
+        }
+        // Of certificates it wants more than to pass them over.
+        let members = jwk.iter().filter(|(name, _)| !name.starts_with("x5"));
+        let members = members.map(|(name, value)| (name.clone(), value.clone()));
+        let read: Result<Jwk, _> = serde_json::from_value(Value::Object(members.collect()));
+        let read = read.map_err(|_| KeyFault::Malformed)?;
+        let Some(algorithm) = algorithm_of(&read.common, usual) else {
+            return Ok(None);
+        };
+        if usual != Algorithm::HS256 && jwk.contains_key("d") {
+            return Err(KeyFault::Private);
+        }
+        // It puts coordinates of any length behind each other.
+        let is_cut = |it: &str| it.len() != COORDINATE_CHARS;
+        let has_curve = matches!(usual, Algorithm::ES256 | Algorithm::EdDSA);
+        if has_curve && (text("x")?.is_some_and(is_cut) || text("y")?.is_some_and(is_cut)) {
+            return Err(KeyFault::Malformed);
+        }
+        if text("k")? == Some("") {
+            return Err(KeyFault::SecretShort);
+        }
+        let key = DecodingKey::from_jwk(&read).map_err(|_| KeyFault::Malformed)?;
+        let verifier = Self::of_decoded(&key)?;
+        debug_assert_eq!(verifier.algorithm, usual);
+        let verifier = Self {
+            algorithm,
+            ..verifier
+        };
+        Ok(Some((read.common.key_id, verifier)))
+    }
+
+    /// What the library made of a JWK.
+    fn of_decoded(key: &DecodingKey) -> Result<Self, KeyFault> {
+        match key.kind() {
+            DecodingKeyKind::SecretOrDer(secret) if key.family() == AlgorithmFamily::Hmac => {
+                Self::of_secret(secret)
+            }
+            DecodingKeyKind::SecretOrDer(point) => Self::of_public(point),
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                // Some issuers put the zero of a sign in front, which aws-lc does not take.
+                let [n, e] = [n, e].map(|it| {
+                    let zeros = it.iter().take_while(|&&byte| byte == 0).count();
+                    &it[zeros..]
+                });
+                let info = RsaPublicKeyComponents { n, e }.as_der();
+                let info: PublicKeyX509Der<'_> = info.map_err(|_| KeyFault::Malformed)?;
+                Self::of_public(info.as_ref())
+            }
+        }
+    }
+
     /// The secret of HS256.
-    pub(super) fn secret(secret: &[u8]) -> Result<Self, KeyFault> {
+    fn of_secret(secret: &[u8]) -> Result<Self, KeyFault> {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(KeyFault::SecretShort);
         }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        Ok(Self::Secret(Box::new(key)))
+        Ok(Self {
+            algorithm: Algorithm::HS256,
+            key: DecodingKey::from_secret(secret).map_err(|_| KeyFault::SecretShort)?,
+        })
     }
 
-    /// An RSA key of modulus and exponent, both big-endian.
-    pub(super) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, KeyFault> {
-        let key = der(SEQUENCE, &[integer(n), integer(e)].concat());
-        Self::rsa_der(algorithm, &key)
-    }
-
-    /// A point of P-256.
-    pub(super) fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyFault> {
-        if x.len() != 32 || y.len() != 32 {
-            return Err(KeyFault::Malformed);
-        }
-        Self::public(&ECDSA_P256_SHA256_FIXED, &[&[4][..], x, y].concat())
-    }
-
-    /// A point of Ed25519.
-    pub(super) fn ed25519(x: &[u8]) -> Result<Self, KeyFault> {
-        if x.len() != 32 {
-            return Err(KeyFault::Malformed);
-        }
-        Self::public(&ED25519, x)
-    }
-
-    /// The one public key of a PEM text, and the algorithm that its kind has.
-    pub(super) fn pem(text: &[u8]) -> Result<(Algorithm, Self), KeyFault> {
+    /// The one public key of a PEM text, which the library does not read by itself.
+    fn of_pem(text: &[u8]) -> Result<Self, KeyFault> {
+        use SectionKind::{Certificate, EcPrivateKey, PrivateKey, PublicKey, RsaPrivateKey};
         let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
             PemObject::pem_slice_iter(text).collect();
         let sections = sections.map_err(|_| KeyFault::Malformed)?;
         let [(kind, bytes)] = &sections[..] else {
             return Err(KeyFault::NotOne);
         };
-        let private = [
-            SectionKind::PrivateKey,
-            SectionKind::RsaPrivateKey,
-            SectionKind::EcPrivateKey,
-        ];
-        if *kind == SectionKind::PublicKey {
-            Self::public_key_info(bytes)
-        } else if private.contains(kind) {
+        if matches!(kind, PrivateKey | RsaPrivateKey | EcPrivateKey) {
             Err(KeyFault::Private)
-        } else if *kind == SectionKind::Certificate {
+        } else if *kind == Certificate {
             Err(KeyFault::Certificate)
+        } else if *kind == PublicKey && kind_of_der(bytes).is_some() {
+            Self::of_public(bytes)
         } else {
             Err(KeyFault::Unsupported)
         }
     }
 
-    /// Whether bytes are a public key in DER: taken for a secret, everybody would know it.
-    pub(super) fn is_public_der(bytes: &[u8]) -> bool {
-        Self::public_key_info(bytes).is_ok()
-            || bytes.first() == Some(&SEQUENCE) && Self::rsa_der(Algorithm::Rs256, bytes).is_ok()
+    /// A SubjectPublicKeyInfo (RFC 5280, 4.1.2.7), or a point. An RSA key is one for RS256: nothing in
+    /// it says otherwise, and one key has one algorithm.
+    fn of_public(bytes: &[u8]) -> Result<Self, KeyFault> {
+        let (algorithm, key) = kind_of(bytes).ok_or(KeyFault::Malformed)?;
+        // It looks at the length of the modulus, as each verification does.
+        if algorithm == Algorithm::RS256 && PublicEncryptingKey::from_der(bytes).is_err() {
+            return Err(KeyFault::RsaShort);
+        }
+        let key = key(bytes);
+        Ok(Self { algorithm, key })
+    }
+
+    /// What it verifies signatures of.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether it is a secret, by which everybody who has it can sign.
+    pub(super) fn is_secret(&self) -> bool {
+        self.algorithm == Algorithm::HS256
+    }
+
+    /// Whether both are the same key.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (one, two) = (self.key.try_get_as_bytes(), other.key.try_get_as_bytes());
+        self.algorithm == other.algorithm && one == two
     }
 
     /// Whether the signature of the message is this key's.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self {
-            Self::Secret(key) => hmac::verify(key, message, signature).is_ok(),
-            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
-        }
-    }
-
-    /// A SubjectPublicKeyInfo (RFC 5280, 4.1.2.7). An RSA key is one for RS256: nothing in it says
-    /// otherwise, and one key has one algorithm.
-    fn public_key_info(bytes: &[u8]) -> Result<(Algorithm, Self), KeyFault> {
-        // Bare points are keys to the library, too.
-        if bytes.first() != Some(&SEQUENCE) || bytes.len() <= 32 {
-            return Err(KeyFault::Unsupported);
-        }
-        if let Ok(key) = Self::public(&ED25519, bytes) {
-            return Ok((Algorithm::EdDsa, key));
-        }
-        if let Ok(key) = Self::public(&ECDSA_P256_SHA256_FIXED, bytes) {
-            return Ok((Algorithm::Es256, key));
-        }
-        if Self::public(&RSA_PKCS1_2048_8192_SHA256, bytes).is_err() {
-            return Err(KeyFault::Unsupported);
-        }
-        Self::rsa_info(Algorithm::Rs256, bytes).map(|key| (Algorithm::Rs256, key))
-    }
-
-    /// An RSAPublicKey (RFC 8017, A.1.1).
-    fn rsa_der(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyFault> {
-        let bits = der(BIT_STRING, &[&[0], bytes].concat());
-        let info = der(SEQUENCE, &[RSA_ENCRYPTION, &bits[..]].concat());
-        Self::rsa_info(algorithm, &info)
-    }
-
-    fn rsa_info(algorithm: Algorithm, info: &[u8]) -> Result<Self, KeyFault> {
-        let verification: &'static dyn VerificationAlgorithm = if algorithm == Algorithm::Ps256 {
-            &RSA_PSS_2048_8192_SHA256
-        } else {
-            &RSA_PKCS1_2048_8192_SHA256
-        };
-        let key = Self::public(verification, info)?;
-        // It looks at the length of the modulus, as each verification does.
-        PublicEncryptingKey::from_der(info).map_err(|_| KeyFault::RsaShort)?;
-        Ok(key)
-    }
-
-    fn public(
-        algorithm: &'static dyn VerificationAlgorithm,
-        bytes: &[u8],
-    ) -> Result<Self, KeyFault> {
-        let key = ParsedPublicKey::new(algorithm, bytes).map_err(|_| KeyFault::Malformed)?;
-        Ok(Self::Public(key))
+    pub(super) fn verify(&self, message: &[u8], signature: Vec<u8>) -> bool {
+        // The provider is named: that of the process could be another one, or none.
+        let verifier = (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key);
+        verifier.is_ok_and(|it| it.verify(message, &signature).is_ok())
     }
 }
 
-/// A value in DER (X.690, 8.1), of less than 64 KiB.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len())
-        .unwrap_or(u16::MAX)
-        .to_be_bytes();
-    let mut out = vec![tag];
-    match length {
-        [0, short @ ..=0x7f] => out.push(short),
-        [0, long] => out.extend([0x81, long]),
-        [high, low] => out.extend([0x82, high, low]),
+/// The algorithm of a JWK whose kind has a usual one, if it is for signatures of ours.
+fn algorithm_of(jwk: &CommonParameters, usual: Algorithm) -> Option<Algorithm> {
+    let signs = |it: &PublicKeyUse| *it == PublicKeyUse::Signature;
+    let verifies = |it: &Vec<KeyOperations>| it.contains(&KeyOperations::Verify);
+    let (usage, operations) = (&jwk.public_key_use, &jwk.key_operations);
+    if !usage.as_ref().is_none_or(signs) || !operations.as_ref().is_none_or(verifies) {
+        return None;
     }
-    out.extend_from_slice(content);
-    out
+    match jwk.key_algorithm.map(Algorithm::try_from) {
+        None => Some(usual),
+        Some(Ok(stated)) if stated == usual => Some(stated),
+        Some(Ok(Algorithm::PS256)) if usual == Algorithm::RS256 => Some(Algorithm::PS256),
+        // The key is for something else, as RSA-OAEP or RS512.
+        Some(_) => None,
+    }
 }
 
-/// A number from zero up, given big-endian.
-fn integer(bytes: &[u8]) -> Vec<u8> {
-    let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
-    let bytes = &bytes[zeros..];
-    let is_negative = bytes.first().is_none_or(|&byte| byte >= 0x80);
-    der(INTEGER, &[&[0][..usize::from(is_negative)], bytes].concat())
+/// The kind of a public key: its usual algorithm, and what makes a key of its bytes.
+type Kind = (Algorithm, fn(&[u8]) -> DecodingKey);
+
+/// That of a SubjectPublicKeyInfo, a bare RSAPublicKey, or a bare point.
+fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    let kinds: [(&'static dyn VerificationAlgorithm, Kind); 3] = [
+        (&ED25519, (Algorithm::EdDSA, DecodingKey::from_ed_der)),
+        (
+            &ECDSA_P256_SHA256_FIXED,
+            (Algorithm::ES256, DecodingKey::from_ec_der),
+        ),
+        (
+            &RSA_PKCS1_2048_8192_SHA256,
+            (Algorithm::RS256, DecodingKey::from_rsa_der),
+        ),
+    ];
+    let found = kinds
+        .into_iter()
+        .find(|(it, _)| ParsedPublicKey::new(*it, bytes).is_ok());
+    found.map(|(_, kind)| kind)
 }
 
+/// The same, unless it is a bare point: any 32 bytes are one of Ed25519.
+fn kind_of_der(bytes: &[u8]) -> Option<Kind> {
+    let is_der = bytes.first() == Some(&SEQUENCE) && bytes.len() > 32;
+    is_der.then(|| kind_of(bytes))?
+}
+
+const SPOKEN: [Algorithm; 5] = [
+    Algorithm::HS256,
+    Algorithm::RS256,
+    Algorithm::PS256,
+    Algorithm::ES256,
+    Algorithm::EdDSA,
+];
 /// The shortest secret, in bytes: as long as the hash (RFC 7518, 3.2).
 const SECRET_BYTES_MIN: usize = 32;
+/// A coordinate has 32 bytes, those in front of it included (RFC 7518, 6.2.1.2; RFC 8037, 2).
+const COORDINATE_CHARS: usize = 43;
+const BEGIN: &[u8] = b"-----BEGIN";
 const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-/// The AlgorithmIdentifier of rsaEncryption, its parameters NULL (RFC 3279, 2.3.1).
-const RSA_ENCRYPTION: &[u8] = &[
-    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
-];

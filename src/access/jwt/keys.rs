@@ -5,11 +5,12 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
-use super::{Algorithm, JwtFault, claims, key::Verifier};
+use super::{
+    JwtFault, claims,
+    key::{Algorithm, Verifier},
+};
 
 /// The id of a key. It is never used again for another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,24 +27,10 @@ pub struct Keys {
 
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    id: KeyId,
+    pub(super) id: KeyId,
     /// Its `kid`.
     name: Option<String>,
-    algorithm: Algorithm,
-    verifier: Verifier,
-    /// Of all of it: whether two are the same.
-    digest: [u8; 32],
-}
-
-impl Key {
-    pub(super) fn id(&self) -> KeyId {
-        self.id
-    }
-
-    /// Whether the signature of the message is this key's.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify(message, signature)
-    }
+    pub(super) verifier: Verifier,
 }
 
 impl Default for Keys {
@@ -62,20 +49,7 @@ impl Keys {
     /// Adds the one key of a file: a public key in PEM, else a secret, whose bytes are those of the
     /// file less one line end.
     pub fn add_key(&mut self, file: &[u8]) -> Result<(), KeyFault> {
-        let (algorithm, verifier) = if contains(file, b"-----BEGIN") {
-            Verifier::pem(file)?
-        } else {
-            let secret = file.strip_suffix(b"\n").unwrap_or(file);
-            let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-            if claims::parse_object(file).is_some() {
-                return Err(KeyFault::Jwks);
-            }
-            if Verifier::is_public_der(file) {
-                return Err(KeyFault::Der);
-            }
-            (Algorithm::Hs256, Verifier::secret(secret)?)
-        };
-        self.add(None, algorithm, verifier, &[file])
+        self.add(None, Verifier::of_file(file)?)
     }
 
     /// Adds the keys of a JWK Set (RFC 7517, 5). Those of a kind, a curve, an algorithm or a use that
@@ -86,7 +60,10 @@ impl Keys {
         let mut passed_over = 0;
         for key in keys.ok_or(KeyFault::NoSet)? {
             let key = key.as_object().ok_or(KeyFault::NoSet)?;
-            passed_over += usize::from(!self.add_jwk(key)?);
+            match Verifier::of_jwk(key)? {
+                Some((name, verifier)) => self.add(name, verifier)?,
+                None => passed_over += 1,
+            }
         }
         if self.keys.is_empty() {
             return Err(KeyFault::None);
@@ -94,102 +71,17 @@ impl Keys {
         Ok(passed_over)
     }
 
-    /// Whether the key is one of ours.
-    fn add_jwk(&mut self, jwk: &Map<String, Value>) -> Result<bool, KeyFault> {
-        let text = |name: &str| match jwk.get(name) {
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(KeyFault::Malformed),
-            None => Ok(None),
-        };
-        let bytes = |name: &str| {
-            let text = text(name)?.ok_or(KeyFault::Malformed)?;
-            URL_SAFE_NO_PAD
-                .decode(text)
-                .map_err(|_| KeyFault::Malformed)
-        };
-        let verifies = jwk
-            .get("key_ops")
-            .is_none_or(|operations| claims::names_one_of(operations, &["verify".to_owned()]));
-        if text("use")?.is_some_and(|it| it != "sig") || !verifies {
-            return Ok(false);
-        }
-        let (usual, curve) = match (text("kty")?, text("crv")?) {
-            (Some("oct"), None) => (Algorithm::Hs256, None),
-            (Some("RSA"), None) => (Algorithm::Rs256, None),
-            (Some("EC"), Some("P-256")) => (Algorithm::Es256, Some(())),
-            (Some("OKP"), Some("Ed25519")) => (Algorithm::EdDsa, Some(())),
-            (_, _) => return Ok(false),
-        };
-        let algorithm = match text("alg")?.map(Algorithm::named) {
-            None => usual,
-            Some(Some(stated)) if stated == usual => stated,
-            Some(Some(Algorithm::Ps256)) if usual == Algorithm::Rs256 => Algorithm::Ps256,
-            // The key is for something else, as RSA-OAEP or RS512.
-            Some(_) => return Ok(false),
-        };
-        debug_assert_eq!(curve.is_some(), jwk.contains_key("crv"));
-        if usual != Algorithm::Hs256 && jwk.contains_key("d") {
-            return Err(KeyFault::Private);
-        }
-        let (first, second, verifier) = match usual {
-            Algorithm::Hs256 => {
-                let secret = bytes("k")?;
-                let verifier = Verifier::secret(&secret)?;
-                (secret, Vec::new(), verifier)
-            }
-            Algorithm::Rs256 | Algorithm::Ps256 => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                let verifier = Verifier::rsa(algorithm, &n, &e)?;
-                (n, e, verifier)
-            }
-            Algorithm::Es256 => {
-                let (x, y) = (bytes("x")?, bytes("y")?);
-                let verifier = Verifier::p256(&x, &y)?;
-                (x, y, verifier)
-            }
-            Algorithm::EdDsa => {
-                let x = bytes("x")?;
-                let verifier = Verifier::ed25519(&x)?;
-                (x, Vec::new(), verifier)
-            }
-        };
-        let name = text("kid")?.map(str::to_owned);
-        self.add(name, algorithm, verifier, &[&first, &second])?;
-        Ok(true)
-    }
-
-    fn add(
-        &mut self,
-        name: Option<String>,
-        algorithm: Algorithm,
-        verifier: Verifier,
-        material: &[&[u8]],
-    ) -> Result<(), KeyFault> {
-        let is_taken = |it: &Key| it.algorithm == algorithm && it.name == name;
+    fn add(&mut self, name: Option<String>, verifier: Verifier) -> Result<(), KeyFault> {
+        let is_alike = |it: &Key| it.verifier.algorithm() == verifier.algorithm();
+        let is_taken = |it: &Key| it.name == name && is_alike(it);
         if self.keys.iter().any(is_taken) {
             return Err(KeyFault::Ambiguous);
         }
         if self.keys.len() == Self::COUNT_MAX {
             return Err(KeyFault::TooMany);
         }
-        let mut digest = Sha256::new();
-        let name_bytes = name.as_deref().map(str::as_bytes);
-        let marks = [
-            &[algorithm as u8, u8::from(name.is_some())][..],
-            name_bytes.unwrap_or(&[]),
-        ];
-        for part in marks.iter().chain(material) {
-            digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            digest.update(part);
-        }
         let id = self.next_id();
-        self.keys.push(Key {
-            id,
-            name,
-            algorithm,
-            verifier,
-            digest: digest.finalize().into(),
-        });
+        self.keys.push(Key { id, name, verifier });
         Ok(())
     }
 
@@ -197,7 +89,10 @@ impl Keys {
     /// mean the only key of its algorithm.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&Key, JwtFault> {
         let Some(kid) = kid else {
-            let mut fitting = self.keys.iter().filter(|it| it.algorithm == algorithm);
+            let mut fitting = self
+                .keys
+                .iter()
+                .filter(|it| it.verifier.algorithm() == algorithm);
             return match (fitting.next(), fitting.next()) {
                 (Some(key), None) => Ok(key),
                 (Some(_) | None, _) => Err(JwtFault::NoKey),
@@ -207,20 +102,20 @@ impl Keys {
         let named = |it: &&Key| it.name.as_deref() == Some(kid);
         let mut candidates = self.keys.iter().filter(named).peekable();
         if candidates.peek().is_some() {
-            let fitting = candidates.find(|it| it.algorithm == algorithm);
+            let fitting = candidates.find(|it| it.verifier.algorithm() == algorithm);
             return fitting.ok_or(JwtFault::Algorithm);
         }
         let mut nameless = self.keys.iter().filter(|it| it.name.is_none()).peekable();
         if nameless.peek().is_none() {
             return Err(JwtFault::UnknownKey);
         }
-        let fitting = nameless.find(|it| it.algorithm == algorithm);
+        let fitting = nameless.find(|it| it.verifier.algorithm() == algorithm);
         fitting.ok_or(JwtFault::Algorithm)
     }
 
     /// Whether one of them is a secret, by which everybody who has it can sign.
     pub fn has_secret(&self) -> bool {
-        self.keys.iter().any(|it| it.algorithm == Algorithm::Hs256)
+        self.keys.iter().any(|it| it.verifier.is_secret())
     }
 
     /// Whether the key of this id is there.
@@ -232,7 +127,8 @@ impl Keys {
     pub(super) fn replace(&mut self, read: Self) {
         let known = std::mem::take(&mut self.keys);
         for mut key in read.keys {
-            let known = known.iter().find(|it| it.digest == key.digest);
+            let is_same = |it: &&Key| it.name == key.name && it.verifier.is_same(&key.verifier);
+            let known = known.iter().find(is_same);
             key.id = match known {
                 Some(known) => known.id,
                 None => self.next_id(),
@@ -247,10 +143,6 @@ impl Keys {
         self.next = self.next.saturating_add(1);
         id
     }
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|it| it == part)
 }
 
 /// Why a text has no keys for us. Shows none of it.

@@ -462,6 +462,29 @@ fn claims_and_templates_say_what_a_user_may() {
             "{channel}"
         );
     }
+    // A name that looks like a path opens nothing, and closes nothing.
+    let both =
+        of(r#"{"exp":1300819380,"org.id":7,"can.say":"*","org":{"id":8},"can":{"say":"a"}}"#);
+    for (channel, hears, says) in [
+        ("org.7.x", false, false),
+        ("org.8.x", true, false),
+        ("a", false, true),
+        ("b", false, false),
+    ] {
+        assert_eq!(
+            both.may_subscribe(&everybody.subscribe, channel),
+            hears,
+            "{channel}"
+        );
+        assert_eq!(
+            both.may_publish(&everybody.publish, channel),
+            says,
+            "{channel}"
+        );
+    }
+    let literal = of(r#"{"exp":1300819380,"org.id":7,"can.say":"*"}"#);
+    assert!(!literal.may_subscribe(&everybody.subscribe, "org.7.x"));
+    assert!(!literal.may_publish(&everybody.publish, "a"));
     let nobody = of(r#"{"exp":1300819380,"sub":7.5,"can":{"say":true}}"#);
     assert_eq!(nobody.identity(), None);
     assert!(nobody.may_subscribe(&everybody.subscribe, "news"));

@@ -63,23 +63,23 @@ impl Connection {
 
     /// The address took no connection.
     pub(in crate::backend) fn handle_unopened(&mut self, unreached: Unreached, now: Instant) {
-        if let State::Connecting { race, failed, .. } = &mut self.state {
-            if race.handle_failed(unreached.address, now) {
-                failed.push(unreached);
-            }
+        if let State::Connecting { race, failed, .. } = &mut self.state
+            && race.handle_failed(unreached.address, now)
+        {
+            failed.push(unreached);
         }
     }
 
     /// The address took the connection, as the first one; TLS follows, or the session.
     pub(in crate::backend) fn handle_opened(&mut self, address: SocketAddr) {
-        if let State::Connecting { race, .. } = &mut self.state {
-            if let Some((deadline, others)) = race.win(address) {
-                self.addresses.handle_taken(address, &others);
-                self.state = State::Securing {
-                    deadline,
-                    has_begun: false,
-                };
-            }
+        if let State::Connecting { race, .. } = &mut self.state
+            && let Some((deadline, others)) = race.win(address)
+        {
+            self.addresses.handle_taken(address, &others);
+            self.state = State::Securing {
+                deadline,
+                has_begun: false,
+            };
         }
     }
 

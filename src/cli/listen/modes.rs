@@ -43,10 +43,10 @@ impl Modes {
 
     /// Gives the terminal back as it was found, if it is still ours.
     pub(super) fn restore(&self) {
-        if let Some(found) = self.put(None) {
-            if is_ours() {
-                let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &found);
-            }
+        if let Some(found) = self.put(None)
+            && is_ours()
+        {
+            let _ = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &found);
         }
     }
 

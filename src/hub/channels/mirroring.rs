@@ -80,10 +80,10 @@ impl Mirroring {
     }
 
     fn note_changed(&mut self, key: ChannelKey) {
-        if let Some(changed) = &mut self.changed {
-            if changed.last() != Some(&key) {
-                changed.push(key);
-            }
+        if let Some(changed) = &mut self.changed
+            && changed.last() != Some(&key)
+        {
+            changed.push(key);
         }
     }
 
@@ -121,10 +121,10 @@ impl Channels {
     /// Peers want the channel no longer.
     pub(in super::super) fn unmirror(&mut self, channel: &Channel) {
         let key = self.find(channel.as_str());
-        if let Some(key) = key.filter(|&key| self.mirroring.forget(key)) {
-            if !self.is_own(key) {
-                self.unwant(key);
-            }
+        if let Some(key) = key.filter(|&key| self.mirroring.forget(key))
+            && !self.is_own(key)
+        {
+            self.unwant(key);
         }
     }
 

@@ -323,11 +323,11 @@ impl CatchUp {
             return;
         };
         for (key, at_mark, count) in filled {
-            if let Some(entry) = self.entries.get_mut(&key) {
-                if matches!(entry.state, State::Open) {
-                    entry.state = State::Filled { at_mark, count };
-                    self.unsettled -= 1;
-                }
+            if let Some(entry) = self.entries.get_mut(&key)
+                && matches!(entry.state, State::Open)
+            {
+                entry.state = State::Filled { at_mark, count };
+                self.unsettled -= 1;
             }
         }
         for key in given_up {
@@ -337,11 +337,11 @@ impl CatchUp {
     }
 
     fn give_up(&mut self, key: ChannelKey) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            if matches!(entry.state, State::Open) {
-                entry.state = State::GivenUp;
-                self.unsettled -= 1;
-            }
+        if let Some(entry) = self.entries.get_mut(&key)
+            && matches!(entry.state, State::Open)
+        {
+            entry.state = State::GivenUp;
+            self.unsettled -= 1;
         }
     }
 

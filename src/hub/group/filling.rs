@@ -150,10 +150,10 @@ impl Fills {
     }
 
     fn free(&mut self, key: ChannelKey) {
-        if let Some(filling) = self.channels.get_mut(&key) {
-            if !std::mem::replace(&mut filling.is_free, true) {
-                self.to_ask.push_back(key);
-            }
+        if let Some(filling) = self.channels.get_mut(&key)
+            && !std::mem::replace(&mut filling.is_free, true)
+        {
+            self.to_ask.push_back(key);
         }
     }
 

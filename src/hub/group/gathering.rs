@@ -44,10 +44,10 @@ impl Gathering {
 
     /// A peer names a channel.
     pub(super) fn expect(&mut self, channel: &Channel) {
-        if let Some(OfPeers { awaited, confirmed }) = &mut self.of_peers {
-            if !confirmed.contains(channel) {
-                awaited.insert(channel.clone());
-            }
+        if let Some(OfPeers { awaited, confirmed }) = &mut self.of_peers
+            && !confirmed.contains(channel)
+        {
+            awaited.insert(channel.clone());
         }
     }
 

@@ -32,10 +32,10 @@ impl Offsets {
     ) -> Result<(), Contradiction> {
         let offset = difference(own, theirs).ok_or(Contradiction)?;
         let at = self.0.iter().position(|&(known, _)| known == epoch);
-        if let Some((_, known)) = at.map(|at| self.0.remove(at)) {
-            if known != offset {
-                return Err(Contradiction);
-            }
+        if let Some((_, known)) = at.map(|at| self.0.remove(at))
+            && known != offset
+        {
+            return Err(Contradiction);
         }
         if self.0.len() >= EPOCHS_MAX {
             self.0.remove(0);

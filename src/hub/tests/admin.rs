@@ -44,6 +44,31 @@ fn health_and_metrics_are_at_the_admin_address_alone() {
 }
 
 #[test]
+fn what_is_not_there_is_not_there_for_any_method() {
+    let mut world = world_with_admin();
+    for method in ["GET", "POST", "OPTIONS", "PUT", "DELETE", "FROB"] {
+        for (path, here, there) in [
+            ("/nowhere", "404", "404"),
+            ("/metrics", "405", "404"),
+            ("/ws", "404", "405"),
+            ("/publish/a/b", "404", "404"),
+            // There is no page to load it.
+            ("/alle.js", "404", "404"),
+        ] {
+            for (client, expected) in [(world.connect_admin(), here), (world.connect(), there)] {
+                let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                world.input(client, request.as_bytes());
+                let answer = world.received(client);
+                let status = answer.split(' ').nth(1).unwrap_or_default();
+                if method != "GET" || expected == "404" {
+                    assert_eq!(status, expected, "{method} {path}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn each_address_has_its_own_rule_of_hosts() {
     let mut world = world_with_admin();
     let admin = world.connect_admin();

@@ -59,11 +59,11 @@ impl Session {
 
     /// The key is derived; what follows from it is queued.
     pub fn handle_key(&mut self, key: &SaltedPassword) {
-        if let Phase::Authenticating(authentication) = &mut self.phase {
-            if let Err(error) = authentication.handle_key(key, self.outbox.tail()) {
-                self.outbox.clear();
-                self.phase = Phase::Failing(error);
-            }
+        if let Phase::Authenticating(authentication) = &mut self.phase
+            && let Err(error) = authentication.handle_key(key, self.outbox.tail())
+        {
+            self.outbox.clear();
+            self.phase = Phase::Failing(error);
         }
     }
 }

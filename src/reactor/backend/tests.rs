@@ -75,12 +75,12 @@ fn the_sound_one_of_three_addresses_is_found_and_a_session_begun_there() {
         if let Ok((connection, _)) = sound.accept() {
             servers.push(connection);
         }
-        if let Stage::Connected { origin, .. } = &sockets.sockets[ROLE.index()] {
-            if matches!(origin, Origin::Tcp { address, .. } if *address == all[2]) {
-                sockets.write(&mut backend, now);
-                if let Some(connection) = servers.pop() {
-                    break connection;
-                }
+        if let Stage::Connected { origin, .. } = &sockets.sockets[ROLE.index()]
+            && matches!(origin, Origin::Tcp { address, .. } if *address == all[2])
+        {
+            sockets.write(&mut backend, now);
+            if let Some(connection) = servers.pop() {
+                break connection;
             }
         }
         let wait = Duration::from_millis(50);

@@ -122,6 +122,98 @@ fn a_set_that_is_none_is_refused_in_words() {
     assert!(set(&[short]).is_err(), "1,024 bits");
 }
 
+/// As issuers write them, well or not: certificates that are none, and numbers with a sign in front.
+#[test]
+fn a_jwk_is_taken_whatever_stands_beside_its_key() {
+    for (name, _, mut jwk, sign) in pairs() {
+        let beside = json!({"alg": name, "use": "sig", "key_ops": ["sign", "verify"], "kid": "a",
+            "x5c": "none", "x5t": 7, "x5t#S256": null, "x5u": [], "ext": true, "exp": null});
+        let beside = beside.as_object().unwrap().clone();
+        jwk.as_object_mut().unwrap().extend(beside);
+        if name == "RS256" {
+            let n = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+            jwk["n"] = base64url([&[0], &n[..]].concat()).into();
+            jwk["e"] = base64url([0, 1, 0, 1]).into();
+        }
+        let jwt = jwt(set(&[jwk]).unwrap(), JwtRules::default());
+        let header = json!({"alg": name, "kid": "a"}).to_string();
+        assert_eq!(fault(&jwt, &signed(&header, SOUND, sign)), None, "{name}");
+    }
+}
+
+#[test]
+fn a_jwk_that_no_signature_would_fit_is_refused_in_words() {
+    let jwks: Vec<_> = pairs().into_iter().map(|(_, _, jwk, _)| jwk).collect();
+    let [ed25519, p256, rsa] = &jwks[..] else {
+        panic!("three kinds");
+    };
+    let x = URL_SAFE_NO_PAD.decode(p256["x"].as_str().unwrap()).unwrap();
+    let y = URL_SAFE_NO_PAD.decode(p256["y"].as_str().unwrap()).unwrap();
+    let with = |jwk: &Value, members: Value| {
+        let mut jwk = jwk.clone();
+        let members = members.as_object().unwrap().clone();
+        jwk.as_object_mut().unwrap().extend(members);
+        jwk
+    };
+    let shifted = json!({"x": base64url(&x[..31]), "y": base64url([&x[31..], &y].concat())});
+    let other = json!({"y": base64url([&y[..31], &[!y[31]]].concat())});
+    let text = |jwk: &Value| jwk.to_string().into_bytes();
+    for (jwk, expected) in [
+        (with(p256, shifted), KeyFault::Malformed),
+        (with(p256, other), KeyFault::Malformed),
+        (with(p256, json!({"y": null})), KeyFault::Malformed),
+        (with(p256, json!({"d": "AA"})), KeyFault::Private),
+        (with(p256, json!({"crv": "P-384"})), KeyFault::None),
+        (with(p256, json!({"crv": null})), KeyFault::Malformed),
+        (
+            with(
+                ed25519,
+                json!({"x": p256["x"].as_str().unwrap().to_owned() + "A"}),
+            ),
+            KeyFault::Malformed,
+        ),
+        (
+            with(
+                ed25519,
+                json!({"x": ed25519["x"].as_str().unwrap().to_owned() + "="}),
+            ),
+            KeyFault::Malformed,
+        ),
+        (
+            with(rsa, json!({"n": base64url([0xff; 255])})),
+            KeyFault::RsaShort,
+        ),
+        (
+            with(rsa, json!({"n": base64url([0xff; 1_025])})),
+            KeyFault::RsaShort,
+        ),
+        (with(rsa, json!({"n": ""})), KeyFault::Malformed),
+        (
+            with(rsa, json!({"n": base64url([0; 256])})),
+            KeyFault::Malformed,
+        ),
+        (with(rsa, json!({"e": "AQ"})), KeyFault::Malformed),
+        (with(rsa, json!({"kid": null})), KeyFault::Malformed),
+        (with(rsa, json!({"alg": null})), KeyFault::Malformed),
+        (with(rsa, json!({"use": null})), KeyFault::Malformed),
+        (with(rsa, json!({"use": "enc"})), KeyFault::None),
+        (with(rsa, json!({"alg": "RSA-OAEP-512"})), KeyFault::None),
+    ] {
+        assert_eq!(
+            set(std::slice::from_ref(&jwk)).unwrap_err(),
+            expected,
+            "{jwk}"
+        );
+        // Nor is one a secret.
+        assert_eq!(one(&text(&jwk)).unwrap_err(), KeyFault::Jwks);
+    }
+    let oct = json!({"kty": "oct", "k": ""});
+    assert_eq!(set(&[oct]).unwrap_err(), KeyFault::SecretShort);
+    // An RSAPublicKey (RFC 8017, A.1.1) in DER: everybody knows it.
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    assert_eq!(one(pair.public_key().as_ref()).unwrap_err(), KeyFault::Der);
+}
+
 #[test]
 fn keys_for_others_are_passed_over_and_the_rest_has_its_limits() {
     let oct = json!({"kty": "oct", "kid": "a", "k": base64url([1; 32])});

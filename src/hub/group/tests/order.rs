@@ -490,7 +490,7 @@ impl Counted {
 
 /// The payload of the notification of a channel with this number; some are longer than a message.
 fn payload(number: u64) -> String {
-    let padding = if number % 11 == 0 { 7_000 } else { 0 };
+    let padding = if number.is_multiple_of(11) { 7_000 } else { 0 };
     format!("{number} {}", "x".repeat(padding))
 }
 
