@@ -32,10 +32,12 @@ mod wire;
 
 use std::{env, process::ExitCode};
 
+use alle::internals::workers::Worker;
 use args::{Command, Environment, Invocation};
 use failure::Failure;
 use logs::Logs;
 use output::{Look, Output};
+use text_file::Files;
 use tracing::warn;
 
 /// Runs the command that was typed and turns its end into an exit status.
@@ -73,13 +75,19 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     let environment = Environment::new(env::vars_os());
+    let mut worker = environment.is_of_worker().then(Worker::begin);
+    let of_parent = match &mut worker {
+        Some(Ok(worker)) => worker.take_files(),
+        Some(Err(_)) | None => Vec::new(),
+    };
+    let mut files = Files::new(of_parent);
     let Invocation {
         log_filter,
         log_format,
         warnings,
         notes,
         command,
-    } = args::parse(env::args_os(), &environment)?;
+    } = args::parse(env::args_os(), &environment, &mut files)?;
     let logs = logs.insert(
         Logs::start(log_filter, log_format, output.look().is_coloured)
             .map_err(|error| Failure::Run(format!("cannot start the log: {error}")))?,
@@ -88,7 +96,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
         output.complain(&format!("alle: {note}"));
     }
     // The parent of a worker has said it.
-    let is_said = matches!(&command, Command::Serve(options) if options.is_worker);
+    let is_said = matches!(&command, Command::Serve(_)) && worker.is_some();
     for warning in warnings.into_iter().filter(|_| !is_said) {
         // What `alle doctor` finds is read by a person, and its log is off by default.
         if prints_findings(&command) {
@@ -100,7 +108,7 @@ fn run(output: &mut Output, logs: &mut Option<Logs>) -> Result<(), Failure> {
     match command {
         Command::Help(topic) => output.text(&usage::help(topic)),
         Command::Version => output.line(&version()),
-        Command::Serve(options) => serve::run(options, logs)?,
+        Command::Serve(options) => serve::run(options, worker, files.into_kept(), logs)?,
         Command::Listen(options) => listen::run(options, output)?,
         Command::Publish(options) => publish::run(options, output)?,
         Command::Demo(options) => demo::run(&options, output, logs)?,

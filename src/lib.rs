@@ -280,7 +280,7 @@ pub mod internals {
     pub mod workers {
         pub use crate::{
             worker::{NoParent, Worker},
-            workers::Workers,
+            workers::{Workers, wire::KeptFile},
         };
     }
     pub mod ws {

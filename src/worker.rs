@@ -37,7 +37,7 @@ use crate::{
     handle::Handle,
     startup,
     ticket_keys::{SharedTicketKeys, TicketKeys},
-    workers::wire::{self, Order, Place, Report},
+    workers::wire::{self, KeptFile, Order, Place, Report},
 };
 
 /// A process that a parent started as a worker: its socket, its pipe, and its place.
@@ -46,13 +46,16 @@ pub struct Worker {
     listener: TcpListener,
     pipe: Pipe,
     place: Place,
+    /// Those that the parent handed over; `None` where it wants to be told.
+    files: Option<Vec<KeptFile>>,
 }
 
 impl Worker {
     /// The variable that says that a process is a worker.
     pub const VARIABLE: &'static str = wire::VARIABLE;
 
-    /// Takes the socket that is stdin, and the first order from the pipe that is stdout.
+    /// Takes the socket that is stdin, and the first order from the pipe that is stdout, with the files
+    /// that follow it.
     ///
     /// # Errors
     ///
@@ -69,15 +72,24 @@ impl Worker {
         stream.set_write_timeout(Some(PIPE_TIMEOUT))?;
         let input = Vec::new();
         let mut pipe = Pipe { stream, input };
-        let Some(Order::Begin(place)) = pipe.read()?.and_then(|text| Order::parse(&text)) else {
+        let Some(Order::Begin(place, count)) = pipe.read_order()? else {
             return Err(io::Error::other("no first order").into());
         };
+        let files = count.map(|count| (0..count).map(|_| pipe.read_file()).collect());
+        let files = files.transpose()?;
         pipe.stream.set_read_timeout(None)?;
         Ok(Self {
             listener,
             pipe,
             place,
+            files,
         })
+    }
+
+    /// The files as the parent read them, for the options of this process. The others are read by the
+    /// worker itself.
+    pub fn take_files(&mut self) -> Vec<KeptFile> {
+        self.files.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// From 1 on.
@@ -86,7 +98,8 @@ impl Worker {
     }
 
     /// Serves until the parent orders the end, or ends itself. What `config` allows all workers is
-    /// divided by their number.
+    /// divided by their number; the parent is told the `files` in which it stood, if it does not know
+    /// them.
     ///
     /// # Errors
     ///
@@ -94,13 +107,18 @@ impl Worker {
     pub fn serve(
         self,
         mut config: BridgeConfig,
+        files: Vec<KeptFile>,
         log_lines_dropped: Arc<AtomicU64>,
     ) -> Result<(), BridgeError> {
         let Self {
             listener,
-            pipe,
+            mut pipe,
             place,
+            files: handed_over,
         } = self;
+        if handed_over.is_none() {
+            pipe.report_files(files).map_err(BridgeError::Io)?;
+        }
         ignore_signals().map_err(BridgeError::Io)?;
         // For who looks at the list of processes: it would be the number of a descriptor.
         let _named = fs::write("/proc/self/comm", format!("alle worker {}", place.number));
@@ -131,7 +149,7 @@ fn take_orders(mut pipe: Pipe, handle: &Handle, ticket_keys: &SharedTicketKeys) 
             continue;
         };
         match order {
-            Order::Begin(_) => {}
+            Order::Begin(..) | Order::File(_) => {}
             Order::Ask => {
                 if pipe.report(handle).is_err() {
                     break;
@@ -191,6 +209,25 @@ impl Pipe {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn read_order(&mut self) -> io::Result<Option<Order>> {
+        Ok(self.read()?.and_then(|text| Order::parse(&text)))
+    }
+
+    fn read_file(&mut self) -> io::Result<KeptFile> {
+        match self.read_order()? {
+            Some(Order::File(file)) => Ok(file),
+            Some(_) | None => Err(io::Error::other("a file is missing")),
+        }
+    }
+
+    fn report_files(&mut self, files: Vec<KeptFile>) -> io::Result<()> {
+        let mut message = Vec::new();
+        for file in files {
+            Report::File(file).append_to(&mut message);
+        }
+        self.stream.write_all(&message)
     }
 
     /// Says how the bridge is. That it answers at all says that its loop turns.

@@ -41,7 +41,7 @@ use self::{
     seat::Seat,
     signals::Signals,
     tickets::Tickets,
-    wire::{Order, Place},
+    wire::{KeptFile, Order, Place},
 };
 use crate::{
     access::origins::OriginPolicy,
@@ -58,6 +58,7 @@ pub struct Workers {
     seats: Vec<Seat>,
     admin: Admin,
     address: SocketAddr,
+    /// That of the start, or of the last renewal that is done.
     program: Program,
     signals: Signals,
     terminal: Terminal,
@@ -89,7 +90,8 @@ impl Workers {
 
     /// Binds the addresses of `config`, or takes the sockets that a service manager passed. The
     /// workers are started by [`run`](Self::run), from the program of this process with these
-    /// arguments, its own name first.
+    /// arguments, its own name first, and with the `files` in which other options stand, as they are
+    /// here whatever becomes of them.
     ///
     /// # Errors
     ///
@@ -98,6 +100,7 @@ impl Workers {
         config: &BridgeConfig,
         count: usize,
         arguments: Vec<OsString>,
+        files: Vec<KeptFile>,
     ) -> Result<Self, BridgeError> {
         if !cfg!(target_os = "linux") {
             let why = "several workers need Linux, which spreads connections over their sockets";
@@ -133,7 +136,7 @@ impl Workers {
             seats,
             admin: Admin::new(admin, policy).map_err(BridgeError::Io)?,
             address,
-            program: Program::of_this_process(arguments).map_err(BridgeError::Io)?,
+            program: Program::of_this_process(arguments, files).map_err(BridgeError::Io)?,
             signals: Signals::new().map_err(BridgeError::Io)?,
             terminal: Terminal::look(),
             drain: config.drain,
@@ -261,7 +264,10 @@ impl Workers {
     fn keep(&mut self, now: Instant) -> io::Result<bool> {
         for seat in &mut self.seats {
             seat.turn(now);
-            seat.start_again_when_due(&self.program, now);
+            let renewal = self.renewal.as_ref();
+            let program =
+                renewal.map_or(&self.program, |it| it.program(seat.number(), &self.program));
+            seat.start_again_when_due(program, now);
         }
         self.go_on_with_renewal(now);
         if let Some(tickets) = &mut self.tickets {
@@ -318,8 +324,8 @@ impl Workers {
             );
             return;
         }
-        let replacement = self.program.replacement();
-        let from = if replacement.is_some() {
+        let (program, is_other) = self.program.renewed();
+        let from = if is_other {
             "another program"
         } else {
             "the same program"
@@ -328,8 +334,7 @@ impl Workers {
             target: "alle::bridge",
             "SIGUSR2: the workers are renewed one after the other, from {from}"
         );
-        let former = replacement.map(|new| std::mem::replace(&mut self.program, new));
-        self.renewal = Some(Renewal::new(former, now));
+        self.renewal = Some(Renewal::new(program, now));
     }
 
     fn go_on_with_renewal(&mut self, now: Instant) {
@@ -338,20 +343,21 @@ impl Workers {
         };
         let address = self.address;
         let reopen = || startup::shared_socket(address).map(|(socket, _)| socket);
-        let progress = renewal.turn(&mut self.seats, &self.program, self.drain, reopen, now);
+        let progress = renewal.turn(&mut self.seats, self.drain, reopen, now);
         match progress {
             Progress::UnderWay => return,
-            Progress::Done => tracing::info!(target: "alle::bridge", "every worker is renewed"),
+            Progress::Done => {
+                tracing::info!(target: "alle::bridge", "every worker is renewed");
+                if let Some(renewal) = self.renewal.take() {
+                    self.program = renewal.into_program();
+                }
+            }
             Progress::GivenUp => {
                 let number = renewal.number();
                 tracing::error!(
                     target: "alle::bridge",
                     "the renewal is given up: worker {number} and those after it go on as they were"
                 );
-                let former = self.renewal.take().and_then(Renewal::into_former);
-                if let Some(former) = former {
-                    self.program = former;
-                }
             }
         }
         self.renewal = None;

@@ -144,5 +144,7 @@ mod tokens;
 mod witness;
 #[path = "contract/workers.rs"]
 mod workers;
+#[path = "contract/workers_files.rs"]
+mod workers_files;
 #[path = "contract/workers_harmed.rs"]
 mod workers_harmed;

@@ -27,6 +27,7 @@ use super::{
     logs::LogFormat,
     new_token::TokenOptions,
     settings::{self, Settings},
+    text_file::Files,
     token::TokenSource,
 };
 
@@ -81,8 +82,6 @@ pub(crate) struct ServeOptions {
     pub(crate) workers: usize,
     /// What keeps several from being started.
     pub(crate) workers_fault: Option<String>,
-    /// Whether this process is one of them.
-    pub(crate) is_worker: bool,
 }
 
 /// `alle check`.
@@ -177,16 +176,17 @@ pub(crate) struct DemoOptions {
     pub(crate) tls: bool,
 }
 
-/// Gives `arguments` (the program's name first) their meaning.
+/// Gives `arguments` (the program's name first) their meaning, with what stands in `files`.
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &Environment,
+    files: &mut Files,
 ) -> Result<Invocation, Failure> {
     let typed = typed::read(arguments)?;
     let request = match typed.topic()? {
         Some(topic) => Command::Help(topic),
         None if typed.version => Command::Version,
-        None => return Meaning::new(typed, environment).invocation(),
+        None => return Meaning::new(typed, environment).invocation(files),
     };
     Ok(Invocation {
         log_filter: Targets::new(),
@@ -213,11 +213,11 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    fn invocation(&self) -> Result<Invocation, Failure> {
+    fn invocation(&self, files: &mut Files) -> Result<Invocation, Failure> {
         self.check_options()?;
         let wrong = |reason| self.wrong(reason);
         let mut sources =
-            Sources::open(self.command, &self.typed, self.environment).map_err(wrong)?;
+            Sources::open(self.command, &self.typed, self.environment, files).map_err(wrong)?;
         let mut settings = Settings::default();
         let mut faults = sources.faults().to_vec();
         let mut shown = Vec::new();
@@ -275,7 +275,6 @@ impl<'a> Meaning<'a> {
                     workers_fault: settings.workers_fault(),
                     config: Box::new(settings.bridge),
                     workers: settings.workers,
-                    is_worker: self.environment.is_of_worker(),
                 }))
             }
             CommandName::Demo => {

@@ -18,7 +18,7 @@ use super::{
     command::CommandName,
     flags::{self, Flag, Value},
     nearest::{did_you_mean, nearest},
-    text_file,
+    text_file::Files,
 };
 
 /// A file of settings.
@@ -56,8 +56,9 @@ impl fmt::Display for Place {
 impl ConfigFile {
     /// Reads a file. Fails where it is no TOML at all; single keys that are wrong are
     /// [`Self::faults`].
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let (text, is_public) = text_file::read(path, BYTES_MAX)
+    pub(crate) fn read(path: &Path, files: &mut Files) -> Result<Self, String> {
+        let (text, is_public) = files
+            .read(path, BYTES_MAX)
             .map_err(|error| format!("configuration file {}: {error}", path.display()))?;
         let mut file = Self::parse(path, &text)?;
         file.is_readable_by_anybody = is_public;

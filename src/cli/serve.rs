@@ -4,26 +4,31 @@ use std::{env, io::ErrorKind, process};
 
 use alle::{
     Bridge, BridgeConfig, BridgeError,
-    internals::workers::{Worker, Workers},
+    internals::workers::{KeptFile, NoParent, Worker, Workers},
 };
 
 use super::{args::ServeOptions, command::CommandName, failure::Failure, logs::Logs};
 
-/// Serves until a signal.
-pub(crate) fn run(options: ServeOptions, logs: &Logs) -> Result<(), Failure> {
+/// Serves until a signal, as a worker where this process is one; `files` are those in which the options
+/// stood.
+pub(crate) fn run(
+    options: ServeOptions,
+    worker: Option<Result<Worker, NoParent>>,
+    files: Vec<KeptFile>,
+    logs: &Logs,
+) -> Result<(), Failure> {
     let ServeOptions {
         config,
         workers,
         workers_fault,
-        is_worker,
     } = options;
     if let Some(fault) = workers_fault {
         return Err(Failure::usage(CommandName::Serve, fault));
     }
-    let served = if is_worker {
-        return serve_as_worker(*config, logs);
+    let served = if let Some(worker) = worker {
+        return serve_as_worker(worker, *config, files, logs);
     } else if workers > 1 {
-        keep_workers(*config, workers)
+        keep_workers(*config, workers, files)
     } else {
         Bridge::new(*config)
             .with_signals()
@@ -37,19 +42,27 @@ pub(crate) fn run(options: ServeOptions, logs: &Logs) -> Result<(), Failure> {
 }
 
 /// What is wrong is said once, and not by each worker.
-fn keep_workers(config: BridgeConfig, count: usize) -> Result<(), BridgeError> {
+fn keep_workers(
+    config: BridgeConfig,
+    count: usize,
+    files: Vec<KeptFile>,
+) -> Result<(), BridgeError> {
     if let Some(fault) = Bridge::new(config.clone()).check().into_iter().next() {
         return Err(fault);
     }
-    Workers::new(&config, count, env::args_os().collect())?.run()
+    Workers::new(&config, count, env::args_os().collect(), files)?.run()
 }
 
-fn serve_as_worker(config: BridgeConfig, logs: &Logs) -> Result<(), Failure> {
-    let worker = Worker::begin();
+fn serve_as_worker(
+    worker: Result<Worker, NoParent>,
+    config: BridgeConfig,
+    files: Vec<KeptFile>,
+    logs: &Logs,
+) -> Result<(), Failure> {
     let worker = worker.map_err(|error| Failure::usage(CommandName::Serve, error.to_string()))?;
     let span = tracing::error_span!("worker", number = worker.number(), process = process::id());
     let _entered = span.enter();
-    let served = worker.serve(config, logs.dropped());
+    let served = worker.serve(config, files, logs.dropped());
     served.map_err(|error| failure(&error, CommandName::Serve))
 }
 

@@ -1,7 +1,7 @@
-//! A file of text that the command line names, read whole.
+//! The files of text that say what the options are, each read whole and once.
 //!
-//! A pipe is taken too, as from `<(command)` of a shell: what it says was for us alone. Knows nothing
-//! of what is in it.
+//! A pipe is taken too, as from `<(command)` of a shell: what it says was for us alone. Keeps what was
+//! read, so that a parent can hand it to its workers; knows nothing of what is in it.
 
 use std::{
     fs,
@@ -10,8 +10,40 @@ use std::{
     path::Path,
 };
 
-/// Its text, of so many bytes at most, and whether anybody on this machine can read it.
-pub(super) fn read(path: &Path, bytes_max: u64) -> io::Result<(String, bool)> {
+use alle::internals::workers::KeptFile;
+
+/// What was read so far, or handed over by a parent: that is not read again.
+#[derive(Debug, Default)]
+pub(crate) struct Files(Vec<KeptFile>);
+
+impl Files {
+    /// With those that the parent of this process read.
+    pub(crate) fn new(handed_over: Vec<KeptFile>) -> Self {
+        Self(handed_over)
+    }
+
+    /// The text of a file, of so many bytes at most, and whether anybody on this machine can read it.
+    pub(super) fn read(&mut self, path: &Path, bytes_max: u64) -> io::Result<(String, bool)> {
+        let name = path.to_string_lossy();
+        if let Some(file) = self.0.iter().find(|file| file.path == name) {
+            return Ok((file.text.clone(), file.is_public));
+        }
+        let (text, is_public) = read(path, bytes_max)?;
+        self.0.push(KeptFile {
+            path: name.into_owned(),
+            text: text.clone(),
+            is_public,
+        });
+        Ok((text, is_public))
+    }
+
+    /// All of them.
+    pub(crate) fn into_kept(self) -> Vec<KeptFile> {
+        self.0
+    }
+}
+
+fn read(path: &Path, bytes_max: u64) -> io::Result<(String, bool)> {
     let file = fs::File::open(path)?;
     let metadata = file.metadata()?;
     let mut text = String::new();

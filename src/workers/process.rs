@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     program::Program,
-    wire::{self, Order, Place, Report},
+    wire::{self, KeptFile, Order, Place, Report},
 };
 
 /// A process that was started as a worker.
@@ -35,6 +35,8 @@ pub(super) struct Process {
     readiness: Option<Result<(), String>>,
     /// The page of metrics that it sent last.
     page: String,
+    /// The files in which it found its options, where they were not handed over.
+    files: Vec<KeptFile>,
     /// Its pipe has ended, or says nothing that can be understood.
     is_cut_off: bool,
     is_killed: bool,
@@ -61,10 +63,15 @@ impl Process {
             is_accepting: false,
             readiness: None,
             page: String::new(),
+            files: Vec::new(),
             is_cut_off: false,
             is_killed: false,
         };
-        process.order(&Order::Begin(place));
+        let files = program.files();
+        process.order(&Order::Begin(place, files.map(<[_]>::len)));
+        for file in files.unwrap_or_default() {
+            process.order(&Order::File(file.clone()));
+        }
         Ok(process)
     }
 
@@ -87,6 +94,11 @@ impl Process {
 
     pub(super) fn page(&self) -> &str {
         &self.page
+    }
+
+    /// The files that it read for its options; complete once it is ready.
+    pub(super) fn files(&self) -> &[KeptFile] {
+        &self.files
     }
 
     /// Whether it has said anything yet: its bridge runs.
@@ -217,6 +229,7 @@ impl Process {
                     };
                     self.ask_at = now + pause;
                 }
+                Some(Report::File(file)) => self.files.push(file),
                 None => {}
             }
         }

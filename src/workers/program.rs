@@ -1,7 +1,8 @@
-//! The program that workers are started from.
+//! The program that workers are started from, and what it reads its options from.
 //!
 //! An open file, so that all workers are of one version whatever happens to the path meanwhile: an
-//! upgrade replaces the file there, and `/proc/self/exe` goes on to mean the old one.
+//! upgrade replaces the file there, and `/proc/self/exe` goes on to mean the old one. The files of
+//! options are kept as they were read for the same reason: half an edit is no order.
 
 use std::{
     env,
@@ -16,7 +17,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::wire;
+use super::wire::{self, KeptFile};
 
 /// An executable file, and the arguments for it.
 #[derive(Clone, Debug)]
@@ -26,22 +27,41 @@ pub(super) struct Program {
     path: PathBuf,
     /// The name that we were called by, and what was typed behind it.
     arguments: Vec<OsString>,
+    /// Where the other options stand; `None` until a worker has read it.
+    files: Option<Vec<KeptFile>>,
 }
 
 impl Program {
-    /// Our own.
-    pub(super) fn of_this_process(arguments: Vec<OsString>) -> io::Result<Self> {
+    /// Our own, with the files that we have read.
+    pub(super) fn of_this_process(
+        arguments: Vec<OsString>,
+        files: Vec<KeptFile>,
+    ) -> io::Result<Self> {
         let file = File::open("/proc/self/exe")
             .map_err(|error| io::Error::new(error.kind(), format!("/proc/self/exe: {error}")))?;
         Ok(Self {
             file: file.into(),
             path: env::current_exe()?,
             arguments,
+            files: Some(files),
         })
     }
 
-    /// The one that is now where we were started from, if that is another one.
-    pub(super) fn replacement(&self) -> Option<Self> {
+    /// What a renewal starts, and whether that is another program: the one that is now where we were
+    /// started from, which reads its files anew.
+    pub(super) fn renewed(&self) -> (Self, bool) {
+        let replacement = self.replacement();
+        let is_other = replacement.is_some();
+        let file = replacement.map_or_else(|| self.file.clone(), Into::into);
+        let renewed = Self {
+            file,
+            files: None,
+            ..self.clone()
+        };
+        (renewed, is_other)
+    }
+
+    fn replacement(&self) -> Option<File> {
         let file = File::open(&self.path)
             .inspect_err(|error| {
                 let path = self.path.display();
@@ -54,10 +74,17 @@ impl Program {
         let identity = |file: &File| file.metadata().map(|it| (it.dev(), it.ino(), it.mtime()));
         let is_same = matches!((identity(&file), identity(&self.file)),
             (Ok(one), Ok(other)) if one == other);
-        (!is_same).then(|| Self {
-            file: file.into(),
-            ..self.clone()
-        })
+        (!is_same).then_some(file)
+    }
+
+    /// The files to hand over to a worker; `None` where it is to read them.
+    pub(super) fn files(&self) -> Option<&[KeptFile]> {
+        self.files.as_deref()
+    }
+
+    /// The first worker that is ready has read these: all others go by them.
+    pub(super) fn keep(&mut self, files: &[KeptFile]) {
+        self.files.get_or_insert_with(|| files.to_vec());
     }
 
     /// Starts it as a worker on this socket, with this end of the pipe.

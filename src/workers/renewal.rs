@@ -18,8 +18,8 @@ pub(super) struct Renewal {
     fresh: Option<u32>,
     /// When the step has taken too long.
     deadline: Instant,
-    /// To go back to, if the new one does not become ready.
-    former: Option<Program>,
+    /// What the workers are renewed from.
+    program: Program,
 }
 
 /// What became of a renewal.
@@ -32,13 +32,13 @@ pub(super) enum Progress {
 }
 
 impl Renewal {
-    /// Begins with the first place. `former` is the program before, where there is another one now.
-    pub(super) fn new(former: Option<Program>, now: Instant) -> Self {
+    /// Begins with the first place.
+    pub(super) fn new(program: Program, now: Instant) -> Self {
         Self {
             at: 0,
             fresh: None,
             deadline: now,
-            former,
+            program,
         }
     }
 
@@ -47,9 +47,19 @@ impl Renewal {
         self.at + 1
     }
 
-    /// The program before, where there was another one.
-    pub(super) fn into_former(self) -> Option<Program> {
-        self.former
+    /// What a worker that ended is started again from: at a place that is done, the same as its
+    /// neighbours there. `settled` is that of the others.
+    pub(super) fn program<'a>(&'a self, number: usize, settled: &'a Program) -> &'a Program {
+        if number < self.number() {
+            &self.program
+        } else {
+            settled
+        }
+    }
+
+    /// What all of them were renewed from.
+    pub(super) fn into_program(self) -> Program {
+        self.program
     }
 
     /// When something is due.
@@ -61,7 +71,6 @@ impl Renewal {
     pub(super) fn turn(
         &mut self,
         seats: &mut [Seat],
-        program: &Program,
         drain: Duration,
         reopen: impl Fn() -> std::io::Result<OwnedFd>,
         now: Instant,
@@ -72,7 +81,7 @@ impl Renewal {
         let number = seat.number();
         let Some(id) = self.fresh else {
             let reopened = seat.is_given_up().then(reopen).transpose();
-            match reopened.and_then(|socket| seat.renew(program, socket, now)) {
+            match reopened.and_then(|socket| seat.renew(&self.program, socket, now)) {
                 Ok(id) => self.fresh = Some(id),
                 Err(error) => {
                     tracing::error!(
@@ -95,6 +104,7 @@ impl Renewal {
         match seat.fresh(id) {
             None => Progress::GivenUp,
             Some(process) if process.is_ready() => {
+                self.program.keep(process.files());
                 if seat.current().map(Process::id) == Some(id) {
                     // The one before has gone.
                     self.at += 1;

@@ -12,8 +12,11 @@ use crate::ticket_keys::TicketKeys;
 /// What the parent wants of a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// The first one: who the worker is.
-    Begin(Place),
+    /// The first one: who the worker is, and how many files follow. None follow, and the worker reads
+    /// them and [reports](Report::File) them, where there is no number.
+    Begin(Place, Option<usize>),
+    /// One of them.
+    File(KeptFile),
     /// Report readiness and metrics.
     Ask,
     /// Make and take tickets of TLS by these keys.
@@ -56,21 +59,27 @@ pub(crate) enum Report {
     Readiness(Result<(), String>),
     /// The page of metrics; it comes last.
     Metrics(String),
+    /// A file that the worker read for its options, before the first answer.
+    File(KeptFile),
 }
 
 impl Order {
     /// Appends the order as a message.
     pub(crate) fn append_to(&self, out: &mut Vec<u8>) {
         let text = match self {
-            Self::Begin(Place {
-                number,
-                count,
-                group,
-            }) => {
+            Self::Begin(place, files) => {
+                let Place {
+                    number,
+                    count,
+                    group,
+                } = place;
                 let group = group.as_ref();
                 let group = group.map(|(name, key)| format!(" {name} {}", hexadecimal(key)));
-                format!("begin {number} {count}{}", group.unwrap_or_default())
+                let files = files.map(|count| format!(" {count}"));
+                let [group, files] = [group, files].map(Option::unwrap_or_default);
+                format!("begin {number} {count}{group}{files}")
             }
+            Self::File(file) => file.text_of_message(),
             Self::Ask => "ask".to_owned(),
             Self::TicketKeys(keys) => {
                 let [next, current, last] = keys.all().map(|key| hexadecimal(key));
@@ -90,7 +99,11 @@ impl Order {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let span = || rest.parse().ok().map(Duration::from_millis);
         Some(match word {
-            "begin" => Self::Begin(Place::parse(rest)?),
+            "begin" => {
+                let (place, files) = Place::parse(rest)?;
+                Self::Begin(place, files)
+            }
+            "file" => Self::File(KeptFile::parse(rest)?),
             "ask" => Self::Ask,
             "ticket-keys" => {
                 let keys = rest
@@ -110,18 +123,67 @@ impl Order {
 }
 
 impl Place {
-    fn parse(text: &str) -> Option<Self> {
+    /// With the number of files, which earlier versions neither said nor read: they pass over a word
+    /// that is one too many.
+    fn parse(text: &str) -> Option<(Self, Option<usize>)> {
         let mut words = text.split(' ');
         let number = words.next()?.parse().ok()?;
         let count = words.next()?.parse().ok()?;
-        let group = match (words.next(), words.next()) {
-            (Some(name), Some(key)) => Some((name.to_owned(), from_hexadecimal(key)?)),
-            (Some(_) | None, _) => None,
+        let (group, files) = match *words.collect::<Vec<_>>() {
+            [] => (None, None),
+            [files] => (None, Some(files)),
+            [name, key, ref rest @ ..] => {
+                let group = (name.to_owned(), from_hexadecimal(key)?);
+                (Some(group), rest.first().copied())
+            }
         };
-        (1..=count).contains(&number).then_some(Self {
+        let files = files.map(str::parse).transpose().ok()?;
+        let place = Self {
             number,
             count,
             group,
+        };
+        (1..=count).contains(&number).then_some((place, files))
+    }
+}
+
+/// A file in which options stand, or a secret of one: as it was when it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// As it was named.
+    pub path: String,
+    /// All of it.
+    pub text: String,
+    /// Whether anybody on this machine could read it.
+    pub is_public: bool,
+}
+
+/// Without the text, which may be a secret.
+impl fmt::Debug for KeptFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file {:?}", self.path)
+    }
+}
+
+impl KeptFile {
+    /// The length of the path comes first, since both may have any letter.
+    fn text_of_message(&self) -> String {
+        let Self {
+            path,
+            text,
+            is_public,
+        } = self;
+        format!("file {} {} {path}{text}", u8::from(*is_public), path.len())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (is_public, rest) = text.split_once(' ')?;
+        let (length, rest) = rest.split_once(' ')?;
+        let (path, text) = rest.split_at_checked(length.parse().ok()?)?;
+        Some(Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            is_public: is_public == "1",
         })
     }
 }
@@ -133,6 +195,7 @@ impl Report {
             Self::Readiness(Ok(())) => append("ready", out),
             Self::Readiness(Err(reason)) => append(&format!("unready {reason}"), out),
             Self::Metrics(page) => append(&format!("metrics {page}"), out),
+            Self::File(file) => append(&file.text_of_message(), out),
         }
     }
 
@@ -143,6 +206,7 @@ impl Report {
             "ready" => Self::Readiness(Ok(())),
             "unready" => Self::Readiness(Err(rest.to_owned())),
             "metrics" => Self::Metrics(rest.to_owned()),
+            "file" => Self::File(KeptFile::parse(rest)?),
             _ => return None,
         })
     }
@@ -197,13 +261,21 @@ fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
 
 /// The variable by which a parent tells a process that it is a worker.
 pub(crate) const VARIABLE: &str = "ALLE_WORKER";
-/// More than a page of metrics has.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// More than a page of metrics has, or the longest file of options with its path.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const LENGTH_DIGITS_MAX: usize = 7;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn file() -> KeptFile {
+        KeptFile {
+            path: "/a µ/b".to_owned(),
+            text: "postgres-url = '255 ff'\n".to_owned(),
+            is_public: true,
+        }
+    }
 
     fn orders() -> Vec<Order> {
         let place = |group| Place {
@@ -211,9 +283,13 @@ mod tests {
             count: 3,
             group,
         };
+        let group = Some(("w1".to_owned(), vec![0, 255, 16]));
         vec![
-            Order::Begin(place(None)),
-            Order::Begin(place(Some(("w1".to_owned(), vec![0, 255, 16])))),
+            Order::Begin(place(None), None),
+            Order::Begin(place(None), Some(2)),
+            Order::Begin(place(group.clone()), None),
+            Order::Begin(place(group), Some(0)),
+            Order::File(file()),
             Order::Ask,
             Order::TicketKeys(TicketKeys::received([[1; 32], [255; 32], [16; 32]])),
             Order::Accept,
@@ -246,6 +322,7 @@ mod tests {
             Report::Readiness(Ok(())),
             Report::Readiness(Err("PostgreSQL is not connected".to_owned())),
             Report::Metrics("# HELP a b\na 1\n".to_owned()),
+            Report::File(file()),
         ] {
             let mut bytes = Vec::new();
             report.append_to(&mut bytes);
@@ -261,11 +338,14 @@ mod tests {
         assert_eq!(Order::parse("begin 4 3"), None);
         assert_eq!(Order::parse("begin 0 3"), None);
         assert_eq!(Order::parse("ticket-keys 00 11 22"), None);
+        assert_eq!(Order::parse("begin 1 2 many"), None);
+        assert_eq!(Order::parse("file 0 9 /a"), None);
+        assert_eq!(Order::parse("file 0 1 µ"), None);
         assert_eq!(Report::parse("sung"), None);
     }
 
     #[test]
-    fn a_message_has_a_mebibyte_at_most() {
+    fn a_message_has_two_mebibytes_at_most() {
         let of = |length: usize| [format!("{length}\n").as_bytes(), &vec![b'x'; length]].concat();
         let longest = of(MESSAGE_BYTES_MAX - 1);
         assert!(split(&longest).unwrap().is_some());

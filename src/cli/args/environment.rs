@@ -24,7 +24,7 @@ impl Environment {
     }
 
     /// Whether a parent started this process as one of its workers.
-    pub(super) fn is_of_worker(&self) -> bool {
+    pub(crate) fn is_of_worker(&self) -> bool {
         self.0.contains_key(OsStr::new(Worker::VARIABLE))
     }
 

@@ -11,7 +11,7 @@ use crate::cli::{
     command::CommandName,
     config_file::{ConfigFile, Place},
     flags::{self, Default, Flag, Value, Variable},
-    text_file,
+    text_file::Files,
 };
 
 /// The places where values are, for one command.
@@ -19,6 +19,7 @@ pub(super) struct Sources<'a> {
     command: CommandName,
     typed: &'a Typed,
     environment: &'a Environment,
+    files: &'a mut Files,
     file: Option<ConfigFile>,
     warnings: Vec<String>,
 }
@@ -73,11 +74,13 @@ impl<'a> Sources<'a> {
         command: CommandName,
         typed: &'a Typed,
         environment: &'a Environment,
+        files: &'a mut Files,
     ) -> Result<Self, String> {
         let mut sources = Self {
             command,
             typed,
             environment,
+            files,
             file: None,
             warnings: Vec::new(),
         };
@@ -87,7 +90,7 @@ impl<'a> Sources<'a> {
             let path = values.last().map_or("", String::as_str);
             // An empty path is refused with the words for it when its row is applied.
             if !path.is_empty() {
-                let file = ConfigFile::read(Path::new(path));
+                let file = ConfigFile::read(Path::new(path), sources.files);
                 sources.file = Some(file.map_err(|reason| origin.blamed(&reason))?);
             }
         }
@@ -174,7 +177,9 @@ impl<'a> Sources<'a> {
     /// The content of the file of a secret, without the end of its last line.
     fn secret(&mut self, flag: &Flag, path: &Path) -> Result<String, String> {
         let (long, shown) = (flag.long, path.display());
-        let (mut text, is_public) = text_file::read(path, BYTES_MAX)
+        let (mut text, is_public) = self
+            .files
+            .read(path, BYTES_MAX)
             .map_err(|error| format!("the file {shown} of --{long}: {error}"))?;
         if is_public {
             self.warnings.push(readable(path));

@@ -23,7 +23,12 @@ fn parse_with(words: &str, variables: &[(&str, &str)]) -> Result<Invocation, Str
     let variables = variables
         .iter()
         .map(|(name, value)| (name.into(), value.into()));
-    parse(arguments, &Environment::new(variables)).map_err(|failure| match failure {
+    parse(
+        arguments,
+        &Environment::new(variables),
+        &mut Files::default(),
+    )
+    .map_err(|failure| match failure {
         Failure::Usage { reason, .. } | Failure::Run(reason) | Failure::Unknown(reason) => reason,
     })
 }

@@ -180,7 +180,11 @@ fn a_variable_that_is_not_utf_8_is_named_where_it_is_read() {
             .chain(words.split(' '))
             .map(OsString::from);
         let variables = [(name.into(), OsString::from_vec(vec![b'a', 0xff]))];
-        parse(arguments, &Environment::new(variables))
+        parse(
+            arguments,
+            &Environment::new(variables),
+            &mut Files::default(),
+        )
     };
     for (words, name) in [
         ("serve", "POSTGRES_URL"),
