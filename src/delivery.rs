@@ -33,6 +33,7 @@ use self::{
     lane::{FrameBytes, Indexes, LANES, Lane, owed},
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
+    transmit::MOVES_MAX,
 };
 use crate::{
     channel::ChannelKey,
@@ -58,6 +59,8 @@ pub struct Delivery {
     /// [`READY`] tells.
     ready: VecDeque<u32>,
     ready_first: bool,
+    /// So much may be moved to backlogs in this slice still: see [`transmit`].
+    moves_left: usize,
     /// What is lent to be written.
     sending: Option<Sending>,
     /// Clients to be closed for what they are owed; some are closed already.
@@ -93,6 +96,7 @@ impl Delivery {
             history,
             ready: VecDeque::new(),
             ready_first: false,
+            moves_left: MOVES_MAX,
             sending: None,
             overflowed: VecDeque::new(),
             queue_bytes_max,

@@ -482,11 +482,13 @@ impl Hub {
         self.answer_waiting();
         self.close_overflowed();
         let is_still_slow = self.close_slowest() | self.close_costliest();
+        self.tell_gaps();
         self.reap();
         let is_behind = is_still_slow
             || self.authorization.is_behind()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
+            || self.channels.is_behind()
             || self.shutdown.is_behind()
             || self.membership.is_replaying()
             || self.delivery.has_any_overflowed();

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use super::{
     batch::{BATCH_BYTES_MAX, Batches},
     fanout::{EVERYONE, Fanout, Run},
-    index::Subscription,
+    index::{Subscription, is_among},
 };
 use crate::channel::ChannelKey;
 
@@ -135,7 +135,7 @@ fn subscribed_and_pending<'a>(
     } else {
         links
     };
-    let subscribed = move |key: &ChannelKey| links.iter().any(|link| link.channel() == *key);
+    let subscribed = move |key: &ChannelKey| is_among(links, *key);
     let few = few.iter().copied().filter(subscribed);
     few.chain(own.iter().map(|link| link.channel()))
 }

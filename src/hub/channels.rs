@@ -6,11 +6,12 @@
 
 use std::time::Instant;
 
+mod gaps;
 mod invariants;
 mod mirroring;
 mod resuming;
 
-use self::mirroring::Mirroring;
+use self::{gaps::Gaps, mirroring::Mirroring};
 use super::{
     epoch::Epoch,
     links::Links,
@@ -46,6 +47,7 @@ pub(super) struct Channels {
     channels_max: usize,
     shares: Shares,
     mirroring: Mirroring,
+    gaps: Gaps,
     /// Channels that may be idle: looked at again at the end of the turn.
     maybe_idle: Vec<ChannelKey>,
     /// The random half of every epoch of this process.
@@ -85,6 +87,7 @@ impl Channels {
             channels_max,
             shares: Shares::default(),
             mirroring: Mirroring::default(),
+            gaps: Gaps::default(),
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
@@ -355,15 +358,6 @@ impl Channels {
         }
     }
 
-    /// Something of the channel was missed. Whether that concerns anybody.
-    pub(super) fn handle_missed(&mut self, key: ChannelKey) -> bool {
-        let is_listened = self.interests.interest(key) == Interest::Listened;
-        if is_listened {
-            self.begin_epoch(key);
-        }
-        is_listened
-    }
-
     // ---- time
 
     /// When [`Self::handle_timeout`] and [`Self::end_kept`] are wanted.
@@ -381,6 +375,11 @@ impl Channels {
     pub(super) fn end_kept(&mut self, now: Instant) -> bool {
         let due = self.kept.poll_due(now);
         due.inspect(|&key| self.unwant(key)).is_some()
+    }
+
+    /// Whether the next turn has something to do here: a gap to come, or [`Self::poll_released`].
+    pub(super) fn is_behind(&self) -> bool {
+        self.has_gaps() || !self.maybe_idle.is_empty()
     }
 
     /// The next channel that is known no longer: its key may come to name another.

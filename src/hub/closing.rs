@@ -17,7 +17,7 @@ use super::{
     reaping::Reap,
     shutdown::{Leave, Step},
     unlisten_delay::Parting,
-    work::CLOSE_UNITS,
+    work::{CLOSE_UNITS, LINKS_A_UNIT},
 };
 use crate::{
     backend::command::Published,
@@ -380,13 +380,20 @@ impl Hub {
         self.delivery.retained_bytes() > max && !self.delivery.has_work()
     }
 
-    /// Cuts links of clients that ended and frees their slots, as far as the turn's work goes.
+    /// Cuts links of clients that ended, frees their slots, and lets go of what their channels were, as
+    /// far as the turn's work goes.
     pub(super) fn reap(&mut self) {
         let (channels, clients, now) = (&mut self.channels, &mut self.clients, self.clock.now());
         self.reaping.advance(channels, clients, &mut self.work, now);
-        while let Some(key) = self.channels.poll_released() {
+        let mut released = 0;
+        while !self.work.is_spent() {
+            let Some(key) = self.channels.poll_released() else {
+                break;
+            };
             self.delivery.forget(key);
             self.membership.forget(key);
+            released += 1;
+            self.work.spend(usize::from(released % LINKS_A_UNIT == 0));
         }
         self.announce_up_if_settled();
     }

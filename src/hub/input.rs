@@ -394,6 +394,7 @@ impl Hub {
         channel: Channel,
         request: Subscribe,
     ) -> Result<Option<(ChannelKey, Subscribe)>, TooMany> {
+        self.tell_gap_before(channel.as_str());
         let name = channel.clone();
         let bytes = self.waiting_bytes() + request.bytes();
         let wanted = if bytes > self.limits.waiting_bytes_max {
@@ -461,6 +462,7 @@ impl Hub {
 
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
         let name = channel.as_str();
+        self.tell_gap_before(name);
         if let Some(key) = self.channels.find(name) {
             self.delivery.deliver(slot, self.channels.links().indexes());
             if self.channels.links().contains(slot, key) {

@@ -1,12 +1,16 @@
 //! No turn does more than its budget, whatever clients do: counted in units of work.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use super::{frames::masked, world::World};
 use crate::{
     access::{Access, tokens::Tokens},
     config::Limits,
-    hub::{Settings, work::UNITS_PER_TURN},
+    hub::{
+        Settings,
+        feed::Fed,
+        work::{LINKS_A_UNIT, UNITS_PER_TURN},
+    },
     id::ClientId,
 };
 
@@ -145,6 +149,114 @@ fn links_of_clients_that_vanish_together_are_cut_over_many_turns() {
     check(&mut world);
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
+}
+
+/// What they were is let go of by the same budget: a pass of each, say, that nobody is left for.
+#[test]
+fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
+    let settings = Settings {
+        limits: Limits {
+            channels_max: 200_000,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let mut world = World::fed(settings);
+    world.is_checked = false;
+    let clients: Vec<_> = (0..40).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * 1_000..(at + 1) * 1_000));
+    }
+    assert_eq!(world.channels(), 40_000);
+    world.hold_writes = true;
+    world.hub.handle_fed(&Fed::Overflow);
+    check(&mut world);
+    world.units_max = 0;
+    for &client in &clients {
+        world.hub.handle_client_closed(client);
+    }
+    let mut most = 0;
+    while world.channels() > 0 {
+        let before = world.channels();
+        world.turn();
+        most = most.max(before - world.channels());
+    }
+    check(&mut world);
+    assert!(most <= UNITS_PER_TURN * LINKS_A_UNIT, "{most} in a turn");
+    assert_eq!(world.hub.delivery.retained_bytes(), 0);
+}
+
+#[test]
+fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
+    let settings = Settings {
+        limits: Limits {
+            channels_max: 50_000,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let mut world = World::fed(settings);
+    world.is_checked = false;
+    let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
+        world.texts(client);
+    }
+    world.units_max = 0;
+    world.hub.handle_fed(&Fed::Overflow);
+    let (mut told, mut turns) = (0, 0);
+    while told < 10_000 {
+        world.turn();
+        let now = usize::try_from(world.hub.metrics().gaps).unwrap();
+        assert!(now - told <= UNITS_PER_TURN, "{} in a turn", now - told);
+        assert!(now > told, "each turn tells some");
+        (told, turns) = (now, turns + 1);
+    }
+    assert_eq!(turns, 10_000 / UNITS_PER_TURN);
+    check(&mut world);
+    for (at, client) in clients.into_iter().enumerate() {
+        let messages = world.messages(client);
+        assert!(messages.iter().all(|it| it["type"] == "gap"));
+        let channels = messages.iter().map(|it| it["channel"].as_str().unwrap());
+        let channels: BTreeSet<_> = channels.map(str::to_owned).collect();
+        let expected = (at * 500..(at + 1) * 500).map(|it| format!("c{it}"));
+        assert_eq!((messages.len(), channels), (500, expected.collect()));
+    }
+    assert_eq!(world.hub.metrics().gaps, 10_000);
+}
+
+/// A write to a socket that takes bytes is paced by the clock of the shell, and a frame that joins what
+/// waits for a socket that takes none is not: few of those between the writes must not add up.
+#[test]
+fn what_stalled_clients_are_owed_is_moved_over_many_turns() {
+    let (mut world, clients) = crowd(Settings::default(), 4_000);
+    for &client in &clients {
+        world.input_unsettled(client, &subscribe_to(0..1));
+    }
+    world.settle();
+    world.postgres_answers_all();
+    for (at, &client) in clients.iter().enumerate() {
+        world.texts(client);
+        if at % 100 > 0 {
+            world.stall(client, 0);
+        }
+    }
+    world.notify("c0", "x");
+    let frame = world.texts(clients[0])[0].len() + 2;
+    world.hold_writes = true;
+    world.notify("c0", "x");
+    world.hold_writes = false;
+    let moved = |world: &World| world.hub.delivery.sizes().backlog_bytes / frame;
+    assert_eq!(moved(&world), 3_960);
+    let (mut before, mut turns) = (3_960, 0);
+    while world.hub.has_transmit() {
+        world.turn();
+        let now = moved(&world);
+        assert!(now - before <= 1_024, "{} in a turn", now - before);
+        (before, turns) = (now, turns + 1);
+    }
+    assert_eq!((before, turns), (2 * 3_960, 4));
+    check(&mut world);
 }
 
 #[test]
