@@ -93,15 +93,15 @@ impl Hub {
         }
     }
 
-    /// Whether the turn has done what it may: input that comes now is only kept.
+    /// Whether the turn has read what it may: input that comes now is only kept.
     pub fn is_turn_spent(&self) -> bool {
-        self.work.is_spent()
+        self.work.is_input_spent()
     }
 
     /// Keeps the rest of the client's input if nothing more of that is to be worked off now: the
     /// client has more than it may, or the turn's work is done.
     pub(super) fn keep_rest(&mut self, slot: u32, rest: &[u8], is_over_quota: bool) -> bool {
-        if rest.is_empty() || !is_over_quota && !self.work.is_spent() {
+        if rest.is_empty() || !is_over_quota && !self.work.is_input_spent() {
             return false;
         }
         self.unparsed.keep(slot, rest);

@@ -72,6 +72,28 @@ fn a_flood_of_messages_is_worked_off_over_many_turns_and_in_order() {
 }
 
 #[test]
+fn a_flood_of_messages_leaves_some_of_each_turn_to_what_waits() {
+    let (mut world, clients) = crowd(Settings::default(), 41);
+    let (&gone, flooding) = clients.split_first().unwrap();
+    world.input(gone, &subscribe_to(0..1_000));
+    world.postgres_answers_all();
+    let flood: Vec<u8> = (0..500)
+        .flat_map(|_| masked(0x81, br#"{"type":"ping"}"#))
+        .collect();
+    for &client in flooding {
+        world.input_unsettled(client, &flood);
+    }
+    world.hub.handle_client_closed(gone);
+    for _ in 0..2 {
+        assert!(world.hub.is_turn_spent());
+        world.turn();
+    }
+    assert_eq!(world.hub.channels.links().count(), 0, "each was cut");
+    assert!(world.hub.is_turn_spent(), "and the flood goes on");
+    check(&mut world);
+}
+
+#[test]
 fn subscribes_over_the_limit_cost_little() {
     let limits = Limits {
         client_answer_bytes_max: usize::MAX,
