@@ -266,11 +266,11 @@ impl Delivery {
 
     /// Moves everything that the client's channels owe it to its backlog: afterwards it has seen all.
     pub fn deliver(&mut self, slot: u32, indexes: &Indexes) {
-        if !self.recipients[slot as usize].is(OWED) {
-            return;
+        let it = self.recipients[slot as usize];
+        if it.is(OWED) && it.seen < self.lanes[it.lane()].fanout.sequence() {
+            self.merge_owed(slot, indexes);
+            self.push_owed(slot);
         }
-        self.merge_owed(slot, indexes);
-        self.push_owed(slot);
     }
 
     fn merge_owed(&mut self, slot: u32, indexes: &Indexes) {

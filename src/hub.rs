@@ -4,7 +4,7 @@
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
 //! reactions are sorted by what they react to: [`input`], [`requests`], [`publishes`],
-//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
+//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL, [`feed`] to a program.
 
 mod action;
 mod address_limit;

@@ -154,6 +154,11 @@ impl Channels {
         self.links.client_count(slot) + self.pending.request_count(slot)
     }
 
+    /// How many subscribes of the client wait: a search among them looks at each.
+    pub(super) fn request_count(&self, slot: u32) -> usize {
+        self.pending.request_count(slot)
+    }
+
     /// Every channel that the client is subscribed to, or waits for.
     pub(super) fn wanted_by(&self, slot: u32) -> impl Iterator<Item = &Channel> {
         let subscribed = self.links.of_client(slot);
@@ -375,11 +380,6 @@ impl Channels {
     pub(super) fn end_kept(&mut self, now: Instant) -> bool {
         let due = self.kept.poll_due(now);
         due.inspect(|&key| self.unwant(key)).is_some()
-    }
-
-    /// Whether the next turn has something to do here: a gap to come, or [`Self::poll_released`].
-    pub(super) fn is_behind(&self) -> bool {
-        self.has_gaps() || !self.maybe_idle.is_empty()
     }
 
     /// The next channel that is known no longer: its key may come to name another.

@@ -17,7 +17,7 @@ use super::{
     reaping::Reap,
     shutdown::{Leave, Step},
     unlisten_delay::Parting,
-    work::{CLOSE_UNITS, LINKS_A_UNIT},
+    work::{CLOSE_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT},
 };
 use crate::{
     backend::command::Published,
@@ -128,7 +128,8 @@ impl Hub {
         } else {
             reason
         };
-        self.work.spend(CLOSE_UNITS);
+        let links = self.channels.links().client_count(slot);
+        self.work.spend(CLOSE_UNITS + links / LOOKS_A_UNIT);
         self.note_close(slot, reason, reason.code());
         if self.clients.transport(slot) == Transport::EventStream {
             self.end_stream(slot, reason, reason.text(), cuts_backlog(reason));

@@ -15,7 +15,7 @@ use super::{
     publishing::ReplyTo,
     reply::{Handshake, Reply},
     shares::TooMany,
-    work::message_units,
+    work::{LOOKS_A_UNIT, message_units},
 };
 use crate::{
     channel::{Channel, ChannelKey},
@@ -395,6 +395,8 @@ impl Hub {
         request: Subscribe,
     ) -> Result<Option<(ChannelKey, Subscribe)>, TooMany> {
         self.tell_gap_before(channel.as_str());
+        self.work
+            .spend(self.channels.request_count(slot) / LOOKS_A_UNIT);
         let name = channel.clone();
         let bytes = self.waiting_bytes() + request.bytes();
         let wanted = if bytes > self.limits.waiting_bytes_max {
@@ -463,6 +465,8 @@ impl Hub {
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
         let name = channel.as_str();
         self.tell_gap_before(name);
+        self.work
+            .spend(self.channels.request_count(slot) / LOOKS_A_UNIT);
         if let Some(key) = self.channels.find(name) {
             self.delivery.deliver(slot, self.channels.links().indexes());
             if self.channels.links().contains(slot, key) {

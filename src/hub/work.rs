@@ -59,6 +59,8 @@ const COMPARISONS_A_UNIT: usize = 16;
 pub(super) const TOKENS_A_UNIT: usize = 8;
 /// Links that are cut, or channels that are let go of, for a unit.
 pub(super) const LINKS_A_UNIT: usize = 4;
+/// Channels of a client that are looked at, one after the other, for a unit.
+pub(super) const LOOKS_A_UNIT: usize = 256;
 /// Verifying a JWT: its signature, mostly.
 pub(super) const JWT_UNITS: usize = 150;
 /// Closing a client.

@@ -45,6 +45,11 @@ impl Channels {
         self.gaps.left > 0
     }
 
+    /// Whether the next turn has something to do here: a gap to come, or [`Self::poll_released`].
+    pub(in super::super) fn is_behind(&self) -> bool {
+        self.has_gaps() || !self.maybe_idle.is_empty()
+    }
+
     /// The channel of this name, where it has a gap to come.
     pub(in super::super) fn find_gap(&self, name: &str) -> Option<ChannelKey> {
         let known = self.has_gaps().then(|| self.find(name)).flatten();

@@ -9,7 +9,7 @@ use crate::{
     hub::{
         Settings,
         feed::Fed,
-        work::{LINKS_A_UNIT, UNITS_PER_TURN},
+        work::{LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
     },
     id::ClientId,
 };
@@ -248,37 +248,69 @@ fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
 }
 
 /// A write to a socket that takes bytes is paced by the clock of the shell, and a frame that joins what
-/// waits for a socket that takes none is not: few of those between the writes must not add up.
+/// waits for a socket that takes none is not: few of those between the writes must not add up. Each of the
+/// client's channels is looked at.
 #[test]
 fn what_stalled_clients_are_owed_is_moved_over_many_turns() {
-    let (mut world, clients) = crowd(Settings::default(), 4_000);
-    for &client in &clients {
-        world.input_unsettled(client, &subscribe_to(0..1));
-    }
-    world.settle();
-    world.postgres_answers_all();
-    for (at, &client) in clients.iter().enumerate() {
-        world.texts(client);
-        if at % 100 > 0 {
-            world.stall(client, 0);
+    for (count, channels, moves_max) in [(4_000, 1, 1_024), (600, 192, 256)] {
+        let (mut world, clients) = crowd(Settings::default(), count);
+        for &client in &clients {
+            world.input_unsettled(client, &subscribe_to(0..channels));
         }
+        world.settle();
+        world.postgres_answers_all();
+        for (at, &client) in clients.iter().enumerate() {
+            world.texts(client);
+            if at % 100 > 0 {
+                world.stall(client, 0);
+            }
+        }
+        world.notify("c0", "x");
+        let frame = world.texts(clients[0])[0].len() + 2;
+        world.hold_writes = true;
+        world.notify("c0", "x");
+        world.hold_writes = false;
+        let moved = |world: &World| world.hub.delivery.sizes().backlog_bytes / frame;
+        let stalled = count / 100 * 99;
+        assert_eq!(moved(&world), stalled);
+        let (mut before, mut turns) = (stalled, 0);
+        while world.hub.has_transmit() {
+            world.turn();
+            let now = moved(&world);
+            assert!(now - before <= moves_max, "{} in a turn", now - before);
+            (before, turns) = (now, turns + 1);
+        }
+        assert_eq!(before, 2 * stalled);
+        assert_eq!(turns, stalled.div_ceil(moves_max));
+        check(&mut world);
     }
-    world.notify("c0", "x");
-    let frame = world.texts(clients[0])[0].len() + 2;
-    world.hold_writes = true;
-    world.notify("c0", "x");
-    world.hold_writes = false;
-    let moved = |world: &World| world.hub.delivery.sizes().backlog_bytes / frame;
-    assert_eq!(moved(&world), 3_960);
-    let (mut before, mut turns) = (3_960, 0);
-    while world.hub.has_transmit() {
-        world.turn();
-        let now = moved(&world);
-        assert!(now - before <= 1_024, "{} in a turn", now - before);
-        (before, turns) = (now, turns + 1);
-    }
-    assert_eq!((before, turns), (2 * 3_960, 4));
+}
+
+/// Which of its subscribes wait is looked up among all of them, and what its channels owe it when it is
+/// closed is looked for in each.
+#[test]
+fn a_client_of_many_channels_costs_a_turn_what_it_is_looked_at() {
+    let limits = Limits {
+        client_answer_bytes_max: usize::MAX,
+        subscriptions_max: 6_000,
+        channels_max: 100_000,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 1);
+    let ann = clients[0];
+    world.input(ann, &subscribe_to(0..5_120));
+    world.units_max = 0;
+    world.input_unsettled(ann, &subscribe_to(5_120..5_220));
+    let waiting = world.hub.channels.request_count(ann.slot) - 5_120;
+    assert_eq!(waiting, UNITS_PER_TURN.div_ceil(1 + 5_120 / LOOKS_A_UNIT));
     check(&mut world);
+    world.postgres_answers_all();
+    world.stop();
+    assert!(world.units_max >= 5_220 / LOOKS_A_UNIT);
 }
 
 #[test]
