@@ -222,8 +222,6 @@ impl Subscriptions {
 }
 
 /// Whether the channel is one of the links of a client.
-// Inlined, it would be 125 instructions of each merge, in which it is seldom asked.
-#[inline(never)]
 pub(super) fn is_among(links: &[Subscription], key: ChannelKey) -> bool {
     find(links, key.0).is_ok()
 }

@@ -9,9 +9,10 @@ use crate::{
     hub::{
         Settings,
         feed::Fed,
-        work::{LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
+        work::{CLOSE_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
     },
     id::ClientId,
+    ws::close::CloseReason,
 };
 
 /// So many clients of a bridge with these settings, none of them subscribed to anything.
@@ -303,14 +304,27 @@ fn a_client_of_many_channels_costs_a_turn_what_it_is_looked_at() {
     let (mut world, clients) = crowd(settings, 1);
     let ann = clients[0];
     world.input(ann, &subscribe_to(0..5_120));
+    while world.hub.unparsed_bytes(ann) > 0 {
+        world.settle();
+    }
+    world.settle();
     world.units_max = 0;
     world.input_unsettled(ann, &subscribe_to(5_120..5_220));
-    let waiting = world.hub.channels.request_count(ann.slot) - 5_120;
-    assert_eq!(waiting, UNITS_PER_TURN.div_ceil(1 + 5_120 / LOOKS_A_UNIT));
+    let waiting = world.hub.channels.request_count(ann.slot);
+    assert_eq!(
+        waiting - 5_120,
+        UNITS_PER_TURN.div_ceil(1 + 5_120 / LOOKS_A_UNIT)
+    );
     check(&mut world);
-    world.postgres_answers_all();
-    world.stop();
-    assert!(world.units_max >= 5_220 / LOOKS_A_UNIT);
+    while world.hub.channels.request_count(ann.slot) > 0 {
+        world.postgres_answers_all();
+    }
+    world.settle();
+    let units = CLOSE_UNITS + world.hub.channels.links().client_count(ann.slot) / LOOKS_A_UNIT;
+    assert_eq!(units, CLOSE_UNITS + 5_220 / LOOKS_A_UNIT);
+    world.hub.work.spend(UNITS_PER_TURN - units);
+    world.hub.close(ann.slot, CloseReason::GoingAway);
+    assert!(world.hub.work.is_spent());
 }
 
 #[test]
