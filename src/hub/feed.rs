@@ -5,7 +5,7 @@
 //! Whatever else is said of a channel waits for its gap no longer than for itself: a notification, a
 //! subscribe and an unsubscribe have it told before them.
 
-use super::{Action, Hub};
+use super::{Action, Hub, work::GAP_UNITS};
 use crate::{
     channel::{Channel, ChannelKey, Payload},
     message::GapReason,
@@ -90,7 +90,7 @@ impl Hub {
     /// go.
     pub(super) fn tell_gaps(&mut self) {
         while self.channels.has_gaps() && !self.work.is_spent() && !self.is_backend_paused() {
-            self.work.spend(1);
+            self.work.spend(GAP_UNITS);
             if let Some(key) = self.channels.poll_gap() {
                 self.handle_missed(key, GapReason::Overflow);
             }
@@ -100,7 +100,7 @@ impl Hub {
     /// Something else of the channel is next: its gap, if one is to come, goes before that.
     pub(super) fn tell_gap_before(&mut self, channel: &str) {
         if let Some(key) = self.channels.find_gap(channel) {
-            self.work.spend(1);
+            self.work.spend(GAP_UNITS);
             self.handle_missed(key, GapReason::Overflow);
         }
     }

@@ -63,6 +63,8 @@ pub(super) const LINKS_A_UNIT: usize = 4;
 pub(super) const LOOKS_A_UNIT: usize = 256;
 /// Verifying a JWT: its signature, mostly.
 pub(super) const JWT_UNITS: usize = 150;
+/// Telling of a gap: a frame that is the first of its channel, and so a batch, too.
+pub(super) const GAP_UNITS: usize = 2;
 /// Closing a client.
 pub(super) const CLOSE_UNITS: usize = 4;
 

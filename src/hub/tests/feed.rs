@@ -8,7 +8,11 @@ use serde_json::Value;
 use super::{reader::Reader, world::World};
 use crate::{
     channel::Channel,
-    hub::{Settings, feed::Fed, work::UNITS_PER_TURN},
+    hub::{
+        Settings,
+        feed::Fed,
+        work::{GAP_UNITS, UNITS_PER_TURN},
+    },
     id::ClientId,
     random::Random,
     sse::event_id::EventId,
@@ -28,7 +32,7 @@ fn notify(world: &mut World, channel: &str, payload: &str) {
 
 /// Something of every channel is lost, and the turn is so far that so many gaps are told in it.
 fn lose(world: &mut World, gaps: usize) {
-    world.hub.work.spend(UNITS_PER_TURN - gaps);
+    world.hub.work.spend(UNITS_PER_TURN - gaps * GAP_UNITS);
     world.hub.handle_fed(&Fed::Overflow);
 }
 

@@ -9,7 +9,7 @@ use crate::{
     hub::{
         Settings,
         feed::Fed,
-        work::{CLOSE_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
+        work::{CLOSE_UNITS, GAP_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
     },
     id::ClientId,
     ws::close::CloseReason,
@@ -231,11 +231,12 @@ fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
     while told < 10_000 {
         world.turn();
         let now = usize::try_from(world.hub.metrics().gaps).unwrap();
-        assert!(now - told <= UNITS_PER_TURN, "{} in a turn", now - told);
+        let gaps_max = UNITS_PER_TURN / GAP_UNITS;
+        assert!(now - told <= gaps_max, "{} in a turn", now - told);
         assert!(now > told, "each turn tells some");
         (told, turns) = (now, turns + 1);
     }
-    assert_eq!(turns, 10_000 / UNITS_PER_TURN);
+    assert_eq!(turns, 10_000 * GAP_UNITS / UNITS_PER_TURN);
     check(&mut world);
     for (at, client) in clients.into_iter().enumerate() {
         let messages = world.messages(client);
