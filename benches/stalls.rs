@@ -11,12 +11,14 @@ mod support {
     pub(crate) mod server;
 }
 
-use std::{collections::VecDeque, env, fmt::Write as _, time::Duration};
+use std::{collections::VecDeque, env, fmt::Write as _, iter, time::Duration};
 
 use alle::{
     Channel, Limits,
     internals::{
         access::{Access, tokens::Tokens},
+        backend::interests::Interests,
+        channel::ChannelKey,
         delivery::outgoing::Written,
         hub::{Action, Settings, feed::Fed},
         id::ClientId,
@@ -55,9 +57,17 @@ type Turns = Vec<Duration>;
 /// A scene by its name.
 type Scene = (&'static str, fn(usize) -> Turns);
 
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 9] = [
     ("19,000 clients closed at once", clients_closed),
     ("a gap of 50,000 channels, one subscriber each", gaps),
+    (
+        "the same, and all 50,000 are deserted before it is read",
+        gaps_deserted,
+    ),
+    (
+        "50,000 channels wait for a LISTEN after a lost session",
+        listened_again,
+    ),
     (
         "1,000,000 subscriptions of 100 clients gone at once",
         subscriptions_gone,
@@ -168,13 +178,59 @@ fn clients_closed(scale: usize) -> Turns {
     turns(&mut server, closed)
 }
 
-fn gaps(scale: usize) -> Turns {
+/// 50 clients, each with channels of its own.
+fn with_own_channels(scale: usize) -> (Server, Vec<ClientId>) {
     let mut limits = Limits::default();
     limits.channels_max = 100_000;
-    let (mut server, _clients) = crowd(limits, 50, |it| {
+    crowd(limits, 50, |it| {
         channels(it * 1_000 / scale..(it + 1) * 1_000 / scale)
-    });
+    })
+}
+
+fn gaps(scale: usize) -> Turns {
+    let (mut server, _clients) = with_own_channels(scale);
     turns(&mut server, [Input::Fed(Fed::Overflow)].into())
+}
+
+fn gaps_deserted(scale: usize) -> Turns {
+    let (mut server, clients) = with_own_channels(scale);
+    let closed = clients.into_iter().map(Input::Closed);
+    let input = iter::once(Input::Fed(Fed::Overflow)).chain(closed);
+    turns(&mut server, input.collect())
+}
+
+/// The part that knows what is wanted of PostgreSQL alone: a loss, a new session, and what that is
+/// asked, as much as may be under way at a time.
+fn listened_again(scale: usize) -> Turns {
+    let mut interests = Interests::default();
+    for (name, source) in channels(0..50_000 / scale).iter().zip(0..) {
+        let key = interests.intern(Channel::new(name).expect("a good name"));
+        interests.want(key, source / 1_000);
+    }
+    let subscribers = |key: ChannelKey| key.index() % 100;
+    interests.handle_up(subscribers);
+    while let Some(key) = interests.poll_command().map(|it| it.key) {
+        interests.handle_listened(key);
+    }
+    let mut turns = Vec::new();
+    let mut turn = |interests: &mut Interests, reaction: &dyn Fn(&mut Interests)| {
+        let began = cpu();
+        reaction(interests);
+        turns.push(cpu() - began);
+    };
+    turn(&mut interests, &Interests::handle_down);
+    turn(&mut interests, &|it| it.handle_up(subscribers));
+    while interests.unsettled_count() > 0 {
+        turn(&mut interests, &|it| {
+            for _ in 0..256 {
+                let Some(key) = it.poll_command().map(|it| it.key) else {
+                    return;
+                };
+                it.handle_listened(key);
+            }
+        });
+    }
+    turns
 }
 
 fn subscriptions_gone(scale: usize) -> Turns {

@@ -51,13 +51,13 @@
 //!
 //! `Hub`, `Backend` and `Delivery` compose parts. A part owns private state, takes `&mut` of exactly
 //! what it needs, and answers with a value; it does not name the type that composes it. Only the
-//! composing type acts: the reactions of `Hub` are sorted into seven files by what they react to.
+//! composing type acts: the reactions of `Hub` are sorted into eight files by what they react to.
 //!
 //! | part of the hub | owns |
 //! | --- | --- |
 //! | `clients` | every connection: its phase, its name, the counts |
 //! | `channels` | what is wanted of PostgreSQL, who is subscribed, who waits, each channel's position |
-//! | `shares`, `unlisten_delay` | of `channels`: which client pays for each, which are kept |
+//! | `shares`, `unlisten_delay`, `gaps` | of `channels`: which client pays for each, which are kept, which have a gap to come |
 //! | `delivery` | what is owed to whom, and what waits for its socket |
 //! | `broadcast` | the buffers in which a frame for many is encoded |
 //! | `publishing` | publishes until their outcome |
@@ -95,9 +95,9 @@
 //! | read clients, answer them into their backlogs | 16 KiB each, 2,000 units of work, 1 ms for all |
 //! | TLS handshakes of clients, one step each | 250 µs, and one step more |
 //! | accept | 64 |
-//! | write: backlogs that can move, and one slice of one pass | 64 writes or 250 µs |
+//! | write: backlogs that can move, and one slice of one pass | 64 writes or 250 µs, and 1,024 moves to backlogs |
 //! | time-outs: pings, handshakes, stalls, heartbeats, reconnects | a quarter of the clients |
-//! | reap: links of clients that ended are cut, slots are freed | the rest of the units |
+//! | gaps of all channels are told; links of clients that ended are cut, slots are freed | the rest of the units |
 //! | flush PostgreSQL | |
 //!
 //! A unit of work is about what the smallest message costs; the core counts them, so that nothing

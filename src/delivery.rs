@@ -33,6 +33,7 @@ use self::{
     lane::{FrameBytes, Indexes, LANES, Lane, owed},
     outgoing::Sending,
     recipient::{BLOCKED, NO_BACKLOG, OVERFLOWED, OWED, READY, Recipient},
+    transmit::MOVES_MAX,
 };
 use crate::{
     channel::ChannelKey,
@@ -58,6 +59,8 @@ pub struct Delivery {
     /// [`READY`] tells.
     ready: VecDeque<u32>,
     ready_first: bool,
+    /// So much may be moved to backlogs in this slice still: see [`transmit`].
+    moves_left: usize,
     /// What is lent to be written.
     sending: Option<Sending>,
     /// Clients to be closed for what they are owed; some are closed already.
@@ -93,6 +96,7 @@ impl Delivery {
             history,
             ready: VecDeque::new(),
             ready_first: false,
+            moves_left: MOVES_MAX,
             sending: None,
             overflowed: VecDeque::new(),
             queue_bytes_max,
@@ -262,11 +266,11 @@ impl Delivery {
 
     /// Moves everything that the client's channels owe it to its backlog: afterwards it has seen all.
     pub fn deliver(&mut self, slot: u32, indexes: &Indexes) {
-        if !self.recipients[slot as usize].is(OWED) {
-            return;
+        let it = self.recipients[slot as usize];
+        if it.is(OWED) && it.seen < self.lanes[it.lane()].fanout.sequence() {
+            self.merge_owed(slot, indexes);
+            self.push_owed(slot);
         }
-        self.merge_owed(slot, indexes);
-        self.push_owed(slot);
     }
 
     fn merge_owed(&mut self, slot: u32, indexes: &Indexes) {

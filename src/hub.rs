@@ -4,7 +4,7 @@
 //! wanted and held ([`channels`]), which bytes are owed to whom ([`Delivery`]), what is published
 //! ([`publishing`]). A part answers with a value and does not know the hub; only the hub acts. Its
 //! reactions are sorted by what they react to: [`input`], [`requests`], [`publishes`],
-//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL.
+//! [`admission`] and [`closing`] to clients, [`listening`] to PostgreSQL, [`feed`] to a program.
 
 mod action;
 mod address_limit;
@@ -482,11 +482,13 @@ impl Hub {
         self.answer_waiting();
         self.close_overflowed();
         let is_still_slow = self.close_slowest() | self.close_costliest();
+        self.tell_gaps();
         self.reap();
         let is_behind = is_still_slow
             || self.authorization.is_behind()
             || !self.answering.is_empty()
             || !self.reaping.is_empty()
+            || self.channels.is_behind()
             || self.shutdown.is_behind()
             || self.membership.is_replaying()
             || self.delivery.has_any_overflowed();

@@ -38,6 +38,7 @@ fn every_mutant_still_applies_and_has_its_row_in_the_docs() {
         "tests/simulation/mutants",
         "tests/contract/mutants",
         "tests/group/mutants",
+        "tests/feed/mutants",
     ] {
         for entry in fs::read_dir(root().join(directory)).expect("it is there") {
             let path = entry.expect("it is readable").path();

@@ -93,6 +93,11 @@ impl Tokens {
         &self.tokens[0].secret
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// How many of them are shorter than [`Self::SAFE_BYTES_MIN`].
     pub fn short_count(&self) -> usize {
         let is_short = |it: &&Token| it.secret.expose().len() < Self::SAFE_BYTES_MIN;
@@ -115,18 +120,15 @@ impl Tokens {
 
     /// Takes over the tokens of a file read again: known ones keep their ids.
     pub fn replace(&mut self, read: Self) {
-        self.tokens.clear();
-        let known = std::mem::take(&mut self.ids);
-        for Token {
-            secret,
-            permissions,
-            ..
-        } in read.tokens
-        {
-            let known = known.get(&secret).copied();
-            let id = known.unwrap_or_else(|| self.next_id());
-            self.push(id, secret, permissions);
+        let known = std::mem::replace(&mut self.ids, read.ids);
+        let mut tokens = read.tokens;
+        for Token { id, secret, .. } in &mut tokens {
+            *id = known.get(secret).copied().unwrap_or_else(|| self.next_id());
+            if let Some(own) = self.ids.get_mut(secret) {
+                *own = *id;
+            }
         }
+        self.tokens = tokens;
         self.tokens.sort_by_key(|token| token.id.0);
     }
 

@@ -27,8 +27,10 @@ pub struct Fanout {
     everyone: Stream,
     /// Channels with unsent frames, dense; each stream knows its place. Never holds [`EVERYONE`].
     pending: Vec<ChannelKey>,
-    /// Passes waiting for their slice, by the power of two of what remains.
+    /// Passes waiting for their slice, by the power of two of what remains, and some that are over.
     queues: [VecDeque<(u64, ChannelKey)>; SIZE_CLASSES],
+    /// How many of those are over.
+    queued_over: usize,
     current: Option<(u64, ChannelKey)>,
     /// Whether the oldest pass goes first, since it had no part in the last slice.
     oldest_next: bool,
@@ -58,6 +60,8 @@ struct Stream {
 
 #[derive(Clone, Copy, Debug)]
 struct Pass {
+    /// So many were started by then: its own number.
+    started: u64,
     /// Subscribers below this index are still to be served.
     cursor: u32,
     /// Everybody served so far has every frame up to this one.
@@ -93,7 +97,7 @@ impl Fanout {
 
     /// Whether any pass is unfinished.
     pub fn has_work(&self) -> bool {
-        self.current.is_some() || self.queues.iter().any(|queue| !queue.is_empty())
+        !self.pending.is_empty() || self.everyone.pass.is_some()
     }
 
     /// Bytes of frames not yet passed to all.
@@ -125,6 +129,7 @@ impl Fanout {
         if key != EVERYONE && self.streams.len() <= key.index() {
             self.streams.resize_with(key.index() + 1, Stream::default);
         }
+        let started = self.passes_started + 1;
         let stream = self.stream_mut(key);
         if stream
             .pass
@@ -140,6 +145,7 @@ impl Fanout {
         if stream.pass.is_none() {
             let cursor = u32::try_from(audience).expect("slots of clients are u32");
             stream.pass = Some(Pass {
+                started,
                 cursor,
                 until: sequence,
                 since: now,
@@ -149,8 +155,8 @@ impl Fanout {
                 self.stream_mut(key).pending_at = pending_at;
                 self.pending.push(key);
             }
-            self.passes_started += 1;
-            self.enqueue((self.passes_started, key), cursor);
+            self.passes_started = started;
+            self.enqueue((started, key), cursor);
         }
     }
 
@@ -211,6 +217,7 @@ impl Fanout {
         let (_, key) = self.current.take()?;
         let cursor = u32::try_from(audience).expect("slots of clients are u32");
         self.revision += 1;
+        let started = self.passes_started + 1;
         let stream = self.stream_mut(key);
         let done = stream.pass?;
         let mut passed_bytes = 0;
@@ -228,6 +235,7 @@ impl Fanout {
         let again = stream.last_sequence > done.until && cursor > 0;
         if again {
             stream.pass = Some(Pass {
+                started,
                 cursor,
                 until: stream.last_sequence,
                 since: stream.gathering_since,
@@ -235,8 +243,8 @@ impl Fanout {
         }
         self.unsent_bytes -= passed_bytes;
         if again {
-            self.passes_started += 1;
-            self.enqueue((self.passes_started, key), cursor);
+            self.passes_started = started;
+            self.enqueue((started, key), cursor);
         } else {
             self.drop_stream(key, batches);
         }
@@ -264,11 +272,30 @@ impl Fanout {
         }
         if self.current.is_some_and(|(_, current)| current == key) {
             self.current = None;
-        }
-        for queue in &mut self.queues {
-            queue.retain(|&(_, queued)| queued != key);
+        } else {
+            // A search for it would be one among all the passes.
+            self.queued_over += 1;
         }
         self.drop_stream(key, batches);
+        if !self.has_work() {
+            self.queues.iter_mut().for_each(VecDeque::clear);
+            self.queued_over = 0;
+        }
+    }
+
+    /// Lets go of passes that are over, as far as nothing waits before them.
+    #[cold]
+    fn drop_over(&mut self) {
+        for at in 0..SIZE_CLASSES {
+            while let Some(&(started, key)) = self.queues[at].front() {
+                let pass = self.stream(key).and_then(|stream| stream.pass);
+                if pass.is_some_and(|pass| pass.started == started) {
+                    break;
+                }
+                self.queues[at].pop_front();
+                self.queued_over -= 1;
+            }
+        }
     }
 
     fn drop_stream(&mut self, key: ChannelKey, batches: &mut Batches) {
@@ -299,6 +326,9 @@ impl Fanout {
     // Once a slice, while `pass` is asked at each write: kept out of it.
     #[inline(never)]
     fn dequeue(&mut self) -> Option<(u64, ChannelKey)> {
+        if self.queued_over > 0 {
+            self.drop_over();
+        }
         let fronts = self.queues.iter().map(VecDeque::front);
         let oldest = fronts
             .clone()
@@ -350,7 +380,9 @@ impl Fanout {
         }
         assert_eq!(self.unsent_bytes, unsent_bytes);
         let queued = self.queues.iter().map(VecDeque::len).sum::<usize>();
-        assert_eq!(queued + usize::from(self.current.is_some()), passes);
+        let current = usize::from(self.current.is_some());
+        assert_eq!(queued + current, passes + self.queued_over);
+        assert_eq!(self.has_work(), passes > 0);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which client is subscribed to which channel.
 //!
-//! Each channel has a dense array of its clients, each client a short array of its channels with
-//! its position in theirs: joining and leaving cost no search among the others, and a fan-out
-//! walks one contiguous `u32` array. Knows nothing of names, LISTEN, connections or time.
+//! Each channel has a dense array of its clients, each client an array of its channels, in the order
+//! of their keys, with its position in theirs: joining and leaving cost no walk over the others, of a
+//! client or of a channel, and a fan-out walks one contiguous `u32` array. Knows nothing of names,
+//! LISTEN, connections or time.
 
 use crate::channel::ChannelKey;
 
@@ -31,7 +32,7 @@ pub struct Index {
     links: usize,
 }
 
-/// A client's links: up to three without an allocation.
+/// A client's links, in the order of the channels' keys: up to three without an allocation.
 #[derive(Debug)]
 enum Subscriptions {
     Inline {
@@ -56,7 +57,7 @@ impl Index {
         self.channels.get(key.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// The channels of a client.
+    /// The channels of a client, in the order of their keys.
     pub fn subscriptions(&self, client: u32) -> &[Subscription] {
         self.clients
             .get(client as usize)
@@ -65,53 +66,50 @@ impl Index {
 
     /// Whether the client is subscribed to the channel.
     pub fn is_subscribed(&self, client: u32, key: ChannelKey) -> bool {
-        self.subscriptions(client)
-            .iter()
-            .any(|link| link.channel == key.0)
+        is_among(self.subscriptions(client), key)
     }
 
     /// Links the two; false if they were linked.
     pub fn subscribe(&mut self, client: u32, key: ChannelKey) -> bool {
-        if self.is_subscribed(client, key) {
-            return false;
-        }
         if self.clients.len() <= client as usize {
             self.clients
                 .resize_with(client as usize + 1, Subscriptions::default);
         }
+        let Err(at) = find(self.subscriptions(client), key.0) else {
+            return false;
+        };
         if self.channels.len() <= key.index() {
             self.channels.resize_with(key.index() + 1, Vec::new);
         }
         let subscribers = &mut self.channels[key.index()];
         let position = u32::try_from(subscribers.len()).expect("slots of clients are u32");
         subscribers.push(client);
-        self.clients[client as usize].push(Subscription {
+        let link = Subscription {
             channel: key.0,
             position,
-        });
+        };
+        self.clients[client as usize].insert(at, link);
         self.links += 1;
         true
     }
 
     /// Cuts the link; false if there was none.
     pub fn unsubscribe(&mut self, client: u32, key: ChannelKey) -> bool {
-        let found = self
-            .subscriptions(client)
-            .iter()
-            .position(|link| link.channel == key.0);
-        let Some(at) = found else { return false };
+        let Ok(at) = find(self.subscriptions(client), key.0) else {
+            return false;
+        };
         self.cut(client, at);
         true
     }
 
-    /// Cuts any one link of the client and returns its channel; `None` when none is left.
+    /// Cuts the last link of the client and returns its channel; `None` when none is left.
     pub fn unsubscribe_any(&mut self, client: u32) -> Option<ChannelKey> {
         let last = self.subscriptions(client).len().checked_sub(1)?;
         Some(self.cut(client, last))
     }
 
     fn cut(&mut self, client: u32, at: usize) -> ChannelKey {
-        let link = self.clients[client as usize].swap_remove(at);
+        let link = self.clients[client as usize].remove(at);
         let subscribers = &mut self.channels[link.channel as usize];
         let removed = subscribers.swap_remove(link.position as usize);
         debug_assert_eq!(
@@ -128,9 +126,13 @@ impl Index {
         ChannelKey(link.channel)
     }
 
-    /// Every link is reachable from both ends, and counted once.
+    /// Every link is reachable from both ends, in its place, and counted once.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
+        for client in &self.clients {
+            let links = client.as_slice();
+            assert!(links.is_sorted_by(|one, next| one.channel < next.channel));
+        }
         let mut links = 0;
         for (key, subscribers) in self.channels.iter().enumerate() {
             for (position, &client) in subscribers.iter().enumerate() {
@@ -171,32 +173,32 @@ impl Subscriptions {
         }
     }
 
-    fn push(&mut self, link: Subscription) {
+    fn insert(&mut self, at: usize, link: Subscription) {
         match self {
             Self::Inline { len, links } if usize::from(*len) < INLINE => {
-                links[usize::from(*len)] = link;
+                links[at..=usize::from(*len)].rotate_right(1);
+                links[at] = link;
                 *len += 1;
             }
             Self::Inline { links, .. } => {
                 let mut spilled = Vec::with_capacity(2 * INLINE);
                 spilled.extend_from_slice(links);
-                spilled.push(link);
+                spilled.insert(at, link);
                 *self = Self::Spilled(Box::new(spilled));
             }
-            Self::Spilled(links) => links.push(link),
+            Self::Spilled(links) => links.insert(at, link),
         }
     }
 
-    fn swap_remove(&mut self, at: usize) -> Subscription {
+    fn remove(&mut self, at: usize) -> Subscription {
         match self {
             Self::Inline { len, links } => {
+                links[at..usize::from(*len)].rotate_left(1);
                 *len -= 1;
-                let last = usize::from(*len);
-                links.swap(at, last);
-                links[last]
+                links[usize::from(*len)]
             }
             Self::Spilled(spilled) => {
-                let link = spilled.swap_remove(at);
+                let link = spilled.remove(at);
                 if spilled.len() <= INLINE {
                     let mut links = [Subscription::default(); INLINE];
                     links[..spilled.len()].copy_from_slice(spilled);
@@ -213,12 +215,31 @@ impl Subscriptions {
             Self::Inline { len, links } => &mut links[..usize::from(*len)],
             Self::Spilled(links) => links.as_mut_slice(),
         };
-        if let Some(link) = links.iter_mut().find(|link| link.channel == channel) {
-            link.position = position;
+        if let Ok(at) = find(links, channel) {
+            links[at].position = position;
         }
     }
 }
 
+/// Whether the channel is one of the links of a client.
+pub(super) fn is_among(links: &[Subscription], key: ChannelKey) -> bool {
+    find(links, key.0).is_ok()
+}
+
+/// Where the channel is among the links of a client, or else belongs.
+fn find(links: &[Subscription], channel: u32) -> Result<usize, usize> {
+    if links.len() > FEW {
+        return links.binary_search_by_key(&channel, |link| link.channel);
+    }
+    let at = links.iter().position(|link| link.channel >= channel);
+    match at {
+        Some(at) if links[at].channel == channel => Ok(at),
+        at => Err(at.unwrap_or(links.len())),
+    }
+}
+
+/// So many links are looked through one by one.
+const FEW: usize = 16;
 /// Links held without an allocation: most clients of a bridge have one to three.
 const INLINE: usize = 3;
 
@@ -263,5 +284,28 @@ mod tests {
         }
         assert_eq!(index.subscriptions(3), &[]);
         assert_eq!(index.link_count(), 14);
+    }
+
+    /// In whatever order its channels come and go, few or many.
+    #[test]
+    fn the_links_of_a_client_are_in_the_order_of_the_channels() {
+        for count in [1, INLINE, INLINE + 1, FEW, FEW + 1, 101] {
+            let (mut index, count) = (Index::default(), u32::try_from(count).unwrap());
+            // 103 is a prime: each of them once.
+            let keys = || (0..103).map(|it| it * 37 % 103).filter(|&it| it < count);
+            for key in keys().map(ChannelKey) {
+                assert!(index.subscribe(0, key) && index.subscribe(1, key));
+                assert!(!index.subscribe(0, key));
+                index.check_invariants();
+            }
+            let links = index.subscriptions(0).iter().map(|it| it.channel);
+            assert!(links.eq(0..count), "{count}");
+            for key in keys().map(|it| ChannelKey(count - 1 - it)) {
+                assert!(index.is_subscribed(0, key) && index.unsubscribe(0, key));
+                assert!(!index.is_subscribed(0, key) && !index.unsubscribe(0, key));
+                index.check_invariants();
+            }
+            assert_eq!(index.link_count(), count as usize);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use super::{
     batch::{BATCH_BYTES_MAX, Batches},
     fanout::{EVERYONE, Fanout, Run},
-    index::Subscription,
+    index::{Subscription, is_among},
 };
 use crate::channel::ChannelKey;
 
@@ -43,10 +43,7 @@ impl Merge {
         fanout: &Fanout,
         batches: &Batches,
     ) {
-        let keys = subscribed_and_pending(links, fanout).chain([EVERYONE]);
-        self.next_keys.clear();
-        self.next_keys
-            .extend(keys.filter(|&key| fanout.newest(key) > seen));
+        self.find_owing(seen, links, fanout);
         let is_same = (self.seen, self.revision) == (seen, fanout.revision());
         if is_same && self.keys == self.next_keys {
             return;
@@ -71,6 +68,21 @@ impl Merge {
                 self.again.push(Reverse((first, key)));
             }
         }
+    }
+
+    /// Finds the channels that owe something behind `seen`: of the client's own and the pending ones the
+    /// fewer are walked, where looking those up among its own is cheap.
+    fn find_owing(&mut self, seen: u64, links: &[Subscription], fanout: &Fanout) {
+        let owes = |key: &ChannelKey| fanout.newest(*key) > seen;
+        let (keys, pending) = (&mut self.next_keys, fanout.pending());
+        keys.clear();
+        if pending.len() <= FEW {
+            let is_own = |key: &ChannelKey| is_among(links, *key);
+            keys.extend(pending.iter().copied().filter(is_own).filter(owes));
+        } else {
+            keys.extend(links.iter().map(|link| link.channel()).filter(owes));
+        }
+        keys.extend([EVERYONE].iter().filter(|key| owes(key)));
     }
 
     /// The channel whose frame is next.
@@ -120,24 +132,6 @@ impl Merge {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-/// Channels of a client, among them all that may owe it something: the smaller of its own and the
-/// pending ones is walked, where looking those up among its own is cheap.
-fn subscribed_and_pending<'a>(
-    links: &'a [Subscription],
-    fanout: &'a Fanout,
-) -> impl Iterator<Item = ChannelKey> + use<'a> {
-    let pending = fanout.pending();
-    let few = if pending.len() <= FEW { pending } else { &[] };
-    let own = if few.len() == pending.len() {
-        &[]
-    } else {
-        links
-    };
-    let subscribed = move |key: &ChannelKey| links.iter().any(|link| link.channel() == *key);
-    let few = few.iter().copied().filter(subscribed);
-    few.chain(own.iter().map(|link| link.channel()))
 }
 
 /// So many pending channels are looked up in a client's own.

@@ -91,7 +91,6 @@ impl Delivery {
         let lane = LANE;
         let index = &indexes[lane];
         let owed = owed(lane);
-        let mut budget = DELIVERIES_MAX;
         while let Some((key, cursor)) = self.lanes[lane].fanout.pass() {
             let newest = self.lanes[lane].fanout.newest(key);
             let is_alone = self.lanes[lane].fanout.is_alone(key);
@@ -109,6 +108,10 @@ impl Delivery {
                     continue;
                 }
                 let sending = if recipient.backlog != NO_BACKLOG {
+                    if self.moves_left == 0 {
+                        self.lanes[lane].fanout.advance(cursor);
+                        return None;
+                    }
                     // What is owed gathers behind what waits already.
                     self.deliver(slot, indexes);
                     None
@@ -122,8 +125,9 @@ impl Delivery {
                     return sending;
                 }
                 cursor = below;
-                budget -= 1;
-                if budget == 0 {
+                let links = index.subscriptions(slot).len();
+                self.moves_left = self.moves_left.saturating_sub(1 + links / LINKS_A_MOVE);
+                if self.moves_left == 0 {
                     // Many are behind; the turn goes on, and this pass with the next one.
                     self.lanes[lane].fanout.advance(cursor);
                     return None;
@@ -293,6 +297,7 @@ impl Delivery {
 
     /// Ends the slice of the pass under way: another may take its turn. Whether there was one.
     pub fn end_slice(&mut self) -> bool {
+        self.moves_left = MOVES_MAX;
         let lanes = self.lanes.iter_mut();
         lanes.fold(false, |was, lane| lane.fanout.end_slice() | was)
     }
@@ -302,5 +307,7 @@ impl Delivery {
     }
 }
 
-/// Backlogs added to without a write in between.
-const DELIVERIES_MAX: u32 = 1_024;
+/// What may be moved to backlogs in a slice, each time for one client.
+pub(super) const MOVES_MAX: usize = 1_024;
+/// Channels of a client, each of which may owe it something, that cost as much as a move.
+const LINKS_A_MOVE: usize = 64;

@@ -353,7 +353,7 @@ impl Hub {
     /// a key that is no more, is closed with 4001; one whose token does not cover a channel that the
     /// client uses with 4003.
     pub fn handle_credentials(&mut self, read: Credentials) {
-        self.authorization.replace(read);
+        self.authorization.replace(read, &mut self.work);
         self.recheck();
     }
 

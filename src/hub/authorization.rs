@@ -15,10 +15,13 @@ use super::{
     phase::Phase,
     rate_limit::RateLimit,
     token_refusal::TokenRefusal,
-    work::{JWT_UNITS, Work, rule_units},
+    work::{JWT_UNITS, TOKENS_A_UNIT, Work, rule_units},
 };
 use crate::{
-    access::{Access, Credential, Credentials, Denial, Permissions, origins, secret::Secret},
+    access::{
+        Access, Credential, Credentials, Denial, Permissions, origins, secret::Secret,
+        tokens::Tokens,
+    },
     channel::is_reserved,
     config::Limits,
     http::request::Request,
@@ -391,7 +394,9 @@ impl Authorization {
     // ---- what was read again
 
     /// Tokens and keys were read again: every client is to be looked at.
-    pub(super) fn replace(&mut self, read: Credentials) {
+    pub(super) fn replace(&mut self, read: Credentials, work: &mut Work) {
+        let tokens = read.tokens.as_ref().map_or(0, Tokens::count);
+        work.spend(tokens / TOKENS_A_UNIT);
         self.access.replace(read);
         self.recheck_from = Some(0);
     }

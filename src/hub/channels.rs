@@ -6,11 +6,12 @@
 
 use std::time::Instant;
 
+mod gaps;
 mod invariants;
 mod mirroring;
 mod resuming;
 
-use self::mirroring::Mirroring;
+use self::{gaps::Gaps, mirroring::Mirroring};
 use super::{
     epoch::Epoch,
     links::Links,
@@ -46,6 +47,7 @@ pub(super) struct Channels {
     channels_max: usize,
     shares: Shares,
     mirroring: Mirroring,
+    gaps: Gaps,
     /// Channels that may be idle: looked at again at the end of the turn.
     maybe_idle: Vec<ChannelKey>,
     /// The random half of every epoch of this process.
@@ -85,6 +87,7 @@ impl Channels {
             channels_max,
             shares: Shares::default(),
             mirroring: Mirroring::default(),
+            gaps: Gaps::default(),
             maybe_idle: Vec::new(),
             epoch_seed,
             epochs: 0,
@@ -149,6 +152,11 @@ impl Channels {
     /// How many of its own channels a client has or waits for.
     pub(super) fn wanted_count(&self, slot: u32) -> usize {
         self.links.client_count(slot) + self.pending.request_count(slot)
+    }
+
+    /// How many subscribes of the client wait: a search among them looks at each.
+    pub(super) fn request_count(&self, slot: u32) -> usize {
+        self.pending.request_count(slot)
     }
 
     /// Every channel that the client is subscribed to, or waits for.
@@ -353,15 +361,6 @@ impl Channels {
             place: self.place,
             audience: self.audience(key),
         }
-    }
-
-    /// Something of the channel was missed. Whether that concerns anybody.
-    pub(super) fn handle_missed(&mut self, key: ChannelKey) -> bool {
-        let is_listened = self.interests.interest(key) == Interest::Listened;
-        if is_listened {
-            self.begin_epoch(key);
-        }
-        is_listened
     }
 
     // ---- time

@@ -17,7 +17,7 @@ use super::{
     reaping::Reap,
     shutdown::{Leave, Step},
     unlisten_delay::Parting,
-    work::CLOSE_UNITS,
+    work::{CLOSE_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT},
 };
 use crate::{
     backend::command::Published,
@@ -128,7 +128,8 @@ impl Hub {
         } else {
             reason
         };
-        self.work.spend(CLOSE_UNITS);
+        let links = self.channels.links().client_count(slot);
+        self.work.spend(CLOSE_UNITS + links / LOOKS_A_UNIT);
         self.note_close(slot, reason, reason.code());
         if self.clients.transport(slot) == Transport::EventStream {
             self.end_stream(slot, reason, reason.text(), cuts_backlog(reason));
@@ -380,13 +381,20 @@ impl Hub {
         self.delivery.retained_bytes() > max && !self.delivery.has_work()
     }
 
-    /// Cuts links of clients that ended and frees their slots, as far as the turn's work goes.
+    /// Cuts links of clients that ended, frees their slots, and lets go of what their channels were, as
+    /// far as the turn's work goes.
     pub(super) fn reap(&mut self) {
         let (channels, clients, now) = (&mut self.channels, &mut self.clients, self.clock.now());
         self.reaping.advance(channels, clients, &mut self.work, now);
-        while let Some(key) = self.channels.poll_released() {
+        let mut released = 0;
+        while !self.work.is_spent() {
+            let Some(key) = self.channels.poll_released() else {
+                break;
+            };
             self.delivery.forget(key);
             self.membership.forget(key);
+            released += 1;
+            self.work.spend(usize::from(released % LINKS_A_UNIT == 0));
         }
         self.announce_up_if_settled();
     }

@@ -15,7 +15,7 @@ use super::{
     publishing::ReplyTo,
     reply::{Handshake, Reply},
     shares::TooMany,
-    work::message_units,
+    work::{LOOKS_A_UNIT, message_units},
 };
 use crate::{
     channel::{Channel, ChannelKey},
@@ -93,15 +93,15 @@ impl Hub {
         }
     }
 
-    /// Whether the turn has done what it may: input that comes now is only kept.
+    /// Whether the turn has read what it may: input that comes now is only kept.
     pub fn is_turn_spent(&self) -> bool {
-        self.work.is_spent()
+        self.work.is_input_spent()
     }
 
     /// Keeps the rest of the client's input if nothing more of that is to be worked off now: the
     /// client has more than it may, or the turn's work is done.
     pub(super) fn keep_rest(&mut self, slot: u32, rest: &[u8], is_over_quota: bool) -> bool {
-        if rest.is_empty() || !is_over_quota && !self.work.is_spent() {
+        if rest.is_empty() || !is_over_quota && !self.work.is_input_spent() {
             return false;
         }
         self.unparsed.keep(slot, rest);
@@ -394,6 +394,9 @@ impl Hub {
         channel: Channel,
         request: Subscribe,
     ) -> Result<Option<(ChannelKey, Subscribe)>, TooMany> {
+        self.tell_gap_before(channel.as_str());
+        self.work
+            .spend(self.channels.request_count(slot) / LOOKS_A_UNIT);
         let name = channel.clone();
         let bytes = self.waiting_bytes() + request.bytes();
         let wanted = if bytes > self.limits.waiting_bytes_max {
@@ -461,6 +464,9 @@ impl Hub {
 
     fn unsubscribe(&mut self, slot: u32, channel: &Channel, id: Option<RequestId>) {
         let name = channel.as_str();
+        self.tell_gap_before(name);
+        self.work
+            .spend(self.channels.request_count(slot) / LOOKS_A_UNIT);
         if let Some(key) = self.channels.find(name) {
             self.delivery.deliver(slot, self.channels.links().indexes());
             if self.channels.links().contains(slot, key) {

@@ -10,23 +10,15 @@ use std::{
 };
 
 use super::{
-    Action, Hub,
-    answering::Answered,
-    consulting,
-    encode::Transport,
-    feed::{Fed, Incoming, Request},
-    group::Patience,
-    membership::Wish,
-    pending::Subscribe,
-    upstream::Upstream,
-    work::LINKS_A_UNIT,
+    Hub, answering::Answered, consulting, encode::Transport, feed::Incoming, group::Patience,
+    membership::Wish, pending::Subscribe, upstream::Upstream, work::LINKS_A_UNIT,
 };
 use crate::{
     backend::{
         Event, Role,
         command::{Command, Verb},
     },
-    channel::{Channel, ChannelKey, LengthUnit},
+    channel::{ChannelKey, LengthUnit},
     message::{ErrorCode, GapReason, PostgresStatus, ServerMessage},
     pg::session::ServerError,
 };
@@ -305,7 +297,7 @@ impl Hub {
     // ---- notifications
 
     /// PostgreSQL sent a notification; the bytes may be anything.
-    fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
+    pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
         let Some(notified) = self.channels.notify(channel) else {
             self.handle_uncounted(channel, payload);
@@ -328,14 +320,8 @@ impl Hub {
         }
     }
 
-    fn handle_missed(&mut self, key: ChannelKey, reason: GapReason) {
-        if self.channels.handle_missed(key) {
-            self.tell_gap(key, reason);
-        }
-    }
-
     /// The channel's notifications are counted anew: its subscribers are told of a gap.
-    fn tell_gap(&mut self, key: ChannelKey, reason: GapReason) {
+    pub(super) fn tell_gap(&mut self, key: ChannelKey, reason: GapReason) {
         self.delivery.forget_history(key);
         let (channels, delivery) = (&self.channels, &mut self.delivery);
         self.broadcast
@@ -446,47 +432,6 @@ impl Hub {
     pub(super) fn handle_publishing(&mut self, is_up: bool) {
         self.postgres.is_publishing_up = is_up;
         self.metrics.publishing_connects += u64::from(is_up);
-    }
-
-    // ---- the program around us
-
-    fn request(&mut self, incoming: Incoming) {
-        let request = Request {
-            incoming,
-            ticket: None,
-        };
-        self.actions.push_back(Action::Request(request));
-    }
-
-    /// A notification of the program that feeds us.
-    pub fn handle_fed(&mut self, fed: &Fed) {
-        match fed {
-            Fed::Notification(channel, payload) => {
-                self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
-            }
-            Fed::Gap(channel) => {
-                if let Some(key) = self.channels.find(channel.as_str()) {
-                    self.handle_missed(key, GapReason::PostgresReconnect);
-                }
-            }
-            Fed::Overflow => {
-                let keys: Vec<_> = self.channels.interests().keys().collect();
-                for key in keys {
-                    self.handle_missed(key, GapReason::Overflow);
-                }
-            }
-        }
-        self.forward_commands();
-    }
-
-    /// The program delivers to the subscribers here. False in a group: its bridges tell positions by
-    /// counting the same notifications, which PostgreSQL alone gives to all of them.
-    pub fn deliver_own(&mut self, channel: Channel, payload: String) -> bool {
-        let is_alone = !self.membership.is_in_group();
-        if is_alone {
-            self.handle_fed(&Fed::Notification(channel, payload));
-        }
-        is_alone
     }
 }
 

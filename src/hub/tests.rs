@@ -6,6 +6,7 @@ mod asking;
 mod authorization;
 mod backend;
 mod bounds;
+mod feed;
 mod frames;
 mod intents;
 #[cfg(feature = "tls")]

@@ -25,6 +25,13 @@ impl Work {
         self.units >= UNITS_PER_TURN
     }
 
+    /// Whether nothing more is to be read in this turn: where the one before left something, half of
+    /// this one is for that, or those who never stop sending would have it wait for ever.
+    pub(super) fn is_input_spent(&self) -> bool {
+        let share = if self.is_behind { 2 } else { 1 };
+        self.units >= UNITS_PER_TURN / share
+    }
+
     /// The turn ends; `is_behind` tells whether it leaves something for the next one.
     pub(super) fn end_turn(&mut self, is_behind: bool) {
         self.last_units = std::mem::take(&mut self.units);
@@ -48,10 +55,16 @@ pub const UNITS_PER_TURN: usize = 2_000;
 const BYTES_A_UNIT: usize = 2_048;
 /// Comparisons of a name with a pattern that cost a unit.
 const COMPARISONS_A_UNIT: usize = 16;
-/// Links that are cut for a unit.
+/// Tokens that are read again for a unit.
+pub(super) const TOKENS_A_UNIT: usize = 8;
+/// Links that are cut, or channels that are let go of, for a unit.
 pub(super) const LINKS_A_UNIT: usize = 4;
+/// Channels of a client that are looked at, one after the other, for a unit.
+pub(super) const LOOKS_A_UNIT: usize = 256;
 /// Verifying a JWT: its signature, mostly.
 pub(super) const JWT_UNITS: usize = 150;
+/// Telling of a gap: a frame that is the first of its channel, and so a batch, too.
+pub(super) const GAP_UNITS: usize = 2;
 /// Closing a client.
 pub(super) const CLOSE_UNITS: usize = 4;
 

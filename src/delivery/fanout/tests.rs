@@ -168,6 +168,35 @@ fn a_forgotten_channel_leaves_nothing() {
     assert_eq!(fixture.batches.count(), 0);
 }
 
+/// A channel that is forgotten while its pass waits may come again, before that one's turn: it has
+/// its turn once, and others keep theirs.
+#[test]
+fn a_pass_that_is_over_has_no_turn_and_takes_none() {
+    let mut fixture = Fixture::default();
+    let keys = || (0..100).map(ChannelKey);
+    for key in keys() {
+        fixture.append(key, 1, "before");
+    }
+    for key in keys().filter(|key| key.0 % 3 == 0) {
+        fixture.fanout.forget(key, &mut fixture.batches);
+        fixture.fanout.check_invariants(&fixture.batches);
+    }
+    for key in keys().filter(|key| key.0 % 6 == 0) {
+        fixture.append(key, 1, "behind");
+    }
+    let mut turns = Vec::new();
+    while let Some((key, _)) = fixture.fanout.pass() {
+        turns.push(key.0);
+        fixture.finish(1);
+        fixture.fanout.end_slice();
+    }
+    let stayed = (0..100).filter(|key| key % 3 != 0);
+    let expected: Vec<_> = stayed.chain((0..100).step_by(6)).collect();
+    assert_eq!(turns, expected);
+    assert!(!fixture.fanout.has_work());
+    assert_eq!(fixture.batches.count(), 0);
+}
+
 #[test]
 fn a_pass_knows_when_its_oldest_frame_came() {
     let mut fixture = Fixture::default();

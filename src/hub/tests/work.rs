@@ -1,13 +1,18 @@
 //! No turn does more than its budget, whatever clients do: counted in units of work.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use super::{frames::masked, world::World};
 use crate::{
     access::{Access, tokens::Tokens},
     config::Limits,
-    hub::{Settings, work::UNITS_PER_TURN},
+    hub::{
+        Settings,
+        feed::Fed,
+        work::{CLOSE_UNITS, GAP_UNITS, LINKS_A_UNIT, LOOKS_A_UNIT, UNITS_PER_TURN},
+    },
     id::ClientId,
+    ws::close::CloseReason,
 };
 
 /// So many clients of a bridge with these settings, none of them subscribed to anything.
@@ -65,6 +70,28 @@ fn a_flood_of_messages_is_worked_off_over_many_turns_and_in_order() {
             "each is answered, in order"
         );
     }
+}
+
+#[test]
+fn a_flood_of_messages_leaves_some_of_each_turn_to_what_waits() {
+    let (mut world, clients) = crowd(Settings::default(), 41);
+    let (&gone, flooding) = clients.split_first().unwrap();
+    world.input(gone, &subscribe_to(0..1_000));
+    world.postgres_answers_all();
+    let flood: Vec<u8> = (0..500)
+        .flat_map(|_| masked(0x81, br#"{"type":"ping"}"#))
+        .collect();
+    for &client in flooding {
+        world.input_unsettled(client, &flood);
+    }
+    world.hub.handle_client_closed(gone);
+    for _ in 0..2 {
+        assert!(world.hub.is_turn_spent());
+        world.turn();
+    }
+    assert_eq!(world.hub.channels.links().count(), 0, "each was cut");
+    assert!(world.hub.is_turn_spent(), "and the flood goes on");
+    check(&mut world);
 }
 
 #[test]
@@ -145,6 +172,160 @@ fn links_of_clients_that_vanish_together_are_cut_over_many_turns() {
     check(&mut world);
     world.postgres_answers_all();
     assert_eq!(world.channels(), 0);
+}
+
+/// What they were is let go of by the same budget: a pass of each, say, that nobody is left for.
+#[test]
+fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
+    let settings = Settings {
+        limits: Limits {
+            channels_max: 200_000,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let mut world = World::fed(settings);
+    world.is_checked = false;
+    let clients: Vec<_> = (0..40).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * 1_000..(at + 1) * 1_000));
+    }
+    assert_eq!(world.channels(), 40_000);
+    world.hold_writes = true;
+    world.hub.handle_fed(&Fed::Overflow);
+    check(&mut world);
+    world.units_max = 0;
+    for &client in &clients {
+        world.hub.handle_client_closed(client);
+    }
+    let mut most = 0;
+    while world.channels() > 0 {
+        let before = world.channels();
+        world.turn();
+        most = most.max(before - world.channels());
+    }
+    check(&mut world);
+    assert!(most <= UNITS_PER_TURN * LINKS_A_UNIT, "{most} in a turn");
+    assert_eq!(world.hub.delivery.retained_bytes(), 0);
+}
+
+#[test]
+fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
+    let settings = Settings {
+        limits: Limits {
+            channels_max: 50_000,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let mut world = World::fed(settings);
+    world.is_checked = false;
+    let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
+        world.texts(client);
+    }
+    world.units_max = 0;
+    world.hub.handle_fed(&Fed::Overflow);
+    let (mut told, mut turns) = (0, 0);
+    while told < 10_000 {
+        world.turn();
+        let now = usize::try_from(world.hub.metrics().gaps).unwrap();
+        let gaps_max = UNITS_PER_TURN / GAP_UNITS;
+        assert!(now - told <= gaps_max, "{} in a turn", now - told);
+        assert!(now > told, "each turn tells some");
+        (told, turns) = (now, turns + 1);
+    }
+    assert_eq!(turns, 10_000 * GAP_UNITS / UNITS_PER_TURN);
+    check(&mut world);
+    for (at, client) in clients.into_iter().enumerate() {
+        let messages = world.messages(client);
+        assert!(messages.iter().all(|it| it["type"] == "gap"));
+        let channels = messages.iter().map(|it| it["channel"].as_str().unwrap());
+        let channels: BTreeSet<_> = channels.map(str::to_owned).collect();
+        let expected = (at * 500..(at + 1) * 500).map(|it| format!("c{it}"));
+        assert_eq!((messages.len(), channels), (500, expected.collect()));
+    }
+    assert_eq!(world.hub.metrics().gaps, 10_000);
+}
+
+/// A write to a socket that takes bytes is paced by the clock of the shell, and a frame that joins what
+/// waits for a socket that takes none is not: few of those between the writes must not add up. Each of the
+/// client's channels is looked at.
+#[test]
+fn what_stalled_clients_are_owed_is_moved_over_many_turns() {
+    for (count, channels, moves_max) in [(4_000, 1, 1_024), (600, 192, 256)] {
+        let (mut world, clients) = crowd(Settings::default(), count);
+        for &client in &clients {
+            world.input_unsettled(client, &subscribe_to(0..channels));
+        }
+        world.settle();
+        world.postgres_answers_all();
+        for (at, &client) in clients.iter().enumerate() {
+            world.texts(client);
+            if at % 100 > 0 {
+                world.stall(client, 0);
+            }
+        }
+        world.notify("c0", "x");
+        let frame = world.texts(clients[0])[0].len() + 2;
+        world.hold_writes = true;
+        world.notify("c0", "x");
+        world.hold_writes = false;
+        let moved = |world: &World| world.hub.delivery.sizes().backlog_bytes / frame;
+        let stalled = count / 100 * 99;
+        assert_eq!(moved(&world), stalled);
+        let (mut before, mut turns) = (stalled, 0);
+        while world.hub.has_transmit() {
+            world.turn();
+            let now = moved(&world);
+            assert!(now - before <= moves_max, "{} in a turn", now - before);
+            (before, turns) = (now, turns + 1);
+        }
+        assert_eq!(before, 2 * stalled);
+        assert_eq!(turns, stalled.div_ceil(moves_max));
+        check(&mut world);
+    }
+}
+
+/// Which of its subscribes wait is looked up among all of them, and what its channels owe it when it is
+/// closed is looked for in each.
+#[test]
+fn a_client_of_many_channels_costs_a_turn_what_it_is_looked_at() {
+    let limits = Limits {
+        client_answer_bytes_max: usize::MAX,
+        subscriptions_max: 6_000,
+        channels_max: 100_000,
+        ..Limits::default()
+    };
+    let settings = Settings {
+        limits,
+        ..Settings::default()
+    };
+    let (mut world, clients) = crowd(settings, 1);
+    let ann = clients[0];
+    world.input(ann, &subscribe_to(0..5_120));
+    while world.hub.unparsed_bytes(ann) > 0 {
+        world.settle();
+    }
+    world.settle();
+    world.units_max = 0;
+    world.input_unsettled(ann, &subscribe_to(5_120..5_220));
+    let waiting = world.hub.channels.request_count(ann.slot);
+    assert_eq!(
+        waiting - 5_120,
+        UNITS_PER_TURN.div_ceil(1 + 5_120 / LOOKS_A_UNIT)
+    );
+    check(&mut world);
+    while world.hub.channels.request_count(ann.slot) > 0 {
+        world.postgres_answers_all();
+    }
+    world.settle();
+    let units = CLOSE_UNITS + world.hub.channels.links().client_count(ann.slot) / LOOKS_A_UNIT;
+    assert_eq!(units, CLOSE_UNITS + 5_220 / LOOKS_A_UNIT);
+    world.hub.work.spend(UNITS_PER_TURN - units);
+    world.hub.close(ann.slot, CloseReason::GoingAway);
+    assert!(world.hub.work.is_spent());
 }
 
 #[test]

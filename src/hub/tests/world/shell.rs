@@ -11,8 +11,9 @@ use crate::{
     },
     backend::{Order, Role},
     delivery::outgoing::Written,
-    hub::{Action, Disconnect, Endpoints, drive, lifecycle::LifecycleEvent},
+    hub::{Action, Disconnect, Endpoints, Hub, Settings, drive, lifecycle::LifecycleEvent},
     id::ClientId,
+    pg::config::Config,
 };
 
 /// What the program around the hub is asked and told.
@@ -30,6 +31,15 @@ pub(in crate::hub::tests) struct Program {
 }
 
 impl World {
+    /// There is no PostgreSQL, but a program that feeds the hub.
+    pub(in crate::hub::tests) fn fed(settings: Settings) -> Self {
+        let config = Config::parse("postgres://ann@db/x", &|_| None).unwrap();
+        let mut world = Self::new(Settings::default(), config.into(), false);
+        world.hub = Hub::with_feed(settings, world.now);
+        world.hold_backend = true;
+        world
+    }
+
     /// A connection whose first bytes are its proxy's, in pieces of `piece` bytes.
     pub(in crate::hub::tests) fn connect_by_proxy(
         &mut self,
@@ -114,23 +124,25 @@ impl World {
 
     /// Turns until nothing happens any more.
     pub(in crate::hub::tests) fn settle(&mut self) {
-        loop {
-            let mut quiet = true;
-            while !self.hold_writes && self.write_one() {
-                quiet = false;
-            }
-            self.hub.end_turn();
-            self.units_max = self.units_max.max(self.hub.last_units());
-            quiet &= !self.hub.work.is_behind();
-            quiet &= !self.carry_out();
-            quiet &= !self.move_backend_bytes();
-            if self.is_checked {
-                self.hub.check_invariants();
-            }
-            if quiet {
-                return;
-            }
+        while self.turn() {}
+    }
+
+    /// One turn; whether anything happened in it, or is to happen in the next one.
+    pub(in crate::hub::tests) fn turn(&mut self) -> bool {
+        let mut quiet = true;
+        while !self.hold_writes && self.write_one() {
+            quiet = false;
         }
+        self.hub.end_turn();
+        self.units_max = self.units_max.max(self.hub.last_units());
+        quiet &= !self.hub.work.is_behind();
+        quiet &= self.hold_writes || !self.hub.has_transmit();
+        quiet &= !self.carry_out();
+        quiet &= !self.move_backend_bytes();
+        if self.is_checked {
+            self.hub.check_invariants();
+        }
+        !quiet
     }
 
     fn write_one(&mut self) -> bool {
@@ -179,7 +191,8 @@ impl World {
                 Action::Watch(client) => self.program.watched.push(client),
                 Action::Tell(event) => self.program.told.push(event),
                 Action::Published(..) => panic!("there is no program"),
-                Action::Request(_) | Action::Message(..) => panic!("there is a PostgreSQL"),
+                Action::Request(_) => assert!(self.hub.backend().is_none(), "a PostgreSQL"),
+                Action::Message(..) => panic!("there is a PostgreSQL"),
             }
             was_busy = true;
         }
