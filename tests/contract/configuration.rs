@@ -281,6 +281,19 @@ fn a_printed_configuration_finds_its_files_from_anywhere() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
 }
 
+/// No channel, as no pattern of those that may be published to.
+#[test]
+fn an_empty_list_of_channels_is_none() {
+    let files = [("alle.toml", "channels = []\nallow-publish = []\n")];
+    let directory = directory(&files);
+    let config = path(&directory, "alle.toml");
+    let (code, printed, stderr) = run(alle_with(&["config", "--config", &config]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(printed.contains("\nchannels = [] # "), "{printed}");
+    let (code, stdout, _) = run(alle_with(&["check", "--config", &config]));
+    assert_eq!(code, Some(0), "{stdout}");
+}
+
 /// The settings without their origins.
 fn values(printed: &str) -> Vec<&str> {
     let settings = printed.lines().filter(|line| !line.starts_with('#'));

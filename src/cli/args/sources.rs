@@ -30,7 +30,7 @@ pub(super) struct Sources<'a> {
 /// The values of one option.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
-    /// As often as it was typed, and at least once.
+    /// As often as it was typed, and at least once; none at all is an empty list of a file.
     pub(crate) values: Vec<String>,
     /// Where they stood.
     pub(crate) origin: Origin,
