@@ -294,6 +294,34 @@ fn an_empty_list_of_channels_is_none() {
     assert_eq!(code, Some(0), "{stdout}");
 }
 
+/// Told before anything is bound, by the names of both.
+#[test]
+fn clients_and_operators_cannot_share_an_address() {
+    let workers = &["--workers", "2"][..];
+    for (clients, operators, more) in [
+        ("127.0.0.1:1", "127.0.0.1:1", &[][..]),
+        ("127.0.0.1:1", "localhost:1", &[]),
+        ("0.0.0.0:1", "127.0.0.1:1", &[]),
+        ("127.0.0.1:1", "[::]:1", &[]),
+        ("127.0.0.1:1", "127.0.0.1:1", workers),
+    ] {
+        let typed = ["-w", clients, "--admin-addr", operators];
+        for command in ["check", "serve"] {
+            let arguments = [&[command], &typed[..], more].concat();
+            let (code, stdout, stderr) = run(alle_with(&arguments));
+            assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
+            let said = stdout + &stderr;
+            let names_both = said.contains("--ws-bind-addr ") && said.contains("--admin-addr ");
+            assert!(names_both, "{said}");
+        }
+    }
+    let typed = ["check", "-w", "127.0.0.1:1", "--admin-addr"];
+    for operators in ["127.0.0.1:2", "127.0.0.2:1", "[::1]:1"] {
+        let (code, stdout, _) = run(alle_with(&[&typed[..], &[operators]].concat()));
+        assert_eq!(code, Some(0), "{stdout}");
+    }
+}
+
 /// The settings without their origins.
 fn values(printed: &str) -> Vec<&str> {
     let settings = printed.lines().filter(|line| !line.starts_with('#'));
