@@ -156,6 +156,34 @@ fn what_is_wrong_in_a_file_is_said_with_its_line_and_column() {
     }
 }
 
+/// Whoever names hosts or networks does not mean that there is no rule.
+#[test]
+fn an_empty_array_is_refused_where_it_would_be_another_rule() {
+    for (toml, expected) in [
+        (
+            "allow-host = []",
+            "1:14: --allow-host takes HOST or HOST:PORT",
+        ),
+        (
+            "allow-origin = []",
+            "1:16: --allow-origin takes what browsers",
+        ),
+        (
+            "trusted-proxy = []",
+            "1:17: --trusted-proxy takes addresses",
+        ),
+        ("jwt-audience = []", "1:16: --jwt-audience takes a name"),
+        ("tls-key = []", "1:11: --tls-key takes paths of files"),
+    ] {
+        let (_directory, path) = written(toml);
+        let reason = parse_words(&format!("--config {path}"), &[]).unwrap_err();
+        assert!(
+            reason.starts_with(&format!("{path}:{expected}")),
+            "{reason}"
+        );
+    }
+}
+
 /// A comma separates what is typed, and what is one string in a file.
 #[test]
 fn an_element_of_an_array_is_one_item_whatever_is_in_it() {
@@ -198,20 +226,6 @@ fn an_element_of_an_array_is_one_item_whatever_is_in_it() {
             "1:17: --trusted-proxy: '::1,::2' ",
         ),
         ("channels = ['']", "1:12: channel name is empty"),
-        (
-            "allow-host = []",
-            "1:14: --allow-host takes HOST or HOST:PORT",
-        ),
-        (
-            "allow-origin = []",
-            "1:16: --allow-origin takes what browsers",
-        ),
-        (
-            "trusted-proxy = []",
-            "1:17: --trusted-proxy takes addresses",
-        ),
-        ("jwt-audience = []", "1:16: --jwt-audience takes a name"),
-        ("tls-key = []", "1:11: --tls-key takes paths of files"),
         (
             "tls-cert = ['a', '']",
             "1:12: --tls-cert takes paths of files, none of them ''",
