@@ -262,12 +262,8 @@ impl Bridge {
         let postgres = startup::postgres_configs(&self.config).map_err(BridgeError::PostgresUrl);
         let mut faults: Vec<_> = postgres.err().into_iter().collect();
         faults.extend(self.channels().filter_map(Result::err));
-        let addresses = [
-            Some(&self.config.ws_bind_addr),
-            self.config.admin_addr.as_ref(),
-        ];
-        let addresses = addresses.into_iter().flatten();
-        faults.extend(addresses.filter_map(|it| startup::resolve(it).err().map(Into::into)));
+        let of_addresses = startup::address_faults(&self.config, self.binds_both());
+        faults.extend(of_addresses.into_iter().map(BridgeError::from));
         faults.extend(self.group().err());
         let function = startup::auth_function(&self.config);
         faults.extend(function.map_err(BridgeError::AuthFunction).err());
@@ -297,7 +293,8 @@ impl Bridge {
     /// # Errors
     ///
     /// The bridge cannot start: [`BridgeError::PostgresUrl`], [`BridgeError::Channel`] and
-    /// [`BridgeError::TokenFile`] if the configuration is wrong, [`BridgeError::Address`] and
+    /// [`BridgeError::TokenFile`] if the configuration is wrong, [`BridgeError::OneAddress`],
+    /// [`BridgeError::Address`] and
     /// [`BridgeError::Bind`] if the address cannot be resolved or bound, [`BridgeError::Passed`] by
     /// a service manager, [`BridgeError::Io`] if the operating system refuses another resource. No
     /// client and no PostgreSQL can cause an error.
@@ -429,9 +426,20 @@ impl Bridge {
         }
     }
 
+    /// Whether both listeners are as configured.
+    fn binds_both(&self) -> bool {
+        let is_one_given = self.front_door.has_listener() || self.admin_listener.is_some();
+        !is_one_given && !startup::are_sockets_passed()
+    }
+
     /// The listeners for clients and for the admin address: those of the program, else as passed,
     /// else as configured.
     fn listeners(&mut self) -> Result<(Listener, Option<Listener>), BridgeError> {
+        let binds_both = self.binds_both();
+        let faults = startup::address_faults(&self.config, binds_both);
+        if let Some(fault) = faults.into_iter().next().filter(|_| binds_both) {
+            return Err(fault.into());
+        }
         let passed = self
             .managed
             .then(|| startup::passed_listeners(1))

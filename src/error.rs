@@ -48,6 +48,8 @@ pub enum BridgeError {
     Tls(TlsConfigError),
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
+    /// Clients and operators are to be served at addresses that one socket alone can have.
+    OneAddress(SocketAddr, SocketAddr),
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
     /// What the service manager passed is no TCP socket, or does not tell whom it is for.
@@ -76,6 +78,7 @@ impl BridgeError {
             | Self::AuthFunction(_)
             | Self::Template(_)
             | Self::Tls(_)
+            | Self::OneAddress(..)
             | Self::Address(..) => true,
             Self::Bind(..) | Self::Passed(_) | Self::Io(_) | Self::Ended(_) => false,
         }
@@ -113,6 +116,11 @@ impl fmt::Display for BridgeError {
                 write!(f, "address {address:?} is not HOST:PORT")
             }
             Self::Address(address, error) => write!(f, "address {address:?}: {error}"),
+            Self::OneAddress(clients, operators) => write!(
+                f,
+                "--ws-bind-addr {clients} and --admin-addr {operators} cannot both be had: clients and \
+                 operators need a port each"
+            ),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Passed(error) => write!(f, "socket passed by the service manager: {error}"),
             Self::Io(error) | Self::Ended(error) => error.fmt(f),
@@ -129,7 +137,7 @@ impl Error for BridgeError {
             Self::GroupKey(error) => error,
             Self::TokenFile(error) => error,
             Self::KeyFile(error) => error,
-            Self::JwtWithoutKeys | Self::NoTrustedProxy => return None,
+            Self::JwtWithoutKeys | Self::NoTrustedProxy | Self::OneAddress(..) => return None,
             Self::TokenCookie(error) => error,
             Self::AuthFunction(error) => error,
             Self::Template(error) => error,
@@ -155,6 +163,7 @@ impl From<ReloadError> for BridgeError {
 impl From<ListenError> for BridgeError {
     fn from(error: ListenError) -> Self {
         match error {
+            ListenError::OneAddress(clients, operators) => Self::OneAddress(clients, operators),
             ListenError::Address(address, error) => Self::Address(address, error),
             ListenError::Bind(address, error) => Self::Bind(address, error),
         }

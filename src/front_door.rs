@@ -69,6 +69,11 @@ impl FrontDoor {
         self.listener.take().map(Listener::from_std).transpose()
     }
 
+    /// Whether the program gave a socket of its own.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.listener.is_some()
+    }
+
     /// Whether it is told of clients.
     pub(crate) fn tells_lifecycle(&self) -> bool {
         self.lifecycle.is_some()

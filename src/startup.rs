@@ -103,8 +103,44 @@ pub(crate) fn listen(address: &str) -> Result<Listener, ListenError> {
 pub(crate) enum ListenError {
     /// Not `HOST:PORT`, or the host has no address.
     Address(String, io::Error),
+    /// Clients and operators have addresses that one socket alone can have.
+    OneAddress(SocketAddr, SocketAddr),
     /// The address cannot be bound.
     Bind(SocketAddr, io::Error),
+}
+
+/// What is wrong with the addresses for clients and operators; with `binds_both`, also that one socket
+/// alone can have them.
+pub(crate) fn address_faults(config: &BridgeConfig, binds_both: bool) -> Vec<ListenError> {
+    let clients = resolve(&config.ws_bind_addr);
+    let operators = config.admin_addr.as_deref().map(resolve);
+    match (clients, operators) {
+        (Ok(clients), Some(Ok(operators))) => {
+            let is_one = binds_both && do_collide(clients, operators);
+            let fault = is_one.then_some(ListenError::OneAddress(clients, operators));
+            fault.into_iter().collect()
+        }
+        (clients, operators) => {
+            let faults = [clients.err(), operators.and_then(Result::err)];
+            faults.into_iter().flatten().collect()
+        }
+    }
+}
+
+/// Whether the second of these cannot be bound: an unspecified address is each of its family, that of
+/// IPv6 also each of IPv4 (ipv6(7)), and port 0 is always another one.
+fn do_collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let has = |one: SocketAddr, other: SocketAddr| {
+        one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    let canonical = |mut it: SocketAddr| {
+        it.set_ip(it.ip().to_canonical());
+        it
+    };
+    let (one, other) = (canonical(one), canonical(other));
+    one.port() == other.port()
+        && one.port() != 0
+        && (one == other || has(one, other) || has(other, one))
 }
 
 /// One of several sockets of one address, over which the kernel spreads connections. It listens.
@@ -149,6 +185,11 @@ pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners
         return Ok(PassedListeners::default());
     }
     PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
+}
+
+/// Whether a service manager has passed sockets to this process.
+pub(crate) fn are_sockets_passed() -> bool {
+    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
 }
 
 /// The service manager, if there is one to notify.
@@ -223,3 +264,32 @@ pub(crate) fn now() -> Instant {
 /// For PostgreSQL (to which the reactor reserves some of them whatever the number of clients), the
 /// listening socket, refused connections, and the operating system.
 const RESERVED_FILES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide_where_one_socket_alone_can_have_both() {
+        for (one, other, expected) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:0", "0.0.0.0:0", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("0.0.0.0:1", "0.0.0.0:2", false),
+            ("0.0.0.0:1", "[::]:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("[::]:1", "[::1]:1", true),
+            ("[::1]:1", "127.0.0.1:1", false),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", true),
+            ("[fe80::1%2]:1", "[fe80::1%3]:1", false),
+        ] {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(do_collide(one, other), expected, "{one} {other}");
+            assert_eq!(do_collide(other, one), expected, "{other} {one}");
+        }
+    }
+}

@@ -160,8 +160,12 @@ impl Workers {
             seat.start_when_due(&self.program, now)
                 .map_err(BridgeError::Io)?;
         }
-        while self.turn().map_err(BridgeError::Io)? {}
-        Ok(())
+        let mut ended = Ok(true);
+        while let Ok(true) = ended {
+            ended = self.turn();
+        }
+        self.signals.end_at_the_next();
+        ended.map(drop).map_err(BridgeError::Io)
     }
 
     /// One turn; false when all is over.
@@ -174,7 +178,13 @@ impl Workers {
             self.seats.iter_mut().for_each(|seat| seat.forgive(now));
         }
         self.signals.clear();
-        self.take_signals(now);
+        if self.take_signals(now) {
+            let reason = "is killed: the second signal ends everything at once";
+            for seat in &mut self.seats {
+                seat.kill_all(reason);
+            }
+            return Ok(false);
+        }
         let goes_on = if let State::Stopping { close_at, kill_at } = self.state {
             self.end(close_at, kill_at, now)?
         } else {
@@ -188,7 +198,10 @@ impl Workers {
 
     /// Waits until something happens, or then.
     fn wait(&self, until: Instant) -> io::Result<()> {
-        let mut fds = vec![PollFd::from_borrowed_fd(self.signals.pipe(), PollFlags::IN)];
+        let signals = self.signals.pipes();
+        let mut fds = signals
+            .map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::IN))
+            .to_vec();
         let write_too = |is_wanted| {
             if is_wanted {
                 PollFlags::IN | PollFlags::OUT
@@ -223,14 +236,16 @@ impl Workers {
         admin.chain(seats).chain(renewal).chain(tickets).min()
     }
 
-    fn take_signals(&mut self, now: Instant) {
+    /// Whether somebody who asked for the end asked again.
+    fn take_signals(&mut self, now: Instant) -> bool {
         let is_reload = self.signals.take_reload();
         let is_over = is_reload && self.terminal.has_gone();
-        if self.signals.take_stop() || is_over {
+        let stops = self.signals.count_stops();
+        if stops > 0 || is_over {
             self.stop(now);
         }
         if matches!(self.state, State::Stopping { .. }) {
-            return;
+            return stops > 1;
         }
         if is_reload {
             self.seats.iter_mut().for_each(Seat::reload);
@@ -238,6 +253,7 @@ impl Workers {
         if self.signals.take_renew() {
             self.renew(now);
         }
+        false
     }
 
     fn stop(&mut self, now: Instant) {
@@ -301,10 +317,10 @@ impl Workers {
             seat.reap_all(now);
         }
         if now >= kill_at {
-            let killed = self
-                .seats
-                .iter_mut()
-                .filter_map(|it| it.kill_all().then_some(it));
+            let killed = self.seats.iter_mut().filter_map(|it| {
+                it.kill_all("did not stop in time, and is killed")
+                    .then_some(it)
+            });
             let count = killed.count();
             if count > 0 {
                 let why = format!("{count} of the workers did not stop, and were killed");

@@ -227,7 +227,7 @@ impl<'a> Meaning<'a> {
                 .and_then(|given| given.map_or(Ok(()), |given| apply(flag, &given, &mut settings)));
             faults.extend(applied.err());
             if self.command == CommandName::Config && is_setting(flag) {
-                let given = sources.found(flag).map_err(wrong)?;
+                let given = sources.shown(flag).map_err(wrong)?;
                 shown.push(Setting { flag, given });
             }
         }

@@ -18,6 +18,7 @@ use super::{
     command::CommandName,
     flags::{self, Flag, Value},
     nearest::{did_you_mean, nearest},
+    settings,
     text_file::Files,
 };
 
@@ -33,7 +34,7 @@ pub(crate) struct ConfigFile {
 /// The value of one key.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// As if each had been typed behind the option; of a list, its items.
+    /// As if each had been typed behind the option; of a list, its items, if it has any.
     pub(crate) values: Vec<String>,
     /// Where it stands.
     pub(crate) place: Place,
@@ -157,6 +158,7 @@ fn typed(flag: &Flag, value: &DeValue<'_>, directory: &Path) -> Option<Vec<Strin
         Value::File(_) => text(value).map(|path| inside(directory, &path)),
         Value::Files(_) => {
             let paths = list(flag, value)?;
+            let paths = settings::never_none(&paths);
             return Some(paths.iter().map(|path| inside(directory, path)).collect());
         }
         Value::List(..) => return list(flag, value),
@@ -189,17 +191,12 @@ fn whole(value: &DeValue<'_>) -> Option<String> {
         .map(|it| it.to_string())
 }
 
-/// Strings, each of them one item, or one as it would have been typed; none at all is as the empty
-/// one.
+/// Strings, each of them one item, or one as it would have been typed.
 fn list(flag: &Flag, value: &DeValue<'_>) -> Option<Vec<String>> {
     let Some(items) = value.as_array() else {
         return text(value).map(|it| flag.items(it));
     };
-    let items: Option<Vec<String>> = items.iter().map(|item| text(item.get_ref())).collect();
-    items.map(|items| match items.is_empty() {
-        true => vec![String::new()],
-        false => items,
-    })
+    items.iter().map(|item| text(item.get_ref())).collect()
 }
 
 /// What a key takes, in TOML's words.

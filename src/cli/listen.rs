@@ -89,6 +89,7 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
         subscriptions: Subscriptions::new(&options.channels),
         options,
         token,
+        token_fault: None,
         screen,
         link: Link::Opening,
         stage: Stage::Connecting,
@@ -114,6 +115,8 @@ pub(crate) fn run(options: ListenOptions, output: &mut Output) -> Result<(), Fai
 struct Listener<'a> {
     options: ListenOptions,
     token: Option<Secret>,
+    /// Why it could not be read again, which was said.
+    token_fault: Option<String>,
     screen: Screen<'a>,
     subscriptions: Subscriptions,
     link: Link,
@@ -338,10 +341,27 @@ impl Listener<'_> {
                 .or_else(|reason| self.handle_lost(&reason, now)),
             Link::Down { retry_at } if now >= *retry_at => {
                 self.link = Link::Opening;
+                self.read_token_again();
                 link::open(&self.options.ws_url, self.token.as_ref(), &self.inbox);
                 Ok(())
             }
             Link::Down { .. } | Link::Opening => Ok(()),
+        }
+    }
+
+    /// It may have been replaced, and be why the connection was lost.
+    fn read_token_again(&mut self) {
+        match self.options.token.read_again() {
+            Ok(None) => {}
+            Ok(token) => {
+                self.token = token;
+                self.token_fault = None;
+            }
+            Err(reason) if self.token_fault.as_ref() == Some(&reason) => {}
+            Err(reason) => {
+                self.screen.token_kept(&reason);
+                self.token_fault = Some(reason);
+            }
         }
     }
 

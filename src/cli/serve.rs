@@ -94,6 +94,7 @@ fn advice(error: &BridgeError) -> String {
         BridgeError::PostgresUrl(_)
         | BridgeError::Channel(..)
         | BridgeError::TokenFile(_)
+        | BridgeError::OneAddress(..)
         | BridgeError::Passed(_)
         | BridgeError::Io(_)
         | _ => String::new(),

@@ -171,6 +171,7 @@ impl Settings {
 
     /// Never an empty list: with a token file it would narrow nothing, as none does.
     pub(super) fn set_allow_origins(&mut self, origins: &[String]) -> Result<(), String> {
+        let origins = never_none(origins);
         if let Some(wrong) = origins.iter().find(|it| !is_origin(it)) {
             return Err(format!(
                 "--allow-origin takes what browsers send, as https://HOST[:PORT], or '*', not \
@@ -183,6 +184,7 @@ impl Settings {
 
     /// Never an empty list: it would not be the rule that was meant.
     pub(super) fn set_jwt_audiences(&mut self, names: &[String]) -> Result<(), String> {
+        let names = never_none(names);
         if let Some(blank) = names.iter().find(|name| name.trim().is_empty()) {
             return Err(format!("--jwt-audience takes a name, not '{blank}'"));
         }
@@ -192,7 +194,7 @@ impl Settings {
 
     /// Never an empty list: it would not be the rule that was meant.
     pub(super) fn set_trusted_proxies(&mut self, networks: &[String]) -> Result<(), String> {
-        if networks.iter().any(String::is_empty) {
+        if never_none(networks).iter().any(String::is_empty) {
             return Err("--trusted-proxy takes addresses and networks, not ''".to_owned());
         }
         let networks = networks.iter().map(|it| it.parse());
@@ -217,6 +219,7 @@ impl Settings {
 
     /// Never an empty list: whoever names the hosts does not mean that there is no rule.
     pub(super) fn set_allow_hosts(&mut self, hosts: &[String]) -> Result<(), String> {
+        let hosts = never_none(hosts);
         let is_host = |it: &String| !it.is_empty() && !it.contains([',', ' ']);
         if let Some(wrong) = hosts.iter().find(|it| !is_host(it)) {
             return Err(format!(
@@ -260,6 +263,12 @@ impl Settings {
         self.token = TokenSource::Given(Secret::new(token));
         Ok(())
     }
+}
+
+/// The items of a list that must have some: where there is none, an empty one, which is refused.
+pub(super) fn never_none(items: &[String]) -> &[String] {
+    static EMPTY: [String; 1] = [String::new()];
+    if items.is_empty() { &EMPTY } else { items }
 }
 
 /// These patterns; where all are empty, no channel matches.

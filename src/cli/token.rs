@@ -22,18 +22,33 @@ pub(crate) enum TokenSource {
 impl TokenSource {
     /// The token that `command` brings, where there is one.
     pub(crate) fn read(&self, command: CommandName) -> Result<Option<Secret>, Failure> {
-        let path = match self {
-            Self::None => return Ok(None),
-            Self::Given(token) => return Ok(Some(token.clone())),
-            Self::File(path) => path,
-        };
-        let failed =
-            |reason: String| Failure::usage(command, format!("token file {path}: {reason}"));
-        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let tokens = Tokens::parse_within(&text, Jwt::TOKEN_BYTES_MAX)
-            .map_err(|error| failed(error.to_string()))?;
-        Ok(Some(tokens.first().clone()))
+        match self {
+            Self::None => Ok(None),
+            Self::Given(token) => Ok(Some(token.clone())),
+            Self::File(path) => first(path)
+                .map(Some)
+                .map_err(|reason| Failure::usage(command, reason)),
+        }
     }
+
+    /// The token for a further connection, where it may be another one by now: a pipe says what it
+    /// says once.
+    pub(crate) fn read_again(&self) -> Result<Option<Secret>, String> {
+        match self {
+            Self::None | Self::Given(_) => Ok(None),
+            Self::File(path) if fs::metadata(path).is_ok_and(|it| !it.is_file()) => Ok(None),
+            Self::File(path) => first(path).map(Some),
+        }
+    }
+}
+
+/// The first token of a file, or why there is none.
+fn first(path: &str) -> Result<Secret, String> {
+    let failed = |reason: String| format!("token file {path}: {reason}");
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let tokens = Tokens::parse_within(&text, Jwt::TOKEN_BYTES_MAX)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(tokens.first().clone())
 }
 
 /// Fails with what to do about it where an error says that the bridge does not know us: asking

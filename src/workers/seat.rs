@@ -412,15 +412,15 @@ impl Seat {
         }
     }
 
-    /// Ends whoever is left; whether somebody was.
-    pub(super) fn kill_all(&mut self) -> bool {
+    /// Ends whoever is left, with these words; whether somebody was.
+    pub(super) fn kill_all(&mut self, why: &str) -> bool {
         let mut was_there = false;
         let number = self.number();
         for process in self.processes_mut() {
             let id = process.id();
             tracing::error!(
                 target: "alle::bridge",
-                "worker {number} (process {id}) did not stop in time, and is killed"
+                "worker {number} (process {id}) {why}"
             );
             process.kill();
             was_there = true;

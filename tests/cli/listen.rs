@@ -1,6 +1,9 @@
 //! `alle listen` against a bridge whose messages the test chooses.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -253,6 +256,38 @@ fn a_lost_connection_is_opened_again_where_it_was() {
         bridge.accept().hear()["since"],
         json!({"epoch": "N", "seq": 9})
     );
+}
+
+/// A token that is replaced in its file is presented by the next connection; where the file says
+/// nothing, the one before it.
+#[test]
+fn a_token_is_read_again_for_each_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    fs::write(&file, "the-first-token\n").unwrap();
+    let path = file.to_str().unwrap();
+    let bridge = MockBridge::start();
+    let program = listen(&bridge, &format!("orders --token-file {path}"));
+    let (mut client, token) = bridge.accept_with_token();
+    assert_eq!(token.as_deref(), Some("the-first-token"));
+    client.confirm("orders");
+    wait_for_start(&program.stderr);
+    fs::write(&file, "the-second-token\n").unwrap();
+    client.close(4001, "token removed");
+    let (mut client, token) = bridge.accept_with_token();
+    assert_eq!(token.as_deref(), Some("the-second-token"));
+    client.confirm("orders");
+    program
+        .stderr
+        .until("✓ Connected again, and subscribed to the same channels");
+    fs::remove_file(&file).unwrap();
+    client.close(1001, "going away");
+    let (mut client, token) = bridge.accept_with_token();
+    assert_eq!(token.as_deref(), Some("the-second-token"));
+    client.confirm("orders");
+    program.stderr.until(&format!(
+        "! token file {path}: No such file or directory (os error 2); the token before is presented"
+    ));
 }
 
 #[test]

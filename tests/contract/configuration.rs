@@ -184,7 +184,10 @@ fn the_example_of_the_docs_is_a_configuration() {
     let (code, stdout, stderr) = run(alle_with(&["config", "--config", &config]));
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(
-        stdout.contains(&format!("postgres-url = \"@postgres-url\" # {config}:")),
+        stdout.contains(&format!(
+            "postgres-url = \"@{}\" # {config}:",
+            path(&directory, "postgres-url")
+        )),
         "{stdout}"
     );
     assert!(!stdout.contains("pw@"), "{stdout}");
@@ -235,6 +238,88 @@ fn a_printed_configuration_is_a_file_that_means_the_same() {
     let (code, reprinted, stderr) = run(alle_with(&["config", "--config", &again]));
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(values(&reprinted), values(&printed));
+}
+
+/// Wherever the file is put, and from wherever it was named: every path in it is absolute.
+#[test]
+fn a_printed_configuration_finds_its_files_from_anywhere() {
+    let directory = directory(&[
+        ("url", "postgresql://app:s3cret@h/db\n"),
+        ("tokens", "a-token-of-enough-characters\n"),
+        ("listen", "postgresql://app:s3cret@l/db\n"),
+        ("jwt", &"k".repeat(32)),
+    ]);
+    let there = directory.path();
+    for (name, text) in [
+        (
+            "d1/a.toml",
+            "postgres-url = '@../url'\ntoken-file = '../tokens'\n",
+        ),
+        ("d2/d3/b.toml", ""),
+    ] {
+        let path = there.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+    let mut command = alle_with(&["config", "--config", "d1/a.toml", "--jwt-key-file", "jwt"]);
+    command.current_dir(there);
+    command.env("ALLE_PG_LISTEN_URL", "@listen");
+    let (code, printed, stderr) = run(command);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for name in ["url", "tokens", "listen", "jwt"] {
+        let line = printed
+            .lines()
+            .find(|it| it.contains(&format!("/{name}\"")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in {printed}"));
+        let is_absolute = line.contains(" \"/") || line.contains(" \"@/") || line.contains("[\"/");
+        assert!(is_absolute, "{line}");
+    }
+    fs::write(there.join("d2/d3/b.toml"), &printed).unwrap();
+    let mut command = alle_with(&["check", "--config", "d3/b.toml"]);
+    command.current_dir(there.join("d2"));
+    let (code, stdout, stderr) = run(command);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
+}
+
+/// No channel, as no pattern of those that may be published to.
+#[test]
+fn an_empty_list_of_channels_is_none() {
+    let files = [("alle.toml", "channels = []\nallow-publish = []\n")];
+    let directory = directory(&files);
+    let config = path(&directory, "alle.toml");
+    let (code, printed, stderr) = run(alle_with(&["config", "--config", &config]));
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(printed.contains("\nchannels = [] # "), "{printed}");
+    let (code, stdout, _) = run(alle_with(&["check", "--config", &config]));
+    assert_eq!(code, Some(0), "{stdout}");
+}
+
+/// Told before anything is bound, by the names of both.
+#[test]
+fn clients_and_operators_cannot_share_an_address() {
+    let workers = &["--workers", "2"][..];
+    for (clients, operators, more) in [
+        ("127.0.0.1:1", "127.0.0.1:1", &[][..]),
+        ("127.0.0.1:1", "localhost:1", &[]),
+        ("0.0.0.0:1", "127.0.0.1:1", &[]),
+        ("127.0.0.1:1", "[::]:1", &[]),
+        ("127.0.0.1:1", "127.0.0.1:1", workers),
+    ] {
+        let typed = ["-w", clients, "--admin-addr", operators];
+        for command in ["check", "serve"] {
+            let arguments = [&[command], &typed[..], more].concat();
+            let (code, stdout, stderr) = run(alle_with(&arguments));
+            assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
+            let said = stdout + &stderr;
+            let names_both = said.contains("--ws-bind-addr ") && said.contains("--admin-addr ");
+            assert!(names_both, "{said}");
+        }
+    }
+    let typed = ["check", "-w", "127.0.0.1:1", "--admin-addr"];
+    for operators in ["127.0.0.1:2", "127.0.0.2:1", "[::1]:1"] {
+        let (code, stdout, _) = run(alle_with(&[&typed[..], &[operators]].concat()));
+        assert_eq!(code, Some(0), "{stdout}");
+    }
 }
 
 /// The settings without their origins.

@@ -250,6 +250,24 @@ fn a_worker_that_hangs_at_the_end_is_killed_and_the_status_says_so() {
     wait_until("it has ended", || !is_alive(hung));
 }
 
+/// Whoever asks twice does not wait for it, and has nobody left behind.
+#[test]
+fn a_second_signal_ends_a_worker_that_hangs() {
+    let database = Database::create();
+    let mut workers = Workers::start(2, &database.url(), &[]);
+    let processes = workers.processes();
+    signal(processes[0], "STOP");
+    workers.parent.signal("TERM");
+    wait_until("it stops", || {
+        workers.get("/readyz").body == "shutting down\n"
+    });
+    workers.parent.signal("TERM");
+    assert_eq!(workers.parent.wait_for_exit().0, Some(0));
+    wait_until("the workers have ended", || {
+        !processes.iter().copied().any(is_alive)
+    });
+}
+
 /// Neither sockets nor pipes: said in words, and nothing is left running.
 #[test]
 fn without_descriptors_for_its_workers_a_parent_does_not_start() {

@@ -3,7 +3,10 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{
+    Message, WebSocket,
+    handshake::server::{Request, Response},
+};
 
 use super::{patient::Patient, program::PATIENCE};
 
@@ -45,6 +48,25 @@ impl MockBridge {
         MockClient {
             socket: tungstenite::accept(Patient(self.accept_tcp())).unwrap(),
         }
+    }
+}
+
+impl MockBridge {
+    /// The next client, with the token that it presents.
+    pub fn accept_with_token(&self) -> (MockClient, Option<String>) {
+        let mut token = None;
+        #[expect(
+            clippy::result_large_err,
+            reason = "the callback of tungstenite's is so"
+        )]
+        let look = |request: &Request, response: Response| {
+            let field = request.headers().get("Authorization");
+            let field = field.and_then(|it| it.to_str().ok()?.strip_prefix("Bearer "));
+            token = field.map(str::to_owned);
+            Ok(response)
+        };
+        let socket = tungstenite::accept_hdr(Patient(self.accept_tcp()), look).unwrap();
+        (MockClient { socket }, token)
     }
 }
 

@@ -4,7 +4,10 @@
 //! Finds values and says where they stood; the table gives them their effect. Reads that file, and
 //! the files in which `@FILE` says that a secret is.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{self, Path, PathBuf},
+};
 
 use super::{Environment, typed::Typed};
 use crate::cli::{
@@ -27,7 +30,7 @@ pub(super) struct Sources<'a> {
 /// The values of one option.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
-    /// As often as it was typed, and at least once.
+    /// As often as it was typed, and at least once; none at all is an empty list of a file.
     pub(crate) values: Vec<String>,
     /// Where they stood.
     pub(crate) origin: Origin,
@@ -114,13 +117,8 @@ impl<'a> Sources<'a> {
         };
         if matches!(flag.value, Value::Secret(..)) && !flag.help.is_empty() {
             self.warn_of_readers(flag, &given);
-            let directory = match (&given.origin, &self.file) {
-                (Origin::File(_), Some(file)) => file.directory().to_owned(),
-                _ => Path::new("").to_owned(),
-            };
             for value in &mut given.values {
-                if let Some(path) = value.strip_prefix('@') {
-                    let path = directory.join(path);
+                if let Some(path) = self.of_secret(value, &given.origin) {
                     *value = self
                         .secret(flag, &path)
                         .map_err(|reason| given.origin.blamed(&reason))?;
@@ -128,6 +126,32 @@ impl<'a> Sources<'a> {
             }
         }
         Ok(Some(given))
+    }
+
+    /// The values for another file, wherever that is: their paths are absolute.
+    pub(super) fn shown(&self, flag: &Flag) -> Result<Option<Given>, String> {
+        let Some(mut given) = self.found(flag)? else {
+            return Ok(None);
+        };
+        for value in &mut given.values {
+            if matches!(flag.value, Value::File(_) | Value::Files(_)) {
+                *value = absolute(Path::new(value))?;
+            } else if matches!(flag.value, Value::Secret(..)) {
+                if let Some(path) = self.of_secret(value, &given.origin) {
+                    *value = format!("@{}", absolute(&path)?);
+                }
+            }
+        }
+        Ok(Some(given))
+    }
+
+    /// The file that a value names in place of a secret, if it names one.
+    fn of_secret(&self, value: &str, origin: &Origin) -> Option<PathBuf> {
+        let path = value.strip_prefix('@')?;
+        Some(match (origin, &self.file) {
+            (Origin::File(_), Some(file)) => file.directory().join(path),
+            _ => path.into(),
+        })
     }
 
     /// The values as they stand, lists as their items, `@FILE` not yet followed.
@@ -210,6 +234,16 @@ impl<'a> Sources<'a> {
             self.warnings.push(warning);
         }
     }
+}
+
+/// An empty one is refused when its row is applied.
+fn absolute(path: &Path) -> Result<String, String> {
+    if path.as_os_str().is_empty() {
+        return Ok(String::new());
+    }
+    let absolute = path::absolute(path);
+    let absolute = absolute.map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(absolute.display().to_string())
 }
 
 fn readable(path: &Path) -> String {

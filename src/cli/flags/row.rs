@@ -48,7 +48,8 @@ pub(crate) enum Value {
     /// one file.
     Files(fn(&mut Settings, Vec<PathBuf>)),
     /// Items, named so, from all the times it was typed, where commas separate them; in a file's
-    /// array an item may have a comma. An empty one stands for a list without any.
+    /// array an item may have a comma, and there may be none. An empty one stands for a list without
+    /// any.
     List(
         &'static str,
         fn(&mut Settings, &[String]) -> Result<(), String>,
@@ -149,7 +150,7 @@ impl Flag {
     }
 
     /// Gives `values` (as often as it was typed, at least once, and lists as their
-    /// [items](Self::items)) their effect.
+    /// [items](Self::items), of which a file may have none) their effect.
     pub(crate) fn apply(&self, settings: &mut Settings, values: &[String]) -> Result<(), String> {
         let last = values.last().map_or("", String::as_str);
         let long = self.long;

@@ -261,6 +261,10 @@ impl<'a> Screen<'a> {
         self.complain(&format!("! Connection lost: {reason}; reconnecting..."));
     }
 
+    pub(super) fn token_kept(&mut self, reason: &str) {
+        self.complain(&format!("! {reason}; the token before is presented"));
+    }
+
     pub(super) fn back(&mut self, back: Back) {
         self.complain(match back {
             Back::All => "✓ Connected again, and subscribed to the same channels",

@@ -51,6 +51,8 @@ fn a_key_means_what_its_option_with_that_value_means() {
             let (_directory, path) = written(&format!("{} = {toml}\n", flag.long));
             let from_file = parse_with(&format!("--config {path}"), &[]);
             let words = match flag.takes_value() {
+                // That no channel is meant can be said in a file alone.
+                true if flag.long == "channels" && toml == "[]" => String::new(),
                 true => format!("--{}={typed}", flag.long),
                 false => format!("--{}", flag.long),
             };
@@ -151,6 +153,34 @@ fn what_is_wrong_in_a_file_is_said_with_its_line_and_column() {
         let (_directory, path) = written(toml);
         let reason = parse_words(&format!("--config {path}"), &[]).unwrap_err();
         assert!(reason.starts_with(&format!("{path}:{place}: ")), "{reason}");
+    }
+}
+
+/// Whoever names hosts or networks does not mean that there is no rule.
+#[test]
+fn an_empty_array_is_refused_where_it_would_be_another_rule() {
+    for (toml, expected) in [
+        (
+            "allow-host = []",
+            "1:14: --allow-host takes HOST or HOST:PORT",
+        ),
+        (
+            "allow-origin = []",
+            "1:16: --allow-origin takes what browsers",
+        ),
+        (
+            "trusted-proxy = []",
+            "1:17: --trusted-proxy takes addresses",
+        ),
+        ("jwt-audience = []", "1:16: --jwt-audience takes a name"),
+        ("tls-key = []", "1:11: --tls-key takes paths of files"),
+    ] {
+        let (_directory, path) = written(toml);
+        let reason = parse_words(&format!("--config {path}"), &[]).unwrap_err();
+        assert!(
+            reason.starts_with(&format!("{path}:{expected}")),
+            "{reason}"
+        );
     }
 }
 
