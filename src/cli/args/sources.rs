@@ -136,10 +136,10 @@ impl<'a> Sources<'a> {
         for value in &mut given.values {
             if matches!(flag.value, Value::File(_) | Value::Files(_)) {
                 *value = absolute(Path::new(value))?;
-            } else if matches!(flag.value, Value::Secret(..)) {
-                if let Some(path) = self.of_secret(value, &given.origin) {
-                    *value = format!("@{}", absolute(&path)?);
-                }
+            } else if matches!(flag.value, Value::Secret(..))
+                && let Some(path) = self.of_secret(value, &given.origin)
+            {
+                *value = format!("@{}", absolute(&path)?);
             }
         }
         Ok(Some(given))
