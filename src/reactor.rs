@@ -260,11 +260,11 @@ impl Reactor {
         self.clients.take_renewed_tls(self.hub.metrics_mut());
         self.take_orders();
         if let Some(span) = self.shared.take_drain() {
-            self.begin_shutdown();
+            self.begin_shutdown("it was asked to");
             self.hub.drain(span);
         }
         if self.shared.is_stop_requested() {
-            self.begin_shutdown();
+            self.begin_shutdown("it was asked to");
             self.hub.stop();
         }
         if let Some(backend) = self.hub.backend() {
@@ -273,11 +273,11 @@ impl Reactor {
     }
 
     /// The steps taken once, before the hub is told to shut down.
-    fn begin_shutdown(&mut self) {
+    fn begin_shutdown(&mut self, why: &str) {
         if self.hub.is_shutting_down() {
             return;
         }
-        tracing::info!(target: "alle::bridge", "stopping");
+        tracing::info!(target: "alle::bridge", "stopping: {why}");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }

@@ -350,7 +350,7 @@ impl Authorization {
         {
             Ok(())
         } else {
-            let text = "too many messages of this identity in a second";
+            let text = "too many messages of this identity in a second (--identity-rate)";
             Err((ErrorCode::RateLimited, text))
         }
     }
@@ -458,4 +458,5 @@ const FUNCTION_TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub(super) type Forbidden = (ErrorCode, &'static str);
 
 /// Why another client of somebody is refused.
-pub(super) const TOO_MANY_OF_IDENTITY: &str = "too many clients of this identity";
+pub(super) const TOO_MANY_OF_IDENTITY: &str =
+    "too many clients of this identity (--max-clients-per-identity)";

@@ -64,9 +64,12 @@ impl Room {
     ) -> Option<(Status, &'static str)> {
         let class = EvictionClass::Unauthenticated;
         if self.is_full(clients) && self.oldest(class, clients).is_none() {
-            Some((Status::ServiceUnavailable, "too many clients"))
+            Some((
+                Status::ServiceUnavailable,
+                "too many clients (--max-clients)",
+            ))
         } else if self.address_limit.is_full(slot) {
-            let reason = "too many clients from this address";
+            let reason = "too many clients from this address (--max-clients-per-address)";
             Some((Status::TooManyRequests, reason))
         } else {
             None

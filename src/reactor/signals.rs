@@ -80,7 +80,11 @@ impl Reactor {
         let is_shutting_down = self.hub.is_shutting_down();
         if !stops.is_empty() || is_over && !is_shutting_down {
             self.aborted = !stops.is_empty() && is_shutting_down || stops.len() > 1;
-            self.begin_shutdown();
+            self.begin_shutdown(match stops.first() {
+                Some(&SIGINT) => "SIGINT",
+                Some(_) => "SIGTERM",
+                None => "its terminal has gone",
+            });
             if self.drain.is_zero() {
                 self.hub.stop();
             } else {

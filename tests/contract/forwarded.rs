@@ -156,7 +156,7 @@ fn the_address_of_the_client_is_in_the_log_and_counts() {
     let (status, _first) = upgrade(ann);
     assert_eq!(status, 101);
     assert_eq!(upgrade(ann).0, 429);
-    bridge.wait_for_log("refused 192.0.2.1 with 429: too many clients from this address");
+    bridge.wait_for_log("refused 192.0.2.1 with 429: too many clients from this address (--max-clients-per-address)");
     assert_eq!(upgrade("X-Forwarded-For: 192.0.2.2\r\n").0, 101);
     // The proxy itself is not one client.
     let own: Vec<_> = (0..3).map(|_| Client::connect(bridge.address)).collect();
