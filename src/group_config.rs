@@ -36,6 +36,7 @@ pub(crate) fn of_name(
         control,
         key,
         seed: startup::seed().map_err(BridgeError::Io)?,
+        is_private: false,
         fill_bytes_max: limits.history_bytes_max.min(limits.retained_bytes_max),
     })
 }

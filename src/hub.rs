@@ -482,8 +482,8 @@ impl Hub {
         self.answer_waiting();
         self.close_overflowed();
         let is_still_slow = self.close_slowest() | self.close_costliest();
-        self.tell_gaps();
         self.reap();
+        self.tell_gaps(Work::is_spent);
         let is_behind = is_still_slow
             || self.authorization.is_behind()
             || !self.answering.is_empty()

@@ -165,6 +165,7 @@ impl Workers {
             ended = self.turn();
         }
         self.signals.end_at_the_next();
+        tracing::info!(target: "alle::bridge", "stopped");
         ended.map(drop).map_err(BridgeError::Io)
     }
 
@@ -242,7 +243,12 @@ impl Workers {
         let is_over = is_reload && self.terminal.has_gone();
         let stops = self.signals.count_stops();
         if stops > 0 || is_over {
-            self.stop(now);
+            let why = if stops > 0 {
+                "SIGINT or SIGTERM"
+            } else {
+                "its terminal has gone"
+            };
+            self.stop(why, now);
         }
         if matches!(self.state, State::Stopping { .. }) {
             return stops > 1;
@@ -256,11 +262,11 @@ impl Workers {
         false
     }
 
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self, why: &str, now: Instant) {
         if matches!(self.state, State::Stopping { .. }) {
             return;
         }
-        tracing::info!(target: "alle::bridge", "stopping");
+        tracing::info!(target: "alle::bridge", "stopping: {why}");
         if let Some(service_manager) = &self.service_manager {
             service_manager.tell_stopping();
         }

@@ -26,6 +26,7 @@ impl Files {
     pub(super) fn read(&mut self, path: &Path, bytes_max: u64) -> io::Result<(String, bool)> {
         let name = path.to_string_lossy();
         if let Some(file) = self.0.iter().find(|file| file.path == name) {
+            check_length(&file.text, bytes_max)?;
             return Ok((file.text.clone(), file.is_public));
         }
         let (text, is_public) = read(path, bytes_max)?;
@@ -48,11 +49,16 @@ fn read(path: &Path, bytes_max: u64) -> io::Result<(String, bool)> {
     let metadata = file.metadata()?;
     let mut text = String::new();
     file.take(bytes_max + 1).read_to_string(&mut text)?;
+    check_length(&text, bytes_max)?;
+    let is_public = metadata.is_file() && metadata.mode() & READABLE_BY_ANYBODY != 0;
+    Ok((text, is_public))
+}
+
+fn check_length(text: &str, bytes_max: u64) -> io::Result<()> {
     if text.len() as u64 > bytes_max {
         return Err(io::Error::other(format!("over {bytes_max} bytes long")));
     }
-    let is_public = metadata.is_file() && metadata.mode() & READABLE_BY_ANYBODY != 0;
-    Ok((text, is_public))
+    Ok(())
 }
 
 /// `o+r` of chmod(1).

@@ -1,8 +1,8 @@
 //! Which client is subscribed to which channel.
 //!
 //! Each channel has a dense array of its clients, each client an array of its channels, in the order
-//! of their keys, with its position in theirs: joining and leaving cost no walk over the others, of a
-//! client or of a channel, and a fan-out walks one contiguous `u32` array. Knows nothing of names,
+//! of their keys, with its position in theirs: joining and leaving cost a channel no walk over its
+//! clients, and a client a search and a move among its channels. A fan-out walks one contiguous `u32` array. Knows nothing of names,
 //! LISTEN, connections or time.
 
 use crate::channel::ChannelKey;

@@ -5,7 +5,10 @@
 //! Whatever else is said of a channel waits for its gap no longer than for itself: a notification, a
 //! subscribe and an unsubscribe have it told before them.
 
-use super::{Action, Hub, work::GAP_UNITS};
+use super::{
+    Action, Hub,
+    work::{GAP_UNITS, Work},
+};
 use crate::{
     channel::{Channel, ChannelKey, Payload},
     message::GapReason,
@@ -70,7 +73,8 @@ impl Hub {
             }
             Fed::Overflow => {
                 self.channels.handle_all_missed();
-                self.tell_gaps();
+                // Those who leave have their share of the turn, however often this comes.
+                self.tell_gaps(Work::is_input_spent);
             }
         }
         self.forward_commands();
@@ -88,8 +92,8 @@ impl Hub {
 
     /// Tells of gaps that are still to come, as far as the turn's work and the memory for what is unsent
     /// go.
-    pub(super) fn tell_gaps(&mut self) {
-        while self.channels.has_gaps() && !self.work.is_spent() && !self.is_backend_paused() {
+    pub(super) fn tell_gaps(&mut self, is_spent: fn(&Work) -> bool) {
+        while self.channels.has_gaps() && !is_spent(&self.work) && !self.is_backend_paused() {
             self.work.spend(GAP_UNITS);
             if let Some(key) = self.channels.poll_gap() {
                 self.handle_missed(key, GapReason::Overflow);

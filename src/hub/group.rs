@@ -113,8 +113,8 @@ pub(super) struct Group {
     /// What was counted.
     pub(super) counts: Counts,
     complaints: Complaints,
-    /// The last number of bridges in the log.
-    told_size: usize,
+    /// The last number of bridges in the log, which has none of a private group.
+    told_size: Option<usize>,
 }
 
 /// A publishing session.
@@ -254,7 +254,7 @@ impl Group {
             presence_due: None,
             counts: Counts::default(),
             complaints: Complaints::default(),
-            told_size: 1,
+            told_size: (!settings.is_private).then_some(1),
         }
     }
 

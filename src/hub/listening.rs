@@ -101,12 +101,14 @@ impl Hub {
         self.channels.handle_up();
         let unsettled = self.channels.interests().unsettled_count();
         if self.metrics.listening_connects > 1 {
-            let missed = if self.membership.is_catching_up() {
-                "what was sent in between is asked of the group"
+            let missed = if unsettled == 0 {
+                ""
+            } else if self.membership.is_catching_up() {
+                "; what was sent in between is asked of the group"
             } else {
-                "what was sent in between is lost, and their subscribers are told of a gap"
+                "; what was sent in between is lost, and subscribers are told of a gap"
             };
-            tracing::info!(target: "alle::postgres", "listening again, channels: {unsettled}; {missed}");
+            tracing::info!(target: "alle::postgres", "listening again, channels: {unsettled}{missed}");
         }
         self.announce_up_if_settled();
     }

@@ -7,7 +7,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs::File,
+    fs::{self, File},
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -48,14 +48,27 @@ impl Program {
     }
 
     /// What a renewal starts, and whether that is another program: the one that is now where we were
-    /// started from, which reads its files anew.
+    /// started from. It reads its files anew, unless one of them can be read but once: an empty pipe
+    /// would be taken for options that say nothing.
     pub(super) fn renewed(&self) -> (Self, bool) {
         let replacement = self.replacement();
         let is_other = replacement.is_some();
         let file = replacement.map_or_else(|| self.file.clone(), Into::into);
+        let pipe = self
+            .files
+            .iter()
+            .flatten()
+            .find(|it| is_read_once(&it.path));
+        if let Some(KeptFile { path, .. }) = pipe {
+            tracing::warn!(
+                target: "alle::bridge",
+                "{path} cannot be read again: all options stay as they were"
+            );
+        }
+        let files = self.files.clone().filter(|_| pipe.is_some());
         let renewed = Self {
             file,
-            files: None,
+            files,
             ..self.clone()
         };
         (renewed, is_other)
@@ -114,3 +127,9 @@ const OF_PARENT: [&str; 6] = [
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
 ];
+
+/// Whether it is a pipe, or was one that is closed now.
+fn is_read_once(path: &str) -> bool {
+    let is_descriptor = ["/dev/fd/", "/proc/"].iter().any(|it| path.starts_with(it));
+    is_descriptor || fs::metadata(path).is_ok_and(|it| !it.is_file())
+}

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     client::{Client, End},
     function::{auth, bearer, begin, database, metric, start},
-    harness::Bridge,
+    harness::{Bridge, wait_until},
     raw::{Raw, upgrade_request},
 };
 
@@ -111,9 +111,13 @@ fn while_the_function_is_blocked_a_good_token_is_refused_to_nobody_who_comes_aga
         sent += 1;
         thread::park_timeout(Duration::from_millis(100));
     }
-    let waiting = metric(&bridge, "alle_auth_function_waiting");
     // On a busy machine all others may have waited for too long by now.
     newcomers.come(&bridge);
+    let mut waiting = 0;
+    wait_until("somebody waits in each way", || {
+        waiting = metric(&bridge, "alle_auth_function_waiting");
+        waiting >= 3
+    });
     holder.run("COMMIT");
     let outcomes = newcomers.outcomes();
     report(&format!(

@@ -264,6 +264,7 @@ fn the_log_in_the_docs_is_one_of_the_program() {
     let (_, _stays) = come("carol", "X-Forwarded-For: 192.0.2.3\r\n");
     bridge.signal("TERM");
     assert_eq!(bridge.wait_for_exit().0, Some(0));
+    bridge.wait_for_log("INFO alle::bridge: stopped");
     let docs = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operating.md"));
     let docs = docs.unwrap();
     let (_, block) = docs.split_once("\n```log\n").expect("there is a block");

@@ -1,10 +1,10 @@
 //! The files in which the options of workers stand, and what becomes of an edit.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::{
     harness::{Bridge, Database, wait_until},
-    program::alle_with,
+    program::{self, alle_with, environment},
     workers::{Workers, signal},
 };
 
@@ -113,4 +113,33 @@ fn a_worker_that_is_started_again_has_the_options_of_the_last_renewal() {
     edited.write("alle.toml", &options("token-file = 'tokens'"));
     edited.kill_all();
     edited.assert_strangers_get(200);
+}
+
+/// What a pipe says is said once: a successor that read an empty one would let everybody in.
+#[test]
+fn options_that_came_by_a_pipe_stay_as_they_were_in_a_renewal() {
+    let database = Database::create();
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory, "tokens", "n0tTheRealOne-7f3a91c2\n");
+    write(&directory, "url", &database.url());
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let by_file = options(&format!("token-file = '{}'", path("tokens")));
+    let by_file = by_file.replace("'@url'", &format!("'@{}'", path("url")));
+    write(&directory, "alle.toml", &by_file);
+    let mut command = Command::new("bash");
+    environment::clean(&mut command);
+    command.args(["-c", "exec \"$0\" serve --config <(cat \"$1\")"]);
+    command.args([program::path(), path("alle.toml")]);
+    let workers = Workers::of(2, Bridge::run_as_it_is(command));
+    workers.wait_until_ready();
+    let edited = Edited {
+        directory,
+        workers,
+        database,
+    };
+    edited.assert_strangers_get(401);
+    edited.renew("every worker is renewed");
+    edited.workers.wait_until_ready();
+    edited.assert_strangers_get(401);
+    edited.workers.parent.wait_for_log("cannot be read again");
 }

@@ -233,6 +233,7 @@ impl Bridge {
                 control: GroupSettings::control_channel("g").expect("a short name"),
                 key: Some(key),
                 seed: random.bits(),
+                is_private: false,
                 fill_bytes_max: 1 << 20,
             }),
             epoch_seed: random.bits(),

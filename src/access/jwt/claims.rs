@@ -18,11 +18,13 @@ pub(super) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// What stands under a path: the names in it between dots, from outside in. A name with a dot is no
-/// path and does not stand for one, but for a URI (RFC 7519, 4.2), known by its colon.
+/// What stands under a path: the names in it between dots, from outside in. What begins with the scheme
+/// of a URI (RFC 7519, 4.2) is one name, whatever dots are in it.
 pub(super) fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
-        Some((outer, inner)) if !path.contains(':') => find(claims.get(outer)?.as_object()?, inner),
+        Some((outer, inner)) if !outer.contains(':') => {
+            find(claims.get(outer)?.as_object()?, inner)
+        }
         Some(_) | None => claims.get(path),
     }
 }

@@ -90,7 +90,11 @@ impl Group {
     /// The log has one line for each bridge that comes or goes.
     pub(super) fn tell_size(&mut self) {
         let size = self.peers.count() + 1;
-        if std::mem::replace(&mut self.told_size, size) != size {
+        if self
+            .told_size
+            .as_mut()
+            .is_some_and(|told| std::mem::replace(told, size) != size)
+        {
             tracing::info!(target: "alle::group", "bridges of the group, with this one: {size}");
         }
     }

@@ -140,6 +140,7 @@ mod tests {
             control: GroupSettings::control_channel("g").unwrap(),
             key: GroupKey::new(&[key; 32]),
             seed,
+            is_private: false,
             fill_bytes_max: 0,
         }
     }

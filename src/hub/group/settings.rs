@@ -12,6 +12,8 @@ pub struct GroupSettings {
     pub key: Option<GroupKey>,
     /// Random and told to nobody.
     pub seed: u64,
+    /// It is that of the workers of one parent, who says how they are.
+    pub is_private: bool,
     /// So many bytes of what others heard are taken over at a time.
     pub fill_bytes_max: usize,
 }

@@ -174,18 +174,23 @@ fn links_of_clients_that_vanish_together_are_cut_over_many_turns() {
     assert_eq!(world.channels(), 0);
 }
 
-/// What they were is let go of by the same budget: a pass of each, say, that nobody is left for.
-#[test]
-fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
-    let settings = Settings {
+/// One whose program feeds it, with so many channels at most.
+fn fed_with(channels_max: usize) -> World {
+    let mut world = World::fed(Settings {
         limits: Limits {
-            channels_max: 200_000,
+            channels_max,
             ..Limits::default()
         },
         ..Settings::default()
-    };
-    let mut world = World::fed(settings);
+    });
     world.is_checked = false;
+    world
+}
+
+/// What they were is let go of by the same budget: a pass of each, say, that nobody is left for.
+#[test]
+fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
+    let mut world = fed_with(200_000);
     let clients: Vec<_> = (0..40).map(|_| world.client()).collect();
     for (at, &client) in clients.iter().enumerate() {
         world.input(client, &subscribe_to(at * 1_000..(at + 1) * 1_000));
@@ -211,15 +216,7 @@ fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
 
 #[test]
 fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
-    let settings = Settings {
-        limits: Limits {
-            channels_max: 50_000,
-            ..Limits::default()
-        },
-        ..Settings::default()
-    };
-    let mut world = World::fed(settings);
-    world.is_checked = false;
+    let mut world = fed_with(50_000);
     let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
     for (at, &client) in clients.iter().enumerate() {
         world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
@@ -247,6 +244,22 @@ fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
         assert_eq!((messages.len(), channels), (500, expected.collect()));
     }
     assert_eq!(world.hub.metrics().gaps, 10_000);
+}
+
+/// Its gaps are without end, and whoever leaves is let go of all the same.
+#[test]
+fn a_program_that_loses_something_in_every_turn_holds_up_nobodys_end() {
+    let mut world = fed_with(50_000);
+    let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
+    }
+    world.hub.handle_client_closed(clients[7]);
+    for _ in 0..3 {
+        world.hub.handle_fed(&Fed::Overflow);
+        world.turn();
+    }
+    assert_eq!(world.channels(), 9_500);
 }
 
 /// A write to a socket that takes bytes is paced by the clock of the shell, and a frame that joins what

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpStream,
-    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     thread,
 };
 
@@ -75,20 +75,28 @@ fn a_new_pair_is_for_new_connections_and_no_connection_is_lost() {
     for arguments in [&[][..], &["--workers", "2"]] {
         let database = Database::create();
         let secured = Secured::start(&database.url(), arguments);
-        let crowd = || {
-            let mut clients: Vec<_> = (0..50).map(|_| secured.client()).collect();
-            clients.iter_mut().for_each(|it| drop(it.subscribe("a")));
-            clients
-        };
-        let crowds: Vec<_> = (0..4).map(|_| crowd()).collect();
-        let is_over = AtomicBool::new(false);
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..200 {
+            clients.push(secured.client());
+            clients.last_mut().unwrap().subscribe("a");
+            // On a busy machine the first ones are pinged before the last one is there.
+            if clients.len() % 20 == 0 {
+                clients.iter_mut().for_each(Client::expect_silence);
+            }
+        }
+        let crowds: Vec<_> = (0..4).map(|at| clients.split_off(150 - 50 * at)).collect();
+        let (is_over, published) = (AtomicBool::new(false), AtomicU64::new(0));
         let heard = thread::scope(|scope| {
-            let publisher = scope.spawn(|| publish(&database, secured.client(), &is_over));
+            let publisher =
+                scope.spawn(|| publish(&database, secured.client(), &published, &is_over));
             let crowds = crowds
                 .into_iter()
                 .map(|crowd| scope.spawn(|| hear_all(crowd)));
             let crowds: Vec<_> = crowds.collect();
-            (0..5).for_each(|_| replace(&secured));
+            for round in 1..=5 {
+                replace(&secured);
+                wait_until("there is traffic", || published.load(SeqCst) > 2 * round);
+            }
             is_over.store(true, SeqCst);
             let count = publisher.join().unwrap();
             for crowd in crowds {
@@ -119,7 +127,12 @@ fn replace(secured: &Secured) {
 }
 
 /// Publishes 1, 2, 3, ..., each once the one before was heard, and at the end 0; how many.
-fn publish(database: &Database, mut own: Client, is_over: &AtomicBool) -> u64 {
+fn publish(
+    database: &Database,
+    mut own: Client,
+    published: &AtomicU64,
+    is_over: &AtomicBool,
+) -> u64 {
     let mut sql = database.sql();
     own.subscribe("a");
     let mut count = 0;
@@ -127,6 +140,7 @@ fn publish(database: &Database, mut own: Client, is_over: &AtomicBool) -> u64 {
         count += 1;
         sql.run(&format!("NOTIFY a, '{count}'"));
         assert_eq!(own.payload(), count.to_string());
+        published.store(count, SeqCst);
     }
     sql.run("NOTIFY a, '0'");
     count

@@ -128,6 +128,7 @@ impl Order {
             control: GroupSettings::control_channel("g").unwrap(),
             key,
             seed: bridge as u64 * 1_000_000 + self.epochs,
+            is_private: false,
             fill_bytes_max: 1 << 20,
         })
     }
