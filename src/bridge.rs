@@ -420,11 +420,7 @@ impl Bridge {
         let of_workers = self.worker.as_ref().and_then(|it| it.group.as_ref());
         match of_workers {
             Some((name, key)) if config.group.is_none() && config.group_key_file.is_none() => {
-                let group = group_config::of_name(name, GroupKey::new(key), config)?;
-                Ok(Some(GroupSettings {
-                    is_private: true,
-                    ..group
-                }))
+                group_config::of_workers(name, GroupKey::new(key), config).map(Some)
             }
             Some(_) | None => group_config::settings(config),
         }

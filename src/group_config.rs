@@ -23,8 +23,21 @@ pub(crate) fn settings(config: &BridgeConfig) -> Result<Option<GroupSettings>, B
     of_name(name, key, config).map(Some)
 }
 
+/// The group that the workers of one parent form.
+pub(crate) fn of_workers(
+    name: &str,
+    key: Option<GroupKey>,
+    config: &BridgeConfig,
+) -> Result<GroupSettings, BridgeError> {
+    let group = of_name(name, key, config)?;
+    Ok(GroupSettings {
+        is_private: true,
+        ..group
+    })
+}
+
 /// The same of the group of this name.
-pub(crate) fn of_name(
+fn of_name(
     name: &str,
     key: Option<GroupKey>,
     config: &BridgeConfig,

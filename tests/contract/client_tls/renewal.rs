@@ -80,7 +80,7 @@ fn a_new_pair_is_for_new_connections_and_no_connection_is_lost() {
             clients.push(secured.client());
             clients.last_mut().unwrap().subscribe("a");
             // On a busy machine the first ones are pinged before the last one is there.
-            if clients.len() % 20 == 0 {
+            if clients.len().is_multiple_of(20) {
                 clients.iter_mut().for_each(Client::expect_silence);
             }
         }

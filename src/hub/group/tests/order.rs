@@ -133,8 +133,6 @@ impl Order {
         })
     }
 
-    // ---- what happens
-
     /// The channel counts from here on, in a new epoch.
     fn begin(&mut self, bridge: usize, name: &str) {
         self.begin_epoch(bridge, name);
