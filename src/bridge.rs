@@ -429,15 +429,17 @@ impl Bridge {
     /// Whether both listeners are as configured.
     fn binds_both(&self) -> bool {
         let is_one_given = self.front_door.has_listener() || self.admin_listener.is_some();
-        !is_one_given && !startup::are_sockets_passed()
+        let is_one_passed = self.managed && startup::are_sockets_passed() == Ok(true);
+        !is_one_given && !is_one_passed
     }
 
     /// The listeners for clients and for the admin address: those of the program, else as passed,
     /// else as configured.
     fn listeners(&mut self) -> Result<(Listener, Option<Listener>), BridgeError> {
-        let binds_both = self.binds_both();
-        let faults = startup::address_faults(&self.config, binds_both);
-        if let Some(fault) = faults.into_iter().next().filter(|_| binds_both) {
+        let faults = self
+            .binds_both()
+            .then(|| startup::address_faults(&self.config, true));
+        if let Some(fault) = faults.into_iter().flatten().next() {
             return Err(fault.into());
         }
         let passed = self

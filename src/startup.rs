@@ -163,33 +163,42 @@ pub(crate) fn socket(address: &str) -> Result<(OwnedFd, SocketAddr), ListenError
 /// The sockets that a service manager passed to this process and no other (sd_listen_fds(3)), at
 /// most so many of them for clients.
 pub(crate) fn passed_listeners(clients_max: usize) -> io::Result<PassedListeners> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match are_sockets_passed() {
+        Ok(true) => {
+            PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
+        }
+        Ok(false) => Ok(PassedListeners::default()),
+        Err(warning) => {
+            tracing::warn!(target: "alle::bridge", "{warning}");
+            Ok(PassedListeners::default())
+        }
+    }
+}
+
+/// Whether a service manager has passed sockets to this process; `Err`: why what is said of some
+/// counts for nothing.
+pub(crate) fn are_sockets_passed() -> Result<bool, String> {
     let Some(count) = variable("LISTEN_FDS") else {
-        return Ok(PassedListeners::default());
+        return Ok(false);
     };
     let pid = variable("LISTEN_PID");
     let ours = std::process::id().to_string();
     if pid.as_ref() != Some(&ours) {
         let pid = pid.map_or_else(|| "not set".to_owned(), |pid| format!("{pid}, not {ours}"));
-        tracing::warn!(
-            target: "alle::bridge",
+        return Err(format!(
             "the sockets of LISTEN_FDS are for another process: LISTEN_PID is {pid}"
-        );
-        return Ok(PassedListeners::default());
+        ));
     }
     if !matches!(count.parse::<i32>(), Ok(0..)) {
-        tracing::warn!(
-            target: "alle::bridge",
+        return Err(format!(
             "no socket is taken: LISTEN_FDS is '{count}', not the number of sockets"
-        );
-        return Ok(PassedListeners::default());
+        ));
     }
-    PassedListeners::take(&variable("LISTEN_FDNAMES").unwrap_or_default(), clients_max)
+    Ok(true)
 }
 
-/// Whether a service manager has passed sockets to this process.
-pub(crate) fn are_sockets_passed() -> bool {
-    std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string())
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The service manager, if there is one to notify.

@@ -19,6 +19,8 @@ use std::time::Duration;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
+#[cfg(feature = "tls")]
+pub use self::key::secret_in;
 pub use self::keys::{KeyFault, KeyId, Keys};
 use super::{
     Permissions,

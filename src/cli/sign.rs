@@ -2,6 +2,7 @@
 //!
 //! The key decides how: a secret by HS256, a private key by what it is. Knows no option.
 
+use alle::internals::access::jwt::secret_in;
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     error::KeyRejected,
@@ -24,12 +25,8 @@ fn read(file: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
         if is_pem {
             return Err("it has no private key, and only that can sign".to_owned());
         }
-        let secret = file.strip_suffix(b"\n").unwrap_or(file);
-        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-        let key = EncodingKey::from_secret(secret).ok();
-        let key = key.filter(|_| secret.len() >= 32).ok_or(
-            "a secret for HS256 has at least 32 bytes (`openssl rand -base64 32` makes one)",
-        )?;
+        let secret = secret_in(file).map_err(|fault| fault.to_string())?;
+        let key = EncodingKey::from_secret(secret).map_err(|error| error.to_string())?;
         return Ok((Algorithm::HS256, key));
     };
     let der = pem.secret_der();

@@ -10,8 +10,16 @@ use std::{
 };
 
 use super::{
-    Hub, answering::Answered, consulting, encode::Transport, feed::Incoming, group::Patience,
-    membership::Wish, pending::Subscribe, upstream::Upstream, work::LINKS_A_UNIT,
+    Hub,
+    answering::Answered,
+    consulting,
+    encode::Transport,
+    feed::{Fed, Incoming},
+    group::Patience,
+    membership::Wish,
+    pending::Subscribe,
+    upstream::Upstream,
+    work::{GAP_UNITS, LINKS_A_UNIT, Work},
 };
 use crate::{
     backend::{
@@ -304,7 +312,7 @@ impl Hub {
     // ---- notifications
 
     /// PostgreSQL sent a notification; the bytes may be anything.
-    pub(super) fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
+    fn handle_notification(&mut self, channel: &[u8], payload: &[u8]) {
         self.metrics.notifications += 1;
         let Some(notified) = self.channels.notify(channel) else {
             self.handle_uncounted(channel, payload);
@@ -327,8 +335,55 @@ impl Hub {
         }
     }
 
+    /// A notification of the program that feeds us. One that lost something of every channel is told of by a
+    /// gap in each, a slice in each turn; what else is said of a channel has its gap told before.
+    pub fn handle_fed(&mut self, fed: &Fed) {
+        match fed {
+            Fed::Notification(channel, payload) => {
+                self.tell_gap_before(channel.as_str());
+                self.handle_notification(channel.as_str().as_bytes(), payload.as_bytes());
+            }
+            Fed::Gap(channel) => {
+                if let Some(key) = self.channels.find(channel.as_str()) {
+                    self.handle_missed(key, GapReason::PostgresReconnect);
+                }
+            }
+            Fed::Overflow => {
+                self.channels.handle_all_missed();
+                // Those who leave have their share of the turn, however often this comes.
+                self.tell_gaps(Work::is_input_spent);
+            }
+        }
+        self.forward_commands();
+    }
+
+    /// Tells of gaps that are still to come, as far as the turn's work and the memory for what is unsent
+    /// go.
+    pub(super) fn tell_gaps(&mut self, is_spent: fn(&Work) -> bool) {
+        while self.channels.has_gaps() && !is_spent(&self.work) && !self.is_backend_paused() {
+            self.work.spend(GAP_UNITS);
+            if let Some(key) = self.channels.poll_gap() {
+                self.handle_missed(key, GapReason::Overflow);
+            }
+        }
+    }
+
+    /// Something else of the channel is next: its gap, if one is to come, goes before that.
+    pub(super) fn tell_gap_before(&mut self, channel: &str) {
+        if let Some(key) = self.channels.find_gap(channel) {
+            self.work.spend(GAP_UNITS);
+            self.handle_missed(key, GapReason::Overflow);
+        }
+    }
+
+    fn handle_missed(&mut self, key: ChannelKey, reason: GapReason) {
+        if self.channels.handle_missed(key) {
+            self.tell_gap(key, reason);
+        }
+    }
+
     /// The channel's notifications are counted anew: its subscribers are told of a gap.
-    pub(super) fn tell_gap(&mut self, key: ChannelKey, reason: GapReason) {
+    fn tell_gap(&mut self, key: ChannelKey, reason: GapReason) {
         self.delivery.forget_history(key);
         let (channels, delivery) = (&self.channels, &mut self.delivery);
         self.broadcast
@@ -434,11 +489,6 @@ impl Hub {
             ended += 1;
             self.work.spend(usize::from(ended % LINKS_A_UNIT == 0));
         }
-    }
-
-    pub(super) fn handle_publishing(&mut self, is_up: bool) {
-        self.postgres.is_publishing_up = is_up;
-        self.metrics.publishing_connects += u64::from(is_up);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     custom_protocol::{Arrival, RawMessage, SendError},
     encode::Transport,
     exchange::Exchange,
-    feed::Taken,
+    feed::{Fed, Incoming, Request, Taken},
     load::Load,
     publishing::{Publish as Waiting, Publishing, ReplyTo, failure_of},
     reply::Publish,
@@ -170,6 +170,11 @@ impl Hub {
         self.handle_published(ticket, &published);
     }
 
+    pub(super) fn handle_publishing(&mut self, is_up: bool) {
+        self.postgres.is_publishing_up = is_up;
+        self.metrics.publishing_connects += u64::from(is_up);
+    }
+
     /// A publish ended one way or the other.
     pub(super) fn handle_published(&mut self, ticket: u32, outcome: &Published) {
         let clients = &self.clients;
@@ -229,6 +234,24 @@ impl Hub {
     }
 
     // ---- a protocol of the program's own
+
+    /// The program delivers to the subscribers here. False in a group: its bridges tell positions by
+    /// counting the same notifications, which PostgreSQL alone gives to all of them.
+    pub fn deliver_own(&mut self, channel: Channel, payload: String) -> bool {
+        let is_alone = !self.membership.is_in_group();
+        if is_alone {
+            self.handle_fed(&Fed::Notification(channel, payload));
+        }
+        is_alone
+    }
+
+    pub(super) fn request(&mut self, incoming: Incoming) {
+        let request = Request {
+            incoming,
+            ticket: None,
+        };
+        self.actions.push_back(Action::Request(request));
+    }
 
     /// Whether more is to be read of the client.
     pub(super) fn take_message(&mut self, slot: u32, message: RawMessage) -> bool {

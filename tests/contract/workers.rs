@@ -103,6 +103,18 @@ impl Workers {
         (1..=self.count).map(|it| self.process(it)).collect()
     }
 
+    /// The second one ends what the first one let go on.
+    #[track_caller]
+    pub fn end_by_two_signals(&mut self, processes: &[u32]) {
+        self.parent.signal("TERM");
+        wait_until("it stops", || self.get("/readyz").body == "shutting down\n");
+        self.parent.signal("TERM");
+        assert_eq!(self.parent.wait_for_exit().0, Some(0));
+        wait_until("the workers have ended", || {
+            !processes.iter().copied().any(is_alive)
+        });
+    }
+
     /// Clients at each of the workers, so many in all.
     #[track_caller]
     pub fn clients(&self, count: usize) -> Vec<Client> {
@@ -320,15 +332,7 @@ fn a_second_signal_ends_all_at_once() {
     let mut workers = Workers::start(2, &database.url(), &["--drain", "600"]);
     let processes = workers.processes();
     let _clients = workers.clients(12);
-    workers.parent.signal("TERM");
-    wait_until("it drains", || {
-        workers.get("/readyz").body == "shutting down\n"
-    });
-    workers.parent.signal("TERM");
-    assert_eq!(workers.parent.wait_for_exit().0, Some(0));
-    wait_until("the workers have ended", || {
-        !processes.iter().copied().any(is_alive)
-    });
+    workers.end_by_two_signals(&processes);
 }
 
 #[test]

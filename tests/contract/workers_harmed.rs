@@ -257,15 +257,7 @@ fn a_second_signal_ends_a_worker_that_hangs() {
     let mut workers = Workers::start(2, &database.url(), &[]);
     let processes = workers.processes();
     signal(processes[0], "STOP");
-    workers.parent.signal("TERM");
-    wait_until("it stops", || {
-        workers.get("/readyz").body == "shutting down\n"
-    });
-    workers.parent.signal("TERM");
-    assert_eq!(workers.parent.wait_for_exit().0, Some(0));
-    wait_until("the workers have ended", || {
-        !processes.iter().copied().any(is_alive)
-    });
+    workers.end_by_two_signals(&processes);
 }
 
 /// Neither sockets nor pipes: said in words, and nothing is left running.

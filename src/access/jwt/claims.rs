@@ -22,10 +22,15 @@ pub(super) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
 /// of a URI (RFC 7519, 4.2) is one name, whatever dots are in it.
 pub(super) fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     match path.split_once('.') {
-        Some((outer, inner)) if !outer.contains(':') => {
-            find(claims.get(outer)?.as_object()?, inner)
-        }
-        Some(_) | None => claims.get(path),
+        Some((outermost, _)) if outermost.contains(':') => claims.get(path),
+        Some(_) | None => walk(claims, path),
+    }
+}
+
+fn walk<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    match path.split_once('.') {
+        Some((outer, inner)) => walk(claims.get(outer)?.as_object()?, inner),
+        None => claims.get(path),
     }
 }
 
@@ -178,7 +183,7 @@ mod tests {
     fn a_claim_is_found_by_its_name_or_by_the_path_to_it() {
         let claims = object(
             r#"{"sub":"ann","https://x.example/ch":"u","a":{"b":{"c":7},"b.c":8},"a.x":1,"a.b.c":9,
-                "https://x":{"example/ch":"other","y":{"z":1}}}"#,
+                "https://x":{"example/ch":"other","y":{"z":1}},"of":{"api://x":{"z":"in"}}}"#,
         );
         for (path, expected) in [
             ("sub", Some("ann")),
@@ -188,6 +193,8 @@ mod tests {
             ("a.x", None),
             // A URI is no path.
             ("https://x.y.z", None),
+            // What is inside of a claim may have any name without a dot.
+            ("of.api://x.z", Some("in")),
             ("a.b", None),
             ("a.b.c.d", None),
             ("sub.x", None),

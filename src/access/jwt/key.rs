@@ -46,15 +46,7 @@ impl Verifier {
         if file.windows(BEGIN.len()).any(|it| it == BEGIN) {
             return Self::of_pem(file);
         }
-        if claims::parse_object(file).is_some() {
-            return Err(KeyFault::Jwks);
-        }
-        // Taken for a secret, everybody would know it.
-        if kind_of_der(file).is_some() {
-            return Err(KeyFault::Der);
-        }
-        let secret = file.strip_suffix(b"\n").unwrap_or(file);
-        Self::of_secret(secret.strip_suffix(b"\r").unwrap_or(secret))
+        Self::of_secret(secret_in(file)?)
     }
 
     /// The key of a JWK, and its `kid`; `None` if it is of a kind, a curve, an algorithm or a use that
@@ -129,9 +121,7 @@ impl Verifier {
 
     /// The secret of HS256.
     fn of_secret(secret: &[u8]) -> Result<Self, KeyFault> {
-        if secret.len() < SECRET_BYTES_MIN {
-            return Err(KeyFault::SecretShort);
-        }
+        let secret = long_enough(secret)?;
         Ok(Self {
             algorithm: Algorithm::HS256,
             key: DecodingKey::from_secret(secret).map_err(|_| KeyFault::SecretShort)?,
@@ -192,6 +182,26 @@ impl Verifier {
         let verifier = (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key);
         verifier.is_ok_and(|it| it.verify(message, &signature).is_ok())
     }
+}
+
+/// The secret in a file that is no PEM: its bytes, less one line end.
+pub fn secret_in(file: &[u8]) -> Result<&[u8], KeyFault> {
+    if claims::parse_object(file).is_some() {
+        return Err(KeyFault::Jwks);
+    }
+    // Taken for a secret, everybody would know it.
+    if kind_of_der(file).is_some() {
+        return Err(KeyFault::Der);
+    }
+    let secret = file.strip_suffix(b"\n").unwrap_or(file);
+    long_enough(secret.strip_suffix(b"\r").unwrap_or(secret))
+}
+
+fn long_enough(secret: &[u8]) -> Result<&[u8], KeyFault> {
+    if secret.len() < SECRET_BYTES_MIN {
+        return Err(KeyFault::SecretShort);
+    }
+    Ok(secret)
 }
 
 /// The algorithm of a JWK whose kind has a usual one, if it is for signatures of ours.

@@ -440,6 +440,13 @@ fn claims_and_templates_say_what_a_user_may() {
     let jwt = Jwt::new(one(SECRET).unwrap(), rules, &mut everybody).unwrap();
     assert_eq!(everybody.subscribe, Globs::parse("news"));
     let of = |claims: &str| jwt.verify(&token(HS256, claims), NOW).unwrap().0;
+    let check = |who: &JwtGrant, channel: &str, hears: bool, says: bool| {
+        let may = (
+            who.may_subscribe(&everybody.subscribe, channel),
+            who.may_publish(&everybody.publish, channel),
+        );
+        assert_eq!(may, (hears, says), "{channel}");
+    };
     let ann = of(r#"{"exp":1300819380,"sub":"ann","org":{"id":7},"can":{"say":["a","b*"]}}"#);
     assert_eq!(ann.identity(), Some("ann"));
     for (channel, hears, says) in [
@@ -451,16 +458,7 @@ fn claims_and_templates_say_what_a_user_may() {
         ("a", false, true),
         ("bb", false, true),
     ] {
-        assert_eq!(
-            ann.may_subscribe(&everybody.subscribe, channel),
-            hears,
-            "{channel}"
-        );
-        assert_eq!(
-            ann.may_publish(&everybody.publish, channel),
-            says,
-            "{channel}"
-        );
+        check(&ann, channel, hears, says);
     }
     // A name that looks like a path opens nothing, and closes nothing.
     let both =
@@ -471,16 +469,7 @@ fn claims_and_templates_say_what_a_user_may() {
         ("a", false, true),
         ("b", false, false),
     ] {
-        assert_eq!(
-            both.may_subscribe(&everybody.subscribe, channel),
-            hears,
-            "{channel}"
-        );
-        assert_eq!(
-            both.may_publish(&everybody.publish, channel),
-            says,
-            "{channel}"
-        );
+        check(&both, channel, hears, says);
     }
     let literal = of(r#"{"exp":1300819380,"org.id":7,"can.say":"*"}"#);
     assert!(!literal.may_subscribe(&everybody.subscribe, "org.7.x"));

@@ -187,14 +187,20 @@ fn fed_with(channels_max: usize) -> World {
     world
 }
 
+/// So many clients, each with so many channels of its own.
+fn subscribers(world: &mut World, count: usize, channels: usize) -> Vec<ClientId> {
+    let clients: Vec<_> = (0..count).map(|_| world.client()).collect();
+    for (at, &client) in clients.iter().enumerate() {
+        world.input(client, &subscribe_to(at * channels..(at + 1) * channels));
+    }
+    clients
+}
+
 /// What they were is let go of by the same budget: a pass of each, say, that nobody is left for.
 #[test]
 fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
     let mut world = fed_with(200_000);
-    let clients: Vec<_> = (0..40).map(|_| world.client()).collect();
-    for (at, &client) in clients.iter().enumerate() {
-        world.input(client, &subscribe_to(at * 1_000..(at + 1) * 1_000));
-    }
+    let clients = subscribers(&mut world, 40, 1_000);
     assert_eq!(world.channels(), 40_000);
     world.hold_writes = true;
     world.hub.handle_fed(&Fed::Overflow);
@@ -217,9 +223,8 @@ fn channels_that_are_deserted_together_are_let_go_of_over_many_turns() {
 #[test]
 fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
     let mut world = fed_with(50_000);
-    let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
-    for (at, &client) in clients.iter().enumerate() {
-        world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
+    let clients = subscribers(&mut world, 20, 500);
+    for &client in &clients {
         world.texts(client);
     }
     world.units_max = 0;
@@ -250,10 +255,7 @@ fn a_gap_of_all_channels_is_told_over_many_turns_and_to_each_subscriber_once() {
 #[test]
 fn a_program_that_loses_something_in_every_turn_holds_up_nobodys_end() {
     let mut world = fed_with(50_000);
-    let clients: Vec<_> = (0..20).map(|_| world.client()).collect();
-    for (at, &client) in clients.iter().enumerate() {
-        world.input(client, &subscribe_to(at * 500..(at + 1) * 500));
-    }
+    let clients = subscribers(&mut world, 20, 500);
     world.hub.handle_client_closed(clients[7]);
     for _ in 0..3 {
         world.hub.handle_fed(&Fed::Overflow);
